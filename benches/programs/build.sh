@@ -1,0 +1,34 @@
+#!/bin/sh
+# Rebuilds the guest programs of this folder: each NAME.c becomes NAME.wasm (or those named as arguments).
+#
+# Usage: build.sh [NAME...]
+#
+# WASI_CC chooses the compiler. Without it: `python3 -m ziglang cc` if that package is installed, else `zig cc`, else
+# clang with Debian's wasi-libc. The committed files are made by ziglang 0.15.2.
+set -eu
+cd "$(dirname "$0")"
+
+if [ -n "${WASI_CC:-}" ]; then
+    cc=$WASI_CC
+elif python3 -c 'import ziglang' 2>/dev/null; then
+    cc='python3 -m ziglang cc -target wasm32-wasi'
+elif command -v zig >/dev/null; then
+    cc='zig cc -target wasm32-wasi'
+else
+    cc='clang --target=wasm32-wasi -msign-ext -mbulk-memory -mnontrapping-fptoint'
+fi
+
+# The output names no path of the machine it is built on, and no time: the same compiler gives the same bytes.
+flags='-O2 -std=c11 -Wall -Wextra -fno-ident -Wl,--strip-all -Wl,-z,stack-size=1048576'
+
+if [ $# -eq 0 ]; then
+    set -- *.c
+fi
+for source in "$@"; do
+    name=${source%.c}
+    case $name in sqlite_shell | lua_runner) continue ;; esac # by real.sh, against libraries
+    # shellcheck disable=SC2086 # words, on purpose
+    $cc $flags -o "$name.wasm" "$name.c" -lm
+    chmod 644 "$name.wasm"
+    printf '%8d %s\n' "$(wc -c <"$name.wasm")" "$name.wasm"
+done

@@ -1,0 +1,365 @@
+//! The command line: every flag once, with its help, its syntax and the value it becomes.
+//!
+//! Invariant: options end at the module; every word after it belongs to the program, also one that starts with `-`.
+//!
+//! Invariant: the first word that is no option is the subcommand if it is the name of one (`tiered run run` runs the
+//! file `run`).
+//!
+//! # Why
+//! A run without options needs no parser, and one with options only its own: start-up is counted in fractions of a
+//! millisecond, and the whole parser costs as much as a small program's decoding.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+
+const ABOUT: &str = "Runs WebAssembly programs, sandboxed";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  the program's own (its low 8 bits), 134 when it traps or runs out of time,
+  1 when the host cannot run it, 2 when the command line is wrong";
+
+/// What the command line asks for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program (the default)
+    Run(RunArgs),
+    /// Decode and validate modules; print nothing if they are valid
+    Validate(ValidateArgs),
+    /// Run spec scripts and count what passes
+    Wast(WastArgs),
+    /// Show what a module imports, exports and defines, and which capabilities it needs
+    Inspect(InspectArgs),
+}
+
+/// The whole command line, as `tiered --help` shows it.
+#[derive(Debug, Parser)]
+#[command(name = "tiered", version, about = ABOUT, after_help = EXIT_CODES)]
+#[command(
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+#[command(override_usage = "tiered [run] [OPTIONS] MODULE [ARGS]...\n       tiered <COMMAND>")]
+struct Tiered {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+/// A command line with the word `run` left out.
+#[derive(Debug, Parser)]
+#[command(name = "tiered", version, about = ABOUT, after_help = EXIT_CODES)]
+#[command(override_usage = "tiered [run] [OPTIONS] MODULE [ARGS]...")]
+struct PlainRun {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// `tiered run`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+    /// Set an environment variable; without a value, pass on this process's own
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = EnvVar::parse)]
+    pub(crate) env: Vec<EnvVar>,
+    /// The program's own name, its argument 0 [default: the module's file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) argv0: Option<OsString>,
+    /// Call this exported function with ARGS and print its results, one per line
+    #[arg(long, value_name = "NAME")]
+    pub(crate) invoke: Option<String>,
+    /// Listen on this address; the sockets come after the directories, from descriptor 3 on
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) tcplisten: Vec<String>,
+    /// How code is executed: always interpreted, or as the engine chooses
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) tier: Tier,
+    /// Bytes that the program's memories may have together, with k, m or g for KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_memory: Option<u64>,
+    /// Stop the program after this time: 500ms, 2s, 1.5, 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Stop the program after about this many calls and loop iterations
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<u64>,
+    /// The module, binary or text; `-` reads it from standard input. What follows it goes to the program
+    #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
+    module_and_args: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// The module as written.
+    pub(crate) fn module(&self) -> &OsStr {
+        // Required above, so there is one.
+        self.module_and_args
+            .first()
+            .map_or(OsStr::new(""), OsString::as_os_str)
+    }
+
+    /// The program's arguments.
+    pub(crate) fn args(&self) -> &[OsString] {
+        self.module_and_args.get(1..).unwrap_or_default()
+    }
+}
+
+/// `tiered validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Modules, binary or text; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `tiered wast`.
+#[derive(Debug, Args)]
+pub(crate) struct WastArgs {
+    /// How code is executed: always interpreted, or as the engine chooses
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) tier: Tier,
+    /// Scripts
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `tiered inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The module, binary or text; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// How code is executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    Interp,
+    #[default]
+    Auto,
+}
+
+/// A directory the program may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The option as written, for messages about it.
+    pub(crate) option: String,
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+    pub(crate) read_only: bool,
+}
+
+impl Grant {
+    /// `HOST[::GUEST][::ro]`; a single `::ro` is the mark.
+    fn parse_dir(text: &str) -> Result<Grant, String> {
+        let mut parts: Vec<_> = text.split("::").collect();
+        let read_only = parts.len() > 1 && parts.last() == Some(&"ro");
+        if read_only {
+            parts.pop();
+        }
+        let (host, guest) = match parts[..] {
+            [host] => (host, host),
+            [host, guest] => (host, guest),
+            _ => return Err("expected HOST[::GUEST][::ro]".into()),
+        };
+        Grant::new(format!("--dir {text}"), host, guest, read_only)
+    }
+
+    /// `GUEST::HOST`, or with a single colon.
+    fn parse_mapdir(text: &str) -> Result<Grant, String> {
+        let (guest, host) = text
+            .split_once("::")
+            .or_else(|| text.split_once(':'))
+            .ok_or("expected GUEST::HOST or GUEST:HOST")?;
+        Grant::new(format!("--mapdir {text}"), host, guest, false)
+    }
+
+    fn new(option: String, host: &str, guest: &str, read_only: bool) -> Result<Grant, String> {
+        match (host, guest) {
+            ("", _) => Err("the host directory is empty".into()),
+            (_, "") => Err("the guest directory is empty".into()),
+            _ => Ok(Grant {
+                option,
+                host: host.into(),
+                guest: guest.into(),
+                read_only,
+            }),
+        }
+    }
+}
+
+/// All directories, in the order of the command line, whichever option names them: of two for the same guest directory
+/// the C library takes the last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grants(pub(crate) Vec<Grant>);
+
+impl Grants {
+    fn read(matches: &ArgMatches) -> Grants {
+        let mut grants = Vec::new();
+        for id in ["dir", "mapdir"] {
+            let indices = matches.indices_of(id).into_iter().flatten();
+            grants
+                .extend(indices.zip(matches.get_many::<Grant>(id).into_iter().flatten().cloned()));
+        }
+        grants.sort_by_key(|(index, _)| *index);
+        Grants(grants.into_iter().map(|(_, grant)| grant).collect())
+    }
+}
+
+impl FromArgMatches for Grants {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Grants, clap::Error> {
+        Ok(Grants::read(matches))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Grants::read(matches);
+        Ok(())
+    }
+}
+
+impl Args for Grants {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+            .arg(
+                Arg::new("dir")
+                    .long("dir")
+                    .action(ArgAction::Append)
+                    .value_name("HOST[::GUEST][::ro]")
+                    .value_parser(Grant::parse_dir)
+                    .help("Grant a directory, under the name GUEST if given; `::ro` makes it read-only"),
+            )
+            .arg(
+                Arg::new("mapdir")
+                    .long("mapdir")
+                    .action(ArgAction::Append)
+                    .value_name("GUEST::HOST")
+                    .value_parser(Grant::parse_mapdir)
+                    .help("Grant the directory HOST under the name GUEST; GUEST:HOST is the same"),
+            )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Grants::augment_args(command)
+    }
+}
+
+/// An environment variable for the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnvVar {
+    pub(crate) name: String,
+    /// Without one, this process's own value is passed on.
+    pub(crate) value: Option<String>,
+}
+
+impl EnvVar {
+    fn parse(text: &str) -> Result<EnvVar, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (text, None),
+        };
+        match name {
+            "" => Err("the name is empty".into()),
+            _ => Ok(EnvVar {
+                name: name.into(),
+                value,
+            }),
+        }
+    }
+}
+
+/// Bytes, with an optional binary suffix.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let number = lower.trim_end_matches("ib").trim_end_matches('b');
+    let (number, shift) = match number.char_indices().next_back() {
+        Some((at, 'k')) => (&number[..at], 10),
+        Some((at, 'm')) => (&number[..at], 20),
+        Some((at, 'g')) => (&number[..at], 30),
+        _ => (number, 0),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a number of bytes, as in 65536, 64k, 512m, 2g")?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "more bytes than an address can name".into())
+}
+
+/// Seconds, or a number with its unit.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds_per_unit = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time: us, ms, s, m or h")),
+    };
+    let number: f64 = number
+        .trim_end()
+        .parse()
+        .map_err(|_| "expected a time, as in 500ms, 2s, 1.5, 10m")?;
+    match Duration::try_from_secs_f64(number * seconds_per_unit) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a time above zero".into()),
+    }
+}
+
+/// Parses the process's words, the first of which is its own name.
+///
+/// # Errors
+/// The words make no command, or ask for help or the version: clap prints it and knows the exit code.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Command, clap::Error> {
+    match words.get(1).map(|word| word.to_str().unwrap_or_default()) {
+        None | Some("-h" | "--help" | "-V" | "--version") => parse_command(&words),
+        Some(word) if is_command(word) => parse_command(&words),
+        Some(word) if word.starts_with('-') && word != "-" => parse_plain(words),
+        Some(_) => Ok(Command::Run(RunArgs {
+            module_and_args: words[1..].to_vec(),
+            ..RunArgs::default()
+        })),
+    }
+}
+
+fn parse_command(words: &[OsString]) -> Result<Command, clap::Error> {
+    let parsed = Tiered::try_parse_from(words)?;
+    match (parsed.command, parsed.run) {
+        (Some(command), _) => Ok(command),
+        (None, Some(run)) => Ok(Command::Run(run)),
+        (None, None) => {
+            Err(Tiered::command().error(ErrorKind::MissingRequiredArgument, "MODULE is missing"))
+        }
+    }
+}
+
+/// Parses a run without the word `run`; if options stand before the name of a subcommand, they are that one's.
+fn parse_plain(mut words: Vec<OsString>) -> Result<Command, clap::Error> {
+    let run = PlainRun::try_parse_from(&words)?.run;
+    let at = words.len() - run.module_and_args.len();
+    let escaped = words[at - 1] == "--";
+    if escaped || !run.module().to_str().is_some_and(is_command) {
+        return Ok(Command::Run(run));
+    }
+    words[1..=at].rotate_right(1);
+    parse_command(&words)
+}
+
+/// Whether `word` names a subcommand.
+fn is_command(word: &str) -> bool {
+    matches!(word, "run" | "validate" | "wast" | "inspect" | "help")
+}

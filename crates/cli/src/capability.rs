@@ -1,0 +1,110 @@
+//! What the imports of a module say about the capabilities it can use.
+//!
+//! Invariant: an import counts for all it may reach. Reading and writing counts as files only where a path can be
+//! opened or a directory listed: without that, only the standard streams and granted sockets can be read.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+/// Something a program can do only through its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Capability {
+    Arguments,
+    Environment,
+    Stdio,
+    Files,
+    Sockets,
+    Clocks,
+    Random,
+    ProcessExit,
+}
+
+impl Capability {
+    /// The name people read.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Capability::Arguments => "arguments",
+            Capability::Environment => "environment",
+            Capability::Stdio => "standard input and output",
+            Capability::Files => "files",
+            Capability::Sockets => "sockets",
+            Capability::Clocks => "clocks",
+            Capability::Random => "random numbers",
+            Capability::ProcessExit => "process exit",
+        }
+    }
+}
+
+/// The modules that WASI preview 1 defines.
+const WASI_MODULES: &[&str] = &["wasi_snapshot_preview1", "wasi_unstable"];
+
+/// What a module needs from its host.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Needs<'a> {
+    /// Granted or refused by the command line.
+    pub(crate) capabilities: BTreeSet<Capability>,
+    /// Modules imported from that are not WASI: this command has nothing to offer them.
+    pub(crate) unknown_modules: BTreeSet<&'a str>,
+}
+
+impl<'a> Needs<'a> {
+    /// The needs of a module that imports these names.
+    pub(crate) fn of(imports: impl Iterator<Item = (&'a str, &'a str)>) -> Needs<'a> {
+        let mut needs = Needs::default();
+        for (module, name) in imports {
+            if WASI_MODULES.contains(&module) {
+                needs.capabilities.extend(implied(name));
+            } else {
+                needs.unknown_modules.insert(module);
+            }
+        }
+        needs
+    }
+}
+
+/// The capability that a WASI function gives access to.
+fn implied(function: &str) -> Option<Capability> {
+    match function {
+        "args_get" | "args_sizes_get" => Some(Capability::Arguments),
+        "environ_get" | "environ_sizes_get" => Some(Capability::Environment),
+        "clock_res_get" | "clock_time_get" | "poll_oneoff" => Some(Capability::Clocks),
+        "random_get" => Some(Capability::Random),
+        "proc_exit" | "proc_raise" => Some(Capability::ProcessExit),
+        "fd_prestat_get" | "fd_prestat_dir_name" | "fd_readdir" => Some(Capability::Files),
+        "sched_yield" => None,
+        _ if function.starts_with("path_") => Some(Capability::Files),
+        _ if function.starts_with("sock_") => Some(Capability::Sockets),
+        _ if function.starts_with("fd_") => Some(Capability::Stdio),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_imply_capabilities() {
+        let wasi = |name| ("wasi_snapshot_preview1", name);
+        let imports = [
+            wasi("fd_write"),
+            wasi("path_open"),
+            ("env", "f"),
+            ("wasi_unstable", "sock_accept"),
+        ];
+        let needs = Needs::of(imports.into_iter());
+        let capabilities: Vec<_> = needs.capabilities.into_iter().collect();
+        assert_eq!(
+            capabilities,
+            [Capability::Stdio, Capability::Files, Capability::Sockets]
+        );
+        assert_eq!(needs.unknown_modules, BTreeSet::from(["env"]));
+        assert!(
+            Needs::of([wasi("sched_yield")].into_iter())
+                .capabilities
+                .is_empty()
+        );
+    }
+}

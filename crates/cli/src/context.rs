@@ -1,0 +1,75 @@
+//! What the command line grants the program: arguments, environment, directories, sockets, the standard streams.
+//!
+//! Invariant: nothing is granted that no option names, but the standard streams, clocks and random numbers.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::net::TcpListener;
+use std::path::Path;
+
+use tiered_wasi::{Access, BuildError, WasiCtx};
+
+use crate::args::{EnvVar, Grant, RunArgs};
+use crate::failure::Failure;
+
+/// The WASI context that `args` describe.
+///
+/// # Errors
+/// A directory cannot be opened, a socket not bound, a variable to pass on is not set, or a text is none for a guest.
+pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
+    let mut builder = WasiCtx::builder()
+        .inherit_stdio()
+        .arg(argv0(args))
+        .args(args.args());
+    for var in &args.env {
+        builder = builder.env(&var.name, value(var)?);
+    }
+    for Grant {
+        host,
+        guest,
+        read_only,
+        ..
+    } in &args.grants.0
+    {
+        let access = if *read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        };
+        builder = builder.preopen_dir(host, guest, access);
+    }
+    for addr in &args.tcplisten {
+        let listener = TcpListener::bind(addr)
+            .map_err(|err| Failure::io(format!("--tcplisten {addr}"), &err))?;
+        builder = builder.tcp_listener(listener);
+    }
+    builder.build().map_err(|err| refused(args, &err))
+}
+
+/// The program's argument 0: as given, or the last part of the module's path.
+fn argv0(args: &RunArgs) -> &OsStr {
+    match &args.argv0 {
+        Some(name) => name,
+        None => Path::new(args.module())
+            .file_name()
+            .unwrap_or(args.module()),
+    }
+}
+
+/// The value of a variable: as given, or this process's own.
+fn value(var: &EnvVar) -> Result<OsString, Failure> {
+    let own = || env::var_os(&var.name);
+    let value = var.value.as_ref().map(OsString::from).or_else(own);
+    value.ok_or_else(|| Failure::host(format!("--env {}", var.name), "not set in the environment"))
+}
+
+/// Why there is no context, with the option to blame where there is one.
+fn refused(args: &RunArgs, err: &BuildError) -> Failure {
+    let BuildError::Preopen { path, source } = err else {
+        return Failure::host(args.module().display(), err);
+    };
+    match args.grants.0.iter().find(|grant| grant.host == *path) {
+        Some(grant) => Failure::io(&grant.option, source),
+        None => Failure::io(path.display(), source),
+    }
+}

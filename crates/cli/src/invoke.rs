@@ -1,0 +1,159 @@
+//! `--invoke`: words to arguments by the function's type, results to lines.
+//!
+//! Invariant: an integer may be written signed or unsigned, in decimal or after `0x`; results print so that they can be
+//! given back as arguments.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+
+use tiered::Val;
+use tiered::decode::types::{FuncType, ValType};
+
+use crate::failure::Failure;
+
+/// The arguments that `words` stand for.
+///
+/// # Errors
+/// There are too many or too few of them, or one is no value of its parameter's type.
+pub(crate) fn parse_args(
+    name: &str,
+    ty: &FuncType,
+    words: &[OsString],
+) -> Result<Vec<Val>, Failure> {
+    let culprit = format!("--invoke {name}");
+    if words.len() != ty.params.len() {
+        let counts = format!(
+            "the function takes {} arguments, {} given; its type is {ty}",
+            ty.params.len(),
+            words.len()
+        );
+        return Err(Failure::usage(culprit, counts));
+    }
+    let pairs = ty.params.iter().zip(words).enumerate();
+    pairs
+        .map(|(at, (ty, word))| {
+            let value = word.to_str().and_then(|word| parse(*ty, word));
+            value.ok_or_else(|| {
+                Failure::usage(
+                    &culprit,
+                    format!("argument {}: `{}` is no {ty}", at + 1, word.display()),
+                )
+            })
+        })
+        .collect()
+}
+
+fn parse(ty: ValType, word: &str) -> Option<Val> {
+    match ty {
+        ValType::I32 => {
+            let n = integer(word)?;
+            let signed = i32::try_from(n).ok();
+            signed
+                .or_else(|| u32::try_from(n).ok().map(u32::cast_signed))
+                .map(Val::I32)
+        }
+        ValType::I64 => {
+            let n = integer(word)?;
+            let signed = i64::try_from(n).ok();
+            signed
+                .or_else(|| u64::try_from(n).ok().map(u64::cast_signed))
+                .map(Val::I64)
+        }
+        ValType::F32 => word.parse::<f32>().ok().map(|x| Val::F32(x.to_bits())),
+        ValType::F64 => word.parse::<f64>().ok().map(|x| Val::F64(x.to_bits())),
+        ValType::FuncRef if word == "null" => Some(Val::FuncRef(None)),
+        ValType::ExternRef if word == "null" => Some(Val::ExternRef(None)),
+        _ => None,
+    }
+}
+
+/// A decimal or hexadecimal integer, wide enough for either reading of 64 bits.
+fn integer(word: &str) -> Option<i128> {
+    let (sign, digits) = match word.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let magnitude = match digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"))
+    {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => digits.parse::<u64>(),
+    };
+    let starts_with_digit = digits.starts_with(|c: char| c.is_ascii_digit());
+    magnitude
+        .ok()
+        .filter(|_| starts_with_digit)
+        .map(|n| sign * i128::from(n))
+}
+
+/// Results, one per line.
+pub(crate) fn results_text(results: &[Val]) -> String {
+    let mut text = String::new();
+    for result in results {
+        let _ = match result {
+            Val::I32(n) => writeln!(text, "{n}"),
+            Val::I64(n) => writeln!(text, "{n}"),
+            Val::F32(bits) => writeln!(text, "{}", f32::from_bits(*bits)),
+            Val::F64(bits) => writeln!(text, "{}", f64::from_bits(*bits)),
+            Val::FuncRef(None) | Val::ExternRef(None) => writeln!(text, "null"),
+            Val::FuncRef(Some(_)) => writeln!(text, "funcref"),
+            Val::ExternRef(Some(_)) => writeln!(text, "externref"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_signed_or_unsigned() {
+        let i32_of = |word| parse(ValType::I32, word).and_then(|val| val.i32());
+        assert_eq!(i32_of("-1"), Some(-1));
+        assert_eq!(i32_of("4294967295"), Some(-1));
+        assert_eq!(i32_of("0x80000000"), Some(i32::MIN));
+        assert_eq!(i32_of("-0x80000000"), Some(i32::MIN));
+        assert_eq!(i32_of("+7"), Some(7));
+        for word in [
+            "4294967296",
+            "-2147483649",
+            "",
+            "-",
+            "--1",
+            "+-1",
+            "0x",
+            "0x-1",
+            "1.0",
+            "x",
+        ] {
+            assert_eq!(i32_of(word), None, "{word}");
+        }
+        let i64_of = |word| parse(ValType::I64, word).and_then(|val| val.i64());
+        assert_eq!(i64_of("18446744073709551615"), Some(-1));
+        assert_eq!(i64_of("-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(i64_of("18446744073709551616"), None);
+        assert_eq!(i64_of("-9223372036854775809"), None);
+    }
+
+    #[test]
+    fn results_can_be_given_back() {
+        let values = [
+            Val::I32(-5),
+            Val::I64(i64::MAX),
+            Val::F32(0.1f32.to_bits()),
+            Val::F64(f64::INFINITY.to_bits()),
+        ];
+        let text = results_text(&values);
+        assert_eq!(text, "-5\n9223372036854775807\n0.1\ninf\n");
+        let types = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
+        let read: Vec<_> = types
+            .iter()
+            .zip(text.lines())
+            .filter_map(|(ty, line)| parse(*ty, line))
+            .collect();
+        assert_eq!(results_text(&read), text);
+        assert_eq!(results_text(&[Val::FuncRef(None)]), "null\n");
+    }
+}

@@ -1,0 +1,37 @@
+//! The `tiered` command: words in, exit code out.
+//!
+//! Invariant: only this crate reads the command line and prints for people; what it does is done by the engine, by WASI
+//! and by the script runner, which anyone can call.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod capability;
+mod context;
+mod failure;
+mod inspect;
+mod invoke;
+mod output;
+mod run;
+mod script;
+mod source;
+mod validate;
+mod watchdog;
+
+use std::process::ExitCode;
+
+use args::Command;
+
+fn main() -> ExitCode {
+    let result = match args::parse(std::env::args_os().collect()) {
+        Ok(Command::Run(args)) => run::run(&args),
+        Ok(Command::Validate(args)) => validate::run(&args),
+        Ok(Command::Wast(args)) => script::run(&args),
+        Ok(Command::Inspect(args)) => inspect::run(&args),
+        Err(err) => err.exit(),
+    };
+    result.unwrap_or_else(|failure| {
+        output::complain(&failure.message);
+        ExitCode::from(failure.exit_code)
+    })
+}

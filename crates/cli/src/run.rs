@@ -1,0 +1,213 @@
+//! `tiered run`: from the module's file to the program's exit code.
+
+use std::process::ExitCode;
+
+use tiered::{
+    Config, Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Store, TierMode, Trap,
+};
+use tiered_wasi::WasiCtx;
+
+use crate::args::{RunArgs, Tier};
+use crate::failure::Failure;
+use crate::watchdog::Watchdog;
+use crate::{context, invoke, output, source};
+
+/// Why a program does not run to its end.
+enum Stop {
+    Trap(Trap),
+    Failure(Failure),
+}
+
+impl From<Trap> for Stop {
+    fn from(trap: Trap) -> Stop {
+        Stop::Trap(trap)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failure(failure)
+    }
+}
+
+/// Runs the program; its exit code is the result.
+///
+/// # Errors
+/// The host cannot run it, or it traps.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let engine = Engine::new(&config(args));
+    let module = source::load(&engine, args.module())?;
+    let ctx = context::build(args)?;
+    let mut store = engine
+        .store(ctx)
+        .map_err(|err| Failure::host(args.module().display(), err))?;
+    let mut linker = Linker::new();
+    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx);
+    let watchdog = watch(args, &store)?;
+
+    let ending = execute(args, &mut store, &linker, &module);
+    // The process ends now: the system takes the memory back faster than this program could give it.
+    std::mem::forget((store, linker, module));
+    exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
+}
+
+/// The one place where the end of a program becomes an exit code. With `expired`, its time was up before its end: it was
+/// interrupted, whatever it made of that.
+fn exit_code(
+    args: &RunArgs,
+    ending: Result<(), Stop>,
+    expired: Option<Watchdog>,
+) -> Result<ExitCode, Failure> {
+    let backtrace = |trap: &Trap| trap.backtrace().to_string();
+    match (ending, expired) {
+        (Err(Stop::Failure(failure)), _) => Err(failure),
+        (Err(Stop::Trap(trap)), Some(watchdog)) => Err(trapped(
+            &headline(args),
+            &watchdog.reason(),
+            &backtrace(&trap),
+        )),
+        (Ok(()), Some(watchdog)) => Err(trapped(&headline(args), &watchdog.reason(), "")),
+        (Ok(()), None) => Ok(ExitCode::SUCCESS),
+        (Err(Stop::Trap(trap)), None) => match trap.exit_code() {
+            Some(code) => Ok(ExitCode::from(code.to_le_bytes()[0])),
+            None => Err(trapped(
+                &headline(args),
+                &trap.to_string(),
+                &backtrace(&trap),
+            )),
+        },
+    }
+}
+
+/// The engine's settings that the options name.
+fn config(args: &RunArgs) -> Config {
+    let config = engine_config(args.tier).fuel(args.fuel);
+    match args.max_memory {
+        Some(bytes) => config.max_memory(bytes),
+        None => config,
+    }
+}
+
+/// The engine's settings for a tier.
+pub(crate) fn engine_config(tier: Tier) -> Config {
+    Config::new().tier(match tier {
+        Tier::Interp => TierMode::Interp,
+        Tier::Auto => TierMode::Auto,
+    })
+}
+
+/// Starts the clock if there is a time limit.
+fn watch(args: &RunArgs, store: &Store<WasiCtx>) -> Result<Option<Watchdog>, Failure> {
+    let Some(timeout) = args.timeout else {
+        return Ok(None);
+    };
+    let (guest, wasi) = (store.interrupt_handle(), store.data().interrupt_handle());
+    let headline = headline(args);
+    let interrupt = move || {
+        guest.interrupt();
+        wasi.interrupt();
+    };
+    let watchdog = Watchdog::start(timeout, interrupt, move |reason| {
+        trapped(&headline, reason, "")
+    });
+    watchdog
+        .map(Some)
+        .map_err(|err| Failure::io("--timeout", &err))
+}
+
+/// Instantiates the module and calls what the command line or WASI says, in WASI's order.
+fn execute(
+    args: &RunArgs,
+    store: &mut Store<WasiCtx>,
+    linker: &Linker<WasiCtx>,
+    module: &Module,
+) -> Result<(), Stop> {
+    let instance = linker.instantiate(store, module).map_err(|err| match err {
+        InstantiateError::Trap(trap) => Stop::Trap(trap),
+        err => Failure::host(args.module().display(), err).into(),
+    })?;
+    let initialize = instance.func(store, "_initialize");
+    if let Some(initialize) = initialize {
+        call(args, store, "_initialize", initialize)?;
+    }
+    if let Some(name) = &args.invoke {
+        return invoke_export(args, store, instance, name);
+    }
+    for name in ["_start", ""] {
+        if let Some(start) = instance.func(store, name) {
+            return call(args, store, name, start);
+        }
+    }
+    match initialize.is_some() || module.start().is_some() {
+        true => Ok(()),
+        false => Err(nothing_to_run(args, store, instance).into()),
+    }
+}
+
+/// Calls a function that takes and returns nothing.
+fn call(args: &RunArgs, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
+    let func = func
+        .typed::<(), ()>(store)
+        .map_err(|err| Failure::host(args.module().display(), format!("export {name:?}: {err}")))?;
+    Ok(func.call(store, ())?)
+}
+
+/// Calls the export that `--invoke` names, and prints its results.
+fn invoke_export(
+    args: &RunArgs,
+    store: &mut Store<WasiCtx>,
+    instance: Instance,
+    name: &str,
+) -> Result<(), Stop> {
+    let Some(func) = instance.func(store, name) else {
+        let exports = exported_functions(store, instance);
+        return Err(Failure::usage(
+            format!("--invoke {name}"),
+            format!(
+                "{} exports no such function{exports}",
+                args.module().display()
+            ),
+        )
+        .into());
+    };
+    let values = invoke::parse_args(name, &func.ty(store), args.args())?;
+    let results = func.call(store, &values)?;
+    Ok(output::print(&invoke::results_text(&results))?)
+}
+
+fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) -> Failure {
+    let exports = exported_functions(store, instance);
+    Failure::host(
+        args.module().display(),
+        format!("no `_start` to run; `--invoke NAME` calls another function{exports}"),
+    )
+}
+
+/// What can be named after `--invoke`, as the end of a message.
+fn exported_functions(store: &Store<WasiCtx>, instance: Instance) -> String {
+    let funcs = instance
+        .exports(store)
+        .filter(|(_, value)| matches!(value, Extern::Func(_)));
+    let names: Vec<_> = funcs.map(|(name, _)| format!("{name:?}")).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; it exports {}", names.join(", "))
+    }
+}
+
+fn headline(args: &RunArgs) -> String {
+    format!("failed to run main module `{}`", args.module().display())
+}
+
+/// The failure of a program that trapped, by itself or because its time is up.
+fn trapped(headline: &str, reason: &str, backtrace: &str) -> Failure {
+    let mut message = format!("{headline}\n\nCaused by:\n    {reason}");
+    if !backtrace.is_empty() {
+        message.push_str("\n    wasm backtrace:");
+        backtrace
+            .lines()
+            .for_each(|line| message.extend(["\n    ", line]));
+    }
+    Failure::trap(message)
+}

@@ -1,0 +1,156 @@
+//! Constant expressions: initial values of globals, offsets of segments, elements.
+//!
+//! *Invariant:* an expression is valid: it leaves exactly one value of the type its place asks for.
+//! *Invariant:* an expression of one op, which is nearly every one, owns no heap memory.
+//! Read by `section.rs`; evaluated by the runtime at instantiation.
+
+use crate::error::Error;
+use crate::index::{FuncIdx, GlobalIdx};
+use crate::numeric::{NumOp, Value};
+use crate::types::RefType;
+use wasmparser::Operator;
+
+/// A valid constant expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConstExpr(Ops);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Ops {
+    One(ConstOp),
+    Many(Box<[ConstOp]>),
+}
+
+/// An op of a constant expression; floats are their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConstOp {
+    /// `i32.const`
+    I32Const(i32),
+    /// `i64.const`
+    I64Const(i64),
+    /// `f32.const`
+    F32Const(u32),
+    /// `f64.const`
+    F64Const(u64),
+    /// `ref.null`
+    RefNull(RefType),
+    /// `ref.func`
+    RefFunc(FuncIdx),
+    /// `global.get`
+    GlobalGet(GlobalIdx),
+    /// A numeric op of the extended constant expressions.
+    Numeric(NumOp),
+}
+
+impl ConstExpr {
+    /// Reads an expression that validation has accepted.
+    pub(crate) fn read(expr: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Error> {
+        let mut reader = expr.get_operators_reader();
+        let first = read_op(&mut reader)?.ok_or_else(|| unsupported(&reader))?;
+        let Some(second) = read_op(&mut reader)? else {
+            return Ok(ConstExpr(Ops::One(first)));
+        };
+        let mut ops = vec![first, second];
+        while let Some(op) = read_op(&mut reader)? {
+            ops.push(op);
+        }
+        Ok(ConstExpr(Ops::Many(ops.into())))
+    }
+
+    /// The ops, without the final `end`.
+    pub fn ops(&self) -> &[ConstOp] {
+        match &self.0 {
+            Ops::One(op) => std::slice::from_ref(op),
+            Ops::Many(ops) => ops,
+        }
+    }
+
+    /// The value as the bits of a slot; the null reference is 0.
+    ///
+    /// `global` reads an immutable global's slot, `func_ref` makes a reference to a function.
+    pub fn eval(
+        &self,
+        mut global: impl FnMut(GlobalIdx) -> u64,
+        mut func_ref: impl FnMut(FuncIdx) -> u64,
+    ) -> u64 {
+        let mut operand = |op: ConstOp| match op {
+            ConstOp::I32Const(value) => value.to_bits(),
+            ConstOp::I64Const(value) => value.to_bits(),
+            ConstOp::F32Const(bits) => bits.to_bits(),
+            ConstOp::F64Const(bits) => bits,
+            ConstOp::RefNull(_) | ConstOp::Numeric(_) => 0,
+            ConstOp::RefFunc(idx) => func_ref(idx),
+            ConstOp::GlobalGet(idx) => global(idx),
+        };
+        let ops = match &self.0 {
+            Ops::One(op) => return operand(*op),
+            Ops::Many(ops) => ops,
+        };
+        let mut stack = Vec::new();
+        for &op in ops {
+            let value = match op {
+                ConstOp::Numeric(op) => {
+                    let operands = stack.split_off(stack.len().saturating_sub(op.params().len()));
+                    // The numeric ops that are constant, add, sub and mul, do not trap.
+                    op.eval(&operands).unwrap_or_default()
+                }
+                op => operand(op),
+            };
+            stack.push(value);
+        }
+        stack.pop().unwrap_or_default()
+    }
+}
+
+/// Reads an op; `None` at the final `end`.
+fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstOp>, Error> {
+    let operator = reader.read()?;
+    let op = match operator {
+        Operator::End => return Ok(None),
+        Operator::I32Const { value } => Some(ConstOp::I32Const(value)),
+        Operator::I64Const { value } => Some(ConstOp::I64Const(value)),
+        Operator::F32Const { value } => Some(ConstOp::F32Const(value.bits())),
+        Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
+        Operator::RefNull { hty } => RefType::from_heap_type(hty).map(ConstOp::RefNull),
+        Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
+        Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),
+        ref operator => NumOp::from_operator(operator).map(ConstOp::Numeric),
+    };
+    op.map(Some).ok_or_else(|| unsupported(reader))
+}
+
+fn unsupported(reader: &wasmparser::OperatorsReader<'_>) -> Error {
+    Error::new(
+        reader.original_position() as usize,
+        "constant expression required: op not supported here",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConstExpr, ConstOp};
+    use crate::numeric::NumOp;
+    use wasmparser::BinaryReader;
+
+    #[test]
+    fn numeric_ops_evaluate_on_a_stack() {
+        // (i32.mul (i32.sub (global.get 3) (i32.const 5)) (i32.const -2))
+        let bytes = [0x23, 3, 0x41, 5, 0x6b, 0x41, 0x7e, 0x6c, 0x0b];
+        let expr =
+            ConstExpr::read(&wasmparser::ConstExpr::new(BinaryReader::new(&bytes, 0))).unwrap();
+        assert_eq!(expr.ops().len(), 5);
+        assert_eq!(expr.ops()[2], ConstOp::Numeric(NumOp::I32Sub));
+        assert_eq!(
+            expr.eval(|global| u64::from(global.0) + 100, |_| 0),
+            -196_i32 as u32 as u64
+        );
+    }
+
+    #[test]
+    fn other_ops_are_refused() {
+        for bytes in [&[0x0b][..], &[0x01, 0x0b], &[0x41]] {
+            assert!(
+                ConstExpr::read(&wasmparser::ConstExpr::new(BinaryReader::new(bytes, 0))).is_err()
+            );
+        }
+    }
+}

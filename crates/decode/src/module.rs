@@ -1,0 +1,492 @@
+//! The module: a valid one, by construction.
+//!
+//! *Invariant:* the only way to a [`Module`] is [`Module::with_config`], which validates; no field can be changed after.
+//! The memory safety of every tier stands on this.
+//! *Invariant:* an index space holds imports first, then definitions.
+//! *Invariant:* a module is at most 4 GiB, so an offset is a `u32`.
+//! Called by every crate above.
+
+use crate::body::BodyRange;
+pub use crate::body::FuncBody;
+use crate::const_expr::ConstExpr;
+use crate::error::Error;
+use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+pub use crate::loops::LoopHeader;
+use crate::names::{self, Names};
+use crate::section::{self, Sections};
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use crate::validate::Bodies;
+use crate::{loops, proposals, source};
+use bytes::Bytes;
+use std::fmt;
+use std::ops::Range;
+use std::sync::OnceLock;
+use wasmparser::{BlockType, FuncToValidate, FuncValidator, ValidatorResources, WasmFeatures};
+
+/// A valid WebAssembly module.
+pub struct Module {
+    bytes: Bytes,
+    features: WasmFeatures,
+    sections: Sections,
+    /// The exports in the order of their names.
+    exports_by_name: Box<[u32]>,
+    /// The functions that are exported, ascending, each with its first export.
+    exports_by_func: OnceLock<Box<[(FuncIdx, u32)]>>,
+    names: OnceLock<Names>,
+}
+
+/// How to decode.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The proposals to accept; what [`ACCEPTED`](proposals::ACCEPTED) does not have is refused all the same.
+    pub proposals: WasmFeatures,
+    /// How many threads may validate; `None` means all cores.
+    pub threads: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            proposals: proposals::ACCEPTED,
+            threads: None,
+        }
+    }
+}
+
+/// An import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The first name.
+    pub module: Box<str>,
+    /// The second name.
+    pub name: Box<str>,
+    /// What is asked for.
+    pub ty: ImportType,
+}
+
+/// The type of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportType {
+    /// A function.
+    Func(TypeIdx),
+    /// A table.
+    Table(TableType),
+    /// A memory.
+    Memory(MemoryType),
+    /// A global.
+    Global(GlobalType),
+}
+
+/// An export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Its name, which no other export of the module has.
+    pub name: Box<str>,
+    /// What is exported.
+    pub kind: ExportKind,
+}
+
+/// What is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportKind {
+    /// A function.
+    Func(FuncIdx),
+    /// A table.
+    Table(TableIdx),
+    /// A memory.
+    Memory(MemoryIdx),
+    /// A global.
+    Global(GlobalIdx),
+}
+
+/// An element segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The type of the items.
+    pub ty: RefType,
+    /// What becomes of it at instantiation.
+    pub mode: ElementMode,
+    /// The items.
+    pub items: ElementItems,
+}
+
+/// What becomes of an element segment at instantiation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ElementMode {
+    /// It waits for `table.init`.
+    Passive,
+    /// It only declares functions that `ref.func` may name.
+    Declared,
+    /// It is copied into a table.
+    Active {
+        /// The table.
+        table: TableIdx,
+        /// Where in the table.
+        offset: ConstExpr,
+    },
+}
+
+/// The items of an element segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ElementItems {
+    /// References to these functions.
+    Funcs(Box<[FuncIdx]>),
+    /// The values of these expressions.
+    Exprs(Box<[ConstExpr]>),
+}
+
+impl ElementItems {
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        match self {
+            ElementItems::Funcs(funcs) => funcs.len(),
+            ElementItems::Exprs(exprs) => exprs.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A data segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// What becomes of it at instantiation.
+    pub mode: DataMode,
+    /// Where its bytes lie in the module; [`Module::data_bytes`] reads them.
+    pub range: Range<usize>,
+}
+
+/// What becomes of a data segment at instantiation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataMode {
+    /// It waits for `memory.init`.
+    Passive,
+    /// It is copied into a memory.
+    Active {
+        /// The memory.
+        memory: MemoryIdx,
+        /// Where in the memory.
+        offset: ConstExpr,
+    },
+}
+
+/// A custom section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomSection {
+    /// Its name, which another may have too.
+    pub name: Box<str>,
+    /// Where its contents, after the name, lie in the module.
+    pub range: Range<usize>,
+}
+
+impl Module {
+    /// Decodes and validates a module, binary or text, with the default [`Config`].
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Module, Error> {
+        Module::with_config(bytes, &Config::default())
+    }
+
+    /// Decodes and validates a module, binary or text.
+    pub fn with_config(bytes: impl Into<Bytes>, config: &Config) -> Result<Module, Error> {
+        let bytes = checked_size(bytes.into())?;
+        let bytes = checked_size(source::into_binary(bytes)?)?;
+        let features = config.proposals & proposals::ACCEPTED;
+        let (sections, read) = section::read(&bytes, features);
+        let validated = sections.resources.as_ref().map_or(Ok(()), |resources| {
+            let imported = sections.imported.funcs as usize;
+            let Sections { bodies, funcs, .. } = &sections;
+            Bodies {
+                bytes: &bytes,
+                bodies,
+                funcs,
+                imported,
+                resources,
+                features,
+            }
+            .validate(config.threads)
+        });
+        // Both may fail: a body, and what comes after it.
+        first_error(read, validated).map_err(|error| {
+            error.with_func_name(|func| {
+                let name =
+                    names::find_section(&bytes).map(|range| Names::new(bytes.clone(), range));
+                let name = name.as_ref().and_then(|names| names.func(func));
+                name.or_else(|| exported_as(&sections.exports, func))
+                    .map(str::to_owned)
+            })
+        })?;
+        let mut exports_by_name: Box<[u32]> = (0..sections.exports.len() as u32).collect();
+        exports_by_name.sort_unstable_by_key(|&export| &sections.exports[export as usize].name);
+        let (exports_by_func, names) = (OnceLock::new(), OnceLock::new());
+        Ok(Module {
+            bytes,
+            features,
+            sections,
+            exports_by_name,
+            exports_by_func,
+            names,
+        })
+    }
+
+    /// The binary module; of a text module, the binary one it describes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The function types.
+    pub fn types(&self) -> &[FuncType] {
+        &self.sections.types
+    }
+
+    /// The imports, of all kinds, in the order of the module.
+    pub fn imports(&self) -> &[Import] {
+        &self.sections.imports
+    }
+
+    /// The type of each function.
+    pub fn funcs(&self) -> &[TypeIdx] {
+        &self.sections.funcs
+    }
+
+    /// The type of a function.
+    ///
+    /// # Panics
+    /// If the module has no such function.
+    pub fn func_type(&self, func: FuncIdx) -> &FuncType {
+        &self.sections.types[self.sections.funcs[func.index()].index()]
+    }
+
+    /// How many functions are imported.
+    pub fn imported_funcs(&self) -> u32 {
+        self.sections.imported.funcs
+    }
+
+    /// How many tables are imported.
+    pub fn imported_tables(&self) -> u32 {
+        self.sections.imported.tables
+    }
+
+    /// How many memories are imported.
+    pub fn imported_memories(&self) -> u32 {
+        self.sections.imported.memories
+    }
+
+    /// How many globals are imported.
+    pub fn imported_globals(&self) -> u32 {
+        self.sections.imported.globals
+    }
+
+    /// Whether a function is imported.
+    pub fn is_imported(&self, func: FuncIdx) -> bool {
+        func.0 < self.sections.imported.funcs
+    }
+
+    /// The type of each table.
+    pub fn tables(&self) -> &[TableType] {
+        &self.sections.tables
+    }
+
+    /// The type of each memory.
+    pub fn memories(&self) -> &[MemoryType] {
+        &self.sections.memories
+    }
+
+    /// The type of each global.
+    pub fn globals(&self) -> &[GlobalType] {
+        &self.sections.globals
+    }
+
+    /// The initial value of each global that is not imported.
+    pub fn global_inits(&self) -> &[ConstExpr] {
+        &self.sections.global_inits
+    }
+
+    /// The exports, in the order of the module.
+    pub fn exports(&self) -> &[Export] {
+        &self.sections.exports
+    }
+
+    /// The export of that name.
+    pub fn export(&self, name: &str) -> Option<ExportKind> {
+        let exports = &self.sections.exports;
+        let found = self
+            .exports_by_name
+            .binary_search_by(|&export| (*exports[export as usize].name).cmp(name));
+        found
+            .ok()
+            .map(|at| exports[self.exports_by_name[at] as usize].kind)
+    }
+
+    /// The function to call at instantiation.
+    pub fn start(&self) -> Option<FuncIdx> {
+        self.sections.start
+    }
+
+    /// The element segments.
+    pub fn elements(&self) -> &[Element] {
+        &self.sections.elements
+    }
+
+    /// The data segments.
+    pub fn data(&self) -> &[Data] {
+        &self.sections.data
+    }
+
+    /// The bytes of one of the module's data segments.
+    pub fn data_bytes(&self, data: &Data) -> &[u8] {
+        self.bytes.get(data.range.clone()).unwrap_or_default()
+    }
+
+    /// The custom sections, in the order of the module.
+    pub fn custom_sections(&self) -> &[CustomSection] {
+        &self.sections.custom
+    }
+
+    /// The type of an import, in full.
+    pub fn import_type(&self, import: &Import) -> ExternType {
+        match import.ty {
+            ImportType::Func(ty) => ExternType::Func(self.sections.types[ty.index()].clone()),
+            ImportType::Table(ty) => ExternType::Table(ty),
+            ImportType::Memory(ty) => ExternType::Memory(ty),
+            ImportType::Global(ty) => ExternType::Global(ty),
+        }
+    }
+
+    /// The type of an export, in full.
+    pub fn export_type(&self, export: ExportKind) -> ExternType {
+        match export {
+            ExportKind::Func(idx) => ExternType::Func(self.func_type(idx).clone()),
+            ExportKind::Table(idx) => ExternType::Table(self.sections.tables[idx.index()]),
+            ExportKind::Memory(idx) => ExternType::Memory(self.sections.memories[idx.index()]),
+            ExportKind::Global(idx) => ExternType::Global(self.sections.globals[idx.index()]),
+        }
+    }
+
+    /// The parameters and results of a block in one of the module's bodies.
+    ///
+    /// # Panics
+    /// If the block is of no valid body of this module.
+    pub fn block_type(&self, block: BlockType) -> (&[ValType], &[ValType]) {
+        match block {
+            BlockType::Empty => (&[], &[]),
+            BlockType::Type(ty) => (
+                &[],
+                ValType::from_wasmparser(ty).map_or(&[], ValType::as_slice),
+            ),
+            BlockType::FuncType(ty) => {
+                let ty = &self.sections.types[ty as usize];
+                (&ty.params, &ty.results)
+            }
+        }
+    }
+
+    /// The body of a function; `None` for an import.
+    pub fn body(&self, func: FuncIdx) -> Option<FuncBody<'_>> {
+        Some(FuncBody::new(
+            &self.bytes,
+            self.body_range(func)?,
+            self.features,
+        ))
+    }
+
+    fn body_range(&self, func: FuncIdx) -> Option<BodyRange> {
+        let body = func
+            .index()
+            .checked_sub(self.sections.imported.funcs as usize)?;
+        self.sections.bodies.get(body).copied()
+    }
+
+    /// A validator for the body of a function, for whoever wants to know the stacks at each op; `None` for an import.
+    pub fn func_validator(&self, func: FuncIdx) -> Option<FuncValidator<ValidatorResources>> {
+        self.body_range(func)?;
+        let to_validate = FuncToValidate {
+            resources: self.sections.resources.clone()?,
+            index: func.0,
+            ty: self.sections.funcs[func.index()].0,
+            features: self.features,
+        };
+        Some(to_validate.into_validator(Default::default()))
+    }
+
+    /// The headers of a function's loops, by validating its body again; none for an import.
+    ///
+    /// A loop that cannot be reached is left out.
+    pub fn loop_headers(&self, func: FuncIdx) -> Vec<LoopHeader> {
+        loops::loop_headers(self, func)
+    }
+
+    /// The name section, read on first use.
+    pub fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let section = self
+                .sections
+                .custom
+                .iter()
+                .find(|section| &*section.name == "name");
+            section
+                .map(|section| Names::new(self.bytes.clone(), section.range.clone()))
+                .unwrap_or_default()
+        })
+    }
+
+    /// The name of a function: from the name section, or that of its first export.
+    pub fn func_name(&self, func: FuncIdx) -> Option<&str> {
+        self.names().func(func).or_else(|| {
+            let exports = self.exports_by_func();
+            let at = exports
+                .binary_search_by_key(&func, |&(func, _)| func)
+                .ok()?;
+            Some(&*self.sections.exports[exports[at].1 as usize].name)
+        })
+    }
+
+    fn exports_by_func(&self) -> &[(FuncIdx, u32)] {
+        self.exports_by_func.get_or_init(|| {
+            let funcs =
+                (0u32..)
+                    .zip(&self.sections.exports)
+                    .filter_map(|(at, export)| match export.kind {
+                        ExportKind::Func(func) => Some((func, at)),
+                        _ => None,
+                    });
+            let mut funcs: Vec<_> = funcs.collect();
+            funcs.sort_unstable();
+            funcs.dedup_by_key(|&mut (func, _)| func);
+            funcs.into()
+        })
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("bytes", &self.bytes.len())
+            .field("imports", &self.imports().len())
+            .field("funcs", &self.funcs().len())
+            .field("exports", &self.exports().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn checked_size(bytes: Bytes) -> Result<Bytes, Error> {
+    match u32::try_from(bytes.len()) {
+        Ok(_) => Ok(bytes),
+        Err(_) => Err(Error::new(0, "the module is larger than 4 GiB")),
+    }
+}
+
+fn first_error(a: Result<(), Error>, b: Result<(), Error>) -> Result<(), Error> {
+    match (a, b) {
+        (Err(a), Err(b)) => Err(if a.offset() < b.offset() { a } else { b }),
+        (a, b) => a.and(b),
+    }
+}
+
+fn exported_as(exports: &[Export], func: FuncIdx) -> Option<&str> {
+    exports
+        .iter()
+        .find(|export| export.kind == ExportKind::Func(func))
+        .map(|export| &*export.name)
+}

@@ -1,0 +1,9 @@
+//! Which proposals are accepted: the one readable set.
+//!
+//! *Invariant:* nothing outside [`ACCEPTED`] ever gets into a [`Module`](crate::Module), whatever a configuration asks
+//! for: the tiers implement exactly this set, and their memory safety stands on it.
+
+use wasmparser::WasmFeatures;
+
+/// WebAssembly 2.0 without the vector instructions.
+pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::SIMD);

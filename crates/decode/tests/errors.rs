@@ -1,0 +1,221 @@
+//! What is refused, and how it is said.
+
+use tiered_decode::index::FuncIdx;
+use tiered_decode::proposals::ACCEPTED;
+use tiered_decode::wasmparser::WasmFeatures;
+use tiered_decode::{Config, Error, Module};
+
+fn error(bytes: impl Into<tiered_decode::Bytes>) -> Error {
+    Module::new(bytes).unwrap_err()
+}
+
+fn binary(sections: &[u8]) -> Vec<u8> {
+    [b"\0asm\x01\0\0\0", sections].concat()
+}
+
+#[test]
+fn an_invalid_body_is_named_by_the_name_section_behind_it() {
+    let error =
+        error(r#"(module (func $ok) (func $foo (export "bar") (result i32) (i64.const 0)))"#);
+    let shown = error.to_string();
+    assert!(shown.starts_with("invalid module at offset 0x"), "{shown}");
+    assert!(
+        shown.contains(r#" in code section, func 1 "foo": type mismatch"#),
+        "{shown}"
+    );
+    assert_eq!(
+        (error.section(), error.func(), error.func_name()),
+        (Some("code"), Some(FuncIdx(1)), Some("foo"))
+    );
+    assert!(!error.is_text() && error.offset().is_some() && error.position().is_none());
+    assert!(error.reason().starts_with("type mismatch"));
+}
+
+#[test]
+fn an_invalid_body_is_named_by_an_export_otherwise() {
+    let error = error(r#"(module (import "m" "f" (func)) (func (export "bar") (result i32)))"#);
+    assert_eq!(
+        (error.func(), error.func_name()),
+        (Some(FuncIdx(1)), Some("bar"))
+    );
+}
+
+#[test]
+fn sections_are_named() {
+    for (text, section, reason) in [
+        ("(module (func (type 3)))", "function", "unknown type"),
+        (
+            "(module (memory 70000))",
+            "memory",
+            "memory size must be at most",
+        ),
+        (
+            "(module (memory 1) (memory 1))",
+            "memory",
+            "multiple memories",
+        ),
+        (
+            "(module (global i32 (i64.const 0)))",
+            "global",
+            "type mismatch",
+        ),
+        (
+            r#"(module (func) (export "a" (func 0)) (export "a" (func 0)))"#,
+            "export",
+            "duplicate export name",
+        ),
+        (
+            "(module (func (param i32)) (start 0))",
+            "start",
+            "invalid start function type",
+        ),
+        (
+            "(module (table 1 funcref) (elem (i32.const 0) 0))",
+            "element",
+            "unknown function",
+        ),
+        (
+            r#"(module (data (i32.const 0) ""))"#,
+            "data",
+            "unknown memory",
+        ),
+        (
+            "(module (table 2 1 funcref))",
+            "table",
+            "size minimum must not be greater than maximum",
+        ),
+    ] {
+        let error = error(text);
+        assert_eq!(error.section(), Some(section), "{text}: {error}");
+        assert!(error.reason().contains(reason), "{text}: {error}");
+        assert_eq!(error.func(), None);
+    }
+}
+
+#[test]
+fn malformed_binaries() {
+    let shown = |bytes: &[u8]| error(bytes.to_vec()).to_string();
+    assert_eq!(
+        shown(b""),
+        "invalid module at offset 0x0: unexpected end-of-file"
+    );
+    assert!(shown(b"\0asm").contains("unexpected end"));
+    assert!(shown(b"wasm\x01\0\0\0").contains("magic header not detected"));
+    assert!(shown(b"hello").contains("magic header not detected"));
+    assert!(shown(b"\0asm\x02\0\0\0").contains("unknown binary version"));
+    assert!(shown(b"\0asm\x0d\0\x01\0").contains("components are not supported"));
+    // A code section of two bodies, the second of which is missing.
+    let truncated = binary(b"\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x0a\x04\x02\x02\0\x0b");
+    let error = error(truncated);
+    assert_eq!(
+        (error.section(), error.func()),
+        (Some("code"), Some(FuncIdx(1))),
+        "{error}"
+    );
+    // A type section that says it is longer than the file.
+    assert!(shown(&binary(b"\x01\x7f\x01")).contains("in type section: "));
+    // Counts that nothing stands behind.
+    for section in 1..=11 {
+        assert!(Module::new(binary(&[section, 5, 0xff, 0xff, 0xff, 0xff, 0x0f])).is_err());
+    }
+    assert!(Module::new(binary(b"\x0e\0")).is_err());
+}
+
+#[test]
+fn the_first_of_several_errors_is_reported() {
+    // A body that is invalid, then a data section that is.
+    let error = error(r#"(module (func (result i32)) (data (i32.const 0) ""))"#);
+    assert_eq!(error.func(), Some(FuncIdx(0)));
+}
+
+#[test]
+fn a_huge_number_of_locals_is_refused() {
+    // One function with 2^32 - 1 locals of type i64.
+    let bytes = binary(
+        b"\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x0b\x01\x09\x01\xff\xff\xff\xff\x0f\x7e\x01\x0b",
+    );
+    assert!(error(bytes).reason().contains("too many locals"));
+}
+
+#[test]
+fn proposals_that_are_not_accepted_say_so() {
+    for (text, reason) in [
+        (
+            "(module (func (drop (v128.const i64x2 0 0))))",
+            "SIMD support is not enabled",
+        ),
+        (
+            "(module (func (param v128)))",
+            "SIMD support is not enabled",
+        ),
+        ("(module (memory i64 1))", "memory64 must be enabled"),
+        ("(module (memory 1 1 shared))", "threads must be enabled"),
+        (
+            "(module (func return_call 0))",
+            "tail calls support is not enabled",
+        ),
+        ("(module (tag))", "exceptions proposal not enabled"),
+        ("(module (type (struct)))", "without the gc feature"),
+        (
+            "(module (global i32 (i32.add (i32.const 1) (i32.const 2))))",
+            "constant expression required",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.reason().contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_configuration_narrows_what_is_accepted_and_never_widens_it() {
+    let config = |proposals| Config {
+        proposals,
+        threads: None,
+    };
+    let simd = "(module (func (param v128)))";
+    assert!(Module::with_config(simd, &config(WasmFeatures::all())).is_err());
+    let multi_value = "(module (func (result i32 i32) (i32.const 1) (i32.const 2)))";
+    assert!(Module::with_config(multi_value, &config(ACCEPTED)).is_ok());
+    assert!(Module::with_config(multi_value, &config(WasmFeatures::WASM1)).is_err());
+}
+
+#[test]
+fn errors_in_text_carry_line_and_column() {
+    let error = error("(module\n  (func\n    (bogus)))");
+    assert!(error.is_text());
+    assert_eq!(error.position(), Some((3, 6)));
+    assert_eq!(
+        error.to_string(),
+        format!("invalid text at line 3, column 6: {}", error.reason())
+    );
+    assert!(!error.reason().contains('\n') && error.excerpt().contains("(bogus)"));
+    assert_eq!(
+        (error.offset(), error.section(), error.func()),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn errors_in_very_long_lines_and_in_encoding() {
+    let long = format!("(module {} (bogus))", " ".repeat(1000));
+    assert_eq!(error(long).position(), Some((1, 1011)));
+    let encoding = error(b"(module\n ;; \xff\n)".to_vec());
+    assert_eq!(
+        (encoding.position(), encoding.reason()),
+        (Some((2, 5)), "malformed UTF-8 encoding")
+    );
+    assert!(error("(module (func (local.get $x)))").position().is_some());
+}
+
+#[test]
+fn text_may_begin_with_space_or_comment() {
+    for text in [
+        " (module)",
+        ";; c\n(module)",
+        "(; c ;)(module)",
+        "(func)",
+        "(module binary \"\\00asm\\01\\00\\00\\00\")",
+    ] {
+        assert!(Module::new(text).is_ok(), "{text}");
+    }
+}

@@ -1,0 +1,559 @@
+//! From a validated body to the stream of cells that the handlers run.
+//!
+//! One pass over the ops, after a look ahead at the loops ([`scan`]). Operands are not copied when they are pushed:
+//! the stack ([`stack`]) remembers where each is, and the instruction that takes it names that place. Results go to
+//! an accumulator first; whoever needs them elsewhere changes the producer's destination ([`emit`]).
+//!
+//! * *Invariant:* at every label each operand is in its own slot, and nothing is known of the accumulators. So a
+//!   frame at a loop header is complete without registers.
+//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words,
+//!   from which the place of each cell in the module is found when a back trace needs it ([`offset_of`]).
+//!
+//! # Why no table of places
+//! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
+
+mod emit;
+mod ops;
+mod scan;
+mod stack;
+
+use std::ptr::NonNull;
+
+use tiered_decode::index::FuncIdx;
+use tiered_decode::types::ValType;
+use tiered_decode::wasmparser::{self, Operator};
+use tiered_decode::{FuncBody, Module};
+use tiered_runtime::code::FuncRecord;
+use tiered_runtime::frame::FrameLayout;
+use tiered_runtime::vmctx::VmCtx;
+
+use crate::call::zero_handler;
+use crate::control::{JUMP, RETURN_MANY, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler};
+use crate::numeric::{ConditionFamily, condition_handlers};
+use crate::operand::{Bank, Class, Dest};
+
+use emit::{Immediates, fields};
+use scan::LoopPlan;
+use stack::{OperandStack, Place, bank};
+
+/// Why a function can't be translated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Error {
+    /// The frame has more slots than cells can name.
+    TooLarge,
+    /// The body can't be read, which validation excludes unless the bytes have changed.
+    Unreadable,
+}
+
+impl From<wasmparser::Error> for Error {
+    fn from(_: wasmparser::Error) -> Error {
+        Error::Unreadable
+    }
+}
+
+/// Translates `func`, opens its door to the code and returns the code's address; `None` if it can't be translated.
+///
+/// # Safety
+/// `func` is a function of an instance, and its store is alive.
+pub(crate) unsafe fn translate(func: NonNull<FuncRecord>) -> Option<NonNull<u64>> {
+    // SAFETY: the caller's promise.
+    let record = unsafe { func.as_ref() };
+    let (words, relocations) = Translator::run(record, false).ok()?.finish();
+    let mut code = words.into_boxed_slice();
+    let base = code.as_ptr().expose_provenance() as u64;
+    for at in relocations {
+        code[at as usize] = base + code[at as usize] * 8;
+    }
+    // SAFETY: the store is alive.
+    let ctx = unsafe { record.store.as_ref() };
+    let code = ctx.code().borrow_mut().insert(func, code, offset_of);
+    // SAFETY: the code runs the function, and the store keeps it.
+    unsafe { record.set_stream(code.as_ptr()) };
+    Some(code)
+}
+
+/// The byte of the module whose instruction is at `byte` of the code of `func`.
+fn offset_of(func: &FuncRecord, byte: usize) -> Option<u32> {
+    let word = (byte / 8) as u32;
+    let marks = Translator::run(func, true).ok()?.marks?;
+    let behind = marks.partition_point(|&(at, _)| at <= word);
+    Some(marks[behind.checked_sub(1)?].1)
+}
+
+/// A place in the code that branches lead to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Label {
+    /// The cell is known.
+    Bound(u32),
+    /// It is not; the words that are to become its address form a chain.
+    Unbound(Option<u32>),
+}
+
+impl Label {
+    fn is_used(self) -> bool {
+        matches!(self, Label::Unbound(Some(_)))
+    }
+}
+
+/// The kind of a control frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The body itself.
+    Body,
+    Block,
+    /// A loop, and which one in the order of the body.
+    Loop(u32),
+    If,
+    Else,
+}
+
+/// A control frame: the spec's appendix "Validation Algorithm".
+struct Control<'m> {
+    kind: Kind,
+    /// Operands below the block's parameters.
+    base: u32,
+    params: &'m [ValType],
+    results: &'m [ValType],
+    /// Where branches to this frame go.
+    label: Label,
+    /// Where the condition of an `if` goes when it is false.
+    otherwise: Label,
+    /// The block could be entered.
+    entered: bool,
+}
+
+impl<'m> Control<'m> {
+    /// What a branch to this frame takes along.
+    fn branch_types(&self) -> &'m [ValType] {
+        if matches!(self.kind, Kind::Loop(_)) { self.params } else { self.results }
+    }
+}
+
+/// What a cell can become part of.
+#[derive(Clone, Copy)]
+pub(crate) enum Fusable {
+    /// A condition, which can become a branch.
+    Condition(&'static ConditionFamily),
+    /// A sum of addresses, which can become part of a load.
+    Sum(Class, Class),
+}
+
+/// The last cell, if it can become part of the next instruction.
+#[derive(Clone, Copy)]
+pub(crate) struct Last {
+    at: u32,
+    end: u32,
+    fields: u64,
+    fusable: Fusable,
+}
+
+/// A condition, ready to be a branch.
+struct Test {
+    family: &'static ConditionFamily,
+    fields: u64,
+}
+
+impl Test {
+    fn negated(self) -> Test {
+        Test { family: (self.family.not)(), fields: self.fields }
+    }
+}
+
+/// How a branch gets to its target.
+#[derive(Clone, Copy)]
+enum Route {
+    Forward = 0,
+    Back = 1,
+    BackToHead = 2,
+}
+
+/// The state of a translation.
+pub(crate) struct Translator<'m> {
+    vmctx: &'m VmCtx,
+    module: &'m Module,
+    code: Vec<u64>,
+    relocations: Vec<u32>,
+    layout: FrameLayout,
+    local_types: Vec<ValType>,
+    stack: OperandStack,
+    control: Vec<Control<'m>>,
+    plans: Vec<LoopPlan>,
+    /// The loops begun so far.
+    loops: u32,
+    /// The locals in `l0` and `l1`.
+    pins: [Option<u32>; 2],
+    last: Option<Last>,
+    /// The cell that was just written and has a result: its place and its end.
+    produced: Option<(u32, u32)>,
+    reachable: bool,
+    /// Blocks begun since the code became unreachable.
+    skipped: u32,
+    /// Where each cell comes from, if that is asked for: its place and the instruction's byte in the module.
+    marks: Option<Vec<(u32, u32)>>,
+    offset: u32,
+}
+
+impl<'m> Translator<'m> {
+    /// Translates the body of `func`.
+    fn run(func: &'m FuncRecord, mark: bool) -> Result<Translator<'m>, Error> {
+        // SAFETY: the function is one of an instance, which lives as long as its store.
+        let vmctx: &'m VmCtx = unsafe { VmCtx::borrow(func.instance) };
+        let module: &'m Module = vmctx.module();
+        let body = module.body(func.index).ok_or(Error::Unreadable)?;
+        let mut translator = Translator::new(vmctx, module, func.index, &body)?;
+        translator.marks = mark.then(Vec::new);
+        translator.begin();
+        let mut ops = body.ops();
+        while !ops.eof() {
+            translator.offset = ops.original_position() as u32;
+            let op = ops.read()?;
+            if translator.reachable {
+                translator.mark();
+                translator.op(&op)?;
+                translator.check_frame()?;
+            } else {
+                translator.skip(&op);
+            }
+        }
+        Ok(translator)
+    }
+
+    fn new(vmctx: &'m VmCtx, module: &'m Module, func: FuncIdx, body: &FuncBody<'m>) -> Result<Translator<'m>, Error> {
+        let ty = module.func_type(func);
+        let mut local_types: Vec<ValType> = ty.params.to_vec();
+        for (count, ty) in body.locals() {
+            local_types.extend(std::iter::repeat_n(ty, count as usize));
+        }
+        let plans = scan::plan(body.bytes(), body.ops(), &local_types)?;
+        let layout = FrameLayout::new(ty.params.len() as u32, local_types.len() as u32);
+        let body_frame = Control {
+            kind: Kind::Body,
+            base: 0,
+            params: &[],
+            results: &ty.results,
+            label: Label::Unbound(None),
+            otherwise: Label::Unbound(None),
+            entered: true,
+        };
+        Ok(Translator {
+            vmctx,
+            module,
+            code: Vec::with_capacity(body.len()),
+            relocations: Vec::new(),
+            layout,
+            stack: OperandStack::new(local_types.len()),
+            local_types,
+            control: vec![body_frame],
+            plans,
+            loops: 0,
+            pins: [None; 2],
+            last: None,
+            produced: None,
+            reachable: true,
+            skipped: 0,
+            marks: None,
+            offset: 0,
+        })
+    }
+
+    fn finish(self) -> (Vec<u64>, Vec<u32>) {
+        (self.code, self.relocations)
+    }
+
+    /// Writes what a call begins with.
+    fn begin(&mut self) {
+        let zeroed = self.layout.zeroed();
+        if !zeroed.is_empty() {
+            let count = zeroed.len() as u32;
+            self.emit(zero_handler(count), fields(zeroed.start, 0, count));
+        }
+    }
+
+    fn mark(&mut self) {
+        let (here, offset) = (self.here(), self.offset);
+        if let Some(marks) = &mut self.marks {
+            marks.push((here, offset));
+        }
+    }
+
+    /// The last cell was taken back; what is written in its place comes from the present instruction.
+    fn mark_again(&mut self) {
+        let here = self.here();
+        if let Some(marks) = &mut self.marks {
+            while marks.last().is_some_and(|&(at, _)| at >= here) {
+                marks.pop();
+            }
+        }
+        self.mark();
+    }
+
+    /// An instruction that can't be reached: only the nesting of blocks matters.
+    fn skip(&mut self, op: &Operator<'_>) {
+        match op {
+            Operator::Loop { .. } => {
+                self.loops += 1;
+                self.skipped += 1;
+            }
+            Operator::Block { .. } | Operator::If { .. } => self.skipped += 1,
+            Operator::Else if self.skipped == 0 => self.op_else(),
+            Operator::End if self.skipped == 0 => self.op_end(),
+            Operator::End => self.skipped -= 1,
+            _ => {}
+        }
+    }
+
+    fn set_unreachable(&mut self) {
+        self.reachable = false;
+        self.skipped = 0;
+        self.last = None;
+        self.produced = None;
+        let base = self.control.last().map_or(0, |frame| frame.base);
+        self.stack.truncate(base);
+        self.stack.forget_held();
+    }
+
+    fn push_control(&mut self, kind: Kind, block: wasmparser::BlockType, label: Label, otherwise: Label) {
+        let (params, results) = self.module.block_type(block);
+        let base = self.stack.height() - params.len() as u32;
+        self.control.push(Control { kind, base, params, results, label, otherwise, entered: true });
+    }
+
+    fn push_slots(&mut self, types: &[ValType]) {
+        for &ty in types {
+            self.stack.push(ty, Place::Slot);
+        }
+        self.stack.set_settled();
+    }
+
+    fn op_block(&mut self, block: wasmparser::BlockType) {
+        self.settle_all();
+        self.push_control(Kind::Block, block, Label::Unbound(None), Label::Unbound(None));
+    }
+
+    fn op_loop(&mut self, block: wasmparser::BlockType) {
+        self.settle_all();
+        self.stack.forget_held();
+        let ordinal = self.loops;
+        self.loops += 1;
+        let plan = self.plans[ordinal as usize];
+        if plan.region {
+            self.pins = plan.pins;
+        }
+        let pins = if plan.region { plan.pins } else { [None; 2] };
+        let slot = |pin: Option<u32>| pin.map_or(0, |index| self.layout.local(index));
+        let count = pins.iter().flatten().count();
+        self.emit(loop_entry(plan.head, count), fields(slot(pins[0]), slot(pins[1]), self.offset));
+        self.last = None;
+        self.produced = None;
+        let header = Label::Bound(self.here());
+        self.push_control(Kind::Loop(ordinal), block, header, Label::Unbound(None));
+    }
+
+    fn op_if(&mut self, block: wasmparser::BlockType) {
+        let test = self.pop_test().negated();
+        self.settle_all();
+        let mut otherwise = Label::Unbound(None);
+        self.emit_test(&test, Route::Forward, &mut otherwise);
+        self.push_control(Kind::If, block, Label::Unbound(None), otherwise);
+    }
+
+    fn op_else(&mut self) {
+        let Some(mut frame) = self.control.pop() else { return };
+        if self.reachable {
+            self.settle_all();
+            self.emit_jump(Route::Forward, &mut frame.label);
+        }
+        self.bind(frame.otherwise);
+        frame.otherwise = Label::Unbound(None);
+        frame.kind = Kind::Else;
+        self.stack.truncate(frame.base);
+        self.push_slots(frame.params);
+        self.stack.forget_held();
+        self.reachable = frame.entered;
+        self.control.push(frame);
+    }
+
+    fn op_end(&mut self) {
+        let Some(frame) = self.control.pop() else { return };
+        if let Kind::Loop(ordinal) = frame.kind {
+            if self.plans[ordinal as usize].region {
+                self.pins = [None; 2];
+                self.last = None;
+            }
+            return;
+        }
+        let merges = frame.label.is_used() || frame.otherwise.is_used();
+        if merges {
+            if self.reachable {
+                self.settle_all();
+            }
+            self.bind(frame.otherwise);
+            self.bind(frame.label);
+            self.stack.truncate(frame.base);
+            self.push_slots(frame.results);
+            self.stack.forget_held();
+            self.reachable = true;
+        }
+        if frame.kind == Kind::Body && self.reachable {
+            self.mark();
+            self.emit_return(frame.results);
+        }
+    }
+
+    /// The frame that a branch of depth `depth` leads to: its index.
+    fn target(&self, depth: u32) -> usize {
+        self.control.len() - 1 - depth as usize
+    }
+
+    fn route(&self, target: usize) -> Route {
+        match self.control[target].kind {
+            Kind::Loop(ordinal) if self.plans[ordinal as usize].head => Route::BackToHead,
+            Kind::Loop(_) => Route::Back,
+            _ => Route::Forward,
+        }
+    }
+
+    fn op_br(&mut self, depth: u32) {
+        let target = self.target(depth);
+        if self.control[target].kind == Kind::Body {
+            return self.op_return();
+        }
+        self.move_to(target);
+        self.jump_to(target);
+        self.set_unreachable();
+    }
+
+    fn jump_to(&mut self, target: usize) {
+        let route = self.route(target);
+        let mut label = self.control[target].label;
+        self.emit_jump(route, &mut label);
+        self.control[target].label = label;
+    }
+
+    /// Writes copies that put the top operands where the target has them; the stack stays as it is.
+    fn move_to(&mut self, target: usize) {
+        let frame = &self.control[target];
+        let (base, count) = (frame.base, frame.branch_types().len() as u32);
+        let from = self.stack.height() - count;
+        for index in 0..count {
+            let operand = self.stack.operand(from + index);
+            let slot = self.operand_slot(base + index);
+            self.emit_copy(operand, from + index, Dest::Slot, slot);
+        }
+    }
+
+    fn op_br_if(&mut self, depth: u32) {
+        let test = self.pop_test();
+        let target = self.target(depth);
+        let route = self.route(target);
+        let frame = &self.control[target];
+        let (base, count) = (frame.base, frame.branch_types().len() as u32);
+        let from = self.stack.height() - count;
+        let mut label = frame.label;
+        if count == 0 || from == base {
+            self.settle_from(from);
+            self.emit_test(&test, route, &mut label);
+            self.control[target].label = label;
+            return;
+        }
+        let mut over = Label::Unbound(None);
+        self.emit_test(&test.negated(), Route::Forward, &mut over);
+        self.move_to(target);
+        self.jump_to(target);
+        self.bind(over);
+    }
+
+    fn op_br_table(&mut self, table: &wasmparser::BrTable<'_>) -> Result<(), Error> {
+        let index = self.pop_source(Immediates::No);
+        let mut depths = Vec::with_capacity(table.len() as usize + 1);
+        for depth in table.targets() {
+            depths.push(depth?);
+        }
+        depths.push(table.default());
+        let default = self.target(table.default());
+        let count = self.control[default].branch_types().len() as u32;
+        let from = self.stack.height() - count;
+        self.settle_from(from);
+        self.emit(table_handler(index.class), fields(index.field, 0, depths.len() as u32 - 1));
+        // Targets that need copies or budget get a piece of code of their own behind the table.
+        let mut pieces: Vec<(usize, Label)> = Vec::new();
+        for depth in depths {
+            let target = self.target(depth);
+            let direct = matches!(self.route(target), Route::Forward) && (count == 0 || from == self.control[target].base);
+            if direct {
+                let mut label = self.control[target].label;
+                self.emit_label(&mut label);
+                self.control[target].label = label;
+                continue;
+            }
+            let piece = pieces.iter().position(|&(other, _)| other == target).unwrap_or_else(|| {
+                pieces.push((target, Label::Unbound(None)));
+                pieces.len() - 1
+            });
+            let mut label = pieces[piece].1;
+            self.emit_label(&mut label);
+            pieces[piece].1 = label;
+        }
+        for (target, label) in pieces {
+            self.bind(label);
+            self.stack.forget_held();
+            self.move_to(target);
+            self.jump_to(target);
+        }
+        self.set_unreachable();
+        Ok(())
+    }
+
+    fn op_return(&mut self) {
+        let results = self.control[0].results;
+        self.emit_return(results);
+        self.set_unreachable();
+    }
+
+    /// Writes a return with the top operands.
+    fn emit_return(&mut self, results: &[ValType]) {
+        let header = self.layout.header();
+        match results {
+            [] => self.emit(RETURN_NOTHING, fields(header, 0, 0)),
+            &[ty] => {
+                let immediates = if bank(ty) == Bank::Int { Immediates::Slot } else { Immediates::No };
+                let source = self.pop_source(immediates);
+                self.emit(return_handler(bank(ty), source.class), fields(header, 0, source.field));
+            }
+            many => {
+                let from = self.stack.height() - many.len() as u32;
+                self.settle_from(from);
+                let slot = self.operand_slot(from);
+                self.emit(RETURN_MANY, fields(header, slot, many.len() as u32));
+            }
+        }
+    }
+
+    fn op_unreachable(&mut self) {
+        self.emit_handler(UNREACHABLE);
+        self.set_unreachable();
+    }
+
+    /// Takes the top operand off as a condition: true unless it is zero.
+    fn pop_test(&mut self) -> Test {
+        let last = self.last;
+        if let Some(Last { fusable: Fusable::Condition(family), .. }) = last {
+            if let Some(last) = self.fuse() {
+                return Test { family, fields: last.fields };
+            }
+        }
+        let source = self.pop_source(Immediates::No);
+        let family = condition_handlers::<tiered_decode::numeric::ops::I32Ne>(source.class, Class::Imm);
+        Test { family, fields: fields(source.field, 0, 0) }
+    }
+
+    fn emit_test(&mut self, test: &Test, route: Route, label: &mut Label) {
+        self.emit(test.family.branch[route as usize], test.fields);
+        self.emit_label(label);
+    }
+
+    fn emit_jump(&mut self, route: Route, label: &mut Label) {
+        self.emit_handler(JUMP[route as usize]);
+        self.emit_label(label);
+    }
+}

@@ -1,0 +1,163 @@
+//! What instructions do that are more than a few machine instructions: each body once, for every tier.
+//!
+//! Operands come as the unsigned numbers that they are; bounds are checked before anything is written, as the spec
+//! has it since bulk memory operations (sections 4.4.6 and 4.4.7).
+
+use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
+
+use crate::frame::Slot;
+use crate::memory::MemoryRecord;
+use crate::table::TableRecord;
+use crate::trap::TrapCode;
+use crate::vmctx::VmCtx;
+
+/// What a grow instruction answers when it can't.
+const GROW_FAILED: Slot = 0xffff_ffff;
+
+fn memory(ctx: &VmCtx, index: MemoryIdx) -> &MemoryRecord {
+    // SAFETY: records live as long as the store.
+    unsafe { ctx.memory(index).as_ref() }
+}
+
+fn table(ctx: &VmCtx, index: TableIdx) -> &TableRecord {
+    // SAFETY: records live as long as the store.
+    unsafe { ctx.table(index).as_ref() }
+}
+
+/// The bytes `start..start + count` of a memory that nothing else looks at meanwhile.
+fn bytes(memory: &MemoryRecord, start: u64, count: u64) -> Result<&mut [u8], TrapCode> {
+    // SAFETY: a store has one thread, and no reference to a memory's bytes is alive while an instruction runs.
+    let all = unsafe { memory.bytes_mut() };
+    let end = start.checked_add(count).ok_or(TrapCode::MemoryOutOfBounds)?;
+    all.get_mut(start as usize..end as usize).ok_or(TrapCode::MemoryOutOfBounds)
+}
+
+/// `memory.size`: the size in pages.
+pub fn memory_size(ctx: &VmCtx, index: MemoryIdx) -> Slot {
+    memory(ctx, index).pages()
+}
+
+/// `memory.grow`: the pages before, or -1.
+pub fn memory_grow(ctx: &VmCtx, index: MemoryIdx, delta: u64) -> Slot {
+    memory(ctx, index).grow(delta, ctx.store()).unwrap_or(GROW_FAILED)
+}
+
+/// `memory.fill`.
+///
+/// # Errors
+/// [`TrapCode::MemoryOutOfBounds`], and nothing is written; so for all below.
+pub fn memory_fill(ctx: &VmCtx, index: MemoryIdx, start: u64, value: u8, count: u64) -> Result<(), TrapCode> {
+    bytes(memory(ctx, index), start, count)?.fill(value);
+    Ok(())
+}
+
+/// `memory.copy`; the ranges may overlap.
+///
+/// # Errors
+/// [`TrapCode::MemoryOutOfBounds`].
+pub fn memory_copy(
+    ctx: &VmCtx,
+    (to, start): (MemoryIdx, u64),
+    (from, from_start): (MemoryIdx, u64),
+    count: u64,
+) -> Result<(), TrapCode> {
+    let (to, from) = (memory(ctx, to), memory(ctx, from));
+    let target = bytes(to, start, count)?.as_mut_ptr();
+    let source = bytes(from, from_start, count)?.as_ptr();
+    // SAFETY: `count` bytes are within bounds on both sides; `copy` allows them to overlap.
+    unsafe { std::ptr::copy(source, target, count as usize) };
+    Ok(())
+}
+
+/// `memory.init`, and active data segments.
+///
+/// # Errors
+/// [`TrapCode::MemoryOutOfBounds`].
+pub fn memory_init(
+    ctx: &VmCtx,
+    index: MemoryIdx,
+    data: DataIdx,
+    start: u64,
+    from_start: u64,
+    count: u64,
+) -> Result<(), TrapCode> {
+    let end = from_start.checked_add(count).ok_or(TrapCode::MemoryOutOfBounds)?;
+    let source = ctx.data(data).get(from_start as usize..end as usize).ok_or(TrapCode::MemoryOutOfBounds)?;
+    bytes(memory(ctx, index), start, count)?.copy_from_slice(source);
+    Ok(())
+}
+
+/// `data.drop`.
+pub fn data_drop(ctx: &VmCtx, data: DataIdx) {
+    ctx.drop_data(data);
+}
+
+/// `table.get`.
+///
+/// # Errors
+/// [`TrapCode::TableOutOfBounds`]; so for all below.
+pub fn table_get(ctx: &VmCtx, index: TableIdx, element: u64) -> Result<Slot, TrapCode> {
+    table(ctx, index).get(element).ok_or(TrapCode::TableOutOfBounds)
+}
+
+/// `table.set`.
+///
+/// # Errors
+/// [`TrapCode::TableOutOfBounds`].
+pub fn table_set(ctx: &VmCtx, index: TableIdx, element: u64, value: Slot) -> Result<(), TrapCode> {
+    table(ctx, index).set(element, value).ok_or(TrapCode::TableOutOfBounds)
+}
+
+/// `table.size`.
+pub fn table_size(ctx: &VmCtx, index: TableIdx) -> Slot {
+    table(ctx, index).len()
+}
+
+/// `table.grow`: the elements before, or -1.
+pub fn table_grow(ctx: &VmCtx, index: TableIdx, init: Slot, delta: u64) -> Slot {
+    table(ctx, index).grow(delta, init, ctx.store()).unwrap_or(GROW_FAILED)
+}
+
+/// `table.fill`.
+///
+/// # Errors
+/// [`TrapCode::TableOutOfBounds`].
+pub fn table_fill(ctx: &VmCtx, index: TableIdx, start: u64, value: Slot, count: u64) -> Result<(), TrapCode> {
+    table(ctx, index).fill(start, value, count).ok_or(TrapCode::TableOutOfBounds)
+}
+
+/// `table.copy`; the ranges may overlap.
+///
+/// # Errors
+/// [`TrapCode::TableOutOfBounds`].
+pub fn table_copy(
+    ctx: &VmCtx,
+    (to, start): (TableIdx, u64),
+    (from, from_start): (TableIdx, u64),
+    count: u64,
+) -> Result<(), TrapCode> {
+    table(ctx, to).copy(start, table(ctx, from), from_start, count).ok_or(TrapCode::TableOutOfBounds)
+}
+
+/// `table.init`.
+///
+/// # Errors
+/// [`TrapCode::TableOutOfBounds`].
+pub fn table_init(
+    ctx: &VmCtx,
+    index: TableIdx,
+    element: ElemIdx,
+    start: u64,
+    from_start: u64,
+    count: u64,
+) -> Result<(), TrapCode> {
+    let segment = ctx.element(element).borrow();
+    let end = from_start.checked_add(count).ok_or(TrapCode::TableOutOfBounds)?;
+    let source = segment.get(from_start as usize..end as usize).ok_or(TrapCode::TableOutOfBounds)?;
+    table(ctx, index).write(start, source).ok_or(TrapCode::TableOutOfBounds)
+}
+
+/// `elem.drop`.
+pub fn elem_drop(ctx: &VmCtx, element: ElemIdx) {
+    ctx.element(element).take();
+}

@@ -1,0 +1,169 @@
+//! Functions of a store, and the one way from the host into them.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use thiserror::Error;
+use tiered_decode::types::FuncType;
+
+use crate::code::{FuncRecord, Outcome};
+use crate::frame::Slot;
+use crate::host::{self, Caller, HostValues, IntoHostFunc};
+use crate::stack::native_depth;
+use crate::store::{AnyStore, Store};
+use crate::trap::{Trap, TrapCode};
+use crate::value::{Handle, RawStore, Val};
+
+/// A function: of a module, or of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Func(pub(crate) Handle<FuncRecord>);
+
+/// A function does not have the type that was asked for.
+#[derive(Debug, Error)]
+#[error("the function has the type {found}, not {expected}")]
+pub struct TypeMismatch {
+    /// What was asked for.
+    pub expected: FuncType,
+    /// What the function has.
+    pub found: FuncType,
+}
+
+impl Func {
+    /// Makes a host function of a typed closure.
+    pub fn wrap<T: 'static, P, R>(store: &mut Store<T>, body: impl IntoHostFunc<T, P, R>) -> Func {
+        store.add_host_func(&body.into_host_func().func)
+    }
+
+    /// Makes a host function of type `ty`; its body gets the arguments and a place for the results.
+    pub fn new<T: 'static>(
+        store: &mut Store<T>,
+        ty: FuncType,
+        body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
+    ) -> Func {
+        store.add_host_func(&host::dynamic(ty, body))
+    }
+
+    /// The type.
+    pub fn ty(&self, store: &AnyStore) -> FuncType {
+        store.func_type(self.0.record(store).sig).clone()
+    }
+
+    /// Calls the function.
+    ///
+    /// # Errors
+    /// The [`Trap`] that ended it; a message if the arguments are not of the function's type.
+    ///
+    /// # Panics
+    /// If a host function that it calls panics, with that panic; if the handle is of another store.
+    pub fn call(&self, store: &mut AnyStore, args: &[Val]) -> Result<Vec<Val>, Trap> {
+        let ty = self.ty(store);
+        if !args.iter().map(Val::ty).eq(ty.params.iter().copied()) {
+            return Err(Trap::message(format!("the arguments don't have the types of {ty}")));
+        }
+        let id = store.id();
+        let write = |slots: NonNull<Slot>| {
+            for (index, arg) in args.iter().enumerate() {
+                // SAFETY: `invoke` gives room for all params.
+                unsafe { slots.add(index).write(arg.to_slot(id)) };
+            }
+        };
+        let read = |slots: NonNull<Slot>| {
+            // SAFETY: `invoke` gives the results.
+            let slot = |index: usize| unsafe { slots.add(index).read() };
+            ty.results.iter().enumerate().map(|(index, &ty)| Val::from_slot(slot(index), ty, id)).collect()
+        };
+        self.invoke(store, write, read)
+    }
+
+    /// The function with its type checked once.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`] if it has another type.
+    pub fn typed<P: HostValues, R: HostValues>(&self, store: &AnyStore) -> Result<TypedFunc<P, R>, TypeMismatch> {
+        let expected = FuncType::new(P::types(), R::types());
+        let found = self.ty(store);
+        if expected != found {
+            return Err(TypeMismatch { expected, found });
+        }
+        Ok(TypedFunc { func: *self, types: PhantomData })
+    }
+
+    /// Enters the function: `write` lays the arguments down, `read` takes the results up.
+    #[inline]
+    fn invoke<R>(
+        &self,
+        store: &mut AnyStore,
+        write: impl FnOnce(NonNull<Slot>),
+        read: impl FnOnce(NonNull<Slot>) -> R,
+    ) -> Result<R, Trap> {
+        self.0.check(store.id());
+        let ctx = store.ctx_ptr();
+        // SAFETY: the context lives as long as the store and changes by cells only.
+        let ctx = unsafe { ctx.as_ref() };
+        let outermost = ctx.native_limit.get();
+        let depth = native_depth();
+        let frame = ctx.free.get();
+        if depth < outermost || frame > ctx.stack_limit.get() {
+            return Err(Trap::new(TrapCode::StackOverflow));
+        }
+        write(frame);
+        if outermost == 0 {
+            ctx.native_limit.set(depth.saturating_sub(ctx.limits.native_stack_bytes).max(1));
+        }
+        let entered = ctx.store.replace(Some(NonNull::from(store)));
+        let caller = ctx.caller.replace(std::ptr::null());
+        // SAFETY: the record is of this store, which is alive; the frame is below the limit and holds the arguments.
+        let outcome = unsafe { (self.0.record.as_ref().entry())(self.0.record, frame) };
+        ctx.store.set(entered);
+        ctx.caller.set(caller);
+        ctx.native_limit.set(outermost);
+        match outcome {
+            Outcome::Returned => Ok(read(frame)),
+            Outcome::Trapped if outermost == 0 => Err(host::resume_panic(ctx.take_trap())),
+            Outcome::Trapped => Err(ctx.take_trap()),
+        }
+    }
+}
+
+/// A function whose parameters and results are Rust types.
+pub struct TypedFunc<P, R> {
+    func: Func,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Clone for TypedFunc<P, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P, R> Copy for TypedFunc<P, R> {}
+
+impl<P, R> std::fmt::Debug for TypedFunc<P, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.func.fmt(f)
+    }
+}
+
+impl<P: HostValues, R: HostValues> TypedFunc<P, R> {
+    /// Calls the function.
+    ///
+    /// # Errors
+    /// The [`Trap`] that ended it.
+    ///
+    /// # Panics
+    /// As [`Func::call`].
+    pub fn call(&self, store: &mut AnyStore, params: P) -> Result<R, Trap> {
+        let raw = RawStore(store.id());
+        // SAFETY: the types were checked when the typed function was made, and `invoke` gives the slots they need.
+        let write = |slots: NonNull<Slot>| unsafe { params.write(slots, raw) };
+        // SAFETY: as above.
+        let read = |slots: NonNull<Slot>| unsafe { R::read(slots, raw) };
+        self.func.invoke(store, write, read)
+    }
+
+    /// The function without its types.
+    pub fn func(&self) -> Func {
+        self.func
+    }
+}

@@ -1,0 +1,267 @@
+//! Instantiation, step by step in the spec's order (section 4.5.4).
+//!
+//! *Invariant:* nothing of the module runs or is written before all imports have matched and everything of the
+//! instance is allocated.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tiered_decode::Module;
+use tiered_decode::const_expr::ConstExpr;
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, TypeIdx};
+use tiered_decode::module::{DataMode, Element, ElementItems, ElementMode, ExportKind, ImportType};
+use tiered_decode::types::{ExternType, Limits, ValType};
+
+use crate::builtin;
+use crate::code::{FuncRecord, SigId};
+use crate::frame::Slot;
+use crate::func::Func;
+use crate::global::GlobalRecord;
+use crate::instance::Instance;
+use crate::limits::LimitError;
+use crate::linker::Extern;
+use crate::memory::{Memory, MemoryRecord};
+use crate::store::AnyStore;
+use crate::table::{Table, TableRecord};
+use crate::trap::{Trap, TrapCode};
+use crate::value::{Handle, Val};
+use crate::vmctx::{VmCtx, VmCtxParts};
+
+/// Why a module can't be instantiated.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InstantiateError {
+    /// Nobody provides an import.
+    #[error("unknown import {module:?} {name:?}: {expected}")]
+    UnknownImport {
+        /// The module's name that is imported from.
+        module: String,
+        /// The field's name.
+        name: String,
+        /// The type that the importing module wants.
+        expected: ExternType,
+    },
+    /// An import is of a type that does not match.
+    #[error("incompatible import {module:?} {name:?}: expected {expected}, found {found}")]
+    IncompatibleImport {
+        /// The module's name that is imported from.
+        module: String,
+        /// The field's name.
+        name: String,
+        /// The type that the importing module wants.
+        expected: ExternType,
+        /// The type of what is provided.
+        found: ExternType,
+    },
+    /// The number of imports given is not the module's.
+    #[error("the module has {expected} imports, {found} were given")]
+    ImportCount {
+        /// How many the module has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A limit of the store, or of the host.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// An active segment or the start function trapped.
+    #[error(transparent)]
+    Trap(#[from] Trap),
+}
+
+/// The index spaces, as far as they are imported; then with what the instance allocates itself.
+#[derive(Default)]
+struct Spaces {
+    funcs: Vec<NonNull<FuncRecord>>,
+    tables: Vec<NonNull<TableRecord>>,
+    memories: Vec<NonNull<MemoryRecord>>,
+    globals: Vec<NonNull<GlobalRecord>>,
+}
+
+pub(crate) fn instantiate(
+    store: &mut AnyStore,
+    module: &Arc<Module>,
+    imports: &[Extern],
+) -> Result<Instance, InstantiateError> {
+    let mut spaces = match_imports(store, module, imports)?;
+    allocate(store, module, &mut spaces)?;
+    let instance = add_instance(store, module, spaces)?;
+    // SAFETY: the instance was added to the store, which is borrowed.
+    let vmctx = unsafe { instance.0.record.as_ref() };
+    evaluate_globals(store, vmctx);
+    keep_passive_elements(vmctx);
+    run_active_elements(vmctx)?;
+    run_active_data(vmctx)?;
+    if let Some(start) = module.start() {
+        let start = Func(Handle { store: store.id(), record: vmctx.func(start) });
+        start.call(store, &[])?;
+    }
+    Ok(instance)
+}
+
+/// The type that an import is declared with.
+pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
+    match ty {
+        ImportType::Func(index) => ExternType::Func(module.types()[index.index()].clone()),
+        ImportType::Table(ty) => ExternType::Table(ty.clone()),
+        ImportType::Memory(ty) => ExternType::Memory(ty.clone()),
+        ImportType::Global(ty) => ExternType::Global(ty.clone()),
+    }
+}
+
+fn match_imports(store: &AnyStore, module: &Module, imports: &[Extern]) -> Result<Spaces, InstantiateError> {
+    if imports.len() != module.imports().len() {
+        return Err(InstantiateError::ImportCount { expected: module.imports().len(), found: imports.len() });
+    }
+    let mut spaces = Spaces::default();
+    for (import, value) in module.imports().iter().zip(imports) {
+        let expected = import_type(module, &import.ty);
+        let found = value.ty(store);
+        if !matches(&found, &expected) {
+            let (module, name) = (import.module.to_string(), import.name.to_string());
+            return Err(InstantiateError::IncompatibleImport { module, name, expected, found });
+        }
+        match value {
+            Extern::Func(func) => spaces.funcs.push(func.0.record),
+            Extern::Table(table) => spaces.tables.push(table.0.record),
+            Extern::Memory(memory) => spaces.memories.push(memory.0.record),
+            Extern::Global(global) => spaces.globals.push(global.0.record),
+        }
+    }
+    Ok(spaces)
+}
+
+/// Import matching: the spec's section 4.5.2.
+fn matches(found: &ExternType, expected: &ExternType) -> bool {
+    match (found, expected) {
+        (ExternType::Func(found), ExternType::Func(expected)) => found == expected,
+        (ExternType::Global(found), ExternType::Global(expected)) => found == expected,
+        (ExternType::Table(found), ExternType::Table(expected)) => {
+            found.element == expected.element && limits_match(&found.limits, &expected.limits)
+        }
+        (ExternType::Memory(found), ExternType::Memory(expected)) => {
+            found.shared == expected.shared && limits_match(&found.limits, &expected.limits)
+        }
+        _ => false,
+    }
+}
+
+fn limits_match(found: &Limits, expected: &Limits) -> bool {
+    let maximum_fits = match (found.max, expected.max) {
+        (_, None) => true,
+        (Some(found), Some(expected)) => found <= expected,
+        (None, Some(_)) => false,
+    };
+    found.min >= expected.min && maximum_fits
+}
+
+fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
+    for ty in &module.tables()[spaces.tables.len()..] {
+        let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
+        spaces.tables.push(Table::new(store, ty.clone(), null)?.0.record);
+    }
+    for ty in &module.memories()[spaces.memories.len()..] {
+        spaces.memories.push(Memory::new(store, ty.clone())?.0.record);
+    }
+    Ok(())
+}
+
+fn add_instance(store: &mut AnyStore, module: &Arc<Module>, spaces: Spaces) -> Result<Instance, LimitError> {
+    let sigs: Box<[SigId]> = module.types().iter().map(|ty| store.sig(ty)).collect();
+    let exported_memory = match module.export("memory") {
+        Some(ExportKind::Memory(index)) => spaces.memories.get(index.index()).copied(),
+        _ => None,
+    };
+    let imported = spaces.funcs.len();
+    let defined: &[TypeIdx] = &module.funcs()[imported..];
+    let funcs: Vec<(FuncIdx, SigId)> = defined
+        .iter()
+        .enumerate()
+        .map(|(index, ty)| (FuncIdx((imported + index) as u32), sigs[ty.index()]))
+        .collect();
+    let vmctx = VmCtx::new(VmCtxParts {
+        store: store.ctx_ptr(),
+        module: Arc::clone(module),
+        imported_funcs: spaces.funcs.into(),
+        tables: spaces.tables.into(),
+        memories: spaces.memories.into(),
+        imported_globals: spaces.globals.into(),
+        sigs,
+        exported_memory,
+    });
+    store.add_instance(vmctx, funcs.into_iter())
+}
+
+/// The bits that `expr` stands for; it may name the globals that are there already.
+fn evaluate(expr: &ConstExpr, vmctx: &VmCtx, globals: &[NonNull<GlobalRecord>]) -> Slot {
+    // SAFETY: records live as long as the store.
+    let global = |index: GlobalIdx| unsafe { globals[index.index()].as_ref() }.value.get();
+    expr.eval(global, |index| func_ref(vmctx, index))
+}
+
+fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
+    vmctx.func(index).as_ptr().expose_provenance() as Slot
+}
+
+fn evaluate_globals(store: &mut AnyStore, vmctx: &VmCtx) {
+    let module = vmctx.module();
+    let imported = module.globals().len() - module.global_inits().len();
+    let mut globals: Vec<NonNull<GlobalRecord>> = (0..imported).map(|index| vmctx.global(GlobalIdx(index as u32))).collect();
+    for (ty, init) in module.globals()[imported..].iter().zip(module.global_inits()) {
+        let value = evaluate(init, vmctx, &globals);
+        globals.push(store.add_global(GlobalRecord::new(ty.clone(), value)).0.record);
+    }
+    vmctx.set_globals(globals.into());
+}
+
+fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
+    let globals = || -> Vec<NonNull<GlobalRecord>> {
+        (0..vmctx.module().globals().len()).map(|index| vmctx.global(GlobalIdx(index as u32))).collect()
+    };
+    match &element.items {
+        ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
+        ElementItems::Exprs(exprs) => {
+            let globals = globals();
+            exprs.iter().map(|expr| evaluate(expr, vmctx, &globals)).collect()
+        }
+    }
+}
+
+fn constant_offset(expr: &ConstExpr, vmctx: &VmCtx) -> u64 {
+    let globals: Vec<NonNull<GlobalRecord>> =
+        (0..vmctx.module().globals().len()).map(|index| vmctx.global(GlobalIdx(index as u32))).collect();
+    evaluate(expr, vmctx, &globals)
+}
+
+fn keep_passive_elements(vmctx: &VmCtx) {
+    for (index, element) in vmctx.module().elements().iter().enumerate() {
+        if matches!(element.mode, ElementMode::Passive) {
+            *vmctx.element(ElemIdx(index as u32)).borrow_mut() = references(element, vmctx);
+        }
+    }
+}
+
+fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
+    for element in vmctx.module().elements() {
+        if let ElementMode::Active { table, offset } = &element.mode {
+            // SAFETY: records live as long as the store.
+            let table = unsafe { vmctx.table(*table).as_ref() };
+            let start = constant_offset(offset, vmctx);
+            table.write(start, &references(element, vmctx)).ok_or(TrapCode::TableOutOfBounds)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_active_data(vmctx: &VmCtx) -> Result<(), Trap> {
+    for (index, data) in vmctx.module().data().iter().enumerate() {
+        if let DataMode::Active { memory, offset } = &data.mode {
+            let index = DataIdx(index as u32);
+            let length = vmctx.data(index).len() as u64;
+            builtin::memory_init(vmctx, *memory, index, constant_offset(offset, vmctx), 0, length)?;
+            vmctx.drop_data(index);
+        }
+    }
+    Ok(())
+}

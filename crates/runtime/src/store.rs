@@ -1,0 +1,296 @@
+//! The store (the spec's section 4.2.3): everything that instances are made of, and the host's data.
+//!
+//! * *Invariant:* what a store owns is never moved and never freed before the store.
+//! * *Invariant:* [`AnyStore`] has no size known at compile time, so nobody can swap two of them behind the
+//!   references that host functions are given.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tiered_decode::index::FuncIdx;
+use tiered_decode::types::FuncType;
+
+use crate::code::{Doors, FuncRecord, SigId, Tier};
+use crate::frame::Slot;
+use crate::func::Func;
+use crate::global::{Global, GlobalRecord};
+use crate::host::{HostBody, HostFunc, call_host};
+use crate::instance::Instance;
+use crate::limits::{LimitError, Limits};
+use crate::memory::{Memory, MemoryRecord};
+use crate::stack::ValueStack;
+use crate::table::{Table, TableRecord};
+use crate::value::{ExternRef, Handle, StoreId};
+use crate::vmctx::{StoreCtx, VmCtx};
+
+/// Owns records at addresses that stay.
+#[derive(Debug)]
+struct Arena<R: ?Sized>(Vec<NonNull<R>>);
+
+impl<R: ?Sized> Arena<R> {
+    fn push(&mut self, record: Box<R>) -> NonNull<R> {
+        let record = NonNull::from(Box::leak(record));
+        self.0.push(record);
+        record
+    }
+}
+
+impl<R: ?Sized> Drop for Arena<R> {
+    fn drop(&mut self) {
+        for record in self.0.drain(..) {
+            // SAFETY: `push` took it out of a box, and an arena goes with its store, after which nobody looks.
+            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        }
+    }
+}
+
+/// A store whose host data is of a type that is not named: what handles work on.
+///
+/// [`Store`] and [`Caller`](crate::Caller) lead here by dereferencing, so wherever this type is asked for, either
+/// of them will do.
+#[derive(Debug)]
+pub struct AnyStore<Tail: ?Sized = [u8]> {
+    id: StoreId,
+    // Before the context, which the others' records point to.
+    instances: Arena<VmCtx>,
+    instance_funcs: Arena<[FuncRecord]>,
+    host_funcs: Arena<FuncRecord>,
+    memories: Arena<MemoryRecord>,
+    tables: Arena<TableRecord>,
+    globals: Arena<GlobalRecord>,
+    sigs: HashMap<FuncType, SigId>,
+    types: Vec<FuncType>,
+    externs: Vec<Box<dyn Any + Send + Sync>>,
+    data: Box<dyn Any>,
+    ctx: Arena<StoreCtx>,
+    _stack: ValueStack,
+    _tail: Tail,
+}
+
+impl AnyStore {
+    fn new(tier: Arc<dyn Tier>, limits: Limits, data: Box<dyn Any>) -> Result<Box<AnyStore>, LimitError> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let mut stack = ValueStack::new(limits.stack_bytes)?;
+        let mut ctx = Arena(Vec::with_capacity(1));
+        ctx.push(Box::new(StoreCtx::new(tier, limits, (stack.base(), stack.limit()))));
+        Ok(Box::new(AnyStore {
+            id: StoreId(IDS.fetch_add(1, Ordering::Relaxed)),
+            instances: Arena(Vec::new()),
+            instance_funcs: Arena(Vec::new()),
+            host_funcs: Arena(Vec::new()),
+            memories: Arena(Vec::new()),
+            tables: Arena(Vec::new()),
+            globals: Arena(Vec::new()),
+            sigs: HashMap::new(),
+            types: Vec::new(),
+            externs: Vec::new(),
+            data,
+            ctx,
+            _stack: stack,
+            _tail: [0u8; 0],
+        }))
+    }
+
+    pub(crate) fn id(&self) -> StoreId {
+        self.id
+    }
+
+    #[inline]
+    pub(crate) fn ctx_ptr(&self) -> NonNull<StoreCtx> {
+        self.ctx.0[0]
+    }
+
+    /// What running code sees of the store: translated code and its limits, for those who look at tiers.
+    #[inline]
+    pub fn ctx(&self) -> &StoreCtx {
+        // SAFETY: the context is freed with the store and changes by cells only.
+        unsafe { self.ctx_ptr().as_ref() }
+    }
+
+    /// Sets the fuel, `None` for no end of it. A call takes one unit, and so does each further iteration of a loop.
+    /// A program that has none left traps with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel).
+    pub fn set_fuel(&mut self, fuel: Option<u64>) {
+        self.ctx().set_fuel(fuel);
+        let budget = self.ctx().call_budget();
+        for funcs in &self.instance_funcs.0 {
+            // SAFETY: records live as long as the store.
+            for func in unsafe { funcs.as_ref() } {
+                func.budget.set(budget);
+            }
+        }
+    }
+
+    /// The fuel that is left; `None` if it is not counted.
+    pub fn fuel(&self) -> Option<u64> {
+        self.ctx().fuel()
+    }
+
+    /// A handle that stops the guest from another thread.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        InterruptHandle(Arc::clone(&self.ctx().interrupt))
+    }
+
+    /// Bytes of linear memory that the store holds.
+    pub fn memory_bytes(&self) -> u64 {
+        self.ctx().memory_used.get()
+    }
+
+    /// The store's number for `ty`.
+    pub(crate) fn sig(&mut self, ty: &FuncType) -> SigId {
+        if let Some(&sig) = self.sigs.get(ty) {
+            return sig;
+        }
+        let sig = SigId(u32::try_from(self.types.len()).expect("a type takes more than a byte of memory"));
+        self.types.push(ty.clone());
+        self.sigs.insert(ty.clone(), sig);
+        sig
+    }
+
+    pub(crate) fn func_type(&self, sig: SigId) -> &FuncType {
+        &self.types[sig.0 as usize]
+    }
+
+    pub(crate) fn host_data<T: 'static>(&self) -> &T {
+        self.data.downcast_ref().expect("the type of the data was checked when the host function was linked")
+    }
+
+    pub(crate) fn host_data_mut<T: 'static>(&mut self) -> &mut T {
+        self.data.downcast_mut().expect("the type of the data was checked when the host function was linked")
+    }
+
+    pub(crate) fn add_memory(&mut self, record: MemoryRecord) -> Result<Memory, LimitError> {
+        check_count("memories", self.memories.0.len(), self.ctx().limits.memories)?;
+        Ok(Memory(Handle { store: self.id, record: self.memories.push(Box::new(record)) }))
+    }
+
+    pub(crate) fn add_table(&mut self, record: TableRecord) -> Result<Table, LimitError> {
+        check_count("tables", self.tables.0.len(), self.ctx().limits.tables)?;
+        Ok(Table(Handle { store: self.id, record: self.tables.push(Box::new(record)) }))
+    }
+
+    pub(crate) fn add_global(&mut self, record: GlobalRecord) -> Global {
+        Global(Handle { store: self.id, record: self.globals.push(Box::new(record)) })
+    }
+
+    pub(crate) fn add_host_func(&mut self, host: &HostFunc) -> Func {
+        let sig = self.sig(&host.ty);
+        let native = *self.ctx().doors();
+        let doors = Doors { entry: call_host, stream: native.native, ..native };
+        let index = FuncIdx(u32::try_from(self.host_funcs.0.len()).unwrap_or(u32::MAX));
+        let mut record = FuncRecord::new(self.ctx_ptr(), std::ptr::null(), index, sig, arity(&host.ty), &doors);
+        record.host = Some(Box::new(HostBody(Arc::clone(&host.closure))));
+        Func(Handle { store: self.id, record: self.host_funcs.push(Box::new(record)) })
+    }
+
+    /// Adds an instance with the functions that its module defines: pairs of index and type.
+    pub(crate) fn add_instance(
+        &mut self,
+        instance: VmCtx,
+        funcs: impl Iterator<Item = (FuncIdx, SigId)>,
+    ) -> Result<Instance, LimitError> {
+        check_count("instances", self.instances.0.len(), self.ctx().limits.instances)?;
+        let ctx = self.ctx_ptr();
+        let instance = self.instances.push(Box::new(instance));
+        let doors = Doors { call_budget: self.ctx().call_budget(), ..*self.ctx().doors() };
+        let types = &self.types;
+        let records = funcs.map(|(index, sig)| {
+            let arity = arity(&types[sig.0 as usize]);
+            FuncRecord::new(ctx, instance.as_ptr(), index, sig, arity, &doors)
+        });
+        let records = self.instance_funcs.push(records.collect());
+        // SAFETY: the instance was made above.
+        unsafe { instance.as_ref() }.set_defined_funcs(records);
+        Ok(Instance(Handle { store: self.id, record: instance }))
+    }
+
+    pub(crate) fn add_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> ExternRef {
+        let index = u32::try_from(self.externs.len()).expect("fewer than 2^32 references");
+        self.externs.push(value);
+        ExternRef { store: self.id, index }
+    }
+
+    pub(crate) fn extern_data(&self, index: u32) -> &(dyn Any + Send + Sync) {
+        &*self.externs[index as usize]
+    }
+}
+
+fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), LimitError> {
+    if count < limit { Ok(()) } else { Err(LimitError::Count { what, limit }) }
+}
+
+/// The slots of the parameters and results. Validation allows 1000 of each.
+fn arity(ty: &FuncType) -> (u16, u16) {
+    let slots = |values: usize| u16::try_from(values).expect("validation limits the arity of functions");
+    (slots(ty.params.len()), slots(ty.results.len()))
+}
+
+/// A store with the host's data of type `T` in it.
+#[derive(Debug)]
+pub struct Store<T: 'static> {
+    any: Box<AnyStore>,
+    data: PhantomData<T>,
+}
+
+// SAFETY: a store refers to nothing outside of it but what is `Send` itself: its tier, its host functions, its
+// references to values of the host, and the data. The records point at each other within the store.
+unsafe impl<T: Send> Send for Store<T> {}
+
+impl<T: 'static> Store<T> {
+    /// A store in which `tier` runs functions, within `limits`.
+    ///
+    /// # Errors
+    /// [`LimitError::Host`] if the host can't reserve the stack.
+    pub fn new(tier: Arc<dyn Tier>, limits: Limits, data: T) -> Result<Store<T>, LimitError> {
+        Ok(Store { any: AnyStore::new(tier, limits, Box::new(data))?, data: PhantomData })
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.any.host_data()
+    }
+
+    /// The host's data, to change.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.any.host_data_mut()
+    }
+
+    /// Ends the store and keeps the data.
+    pub fn into_data(mut self) -> T {
+        let data = std::mem::replace(&mut self.any.data, Box::new(()));
+        *data.downcast().expect("the data is of the store's type")
+    }
+}
+
+impl<T: 'static> Deref for Store<T> {
+    type Target = AnyStore;
+
+    fn deref(&self) -> &AnyStore {
+        &self.any
+    }
+}
+
+impl<T: 'static> DerefMut for Store<T> {
+    fn deref_mut(&mut self) -> &mut AnyStore {
+        &mut self.any
+    }
+}
+
+/// Stops the guest of one store, from any thread.
+#[derive(Clone, Debug)]
+pub struct InterruptHandle(Arc<AtomicBool>);
+
+impl InterruptHandle {
+    /// Makes the guest trap with [`TrapCode::Interrupted`](crate::TrapCode::Interrupted) at its next call or loop
+    /// iteration that looks, which is within microseconds.
+    pub fn interrupt(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The slots that values of a store's records take; kept here to be checked against the frame's.
+const _: () = assert!(size_of::<Slot>() == 8);

@@ -1,0 +1,274 @@
+//! Values as the embedder sees them, and the handles by which it names what is in a store.
+
+use std::any::Any;
+use std::ptr::NonNull;
+
+use tiered_decode::types::ValType;
+
+use crate::code::FuncRecord;
+use crate::frame::Slot;
+use crate::func::Func;
+use crate::store::AnyStore;
+
+/// Tells one store from all others of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StoreId(pub(crate) u64);
+
+/// Names a record of a store.
+///
+/// *Invariant:* `record` is alive as long as the store with the id `store` is.
+pub(crate) struct Handle<R> {
+    pub(crate) store: StoreId,
+    pub(crate) record: NonNull<R>,
+}
+
+impl<R> Handle<R> {
+    /// The record.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    #[inline]
+    pub(crate) fn record<'a>(&self, store: &'a AnyStore) -> &'a R {
+        self.check(store.id());
+        // SAFETY: the record is alive as long as its store, which is borrowed for `'a`; records change by cells only.
+        unsafe { self.record.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, store: StoreId) {
+        assert!(self.store == store, "a handle was used with another store than the one that it belongs to");
+    }
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Handle<R> {}
+
+impl<R> PartialEq for Handle<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.record == other.record && self.store == other.store
+    }
+}
+
+impl<R> Eq for Handle<R> {}
+
+impl<R> std::fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:p} of store {}", self.record, self.store.0)
+    }
+}
+
+// SAFETY: a handle does nothing without a borrow of its store, which is where the rules of threads apply.
+unsafe impl<R> Send for Handle<R> {}
+// SAFETY: as above.
+unsafe impl<R> Sync for Handle<R> {}
+
+/// A value of WebAssembly. Floats are bits, so that no NaN changes on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Val {
+    /// A 32-bit integer.
+    I32(i32),
+    /// A 64-bit integer.
+    I64(i64),
+    /// The bits of a 32-bit float.
+    F32(u32),
+    /// The bits of a 64-bit float.
+    F64(u64),
+    /// A function, or null.
+    FuncRef(Option<Func>),
+    /// A value of the host, or null.
+    ExternRef(Option<ExternRef>),
+}
+
+impl Val {
+    /// The type.
+    pub fn ty(&self) -> ValType {
+        match self {
+            Val::I32(_) => ValType::I32,
+            Val::I64(_) => ValType::I64,
+            Val::F32(_) => ValType::F32,
+            Val::F64(_) => ValType::F64,
+            Val::FuncRef(_) => ValType::FuncRef,
+            Val::ExternRef(_) => ValType::ExternRef,
+        }
+    }
+
+    /// The value that locals and new table elements of type `ty` hold: zero or null. `None` for vectors, which are
+    /// no values of this runtime.
+    pub fn default_for(ty: ValType) -> Option<Val> {
+        Some(match ty {
+            ValType::I32 => Val::I32(0),
+            ValType::I64 => Val::I64(0),
+            ValType::F32 => Val::F32(0),
+            ValType::F64 => Val::F64(0),
+            ValType::FuncRef => Val::FuncRef(None),
+            ValType::ExternRef => Val::ExternRef(None),
+            ValType::V128 => return None,
+        })
+    }
+
+    /// The integer, if it is one of 32 bits.
+    pub fn i32(&self) -> Option<i32> {
+        if let Val::I32(value) = *self { Some(value) } else { None }
+    }
+
+    /// The integer, if it is one of 64 bits.
+    pub fn i64(&self) -> Option<i64> {
+        if let Val::I64(value) = *self { Some(value) } else { None }
+    }
+
+    /// The float, if it is one of 32 bits.
+    pub fn f32(&self) -> Option<f32> {
+        if let Val::F32(bits) = *self { Some(f32::from_bits(bits)) } else { None }
+    }
+
+    /// The float, if it is one of 64 bits.
+    pub fn f64(&self) -> Option<f64> {
+        if let Val::F64(bits) = *self { Some(f64::from_bits(bits)) } else { None }
+    }
+
+    /// The bits, as a slot of `store` holds them.
+    ///
+    /// # Panics
+    /// If it is a reference into another store.
+    pub(crate) fn to_slot(self, store: StoreId) -> Slot {
+        match self {
+            Val::I32(value) => Slot::from(value.cast_unsigned()),
+            Val::I64(value) => value.cast_unsigned(),
+            Val::F32(bits) => Slot::from(bits),
+            Val::F64(bits) => bits,
+            Val::FuncRef(func) => func_to_slot(func, store),
+            Val::ExternRef(reference) => extern_to_slot(reference, store),
+        }
+    }
+
+    /// The value of type `ty` that a slot of `store` holds.
+    pub(crate) fn from_slot(slot: Slot, ty: ValType, store: StoreId) -> Val {
+        match ty {
+            ValType::I32 => Val::I32(slot as i32),
+            ValType::I64 => Val::I64(slot.cast_signed()),
+            ValType::F32 => Val::F32(slot as u32),
+            ValType::F64 => Val::F64(slot),
+            ValType::FuncRef => Val::FuncRef(func_from_slot(slot, store)),
+            ValType::ExternRef => Val::ExternRef(extern_from_slot(slot, store)),
+            ValType::V128 => unreachable!("validation refuses vectors"),
+        }
+    }
+}
+
+fn func_to_slot(func: Option<Func>, store: StoreId) -> Slot {
+    func.map_or(0, |func| {
+        func.0.check(store);
+        func.0.record.as_ptr().expose_provenance() as Slot
+    })
+}
+
+fn func_from_slot(slot: Slot, store: StoreId) -> Option<Func> {
+    let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRecord>(slot as usize))?;
+    Some(Func(Handle { store, record }))
+}
+
+fn extern_to_slot(reference: Option<ExternRef>, store: StoreId) -> Slot {
+    reference.map_or(0, |reference| {
+        assert!(reference.store == store, "a reference was used with another store than the one that it belongs to");
+        Slot::from(reference.index) + 1
+    })
+}
+
+fn extern_from_slot(slot: Slot, store: StoreId) -> Option<ExternRef> {
+    let index = slot.checked_sub(1)? as u32;
+    Some(ExternRef { store, index })
+}
+
+/// A value of the host that WebAssembly passes on but can't look into. It lives as long as the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternRef {
+    pub(crate) store: StoreId,
+    pub(crate) index: u32,
+}
+
+impl ExternRef {
+    /// Gives `value` to the store.
+    ///
+    /// # Panics
+    /// With the 2³²nd reference of a store.
+    pub fn new(store: &mut AnyStore, value: impl Any + Send + Sync) -> ExternRef {
+        store.add_extern(Box::new(value))
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// If the reference belongs to another store.
+    pub fn data<'a>(&self, store: &'a AnyStore) -> &'a (dyn Any + Send + Sync) {
+        assert!(self.store == store.id(), "a reference was used with another store than the one that it belongs to");
+        store.extern_data(self.index)
+    }
+}
+
+/// A Rust type that is a WebAssembly value: parameters and results of typed functions.
+pub trait HostValue: Sized + 'static {
+    /// Its type in WebAssembly.
+    const TYPE: ValType;
+    #[doc(hidden)]
+    fn into_raw(self, store: RawStore) -> Slot;
+    #[doc(hidden)]
+    fn from_raw(slot: Slot, store: RawStore) -> Self;
+}
+
+/// The store that a raw value belongs to.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawStore(pub(crate) StoreId);
+
+macro_rules! host_values {
+    ($($rust:ty: $wasm:ident, $slot:ident, $store:ident => ($into:expr, $from:expr);)*) => {$(
+        impl HostValue for $rust {
+            const TYPE: ValType = ValType::$wasm;
+            #[inline]
+            fn into_raw(self, $store: RawStore) -> Slot {
+                let $slot = self;
+                $into
+            }
+            #[inline]
+            fn from_raw($slot: Slot, $store: RawStore) -> Self {
+                $from
+            }
+        }
+    )*};
+}
+
+host_values! {
+    i32: I32, v, _store => (Slot::from(v.cast_unsigned()), v as i32);
+    u32: I32, v, _store => (Slot::from(v), v as u32);
+    i64: I64, v, _store => (v.cast_unsigned(), v.cast_signed());
+    u64: I64, v, _store => (v, v);
+    f32: F32, v, _store => (Slot::from(v.to_bits()), f32::from_bits(v as u32));
+    f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
+    Option<Func>: FuncRef, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
+    Option<ExternRef>: ExternRef, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
+}
+
+macro_rules! from_rust {
+    ($($rust:ty => $variant:ident($bits:expr);)*) => {$(
+        impl From<$rust> for Val {
+            fn from(value: $rust) -> Val {
+                let bits: fn($rust) -> _ = $bits;
+                Val::$variant(bits(value))
+            }
+        }
+    )*};
+}
+
+from_rust! {
+    i32 => I32(|v| v);
+    i64 => I64(|v| v);
+    f32 => F32(f32::to_bits);
+    f64 => F64(f64::to_bits);
+    Func => FuncRef(Some);
+    ExternRef => ExternRef(Some);
+}

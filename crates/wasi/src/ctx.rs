@@ -1,0 +1,322 @@
+//! What one guest was given: arguments, environment, streams, directories with their grants, listeners.
+//!
+//! Invariant: nothing is reachable that was not named here. A context starts with no arguments, no environment, null
+//! streams and no directory.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::abi::Rights;
+use crate::args::Strings;
+use crate::clock::Monotonic;
+use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
+use crate::functions::Call;
+use crate::interrupt::InterruptHandle;
+use crate::path::reopened_for_reading;
+use crate::stdio::{Input, Output, Stdin, Stdout};
+
+/// How many descriptors a guest may have open unless told otherwise.
+const DEFAULT_MAX_OPEN_FDS: usize = 65_536;
+
+/// Is shown every call after it returned.
+pub(crate) type Tracer = Box<dyn FnMut(&Call<'_>) + Send>;
+
+/// The state behind a guest's WASI calls.
+pub struct WasiCtx {
+    pub(crate) args: Strings,
+    pub(crate) environ: Strings,
+    pub(crate) table: FdTable,
+    pub(crate) interrupt: InterruptHandle,
+    pub(crate) monotonic: Monotonic,
+    pub(crate) tracer: Option<Tracer>,
+}
+
+impl WasiCtx {
+    /// Starts a context that grants nothing.
+    pub fn builder() -> WasiCtxBuilder {
+        WasiCtxBuilder::default()
+    }
+
+    /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.interrupt.clone()
+    }
+}
+
+impl fmt::Debug for WasiCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasiCtx")
+            .field("args", &self.args)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a context could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An argument is not UTF-8.
+    #[error("argument {index} is not valid UTF-8: {value:?}")]
+    ArgNotUtf8 {
+        /// Its position, counted from 0.
+        index: usize,
+        /// The argument.
+        value: OsString,
+    },
+    /// An argument contains a NUL byte.
+    #[error("argument {index} contains a NUL byte: {value:?}")]
+    ArgHasNul {
+        /// Its position, counted from 0.
+        index: usize,
+        /// The argument.
+        value: String,
+    },
+    /// An environment variable is not UTF-8.
+    #[error("environment variable {name:?} is not valid UTF-8")]
+    EnvNotUtf8 {
+        /// Its name.
+        name: OsString,
+    },
+    /// An environment variable's name is empty or contains `=`, or its name or value contains a NUL byte.
+    #[error("environment variable {name:?} has an invalid name or value")]
+    EnvInvalid {
+        /// Its name.
+        name: String,
+    },
+    /// Arguments or environment together exceed what a 32-bit guest can hold.
+    #[error("arguments or environment are too long for a guest")]
+    TooLong,
+    /// A host directory could not be opened.
+    #[error("cannot open directory {}: {source}", path.display())]
+    Preopen {
+        /// The directory on the host.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A guest's name for a directory is empty or contains a NUL byte.
+    #[error("invalid guest path {name:?} for a directory")]
+    GuestPath {
+        /// The name.
+        name: String,
+    },
+    /// More descriptors are preopened than may be open.
+    #[error("more descriptors than the limit of {limit} open ones")]
+    TooManyFds {
+        /// The limit.
+        limit: usize,
+    },
+    /// The host refused something else.
+    #[error("cannot set up the context: {0}")]
+    Host(#[from] io::Error),
+}
+
+/// A directory to preopen.
+#[derive(Debug)]
+enum Source {
+    Path(PathBuf),
+    Dir(Dir),
+}
+
+#[derive(Debug)]
+struct Preopen {
+    source: Source,
+    name: String,
+    access: Access,
+}
+
+/// Collects what a guest is given; all checks happen in [`build`](Self::build).
+pub struct WasiCtxBuilder {
+    args: Vec<OsString>,
+    environ: Vec<(OsString, OsString)>,
+    stdin: Stdin,
+    stdout: Stdout,
+    stderr: Stdout,
+    preopens: Vec<Preopen>,
+    listeners: Vec<TcpListener>,
+    max_open_fds: usize,
+    tracer: Option<Tracer>,
+}
+
+impl Default for WasiCtxBuilder {
+    fn default() -> Self {
+        Self {
+            args: Vec::new(),
+            environ: Vec::new(),
+            stdin: Stdin::Null,
+            stdout: Stdout::Null,
+            stderr: Stdout::Null,
+            preopens: Vec::new(),
+            listeners: Vec::new(),
+            max_open_fds: DEFAULT_MAX_OPEN_FDS,
+            tracer: None,
+        }
+    }
+}
+
+impl fmt::Debug for WasiCtxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasiCtxBuilder")
+            .field("args", &self.args)
+            .field("preopens", &self.preopens)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasiCtxBuilder {
+    /// Appends an argument; the first is the program's name.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Appends arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable. Order is kept, and setting a name again replaces its value in place.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        match self.environ.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.environ.push((name, value)),
+        }
+        self
+    }
+
+    /// Sets environment variables, as [`env`](Self::env) does.
+    #[must_use]
+    pub fn envs<N: Into<OsString>, V: Into<OsString>>(
+        self,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        vars.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// Sets the standard input.
+    #[must_use]
+    pub fn stdin(mut self, stdin: Stdin) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
+    /// Sets the standard output.
+    #[must_use]
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// Sets the standard error.
+    #[must_use]
+    pub fn stderr(mut self, stderr: Stdout) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
+    /// Gives the guest the process's own three streams.
+    #[must_use]
+    pub fn inherit_stdio(self) -> Self {
+        self.stdin(Stdin::Inherit).stdout(Stdout::Inherit).stderr(Stdout::Inherit)
+    }
+
+    /// Grants the host directory `host`, which the guest sees as `name`. Descriptors count from 3, in this order.
+    #[must_use]
+    pub fn preopen_dir(self, host: impl Into<PathBuf>, name: impl Into<String>, access: Access) -> Self {
+        self.preopen_source(Source::Path(host.into()), name.into(), access)
+    }
+
+    /// Grants an open directory, which the guest sees as `name`.
+    #[must_use]
+    pub fn preopen(self, dir: Dir, name: impl Into<String>, access: Access) -> Self {
+        self.preopen_source(Source::Dir(dir), name.into(), access)
+    }
+
+    fn preopen_source(mut self, source: Source, name: String, access: Access) -> Self {
+        self.preopens.push(Preopen { source, name, access });
+        self
+    }
+
+    /// Gives the guest a listening socket; its descriptor follows those of the directories.
+    #[must_use]
+    pub fn tcp_listener(mut self, listener: TcpListener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Limits how many descriptors may be open at once; 65,536 unless set.
+    #[must_use]
+    pub fn max_open_fds(mut self, limit: usize) -> Self {
+        self.max_open_fds = limit;
+        self
+    }
+
+    /// Shows every call and its outcome to `tracer`.
+    #[must_use]
+    pub fn trace(mut self, tracer: impl FnMut(&Call<'_>) + Send + 'static) -> Self {
+        self.tracer = Some(Box::new(tracer));
+        self
+    }
+
+    /// Checks everything and opens the directories.
+    pub fn build(self) -> Result<WasiCtx, BuildError> {
+        let mut table = FdTable::new(self.max_open_fds);
+        let full = BuildError::TooManyFds { limit: self.max_open_fds };
+        let mut entries = vec![
+            Entry::stream(Object::Stdin(Input::from(self.stdin)), Rights::STDIN, Rights::NONE),
+            output(self.stdout, rustix::stdio::stdout()),
+            output(self.stderr, rustix::stdio::stderr()),
+        ];
+        for (id, preopen) in (0..).zip(self.preopens) {
+            entries.push(open(preopen, id)?);
+        }
+        for listener in self.listeners {
+            listener.set_nonblocking(true)?;
+            let object = Object::Listener(listener);
+            entries.push(Entry::stream(object, Rights::LISTENER, Rights::SOCKET));
+        }
+        if entries.into_iter().any(|entry| table.insert(entry).is_err()) {
+            return Err(full);
+        }
+        Ok(WasiCtx {
+            args: Strings::from_args(self.args)?,
+            environ: Strings::from_environ(self.environ)?,
+            table,
+            interrupt: InterruptHandle::new()?,
+            monotonic: Monotonic::starting_now(),
+            tracer: self.tracer,
+        })
+    }
+}
+
+fn output(stdout: Stdout, inherited: rustix::fd::BorrowedFd<'static>) -> Entry {
+    let object = Object::Stdout(Output::new(stdout, inherited));
+    Entry::stream(object, Rights::STDOUT, Rights::NONE)
+}
+
+/// Opens a directory and makes it a grant of its own.
+fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
+    let Preopen { source, name, access } = preopen;
+    if name.is_empty() || name.contains('\0') || u32::try_from(name.len()).is_err() {
+        return Err(BuildError::GuestPath { name });
+    }
+    let dir = match source {
+        Source::Dir(dir) => dir,
+        Source::Path(path) => Dir::open_ambient_dir(&path, ambient_authority())
+            .map_err(|source| BuildError::Preopen { path, source })?,
+    };
+    let inheriting = Rights::DIRECTORY.union(Rights::FILE);
+    let grant = Grant { id, access };
+    Ok(Entry::dir(reopened_for_reading(dir), Some(name.into()), inheriting, grant))
+}

@@ -1,0 +1,166 @@
+//! Calls on a descriptor that move no data: closing, renumbering, seeking, syncing, and what a preopen is called.
+
+use std::num::NonZeroU64;
+
+use rustix::fs::{Advice, FallocateFlags, SeekFrom};
+
+use crate::abi::{Abi, Errno, Prestat, Rights, Whence};
+use crate::ctx::WasiCtx;
+use crate::error::Error;
+use crate::fd_table::{Entry, Object, OpenFile};
+use crate::guest::GuestMemory;
+
+/// `fd_close`: any descriptor, stdio and preopens too.
+pub(crate) fn fd_close(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+    ctx.table.remove(fd)?;
+    Ok(())
+}
+
+/// `fd_renumber`: moves `fd` onto `to`, which must be open and is closed.
+pub(crate) fn fd_renumber(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32, to: u32) -> Result<(), Error> {
+    Ok(ctx.table.renumber(fd, to)?)
+}
+
+/// The guest's name of a preopened directory; everything else is `BADF`, which ends libc's scan for preopens.
+fn preopen_name(entry: &Entry) -> Result<&str, Errno> {
+    match &entry.object {
+        Object::Dir(dir) => dir.preopen.as_deref().ok_or(Errno::BADF),
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// `fd_prestat_get`: that `fd` is a preopened directory, and how long its name is.
+pub(crate) fn fd_prestat_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
+    let buf = memory.ptr::<Prestat>("buf", buf)?;
+    let name = preopen_name(ctx.table.get(fd)?)?;
+    memory.store(buf, Prestat { name_len: name.len() as u32 });
+    Ok(())
+}
+
+/// `fd_prestat_dir_name`: its name, without a NUL.
+pub(crate) fn fd_prestat_dir_name(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<(), Error> {
+    let buf = memory.slice_mut("path", path, path_len)?;
+    let name = preopen_name(ctx.table.get(fd)?)?.as_bytes();
+    buf.get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
+    Ok(())
+}
+
+/// `fd_seek`: moves the position; needs only the right to tell it when it stays where it is.
+pub(crate) fn fd_seek(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    abi: Abi,
+    fd: u32,
+    offset: i64,
+    whence: u32,
+    newoffset: u32,
+) -> Result<(), Error> {
+    let newoffset = memory.ptr::<u64>("newoffset", newoffset)?;
+    let whence = abi.whence(whence).ok_or(Errno::INVAL)?;
+    let rights = match (whence, offset) {
+        (Whence::Current, 0) => Rights::FD_TELL,
+        _ => Rights::FD_SEEK,
+    };
+    let position = match whence {
+        Whence::Set => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::INVAL)?),
+        Whence::Current => SeekFrom::Current(offset),
+        Whence::End => SeekFrom::End(offset),
+    };
+    let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
+    let at = rustix::fs::seek(&file.file, position)?;
+    memory.store(newoffset, at);
+    Ok(())
+}
+
+/// `fd_tell`: the position.
+pub(crate) fn fd_tell(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, offset: u32) -> Result<(), Error> {
+    let offset = memory.ptr::<u64>("offset", offset)?;
+    let file = ctx.table.get(fd)?.as_file(Rights::FD_TELL, Errno::SPIPE)?;
+    let at = rustix::fs::tell(&file.file)?;
+    memory.store(offset, at);
+    Ok(())
+}
+
+/// `fd_sync`: data and attributes reach the disk. A standard output has nothing to sync, which is not an error.
+pub(crate) fn fd_sync(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+    let entry = ctx.table.get(fd)?;
+    match &entry.object {
+        Object::File(file) => {
+            entry.require(Rights::FD_SYNC)?;
+            Ok(rustix::fs::fsync(&file.file)?)
+        }
+        Object::Dir(dir) => {
+            entry.require(Rights::FD_SYNC)?;
+            Ok(rustix::fs::fsync(&dir.dir)?)
+        }
+        Object::Stdin(_) | Object::Stdout(_) => Ok(()),
+        Object::Listener(_) | Object::Stream(_) => Err(Errno::INVAL.into()),
+    }
+}
+
+/// `fd_datasync`: as `fd_sync`, without attributes that do not matter for reading the data back.
+pub(crate) fn fd_datasync(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+    let entry = ctx.table.get(fd)?;
+    match &entry.object {
+        Object::File(file) => {
+            entry.require(Rights::FD_DATASYNC)?;
+            Ok(rustix::fs::fdatasync(&file.file)?)
+        }
+        Object::Dir(dir) => {
+            entry.require(Rights::FD_DATASYNC)?;
+            Ok(rustix::fs::fdatasync(&dir.dir)?)
+        }
+        Object::Stdin(_) | Object::Stdout(_) => Ok(()),
+        Object::Listener(_) | Object::Stream(_) => Err(Errno::INVAL.into()),
+    }
+}
+
+/// `fd_advise`: tells the host how a file will be read; never changes the file.
+pub(crate) fn fd_advise(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: u64,
+    len: u64,
+    advice: u32,
+) -> Result<(), Error> {
+    let advice = match advice {
+        0 => Advice::Normal,
+        1 => Advice::Sequential,
+        2 => Advice::Random,
+        3 => Advice::WillNeed,
+        4 => Advice::DontNeed,
+        5 => Advice::NoReuse,
+        _ => return Err(Errno::INVAL.into()),
+    };
+    let entry = ctx.table.get(fd)?;
+    let OpenFile { file, .. } = match &entry.object {
+        Object::Dir(_) => return Err(Errno::BADF.into()),
+        _ => entry.as_file(Rights::FD_ADVISE, Errno::SPIPE)?,
+    };
+    // The host counts in signed numbers; advice about what lies beyond them is advice about nothing.
+    if i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
+        return Ok(());
+    }
+    Ok(rustix::fs::fadvise(file, offset, NonZeroU64::new(len), advice)?)
+}
+
+/// `fd_allocate`: makes sure of room in a file; only ever grows it.
+pub(crate) fn fd_allocate(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: u64,
+    len: u64,
+) -> Result<(), Error> {
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(Rights::FD_ALLOCATE, Errno::SPIPE)?;
+    entry.grant.require_write()?;
+    Ok(rustix::fs::fallocate(&file.file, FallocateFlags::empty(), offset, len)?)
+}

@@ -1,0 +1,206 @@
+//! Attributes of descriptors: type, flags and rights; size and times of the file behind.
+
+use rustix::fs::{FileType as HostType, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+
+use crate::abi::{
+    Abi, Errno, FdFlags, Fdstat, FileType, Filestat, FstFlags, Rights, strict_flags,
+};
+use crate::ctx::WasiCtx;
+use crate::error::Error;
+use crate::fd_table::Object;
+use crate::guest::GuestMemory;
+
+impl From<HostType> for FileType {
+    fn from(host: HostType) -> Self {
+        match host {
+            HostType::RegularFile => Self::RegularFile,
+            HostType::Directory => Self::Directory,
+            HostType::Symlink => Self::SymbolicLink,
+            HostType::CharacterDevice => Self::CharacterDevice,
+            HostType::BlockDevice => Self::BlockDevice,
+            HostType::Socket => Self::SocketStream,
+            HostType::Fifo | HostType::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<&Stat> for Filestat {
+    // The widths of the host's fields differ between architectures.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "field widths are the host's")]
+    fn from(stat: &Stat) -> Self {
+        Self {
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            filetype: HostType::from_raw_mode(stat.st_mode).into(),
+            nlink: stat.st_nlink as u64,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            atim: nanoseconds(stat.st_atime as i64, stat.st_atime_nsec as u64),
+            mtim: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            ctim: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        }
+    }
+}
+
+/// Nanoseconds since 1970, held to what 64 bits can say: the host's files may be older or much younger.
+fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
+    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    u64::try_from(total.max(0)).unwrap_or(u64::MAX)
+}
+
+/// The times to set, in the host's form.
+pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps, Errno> {
+    let flags = strict_flags!(FstFlags, flags)?;
+    let pick = |time: u64, set: FstFlags, now: FstFlags| match (flags.contains(set), flags.contains(now)) {
+        (true, true) => Err(Errno::INVAL),
+        (true, false) => Ok(Timespec {
+            tv_sec: (time / 1_000_000_000) as i64,
+            tv_nsec: (time % 1_000_000_000) as _,
+        }),
+        (false, true) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ }),
+        (false, false) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ }),
+    };
+    Ok(Timestamps {
+        last_access: pick(atim, FstFlags::ATIM, FstFlags::ATIM_NOW)?,
+        last_modification: pick(mtim, FstFlags::MTIM, FstFlags::MTIM_NOW)?,
+    })
+}
+
+/// `fd_fdstat_get`: type, flags and rights.
+pub(crate) fn fd_fdstat_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, stat: u32) -> Result<(), Error> {
+    let stat = memory.ptr::<Fdstat>("stat", stat)?;
+    let entry = ctx.table.get(fd)?;
+    let value = Fdstat {
+        filetype: entry.filetype(),
+        flags: entry.flags,
+        base: entry.base,
+        inheriting: entry.inheriting,
+    };
+    memory.store(stat, value);
+    Ok(())
+}
+
+/// `fd_fdstat_set_flags`: append and non-blocking mode; the sync modes are fixed when a file is opened.
+pub(crate) fn fd_fdstat_set_flags(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    flags: u32,
+) -> Result<(), Error> {
+    let flags = strict_flags!(FdFlags, flags)?;
+    let entry = ctx.table.get_mut(fd)?;
+    entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
+    let changeable = match &entry.object {
+        Object::File(_) | Object::Stdin(_) | Object::Stdout(_) => FdFlags::APPEND | FdFlags::NONBLOCK,
+        Object::Dir(_) | Object::Listener(_) | Object::Stream(_) => FdFlags::NONBLOCK,
+    };
+    if flags & !changeable != entry.flags & !changeable {
+        return Err(Errno::INVAL.into());
+    }
+    if !matches!(entry.object, Object::Dir(_)) {
+        entry.flags = flags;
+    }
+    Ok(())
+}
+
+/// `fd_fdstat_set_rights`: gives rights up; there is no way to gain any.
+pub(crate) fn fd_fdstat_set_rights(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    fs_rights_base: u64,
+    fs_rights_inheriting: u64,
+) -> Result<(), Error> {
+    let entry = ctx.table.get_mut(fd)?;
+    let within = |asked: u64, held: Rights| asked & !held.raw() == 0;
+    if !within(fs_rights_base, entry.base) || !within(fs_rights_inheriting, entry.inheriting) {
+        return Err(Errno::NOTCAPABLE.into());
+    }
+    entry.base = Rights::from_raw(fs_rights_base);
+    entry.inheriting = Rights::from_raw(fs_rights_inheriting);
+    Ok(())
+}
+
+/// `fd_filestat_get`: attributes of the file; a stream has only its type.
+pub(crate) fn fd_filestat_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    abi: Abi,
+    fd: u32,
+    buf: u32,
+) -> Result<(), Error> {
+    let buf = memory.check("buf", buf, abi.filestat_size().into(), 8)?;
+    let entry = ctx.table.get(fd)?;
+    entry.require(Rights::FD_FILESTAT_GET)?;
+    let stat = match &entry.object {
+        Object::File(file) => Filestat::from(&rustix::fs::fstat(&file.file)?),
+        Object::Dir(dir) => Filestat::from(&rustix::fs::fstat(&dir.dir)?),
+        _ => Filestat::bare(entry.filetype()),
+    };
+    stat.store(abi, &mut memory.all_mut()[buf]);
+    Ok(())
+}
+
+/// `fd_filestat_set_size`: cuts or extends a file.
+pub(crate) fn fd_filestat_set_size(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    size: u64,
+) -> Result<(), Error> {
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(Rights::FD_FILESTAT_SET_SIZE, Errno::INVAL)?;
+    entry.grant.require_write()?;
+    if i64::try_from(size).is_err() {
+        return Err(Errno::INVAL.into());
+    }
+    Ok(rustix::fs::ftruncate(&file.file, size)?)
+}
+
+/// `fd_filestat_set_times`: sets access and modification time.
+pub(crate) fn fd_filestat_set_times(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    atim: u64,
+    mtim: u64,
+    fst_flags: u32,
+) -> Result<(), Error> {
+    let times = timestamps(atim, mtim, fst_flags)?;
+    let entry = ctx.table.get(fd)?;
+    match &entry.object {
+        Object::File(file) => {
+            entry.require(Rights::FD_FILESTAT_SET_TIMES)?;
+            entry.grant.require_write()?;
+            Ok(rustix::fs::futimens(&file.file, &times)?)
+        }
+        Object::Dir(dir) => {
+            entry.require(Rights::FD_FILESTAT_SET_TIMES)?;
+            entry.grant.require_write()?;
+            Ok(rustix::fs::futimens(&dir.dir, &times)?)
+        }
+        _ => Err(Errno::BADF.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extreme_host_times_are_held_to_the_range() {
+        assert_eq!(nanoseconds(-1, 999_999_999), 0);
+        assert_eq!(nanoseconds(i64::MIN, 0), 0);
+        assert_eq!(nanoseconds(i64::MAX, 999_999_999), u64::MAX);
+        assert_eq!(nanoseconds(1, 5), 1_000_000_005);
+    }
+
+    #[test]
+    fn a_time_is_either_given_or_now() {
+        assert_eq!(timestamps(0, 0, 3).unwrap_err(), Errno::INVAL);
+        assert_eq!(timestamps(0, 0, 12).unwrap_err(), Errno::INVAL);
+        assert_eq!(timestamps(0, 0, 16).unwrap_err(), Errno::INVAL);
+        let times = timestamps(u64::MAX, 7, 5).unwrap();
+        assert_eq!(times.last_access.tv_sec, 18_446_744_073);
+        assert_eq!(times.last_modification.tv_nsec, 7);
+    }
+}

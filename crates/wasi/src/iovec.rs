@@ -1,0 +1,306 @@
+//! Lists of guest buffers, handed to the host as they are: data moves straight between a file and guest memory.
+//!
+//! Invariant: every buffer is checked before the first byte moves. Nothing is copied and nothing the size of a guest
+//! request is allocated; a batch is at most [`BATCH`] buffers, and up to [`INLINE`] need no allocation at all.
+//! Reads into buffers that overlap cannot be one host call, so they are done one buffer after another.
+
+use std::array;
+use std::io::{IoSlice, IoSliceMut};
+
+use crate::abi::Errno;
+use crate::error::Error;
+use crate::guest::GuestMemory;
+
+/// Buffers described without an allocation.
+const INLINE: usize = 16;
+
+/// Buffers in one host call; Linux takes no more.
+const BATCH: usize = 1024;
+
+/// Bytes of an `iovec` in guest memory.
+const IOVEC_SIZE: u32 = 8;
+
+/// Start and length of a buffer, in bounds when it was looked at.
+type Span = (usize, usize);
+
+/// A checked list of guest buffers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Iovecs {
+    argument: &'static str,
+    at: usize,
+    count: usize,
+    total: u32,
+}
+
+/// Whether a transfer goes on after a full batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Goes on until the list ends or a transfer is short: files.
+    ToTheEnd,
+    /// Stops once anything has moved, because the next call might block: streams.
+    Once,
+}
+
+impl Iovecs {
+    /// Checks the list and every buffer in it.
+    pub(crate) fn check(
+        memory: &GuestMemory<'_>,
+        argument: &'static str,
+        address: u32,
+        count: u32,
+    ) -> Result<Self, Error> {
+        let bytes = u64::from(count) * u64::from(IOVEC_SIZE);
+        let range = memory.check(argument, address, bytes, 4)?;
+        let mut list = Self { argument, at: range.start, count: count as usize, total: 0 };
+        let mut total = 0u64;
+        for index in 0..list.count {
+            total += list.span(memory, index)?.1 as u64;
+        }
+        list.total = u32::try_from(total).map_err(|_| Errno::INVAL)?;
+        Ok(list)
+    }
+
+    /// The buffer at `index`, checked.
+    fn span(&self, memory: &GuestMemory<'_>, index: usize) -> Result<Span, Error> {
+        let at = self.at + index * IOVEC_SIZE as usize;
+        let (address, len) = (memory.u32_at(at), memory.u32_at(at + 4));
+        let range = memory.check(self.argument, address, len.into(), 1)?;
+        Ok((range.start, range.len()))
+    }
+
+    /// Lets `read` fill the buffers; returns how many bytes it brought.
+    pub(crate) fn scatter(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        flow: Flow,
+        mut read: impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
+    ) -> Result<u32, Error> {
+        self.batches(memory, flow, |memory, spans| {
+            if spans.len() <= INLINE {
+                let mut order = array::from_fn::<usize, INLINE, _>(|index| index);
+                let mut slices = array::from_fn::<_, INLINE, _>(|_| IoSliceMut::new(&mut []));
+                fill(memory, spans, &mut order[..spans.len()], &mut slices[..spans.len()], &mut read)
+            } else {
+                let mut order: Vec<usize> = (0..spans.len()).collect();
+                let mut slices: Vec<_> = spans.iter().map(|_| IoSliceMut::new(&mut [])).collect();
+                fill(memory, spans, &mut order, &mut slices, &mut read)
+            }
+        })
+    }
+
+    /// Lets `write` take the buffers; returns how many bytes it took.
+    pub(crate) fn gather(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        flow: Flow,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
+    ) -> Result<u32, Error> {
+        self.batches(memory, flow, |memory, spans| {
+            let slice = |&(at, len): &Span| IoSlice::new(&memory[at..at + len]);
+            if spans.len() <= INLINE {
+                let slices = array::from_fn::<_, INLINE, _>(|index| {
+                    spans.get(index).map_or(IoSlice::new(&[]), slice)
+                });
+                write(&slices[..spans.len()])
+            } else {
+                let slices: Vec<_> = spans.iter().map(slice).collect();
+                write(&slices)
+            }
+        })
+    }
+
+    /// Runs `transfer` over the list in batches until it ends, comes up short or fails.
+    fn batches(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        flow: Flow,
+        mut transfer: impl FnMut(&mut [u8], &[Span]) -> Result<usize, Errno>,
+    ) -> Result<u32, Error> {
+        if self.total == 0 {
+            return Ok(0);
+        }
+        let mut inline = [(0, 0); INLINE];
+        let mut large = Vec::new();
+        let mut done = 0usize;
+        let mut first = 0;
+        while first < self.count {
+            let len = (self.count - first).min(BATCH);
+            let spans = if len <= INLINE {
+                &mut inline[..len]
+            } else {
+                large.resize(len, (0, 0));
+                &mut large[..len]
+            };
+            for (index, span) in spans.iter_mut().enumerate() {
+                *span = self.span(memory, first + index)?;
+            }
+            let wanted: usize = spans.iter().map(|span| span.1).sum();
+            match transfer(memory.all_mut(), spans) {
+                Ok(moved) => {
+                    done += moved;
+                    if moved < wanted {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno.into()),
+                Err(_) => break,
+            }
+            if flow == Flow::Once && done > 0 {
+                break;
+            }
+            first += len;
+        }
+        Ok(u32::try_from(done).unwrap_or(u32::MAX))
+    }
+}
+
+/// One batch of a read: a single call when the buffers are disjoint, else one call for each.
+fn fill<'m>(
+    memory: &'m mut [u8],
+    spans: &[Span],
+    order: &mut [usize],
+    slices: &mut [IoSliceMut<'m>],
+    read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    if spans.len() > 1 {
+        order.sort_unstable_by_key(|&index| spans[index]);
+        if !disjoint(spans, order) {
+            return fill_each(memory, spans, read);
+        }
+    }
+    let mut rest = memory;
+    let mut start = 0;
+    for &index in order.iter() {
+        let (at, len) = spans[index];
+        if len == 0 {
+            continue;
+        }
+        let (_, tail) = rest.split_at_mut(at - start);
+        let (slice, tail) = tail.split_at_mut(len);
+        slices[index] = IoSliceMut::new(slice);
+        rest = tail;
+        start = at + len;
+    }
+    read(slices)
+}
+
+/// Whether no byte belongs to two of the spans, which `order` sorts by address.
+fn disjoint(spans: &[Span], order: &[usize]) -> bool {
+    let mut end = 0;
+    order.iter().map(|&index| spans[index]).filter(|span| span.1 > 0).all(|(at, len)| {
+        let clear = at >= end;
+        end = at + len;
+        clear
+    })
+}
+
+/// Reads into one buffer after another, so that a later one may overwrite an earlier one.
+fn fill_each(
+    memory: &mut [u8],
+    spans: &[Span],
+    read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let mut done = 0;
+    for &(at, len) in spans.iter().filter(|span| span.1 > 0) {
+        match read(&mut [IoSliceMut::new(&mut memory[at..at + len])]) {
+            Ok(moved) => {
+                done += moved;
+                if moved < len {
+                    break;
+                }
+            }
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn lay(memory: &mut [u8], at: usize, list: &[(u32, u32)]) {
+        for (index, (address, len)) in list.iter().enumerate() {
+            let at = at + 8 * index;
+            memory[at..at + 4].copy_from_slice(&address.to_le_bytes());
+            memory[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
+        }
+    }
+
+    fn scatter(list: &[(u32, u32)], mut input: &[u8]) -> (u32, usize, Vec<u8>) {
+        let mut bytes = vec![0; 0x10000];
+        lay(&mut bytes, 0x8000, list);
+        let mut memory = GuestMemory::new(&mut bytes);
+        let iovecs = Iovecs::check(&memory, "iovs", 0x8000, list.len() as u32).unwrap();
+        let mut calls = 0;
+        let moved = iovecs
+            .scatter(&mut memory, Flow::ToTheEnd, |slices| {
+                calls += 1;
+                Ok(input.read_vectored(slices).unwrap())
+            })
+            .unwrap();
+        (moved, calls, bytes)
+    }
+
+    #[test]
+    fn buffers_out_of_order_are_one_call() {
+        let (moved, calls, bytes) = scatter(&[(20, 3), (0, 0), (10, 4), (0, 2)], b"abcdefghij");
+        assert_eq!((moved, calls), (9, 1));
+        assert_eq!(&bytes[20..23], b"abc");
+        assert_eq!(&bytes[10..14], b"defg");
+        assert_eq!(&bytes[0..2], b"hi");
+    }
+
+    #[test]
+    fn overlapping_buffers_are_filled_in_order() {
+        let (moved, calls, bytes) = scatter(&[(0, 4), (2, 4)], b"abcdefgh");
+        assert_eq!((moved, calls), (8, 2));
+        assert_eq!(&bytes[0..6], b"abefgh");
+    }
+
+    #[test]
+    fn long_lists_go_in_batches() {
+        let list: Vec<_> = (0..2500).map(|index| (index * 2, 1)).collect();
+        let input: Vec<u8> = (0..2500).map(|index| (index % 251) as u8).collect();
+        let (moved, calls, bytes) = scatter(&list, &input);
+        assert_eq!((moved, calls), (2500, 3));
+        assert!((0..2500).all(|index| bytes[index * 2] == (index % 251) as u8));
+    }
+
+    #[test]
+    fn a_short_read_ends_the_transfer() {
+        let list: Vec<_> = (0..1500).map(|index| (index * 2, 1)).collect();
+        let (moved, calls, _) = scatter(&list, &[1; 1000]);
+        assert_eq!((moved, calls), (1000, 1));
+    }
+
+    #[test]
+    fn sums_beyond_32_bits_are_refused() {
+        let mut bytes = vec![0; 0x10000];
+        let list: Vec<_> = (0..0x1000).map(|_| (0, 0x10000)).collect();
+        lay(&mut bytes, 0, &list);
+        // The list overwrote the lower half only; every buffer covers the whole memory.
+        let mut more = bytes.clone();
+        more.resize(0x20000, 0);
+        lay(&mut more, 0, &vec![(0, 0x20000); 0x4000 - 1]);
+        assert!(Iovecs::check(&GuestMemory::new(&mut bytes), "iovs", 0, 0x1000).is_ok());
+        more.resize(0x40000, 0);
+        lay(&mut more, 0, &vec![(0, 0x40000); 0x4000]);
+        let error = Iovecs::check(&GuestMemory::new(&mut more), "iovs", 0, 0x4000).unwrap_err();
+        assert_eq!(error, Error::Errno(Errno::INVAL));
+    }
+
+    #[test]
+    fn bad_lists_and_bad_buffers_fault() {
+        let mut bytes = vec![0; 64];
+        lay(&mut bytes, 0, &[(0, 65)]);
+        let memory = GuestMemory::new(&mut bytes);
+        assert!(matches!(Iovecs::check(&memory, "iovs", 0, 1), Err(Error::Fault(_))));
+        assert!(matches!(Iovecs::check(&memory, "iovs", 2, 1), Err(Error::Fault(_))));
+        assert!(matches!(Iovecs::check(&memory, "iovs", 8, u32::MAX), Err(Error::Fault(_))));
+        assert!(Iovecs::check(&memory, "iovs", 64, 0).is_ok());
+    }
+}

@@ -1,0 +1,200 @@
+//! Guest paths: reading them, refusing what no grant covers, and finding the directory that holds the last name.
+//!
+//! Everything before the last name is resolved by cap-std, which refuses to leave the directory it starts from. The last
+//! name then stands alone, without slashes, so that a call on it cannot follow anything.
+//!
+//! *Invariant:* no path with a trailing slash, and no name that contains one, reaches the host. What a trailing slash
+//! means (the thing must be a directory, and a symbolic link is followed) is decided here and by the callers, because hosts
+//! and libraries differ on it, and a sandbox escape has come of that (RUSTSEC-2026-0269).
+
+use std::fs::File;
+use std::ops::Deref;
+
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::{FileType as HostType, Mode, OFlags, Stat};
+
+use crate::abi::Errno;
+use crate::error::Error;
+use crate::guest::GuestMemory;
+
+/// The longest path the host takes.
+const PATH_MAX: usize = 4096;
+
+/// The flag bit that asks to follow a symbolic link at the end of a path.
+const SYMLINK_FOLLOW: u32 = 1;
+
+/// A relative path of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuestPath<'a> {
+    /// The path without trailing slashes; not empty.
+    pub(crate) text: &'a str,
+    /// Whether there were any: the path must name a directory.
+    pub(crate) slash: bool,
+}
+
+impl<'a> GuestPath<'a> {
+    /// Reads a path from guest memory.
+    pub(crate) fn read(
+        memory: &'a GuestMemory<'_>,
+        argument: &'static str,
+        address: u32,
+        len: u32,
+    ) -> Result<Self, Error> {
+        Ok(Self::new(memory.slice(argument, address, len)?)?)
+    }
+
+    fn new(bytes: &'a [u8]) -> Result<Self, Errno> {
+        let text = host_text(bytes)?;
+        if text.starts_with('/') {
+            return Err(Errno::NOTCAPABLE);
+        }
+        let trimmed = text.trim_end_matches('/');
+        Ok(Self { text: trimmed, slash: trimmed.len() < text.len() })
+    }
+
+    /// The path up to the last name, empty if there is nothing before it, and the name, unless it is `.` or `..`.
+    fn split(self) -> Option<(&'a str, &'a str)> {
+        let (parent, name) = self.text.rsplit_once('/').unwrap_or(("", self.text));
+        (!matches!(name, "." | "..")).then_some((parent, name))
+    }
+
+    /// Whether the path ends in `.` or `..`, and so cannot be other than a directory.
+    pub(crate) fn ends_in_dots(self) -> bool {
+        self.split().is_none()
+    }
+
+    /// Finds the directory that holds the last name.
+    pub(crate) fn locate(self, dir: &'a Dir) -> Result<Place<'a>, Errno> {
+        match self.split() {
+            Some(("", name)) => Ok(Place::Name { parent: Parent::Start(dir), name }),
+            Some((parent, name)) => {
+                let parent = Parent::Below(dir.open_dir(parent)?);
+                Ok(Place::Name { parent, name })
+            }
+            None => {
+                // Opened only to learn whether it exists and lies within the grant.
+                dir.open_dir(self.text)?;
+                Ok(Place::Dots)
+            }
+        }
+    }
+}
+
+/// Text the host can take as a path or as the contents of a link: UTF-8, not empty, no NUL, not too long.
+pub(crate) fn host_text(bytes: &[u8]) -> Result<&str, Errno> {
+    if bytes.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    if bytes.len() >= PATH_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    if bytes.contains(&0) {
+        return Err(Errno::INVAL);
+    }
+    std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)
+}
+
+/// Where a path leads, short of its last name.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// To a name in a directory; whether it exists is not known yet.
+    Name { parent: Parent<'a>, name: &'a str },
+    /// To an existing directory, by a path that ends in `.` or `..`.
+    Dots,
+}
+
+/// The directory that holds a name.
+#[derive(Debug)]
+pub(crate) enum Parent<'a> {
+    /// The one the guest named by descriptor.
+    Start(&'a Dir),
+    /// One below it.
+    Below(Dir),
+}
+
+impl Deref for Parent<'_> {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        match self {
+            Self::Start(dir) => dir,
+            Self::Below(dir) => dir,
+        }
+    }
+}
+
+/// Decodes lookup flags: whether to follow a symbolic link at the end.
+pub(crate) fn follow_flag(flags: u32) -> Result<bool, Errno> {
+    match flags {
+        0 => Ok(false),
+        SYMLINK_FOLLOW => Ok(true),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// What is at the end of `path`, following a symbolic link there, held by a descriptor that can neither read nor write.
+pub(crate) fn hold(dir: &Dir, path: GuestPath<'_>) -> Result<File, Errno> {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::Yes).custom_flags(OFlags::PATH.bits().cast_signed());
+    let file = dir.open_with(path.text, &options)?.into_std();
+    if path.slash && !is_dir(&rustix::fs::fstat(&file)?) {
+        return Err(Errno::NOTDIR);
+    }
+    Ok(file)
+}
+
+/// Attributes of the name itself in `parent`, whatever it is.
+pub(crate) fn stat_name(parent: &Dir, name: &str) -> Result<Stat, Errno> {
+    Ok(rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+pub(crate) fn is_dir(stat: &Stat) -> bool {
+    HostType::from_raw_mode(stat.st_mode) == HostType::Directory
+}
+
+/// Trades a directory descriptor that cannot read for one that can, which listing, syncing and setting times need.
+/// Without the permission to read, the directory stays as it was.
+pub(crate) fn reopened_for_reading(dir: Dir) -> Dir {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat(&dir, c".", flags, Mode::empty()) {
+        Ok(readable) => Dir::from_std_file(readable.into()),
+        Err(_) => dir,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Result<GuestPath<'_>, Errno> {
+        GuestPath::new(text.as_bytes())
+    }
+
+    #[test]
+    fn paths_lose_their_trailing_slashes() {
+        assert_eq!(path("a/b"), Ok(GuestPath { text: "a/b", slash: false }));
+        assert_eq!(path("a//"), Ok(GuestPath { text: "a", slash: true }));
+        assert_eq!(path("./"), Ok(GuestPath { text: ".", slash: true }));
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        assert_eq!(path(""), Err(Errno::NOENT));
+        assert_eq!(path("/"), Err(Errno::NOTCAPABLE));
+        assert_eq!(path("/etc/passwd"), Err(Errno::NOTCAPABLE));
+        assert_eq!(path("a\0b"), Err(Errno::INVAL));
+        assert_eq!(GuestPath::new(b"\xff"), Err(Errno::ILSEQ));
+        assert_eq!(path(&"x".repeat(5000)), Err(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn the_last_name_stands_alone() {
+        assert_eq!(path("a/b//c").unwrap().split(), Some(("a/b/", "c")));
+        assert_eq!(path("c/").unwrap().split(), Some(("", "c")));
+        assert_eq!(path("..a").unwrap().split(), Some(("", "..a")));
+        for dots in [".", "..", "a/..", "a/./", "../", "../.."] {
+            assert_eq!(path(dots).unwrap().split(), None, "{dots}");
+        }
+    }
+}

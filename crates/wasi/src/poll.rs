@@ -1,0 +1,223 @@
+//! Waiting for clocks and descriptors.
+//!
+//! Files are always ready; streams are asked of the host in one `poll`, with the nearest clock as its timeout and the
+//! interrupt in its set. A subscription that cannot be waited for becomes an event with an error, so one bad descriptor
+//! does not spoil the rest.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::abi::{Abi, Errno, Event, Rights, Subscription, SubscriptionKind};
+use crate::clock::Clock;
+use crate::ctx::WasiCtx;
+use crate::error::Error;
+use crate::fd_table::{Entry, Object};
+use crate::guest::GuestMemory;
+use crate::interrupt::Blocking;
+use crate::stdio::Readiness;
+
+/// How many bytes a writable descriptor is said to take: what a pipe that is ready takes at least.
+pub(crate) const WRITABLE: u64 = 4096;
+
+/// The most subscriptions in one call; more than any guest can have descriptors.
+const MAX_SUBSCRIPTIONS: u32 = 65_536 * 2;
+
+/// A clock's timeout is a point in time, not a span.
+const CLOCK_ABSTIME: u16 = 1;
+
+/// Event and subscription kinds.
+const CLOCK: u8 = 0;
+const FD_READ: u8 = 1;
+const FD_WRITE: u8 = 2;
+
+/// A clock to wait for.
+struct Timer {
+    userdata: u64,
+    /// How long from the start of the call, in nanoseconds.
+    left: u64,
+}
+
+/// A stream to wait for.
+struct Watch<'a> {
+    userdata: u64,
+    kind: u8,
+    fd: BorrowedFd<'a>,
+}
+
+/// The subscriptions of a call, sorted by how they are waited for.
+#[derive(Default)]
+struct Waits<'a> {
+    /// Events that need no waiting.
+    events: Vec<Event>,
+    timers: Vec<Timer>,
+    watches: Vec<Watch<'a>>,
+}
+
+fn event(userdata: u64, kind: u8, outcome: Result<u64, Errno>) -> Event {
+    let hangup = kind == FD_READ && outcome == Ok(0);
+    let (error, nbytes) = match outcome {
+        Ok(nbytes) => (Errno::SUCCESS, nbytes),
+        Err(errno) => (errno, 0),
+    };
+    Event { userdata, error, kind, nbytes, hangup }
+}
+
+impl<'a> Waits<'a> {
+    /// Adds a subscription.
+    fn add(&mut self, ctx: &'a WasiCtx, subscription: Subscription) {
+        let Subscription { userdata, kind } = subscription;
+        let (kind, outcome) = match kind {
+            SubscriptionKind::Clock { id, timeout, flags } => match timer(ctx, id, timeout, flags) {
+                Ok(left) => return self.timers.push(Timer { userdata, left }),
+                Err(errno) => (CLOCK, Err(errno)),
+            },
+            SubscriptionKind::FdRead(fd) => (FD_READ, readiness(ctx, fd, FD_READ)),
+            SubscriptionKind::FdWrite(fd) => (FD_WRITE, readiness(ctx, fd, FD_WRITE)),
+            SubscriptionKind::Invalid(kind) => (kind, Err(Errno::INVAL)),
+        };
+        match outcome {
+            Ok(Readiness::Host(fd)) => self.watches.push(Watch { userdata, kind, fd }),
+            Ok(Readiness::Now(nbytes)) => self.events.push(event(userdata, kind, Ok(nbytes))),
+            Err(errno) => self.events.push(event(userdata, kind, Err(errno))),
+        }
+    }
+
+    /// Waits until something has happened, and says what.
+    fn wait(mut self, ctx: &WasiCtx) -> Result<Vec<Event>, Errno> {
+        let nearest = self.timers.iter().map(|timer| timer.left).min();
+        let timeout = if self.events.is_empty() { nearest } else { Some(0) };
+        let events_of = |kind| if kind == FD_READ { PollFlags::IN } else { PollFlags::OUT };
+        let mut set: Vec<PollFd<'_>> =
+            self.watches.iter().map(|watch| PollFd::new(&watch.fd, events_of(watch.kind))).collect();
+        set.push(ctx.interrupt.watch());
+        ctx.interrupt.poll(&mut set, timeout.map(Duration::from_nanos))?;
+        for (watch, polled) in self.watches.iter().zip(&set) {
+            if !polled.revents().is_empty() {
+                self.events.push(polled_event(watch, polled.revents()));
+            }
+        }
+        // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
+        let due = if self.events.is_empty() { nearest.unwrap_or(0) } else { 0 };
+        let passed = self.timers.iter().filter(|timer| timer.left <= due);
+        self.events.extend(passed.map(|timer| event(timer.userdata, CLOCK, Ok(0))));
+        Ok(self.events)
+    }
+}
+
+/// How long until a clock's timeout, in nanoseconds.
+fn timer(ctx: &WasiCtx, id: u32, timeout: u64, flags: u16) -> Result<u64, Errno> {
+    let clock = match Clock::from_raw(id)? {
+        clock @ (Clock::Realtime | Clock::Monotonic) => clock,
+        // The host cannot sleep by CPU time of a thread, which would not pass while it sleeps.
+        Clock::ProcessCpu | Clock::ThreadCpu => return Err(Errno::NOTSUP),
+    };
+    match flags {
+        0 => Ok(timeout),
+        CLOCK_ABSTIME => Ok(timeout.saturating_sub(clock.now(ctx.monotonic)?)),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Whether `fd` is ready, or which host descriptor to ask.
+fn readiness(ctx: &WasiCtx, fd: u32, kind: u8) -> Result<Readiness<'_>, Errno> {
+    let entry = ctx.table.get(fd)?;
+    let direction = if kind == FD_READ { Rights::FD_READ } else { Rights::FD_WRITE };
+    let rights = match entry.object {
+        Object::Listener(_) => Rights::POLL_FD_READWRITE,
+        _ => Rights::POLL_FD_READWRITE | direction,
+    };
+    match (&entry.object, kind) {
+        (Object::Stdin(_), FD_WRITE) | (Object::Stdout(_), FD_READ) | (Object::Dir(_), _) => {
+            return Err(Errno::BADF);
+        }
+        _ => entry.require(rights)?,
+    }
+    match &entry.object {
+        Object::Stdin(input) => Ok(input.readiness()),
+        Object::Stdout(output) => Ok(output.readiness()),
+        Object::File(file) if file.blocking != Blocking::Never => Ok(Readiness::Host(file.file.as_fd())),
+        Object::File(_) if kind == FD_WRITE => Ok(Readiness::Now(WRITABLE)),
+        Object::File(_) => Ok(Readiness::Now(bytes_left(entry)?)),
+        Object::Listener(listener) => Ok(Readiness::Host(listener.as_fd())),
+        Object::Stream(stream) => Ok(Readiness::Host(stream.as_fd())),
+        Object::Dir(_) => Err(Errno::BADF),
+    }
+}
+
+/// Bytes of a regular file after its position.
+fn bytes_left(entry: &Entry) -> Result<u64, Errno> {
+    let file = entry.as_file(Rights::NONE, Errno::BADF)?;
+    let size = u64::try_from(rustix::fs::fstat(&file.file)?.st_size).unwrap_or(0);
+    Ok(size.saturating_sub(rustix::fs::tell(&file.file)?))
+}
+
+/// What the host's answer for a stream means to the guest.
+fn polled_event(watch: &Watch<'_>, answer: PollFlags) -> Event {
+    let outcome = if answer.contains(PollFlags::NVAL) {
+        Err(Errno::BADF)
+    } else if watch.kind == FD_WRITE {
+        Ok(WRITABLE)
+    } else if answer.contains(PollFlags::IN) {
+        // A listener has connections, not bytes.
+        Ok(rustix::io::ioctl_fionread(watch.fd).unwrap_or(1))
+    } else {
+        Ok(0)
+    };
+    let mut event = event(watch.userdata, watch.kind, outcome);
+    event.hangup |= answer.intersects(PollFlags::HUP | PollFlags::ERR);
+    event
+}
+
+/// `poll_oneoff`: waits for the first of some subscriptions.
+pub(crate) fn poll_oneoff(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    abi: Abi,
+    input: u32,
+    output: u32,
+    nsubscriptions: u32,
+    nevents: u32,
+) -> Result<(), Error> {
+    let count = u64::from(nsubscriptions);
+    let size = abi.subscription_size();
+    let from = memory.check("in", input, count * u64::from(size), 8)?;
+    let to = memory.check("out", output, count * 32, 8)?;
+    let nevents = memory.ptr::<u32>("nevents", nevents)?;
+    if nsubscriptions == 0 || nsubscriptions > MAX_SUBSCRIPTIONS {
+        return Err(Errno::INVAL.into());
+    }
+    let ctx = &*ctx;
+    let mut subscriptions =
+        memory.all()[from].chunks_exact(size as usize).map(|bytes| Subscription::load(abi, bytes));
+    let events = match only_timer(ctx, &mut subscriptions.clone()) {
+        Some((userdata, left)) => {
+            ctx.interrupt.sleep(Duration::from_nanos(left))?;
+            vec![event(userdata, CLOCK, Ok(0))]
+        }
+        None => {
+            let mut waits = Waits::default();
+            subscriptions.by_ref().for_each(|subscription| waits.add(ctx, subscription));
+            waits.wait(ctx)?
+        }
+    };
+    for (slot, event) in memory.all_mut()[to].chunks_exact_mut(32).zip(&events) {
+        crate::guest::Store::store(event, slot);
+    }
+    memory.store(nevents, events.len() as u32);
+    Ok(())
+}
+
+/// The timeout, when the call is a plain sleep.
+fn only_timer(ctx: &WasiCtx, subscriptions: &mut dyn Iterator<Item = Subscription>) -> Option<(u64, u64)> {
+    let (only, None) = (subscriptions.next()?, subscriptions.next()) else {
+        return None;
+    };
+    match only.kind {
+        SubscriptionKind::Clock { id, timeout, flags } => {
+            timer(ctx, id, timeout, flags).ok().map(|left| (only.userdata, left))
+        }
+        _ => None,
+    }
+}

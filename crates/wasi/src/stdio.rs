@@ -1,0 +1,241 @@
+//! Standard input and outputs: the host's own, none, a file, or a buffer in memory.
+//!
+//! Whatever is behind them, they are streams to the guest: no seeking, and a character device if and only if a terminal.
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::PollFlags;
+
+use crate::abi::{Errno, FileType};
+use crate::interrupt::{Blocking, InterruptHandle};
+
+/// Where a guest's standard input comes from.
+#[derive(Debug, Default)]
+pub enum Stdin {
+    /// The process's own.
+    Inherit,
+    /// Nothing: always at its end.
+    #[default]
+    Null,
+    /// An open file, pipe or terminal.
+    File(File),
+    /// Bytes in memory.
+    Buffer(InputBuffer),
+}
+
+/// Where a guest's standard output or error goes.
+#[derive(Debug, Default)]
+pub enum Stdout {
+    /// The process's own stream of the same name.
+    Inherit,
+    /// Nowhere: accepted and dropped.
+    #[default]
+    Null,
+    /// An open file, pipe or terminal.
+    File(File),
+    /// A buffer in memory.
+    Buffer(OutputBuffer),
+}
+
+/// Bytes that a guest reads as its standard input.
+#[derive(Clone, Debug, Default)]
+pub struct InputBuffer {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl InputBuffer {
+    /// A buffer that yields `bytes` and then ends.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), at: 0 }
+    }
+
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+}
+
+/// Collects what a guest writes; clones share the same bytes.
+#[derive(Clone, Debug, Default)]
+pub struct OutputBuffer {
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl OutputBuffer {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A copy of what has been written so far.
+    pub fn contents(&self) -> Vec<u8> {
+        self.lock().clone()
+    }
+
+    /// What has been written so far, leaving the buffer empty.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        // Bytes are bytes, even if another holder panicked.
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The host descriptor of a stream.
+#[derive(Debug)]
+enum Host {
+    Inherited(BorrowedFd<'static>),
+    File(File),
+}
+
+impl AsFd for Host {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Inherited(fd) => *fd,
+            Self::File(file) => file.as_fd(),
+        }
+    }
+}
+
+/// A host stream with what is known about it from the start.
+#[derive(Debug)]
+pub(crate) struct HostStream {
+    host: Host,
+    filetype: FileType,
+    blocking: Blocking,
+}
+
+impl HostStream {
+    fn new(host: Host) -> Self {
+        let filetype = match rustix::termios::isatty(&host) {
+            true => FileType::CharacterDevice,
+            false => FileType::Unknown,
+        };
+        let regular = rustix::fs::fstat(&host)
+            .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file());
+        let blocking = if regular { Blocking::Never } else { Blocking::Shared };
+        Self { host, filetype, blocking }
+    }
+}
+
+/// A guest's standard input.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Null,
+    Host(HostStream),
+    Buffer(InputBuffer),
+}
+
+/// A guest's standard output or error.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Null,
+    Host(HostStream),
+    Buffer(OutputBuffer),
+}
+
+/// What a poll learns about a stream without waiting.
+#[derive(Debug)]
+pub(crate) enum Readiness<'a> {
+    /// Ready now, with this many bytes; none left means the other end is gone.
+    Now(u64),
+    /// To be asked of the host.
+    Host(BorrowedFd<'a>),
+}
+
+impl From<Stdin> for Input {
+    fn from(stdin: Stdin) -> Self {
+        match stdin {
+            Stdin::Inherit => Self::Host(HostStream::new(Host::Inherited(rustix::stdio::stdin()))),
+            Stdin::Null => Self::Null,
+            Stdin::File(file) => Self::Host(HostStream::new(Host::File(file))),
+            Stdin::Buffer(buffer) => Self::Buffer(buffer),
+        }
+    }
+}
+
+impl Input {
+    pub(crate) fn filetype(&self) -> FileType {
+        match self {
+            Self::Host(stream) => stream.filetype,
+            Self::Null | Self::Buffer(_) => FileType::Unknown,
+        }
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        slices: &mut [IoSliceMut<'_>],
+        nonblock: bool,
+        interrupt: &InterruptHandle,
+    ) -> Result<usize, Errno> {
+        match self {
+            Self::Null => Ok(0),
+            Self::Host(stream) => {
+                stream.blocking.run(&stream.host, PollFlags::IN, nonblock, interrupt, || {
+                    rustix::io::readv(&stream.host, slices)
+                })
+            }
+            Self::Buffer(buffer) => {
+                let moved = buffer.left().read_vectored(slices)?;
+                buffer.at += moved;
+                Ok(moved)
+            }
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness<'_> {
+        match self {
+            Self::Null => Readiness::Now(0),
+            Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
+            Self::Buffer(buffer) => Readiness::Now(buffer.left().len() as u64),
+        }
+    }
+}
+
+impl Output {
+    /// The sink for `stdout`, where `inherited` is the process's stream of that name.
+    pub(crate) fn new(stdout: Stdout, inherited: BorrowedFd<'static>) -> Self {
+        match stdout {
+            Stdout::Inherit => Self::Host(HostStream::new(Host::Inherited(inherited))),
+            Stdout::Null => Self::Null,
+            Stdout::File(file) => Self::Host(HostStream::new(Host::File(file))),
+            Stdout::Buffer(buffer) => Self::Buffer(buffer),
+        }
+    }
+
+    pub(crate) fn filetype(&self) -> FileType {
+        match self {
+            Self::Host(stream) => stream.filetype,
+            Self::Null | Self::Buffer(_) => FileType::Unknown,
+        }
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        nonblock: bool,
+        interrupt: &InterruptHandle,
+    ) -> Result<usize, Errno> {
+        match self {
+            Self::Null => Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Self::Host(stream) => {
+                stream.blocking.run(&stream.host, PollFlags::OUT, nonblock, interrupt, || {
+                    rustix::io::writev(&stream.host, slices)
+                })
+            }
+            Self::Buffer(buffer) => Ok(buffer.lock().write_vectored(slices)?),
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness<'_> {
+        match self {
+            Self::Null | Self::Buffer(_) => Readiness::Now(super::poll::WRITABLE),
+            Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
+        }
+    }
+}

