@@ -51,8 +51,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
-/// The one place where the end of a program becomes an exit code. With `expired`, its time was up before its end: it was
-/// interrupted, whatever it made of that.
+/// The one place where the end of a program becomes an exit code. With `expired`, its time was up before its end: it
+/// was interrupted, whatever it made of that.
 fn exit_code(
     args: &RunArgs,
     ending: Result<(), Stop>,

@@ -436,7 +436,7 @@ fn links(line: &str) -> Vec<&str> {
     let targets = line.match_indices("](").map(|(at, _)| &line[at + 2..]);
     targets
         .filter_map(|rest| rest.split_once(')'))
-        .map(|(target, _)| target.trim())
+        .filter_map(|(target, _)| target.split_whitespace().next())
         .collect()
 }
 

@@ -28,7 +28,10 @@ impl Engine {
         let tier = match config.tier {
             TierMode::Interp | TierMode::Auto => Interpreter::tier(),
         };
-        Engine(Arc::new(Shared { config: config.clone(), tier }))
+        Engine(Arc::new(Shared {
+            config: config.clone(),
+            tier,
+        }))
     }
 
     /// The configuration.
@@ -59,7 +62,9 @@ impl Default for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +90,10 @@ impl Module {
     /// # Errors
     /// What is wrong with the bytes, and where.
     pub fn new(engine: &Engine, bytes: impl Into<Bytes>) -> Result<Module, tiered_decode::Error> {
-        Ok(Module(Arc::new(tiered_decode::Module::with_config(bytes, &engine.config().decode)?)))
+        Ok(Module(Arc::new(tiered_decode::Module::with_config(
+            bytes,
+            &engine.config().decode,
+        )?)))
     }
 
     /// As [`Module::new`], from a file, which is mapped into memory: nobody may change it while the module is used.
@@ -93,7 +101,10 @@ impl Module {
     /// # Errors
     /// What the host says of the file, or what is wrong with the bytes.
     pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module, ModuleError> {
-        Ok(Module::new(engine, tiered_runtime::map_file(path.as_ref())?)?)
+        Ok(Module::new(
+            engine,
+            tiered_runtime::map_file(path.as_ref())?,
+        )?)
     }
 }
 

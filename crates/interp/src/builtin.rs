@@ -60,7 +60,11 @@ impl<O: Builtin> Op for BuiltinOp<O> {
         // SAFETY: the translator wrote the cell.
         unsafe {
             let operands = regs.slot::<A>();
-            let failed = call::<O>(regs.pointer::<VmCtx, 2>(), [regs.u32::<24>(), regs.u32::<28>()], operands);
+            let failed = call::<O>(
+                regs.pointer::<VmCtx, 2>(),
+                [regs.u32::<24>(), regs.u32::<28>()],
+                operands,
+            );
             if failed != 0 {
                 regs.acc = failed - 1;
                 return regs.become_op::<crate::exec::RaiseTrap>();

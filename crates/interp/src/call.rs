@@ -24,7 +24,13 @@ const RELOAD_WORDS: usize = 2;
 
 /// Enters `func` with the frame at `frame`; it is to return to `back`.
 #[inline(always)]
-unsafe fn enter(mut regs: Regs, func: *const FuncRecord, frame: *mut u64, header: usize, back: *const u64) -> Ended {
+unsafe fn enter(
+    mut regs: Regs,
+    func: *const FuncRecord,
+    frame: *mut u64,
+    header: usize,
+    back: *const u64,
+) -> Ended {
     // SAFETY: the record is alive; that the frame starts below the limit is checked before it is written to.
     unsafe {
         if frame > regs.ctx().stack_limit.get().as_ptr() {
@@ -54,7 +60,13 @@ impl Op for Call {
         // SAFETY: the translator wrote the cell.
         unsafe {
             let func = regs.pointer::<FuncRecord, 2>();
-            enter(regs, func, regs.slot::<A>(), usize::from(regs.u16::<D>()), regs.pc.add(3))
+            enter(
+                regs,
+                func,
+                regs.slot::<A>(),
+                usize::from(regs.u16::<D>()),
+                regs.pc.add(3),
+            )
         }
     }
 }
@@ -69,7 +81,13 @@ impl Op for CallImport {
         unsafe {
             let func = regs.pointer::<FuncRecord, 2>();
             let regs = leave_instance(regs, func, regs.pointer::<VmCtx, 3>());
-            enter(regs, func, regs.slot::<A>(), usize::from(regs.u16::<D>()), regs.pc.add(4))
+            enter(
+                regs,
+                func,
+                regs.slot::<A>(),
+                usize::from(regs.u16::<D>()),
+                regs.pc.add(4),
+            )
         }
     }
 }

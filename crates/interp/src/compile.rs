@@ -16,6 +16,7 @@ mod emit;
 mod ops;
 mod scan;
 mod stack;
+mod visit;
 
 use std::ptr::NonNull;
 
@@ -28,7 +29,9 @@ use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::vmctx::VmCtx;
 
 use crate::call::zero_handler;
-use crate::control::{JUMP, RETURN_MANY, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler};
+use crate::control::{
+    JUMP, RETURN_MANY, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler,
+};
 use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
 
@@ -125,7 +128,11 @@ struct Control<'m> {
 impl<'m> Control<'m> {
     /// What a branch to this frame takes along.
     fn branch_types(&self) -> &'m [ValType] {
-        if matches!(self.kind, Kind::Loop(_)) { self.params } else { self.results }
+        if matches!(self.kind, Kind::Loop(_)) {
+            self.params
+        } else {
+            self.results
+        }
     }
 }
 
@@ -155,7 +162,10 @@ struct Test {
 
 impl Test {
     fn negated(self) -> Test {
-        Test { family: (self.family.not)(), fields: self.fields }
+        Test {
+            family: (self.family.not)(),
+            fields: self.fields,
+        }
     }
 }
 
@@ -206,19 +216,23 @@ impl<'m> Translator<'m> {
         let mut ops = body.ops();
         while !ops.eof() {
             translator.offset = ops.original_position() as u32;
-            let op = ops.read()?;
             if translator.reachable {
                 translator.mark();
-                translator.op(&op)?;
+                ops.visit_operator(&mut translator)??;
                 translator.check_frame()?;
             } else {
-                translator.skip(&op);
+                translator.skip(&ops.read()?);
             }
         }
         Ok(translator)
     }
 
-    fn new(vmctx: &'m VmCtx, module: &'m Module, func: FuncIdx, body: &FuncBody<'m>) -> Result<Translator<'m>, Error> {
+    fn new(
+        vmctx: &'m VmCtx,
+        module: &'m Module,
+        func: FuncIdx,
+        body: &FuncBody<'m>,
+    ) -> Result<Translator<'m>, Error> {
         let ty = module.func_type(func);
         let mut local_types: Vec<ValType> = ty.params.to_vec();
         for (count, ty) in body.locals() {
@@ -312,10 +326,24 @@ impl<'m> Translator<'m> {
         self.stack.forget_held();
     }
 
-    fn push_control(&mut self, kind: Kind, block: wasmparser::BlockType, label: Label, otherwise: Label) {
+    fn push_control(
+        &mut self,
+        kind: Kind,
+        block: wasmparser::BlockType,
+        label: Label,
+        otherwise: Label,
+    ) {
         let (params, results) = self.module.block_type(block);
         let base = self.stack.height() - params.len() as u32;
-        self.control.push(Control { kind, base, params, results, label, otherwise, entered: true });
+        self.control.push(Control {
+            kind,
+            base,
+            params,
+            results,
+            label,
+            otherwise,
+            entered: true,
+        });
     }
 
     fn push_slots(&mut self, types: &[ValType]) {
@@ -327,7 +355,12 @@ impl<'m> Translator<'m> {
 
     fn op_block(&mut self, block: wasmparser::BlockType) {
         self.settle_all();
-        self.push_control(Kind::Block, block, Label::Unbound(None), Label::Unbound(None));
+        self.push_control(
+            Kind::Block,
+            block,
+            Label::Unbound(None),
+            Label::Unbound(None),
+        );
     }
 
     fn op_loop(&mut self, block: wasmparser::BlockType) {
@@ -342,7 +375,10 @@ impl<'m> Translator<'m> {
         let pins = if plan.region { plan.pins } else { [None; 2] };
         let slot = |pin: Option<u32>| pin.map_or(0, |index| self.layout.local(index));
         let count = pins.iter().flatten().count();
-        self.emit(loop_entry(plan.head, count), fields(slot(pins[0]), slot(pins[1]), self.offset));
+        self.emit(
+            loop_entry(plan.head, count),
+            fields(slot(pins[0]), slot(pins[1]), self.offset),
+        );
         self.last = None;
         self.produced = None;
         let header = Label::Bound(self.here());
@@ -358,7 +394,9 @@ impl<'m> Translator<'m> {
     }
 
     fn op_else(&mut self) {
-        let Some(mut frame) = self.control.pop() else { return };
+        let Some(mut frame) = self.control.pop() else {
+            return;
+        };
         if self.reachable {
             self.settle_all();
             self.emit_jump(Route::Forward, &mut frame.label);
@@ -374,7 +412,9 @@ impl<'m> Translator<'m> {
     }
 
     fn op_end(&mut self) {
-        let Some(frame) = self.control.pop() else { return };
+        let Some(frame) = self.control.pop() else {
+            return;
+        };
         if let Kind::Loop(ordinal) = frame.kind {
             if self.plans[ordinal as usize].region {
                 self.pins = [None; 2];
@@ -474,22 +514,29 @@ impl<'m> Translator<'m> {
         let count = self.control[default].branch_types().len() as u32;
         let from = self.stack.height() - count;
         self.settle_from(from);
-        self.emit(table_handler(index.class), fields(index.field, 0, depths.len() as u32 - 1));
+        self.emit(
+            table_handler(index.class),
+            fields(index.field, 0, depths.len() as u32 - 1),
+        );
         // Targets that need copies or budget get a piece of code of their own behind the table.
         let mut pieces: Vec<(usize, Label)> = Vec::new();
         for depth in depths {
             let target = self.target(depth);
-            let direct = matches!(self.route(target), Route::Forward) && (count == 0 || from == self.control[target].base);
+            let direct = matches!(self.route(target), Route::Forward)
+                && (count == 0 || from == self.control[target].base);
             if direct {
                 let mut label = self.control[target].label;
                 self.emit_label(&mut label);
                 self.control[target].label = label;
                 continue;
             }
-            let piece = pieces.iter().position(|&(other, _)| other == target).unwrap_or_else(|| {
-                pieces.push((target, Label::Unbound(None)));
-                pieces.len() - 1
-            });
+            let piece = pieces
+                .iter()
+                .position(|&(other, _)| other == target)
+                .unwrap_or_else(|| {
+                    pieces.push((target, Label::Unbound(None)));
+                    pieces.len() - 1
+                });
             let mut label = pieces[piece].1;
             self.emit_label(&mut label);
             pieces[piece].1 = label;
@@ -516,9 +563,16 @@ impl<'m> Translator<'m> {
         match results {
             [] => self.emit(RETURN_NOTHING, fields(header, 0, 0)),
             &[ty] => {
-                let immediates = if bank(ty) == Bank::Int { Immediates::Slot } else { Immediates::No };
+                let immediates = if bank(ty) == Bank::Int {
+                    Immediates::Slot
+                } else {
+                    Immediates::No
+                };
                 let source = self.pop_source(immediates);
-                self.emit(return_handler(bank(ty), source.class), fields(header, 0, source.field));
+                self.emit(
+                    return_handler(bank(ty), source.class),
+                    fields(header, 0, source.field),
+                );
             }
             many => {
                 let from = self.stack.height() - many.len() as u32;
@@ -537,14 +591,25 @@ impl<'m> Translator<'m> {
     /// Takes the top operand off as a condition: true unless it is zero.
     fn pop_test(&mut self) -> Test {
         let last = self.last;
-        if let Some(Last { fusable: Fusable::Condition(family), .. }) = last {
+        if let Some(Last {
+            fusable: Fusable::Condition(family),
+            ..
+        }) = last
+        {
             if let Some(last) = self.fuse() {
-                return Test { family, fields: last.fields };
+                return Test {
+                    family,
+                    fields: last.fields,
+                };
             }
         }
         let source = self.pop_source(Immediates::No);
-        let family = condition_handlers::<tiered_decode::numeric::ops::I32Ne>(source.class, Class::Imm);
-        Test { family, fields: fields(source.field, 0, 0) }
+        let family =
+            condition_handlers::<tiered_decode::numeric::ops::I32Ne>(source.class, Class::Imm);
+        Test {
+            family,
+            fields: fields(source.field, 0, 0),
+        }
     }
 
     fn emit_test(&mut self, test: &Test, route: Route, label: &mut Label) {

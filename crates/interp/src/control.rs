@@ -58,7 +58,13 @@ unsafe fn back(mut regs: Regs, header: *const u64) -> Ended {
     budget.set(left);
     regs.pc = header;
     // SAFETY: the header is a cell.
-    unsafe { if left < 0 { regs.become_op::<LoopSpent>() } else { regs.dispatch() } }
+    unsafe {
+        if left < 0 {
+            regs.become_op::<LoopSpent>()
+        } else {
+            regs.dispatch()
+        }
+    }
 }
 
 /// Branches if a condition holds.
@@ -215,7 +221,10 @@ impl<C: Src, V: Src, W: Src, T: Dst> Op for SelectOp<C, V, W, T> {
         // SAFETY: the translator wrote the cell for these classes.
         unsafe {
             let condition = C::read::<i32, A>(&regs) != 0;
-            let (v, w) = (V::read::<Slot, IF_TRUE>(&regs), W::read::<Slot, IF_FALSE>(&regs));
+            let (v, w) = (
+                V::read::<Slot, IF_TRUE>(&regs),
+                W::read::<Slot, IF_FALSE>(&regs),
+            );
             T::write(&mut regs, std::hint::select_unpredictable(condition, v, w));
             regs.next::<3>()
         }
@@ -298,7 +307,11 @@ pub(crate) const RETURN_MANY: Handler = exec::<ReturnMany>;
 /// The handler of `unreachable`.
 pub(crate) const UNREACHABLE: Handler = exec::<Unreachable>;
 /// The handler of a jump: forward, to a loop's header, to the innermost loop's.
-pub(crate) const JUMP: [Handler; 3] = [exec::<Jump<Forward>>, exec::<Jump<Back>>, exec::<Jump<BackToHead>>];
+pub(crate) const JUMP: [Handler; 3] = [
+    exec::<Jump<Forward>>,
+    exec::<Jump<Back>>,
+    exec::<Jump<BackToHead>>,
+];
 
 /// The handler of a loop's entry.
 pub(crate) fn loop_entry(head: bool, pins: usize) -> Handler {

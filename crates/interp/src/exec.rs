@@ -115,7 +115,10 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::Interrupted,
         TrapCode::FunctionTooLarge,
     ];
-    CODES.into_iter().find(|&code| code as Slot == number).expect("a code of this list")
+    CODES
+        .into_iter()
+        .find(|&code| code as Slot == number)
+        .expect("a code of this list")
 }
 
 /// The first call of a function: translates it and goes on in its code.
@@ -224,7 +227,9 @@ impl Verdict {
 
     fn entry(self) -> EntryFn {
         // SAFETY: `ask` made it of an entry.
-        unsafe { std::mem::transmute::<*const (), EntryFn>(std::ptr::with_exposed_provenance(self.0)) }
+        unsafe {
+            std::mem::transmute::<*const (), EntryFn>(std::ptr::with_exposed_provenance(self.0))
+        }
     }
 }
 

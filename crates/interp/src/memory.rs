@@ -61,7 +61,12 @@ impl<O: Load<R: Reg>, L: Src, R: Src, T: Dst> Op for LoadIndexedOp<O, L, R, T> {
         // SAFETY: as above.
         unsafe {
             let address = L::read::<u32, A>(&regs).wrapping_add(R::read::<u32, B>(&regs));
-            match within(&regs, address, u32::from(regs.u16::<INDEXED_OFFSET>()), O::Mem::SIZE) {
+            match within(
+                &regs,
+                address,
+                u32::from(regs.u16::<INDEXED_OFFSET>()),
+                O::Mem::SIZE,
+            ) {
                 Some(bytes) => {
                     let value = O::Mem::from_bytes(*bytes.cast::<<O::Mem as MemoryInt>::Bytes>());
                     T::write(&mut regs, O::extend(value));
@@ -189,7 +194,10 @@ pub(crate) fn load_family<O: Load<R: Reg> + 'static>(a: Class) -> &'static Famil
 }
 
 /// The handlers of a load from the sum of two operands.
-pub(crate) fn load_indexed_family<O: Load<R: Reg> + 'static>(a: Class, b: Class) -> &'static Family {
+pub(crate) fn load_indexed_family<O: Load<R: Reg> + 'static>(
+    a: Class,
+    b: Class,
+) -> &'static Family {
     u32::pick_a(a, PickIndexedLeft::<O>(b, PhantomData))
 }
 

@@ -47,7 +47,7 @@ impl<O: Binary<A: Reg, B: Reg, R: Reg>, L: Src, R: Src, T: Dst> Op for BinaryOp<
             match O::eval(L::read::<O::A, A>(&regs), R::read::<O::B, B>(&regs)) {
                 Ok(value) => {
                     T::write(&mut regs, value);
-                    regs.next::<2>()
+                    R::next(regs)
                 }
                 Err(trap) => regs.trap(trap.into()),
             }
@@ -162,8 +162,20 @@ pub(crate) const fn commutes(op: NumOp) -> bool {
     use NumOp as N;
     matches!(
         op,
-        N::I32Add | N::I32Mul | N::I32And | N::I32Or | N::I32Xor | N::I32Eq | N::I32Ne
-            | N::I64Add | N::I64Mul | N::I64And | N::I64Or | N::I64Xor | N::I64Eq | N::I64Ne
+        N::I32Add
+            | N::I32Mul
+            | N::I32And
+            | N::I32Or
+            | N::I32Xor
+            | N::I32Eq
+            | N::I32Ne
+            | N::I64Add
+            | N::I64Mul
+            | N::I64And
+            | N::I64Or
+            | N::I64Xor
+            | N::I64Eq
+            | N::I64Ne
     )
 }
 
@@ -186,24 +198,24 @@ macro_rules! conditions {
             }
         )*
 
-        /// Calls the method `condition` for an instruction that is a condition; `None` if it is not one.
-        pub(crate) fn condition<K: WithCondition>(
-            op: &tiered_decode::wasmparser::Operator<'_>,
-            k: K,
-        ) -> Option<K::Out> {
-            use tiered_decode::wasmparser::Operator;
+        /// Calls `k` with a condition.
+        pub(crate) fn condition(op: NumOp, k: impl WithCondition) {
             match op {
-                $(Operator::$name => Some(k.with::<ops::$name>()),)*
-                _ => None,
+                $(NumOp::$name => k.with::<ops::$name>(),)*
+                _ => unreachable!("no condition"),
             }
+        }
+
+        /// The instruction is a condition.
+        pub(crate) const fn is_condition(op: NumOp) -> bool {
+            matches!(op, $(NumOp::$name)|*)
         }
     };
 }
 
 /// What to do with an instruction once it is a type.
 pub(crate) trait WithCondition {
-    type Out;
-    fn with<C: Condition>(self) -> Self::Out;
+    fn with<C: Condition>(self);
 }
 
 conditions! {
@@ -246,7 +258,7 @@ struct PickRight<O, L>(PhantomData<(O, L)>);
 impl<O: Binary<A: Reg, B: Reg, R: Reg> + 'static> WithSrc for PickLeft<O> {
     type Out = &'static Family;
     fn with<L: Src>(self) -> &'static Family {
-        O::B::pick_b(self.0, PickRight::<O, L>(PhantomData))
+        O::B::pick_any(self.0, PickRight::<O, L>(PhantomData))
     }
 }
 
@@ -258,7 +270,10 @@ impl<O: Binary<A: Reg, B: Reg, R: Reg> + 'static, L: Src> WithSrc for PickRight<
 }
 
 /// The handlers of a binary instruction with sources of the classes `a` and `b`.
-pub(crate) fn binary_family<O: Binary<A: Reg, B: Reg, R: Reg> + 'static>(a: Class, b: Class) -> &'static Family {
+pub(crate) fn binary_family<O: Binary<A: Reg, B: Reg, R: Reg> + 'static>(
+    a: Class,
+    b: Class,
+) -> &'static Family {
     O::A::pick_a(a, PickLeft::<O>(b, PhantomData))
 }
 

@@ -9,7 +9,7 @@
 
 use tiered_decode::numeric::Value;
 
-use crate::regs::{Handler, Op, Regs, exec};
+use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Byte of the field `a`.
 pub(crate) const A: usize = 8;
@@ -39,6 +39,8 @@ pub(crate) enum Class {
     L1,
     /// An immediate of 32 bits, sign-extended.
     Imm,
+    /// A constant in the cell's third word.
+    Wide,
 }
 
 /// The handlers of one instruction with given sources, by what becomes of the result: left in the accumulator,
@@ -65,8 +67,15 @@ pub(crate) trait Reg: Value {
     fn set_acc(self, regs: &mut Regs);
     /// Calls `k` with the source that `class` stands for; never with an immediate.
     fn pick_a<K: WithSrc>(class: Class, k: K) -> K::Out;
-    /// Calls `k` with the source that `class` stands for.
+    /// Calls `k` with the source that `class` stands for; never with a wide constant.
     fn pick_b<K: WithSrc>(class: Class, k: K) -> K::Out;
+    /// Calls `k` with the source that `class` stands for.
+    fn pick_any<K: WithSrc>(class: Class, k: K) -> K::Out {
+        match class {
+            Class::Wide => k.with::<Wide>(),
+            other => Self::pick_b(other, k),
+        }
+    }
 }
 
 /// What to do with a source once its class is a type.
@@ -82,6 +91,16 @@ pub(crate) trait Src: 'static {
     /// # Safety
     /// The cell was written with this class there.
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V;
+
+    /// Goes on behind a cell of two words and what this source needs besides.
+    ///
+    /// # Safety
+    /// As [`Regs::next`].
+    #[inline(always)]
+    unsafe fn next(regs: Regs) -> Ended {
+        // SAFETY: the caller's promise.
+        unsafe { regs.next::<2>() }
+    }
 }
 
 pub(crate) struct InSlot;
@@ -89,6 +108,7 @@ pub(crate) struct InAcc;
 pub(crate) struct InL0;
 pub(crate) struct InL1;
 pub(crate) struct Imm;
+pub(crate) struct Wide;
 /// Zero; for addresses that are in the offset altogether.
 pub(crate) struct Zero;
 
@@ -127,6 +147,20 @@ impl Src for Imm {
         // SAFETY: the cell has an immediate there.
         let immediate = unsafe { regs.u32::<AT>() }.cast_signed();
         V::from_bits(i64::from(immediate).cast_unsigned())
+    }
+}
+
+impl Src for Wide {
+    #[inline(always)]
+    unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
+        // SAFETY: the cell has a third word.
+        V::from_bits(unsafe { regs.word::<2>() })
+    }
+
+    #[inline(always)]
+    unsafe fn next(regs: Regs) -> Ended {
+        // SAFETY: the cell has three words.
+        unsafe { regs.next::<3>() }
     }
 }
 
@@ -205,7 +239,7 @@ macro_rules! integers {
                     Class::Acc => k.with::<InAcc>(),
                     Class::L0 => k.with::<InL0>(),
                     Class::L1 => k.with::<InL1>(),
-                    Class::Imm => unreachable!("no instruction has an immediate first"),
+                    Class::Imm | Class::Wide => unreachable!("no constant is a first operand"),
                 }
             }
             fn pick_b<K: WithSrc>(class: Class, k: K) -> K::Out {

@@ -60,12 +60,30 @@ const GO_ON: Ended = u64::MAX;
 /// The code of an instruction.
 #[cfg(all(tail_calls, target_arch = "x86_64"))]
 pub(crate) type Handler = unsafe extern "sysv64" fn(
-    *const u64, *mut Slot, *mut u8, Slot, Slot, Slot, f64, f64, f32, f64,
+    *const u64,
+    *mut Slot,
+    *mut u8,
+    Slot,
+    Slot,
+    Slot,
+    f64,
+    f64,
+    f32,
+    f64,
 ) -> Ended;
 /// The code of an instruction.
 #[cfg(all(tail_calls, not(target_arch = "x86_64")))]
 pub(crate) type Handler = unsafe extern "C" fn(
-    *const u64, *mut Slot, *mut u8, Slot, Slot, Slot, f64, f64, f32, f64,
+    *const u64,
+    *mut Slot,
+    *mut u8,
+    Slot,
+    Slot,
+    Slot,
+    f64,
+    f64,
+    f32,
+    f64,
 ) -> Ended;
 /// The code of an instruction.
 #[cfg(not(tail_calls))]
@@ -130,7 +148,13 @@ pub(crate) unsafe fn exec<T: Op>(home: *mut Regs) -> Ended {
 
 impl Regs {
     /// The registers with which a function begins.
-    pub(crate) fn new(pc: *const u64, fp: NonNull<Slot>, mem: NonNull<u8>, acc: Slot, ctx: NonNull<StoreCtx>) -> Regs {
+    pub(crate) fn new(
+        pc: *const u64,
+        fp: NonNull<Slot>,
+        mem: NonNull<u8>,
+        acc: Slot,
+        ctx: NonNull<StoreCtx>,
+    ) -> Regs {
         Regs {
             pc,
             fp: fp.as_ptr(),
@@ -197,8 +221,16 @@ impl Regs {
         unsafe {
             let handler: Handler = *self.pc.cast();
             handler(
-                self.pc, self.fp, self.mem, self.acc, self.l0, self.l1,
-                self.ctx, self.head, self.acc_f32, self.acc_f64,
+                self.pc,
+                self.fp,
+                self.mem,
+                self.acc,
+                self.l0,
+                self.l1,
+                self.ctx,
+                self.head,
+                self.acc_f32,
+                self.acc_f64,
             )
         }
     }
@@ -237,8 +269,16 @@ impl Regs {
         // SAFETY: the caller's promise.
         unsafe {
             exec_cold::<T>(
-                self.pc, self.fp, self.mem, self.acc, self.l0, self.l1,
-                self.ctx, self.head, self.acc_f32, self.acc_f64,
+                self.pc,
+                self.fp,
+                self.mem,
+                self.acc,
+                self.l0,
+                self.l1,
+                self.ctx,
+                self.head,
+                self.acc_f32,
+                self.acc_f64,
             )
         }
         #[cfg(not(tail_calls))]

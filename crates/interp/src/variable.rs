@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 use tiered_runtime::GlobalRecord;
 use tiered_runtime::frame::Slot;
 
-use crate::operand::{B, Bank, ByDest, Class, Dest, Dst, Family, Reg, Src, ToL0, ToL1, WithSrc, family};
 use crate::operand::D;
+use crate::operand::{
+    B, Bank, ByDest, Class, Dest, Dst, Family, Reg, Src, ToL0, ToL1, WithSrc, family,
+};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// A slot, and no accumulator.

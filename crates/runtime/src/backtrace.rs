@@ -30,7 +30,11 @@ impl Activation {
     /// Runs `body` as the innermost activation of `ctx`'s store.
     #[inline]
     pub fn enter<R>(ctx: &StoreCtx, body: impl FnOnce(&Activation) -> R) -> R {
-        let activation = Activation { previous: ctx.activation.get(), pc: Cell::new(0), fp: Cell::new(std::ptr::null()) };
+        let activation = Activation {
+            previous: ctx.activation.get(),
+            pc: Cell::new(0),
+            fp: Cell::new(std::ptr::null()),
+        };
         ctx.activation.set(&raw const activation);
         let result = body(&activation);
         ctx.activation.set(activation.previous);
@@ -68,9 +72,21 @@ pub struct CodeMap {
 
 impl CodeMap {
     /// Keeps `code` of `func` alive as long as the store, and returns its address.
-    pub fn insert(&mut self, func: NonNull<FuncRecord>, code: Box<[u64]>, offset_of: OffsetOf) -> NonNull<u64> {
+    pub fn insert(
+        &mut self,
+        func: NonNull<FuncRecord>,
+        code: Box<[u64]>,
+        offset_of: OffsetOf,
+    ) -> NonNull<u64> {
         let start = NonNull::from(&*code).cast::<u64>();
-        self.ranges.insert(start.addr().get(), CodeRange { code, func, offset_of });
+        self.ranges.insert(
+            start.addr().get(),
+            CodeRange {
+                code,
+                func,
+                offset_of,
+            },
+        );
         start
     }
 
@@ -94,7 +110,10 @@ impl CodeMap {
 
     /// Bytes of code held.
     pub fn code_bytes(&self) -> usize {
-        self.ranges.values().map(|range| size_of_val::<[u64]>(&range.code)).sum()
+        self.ranges
+            .values()
+            .map(|range| size_of_val::<[u64]>(&range.code))
+            .sum()
     }
 
     pub(crate) fn backtrace(&self, innermost: *const Activation) -> Vec<Frame> {
@@ -110,7 +129,9 @@ impl CodeMap {
 
     fn walk(&self, mut pc: usize, mut fp: *const Slot, frames: &mut Vec<Frame>) {
         while frames.len() < MAX_FRAMES && !fp.is_null() {
-            let Some((func, offset)) = self.place(pc) else { return };
+            let Some((func, offset)) = self.place(pc) else {
+                return;
+            };
             // SAFETY: records live as long as the store.
             let func = unsafe { func.as_ref() };
             frames.push(describe(func, offset));
@@ -118,7 +139,8 @@ impl CodeMap {
             unsafe {
                 let header = fp.add(usize::from(func.params));
                 pc = usize::try_from(*header).unwrap_or(0);
-                fp = std::ptr::with_exposed_provenance(usize::try_from(*header.add(1)).unwrap_or(0));
+                fp =
+                    std::ptr::with_exposed_provenance(usize::try_from(*header.add(1)).unwrap_or(0));
             }
         }
     }

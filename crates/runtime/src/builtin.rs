@@ -28,8 +28,11 @@ fn table(ctx: &VmCtx, index: TableIdx) -> &TableRecord {
 fn bytes(memory: &MemoryRecord, start: u64, count: u64) -> Result<&mut [u8], TrapCode> {
     // SAFETY: a store has one thread, and no reference to a memory's bytes is alive while an instruction runs.
     let all = unsafe { memory.bytes_mut() };
-    let end = start.checked_add(count).ok_or(TrapCode::MemoryOutOfBounds)?;
-    all.get_mut(start as usize..end as usize).ok_or(TrapCode::MemoryOutOfBounds)
+    let end = start
+        .checked_add(count)
+        .ok_or(TrapCode::MemoryOutOfBounds)?;
+    all.get_mut(start as usize..end as usize)
+        .ok_or(TrapCode::MemoryOutOfBounds)
 }
 
 /// `memory.size`: the size in pages.
@@ -39,14 +42,22 @@ pub fn memory_size(ctx: &VmCtx, index: MemoryIdx) -> Slot {
 
 /// `memory.grow`: the pages before, or -1.
 pub fn memory_grow(ctx: &VmCtx, index: MemoryIdx, delta: u64) -> Slot {
-    memory(ctx, index).grow(delta, ctx.store()).unwrap_or(GROW_FAILED)
+    memory(ctx, index)
+        .grow(delta, ctx.store())
+        .unwrap_or(GROW_FAILED)
 }
 
 /// `memory.fill`.
 ///
 /// # Errors
 /// [`TrapCode::MemoryOutOfBounds`], and nothing is written; so for all below.
-pub fn memory_fill(ctx: &VmCtx, index: MemoryIdx, start: u64, value: u8, count: u64) -> Result<(), TrapCode> {
+pub fn memory_fill(
+    ctx: &VmCtx,
+    index: MemoryIdx,
+    start: u64,
+    value: u8,
+    count: u64,
+) -> Result<(), TrapCode> {
     bytes(memory(ctx, index), start, count)?.fill(value);
     Ok(())
 }
@@ -81,8 +92,13 @@ pub fn memory_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
-    let end = from_start.checked_add(count).ok_or(TrapCode::MemoryOutOfBounds)?;
-    let source = ctx.data(data).get(from_start as usize..end as usize).ok_or(TrapCode::MemoryOutOfBounds)?;
+    let end = from_start
+        .checked_add(count)
+        .ok_or(TrapCode::MemoryOutOfBounds)?;
+    let source = ctx
+        .data(data)
+        .get(from_start as usize..end as usize)
+        .ok_or(TrapCode::MemoryOutOfBounds)?;
     bytes(memory(ctx, index), start, count)?.copy_from_slice(source);
     Ok(())
 }
@@ -97,7 +113,9 @@ pub fn data_drop(ctx: &VmCtx, data: DataIdx) {
 /// # Errors
 /// [`TrapCode::TableOutOfBounds`]; so for all below.
 pub fn table_get(ctx: &VmCtx, index: TableIdx, element: u64) -> Result<Slot, TrapCode> {
-    table(ctx, index).get(element).ok_or(TrapCode::TableOutOfBounds)
+    table(ctx, index)
+        .get(element)
+        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 /// `table.set`.
@@ -105,7 +123,9 @@ pub fn table_get(ctx: &VmCtx, index: TableIdx, element: u64) -> Result<Slot, Tra
 /// # Errors
 /// [`TrapCode::TableOutOfBounds`].
 pub fn table_set(ctx: &VmCtx, index: TableIdx, element: u64, value: Slot) -> Result<(), TrapCode> {
-    table(ctx, index).set(element, value).ok_or(TrapCode::TableOutOfBounds)
+    table(ctx, index)
+        .set(element, value)
+        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 /// `table.size`.
@@ -115,15 +135,25 @@ pub fn table_size(ctx: &VmCtx, index: TableIdx) -> Slot {
 
 /// `table.grow`: the elements before, or -1.
 pub fn table_grow(ctx: &VmCtx, index: TableIdx, init: Slot, delta: u64) -> Slot {
-    table(ctx, index).grow(delta, init, ctx.store()).unwrap_or(GROW_FAILED)
+    table(ctx, index)
+        .grow(delta, init, ctx.store())
+        .unwrap_or(GROW_FAILED)
 }
 
 /// `table.fill`.
 ///
 /// # Errors
 /// [`TrapCode::TableOutOfBounds`].
-pub fn table_fill(ctx: &VmCtx, index: TableIdx, start: u64, value: Slot, count: u64) -> Result<(), TrapCode> {
-    table(ctx, index).fill(start, value, count).ok_or(TrapCode::TableOutOfBounds)
+pub fn table_fill(
+    ctx: &VmCtx,
+    index: TableIdx,
+    start: u64,
+    value: Slot,
+    count: u64,
+) -> Result<(), TrapCode> {
+    table(ctx, index)
+        .fill(start, value, count)
+        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 /// `table.copy`; the ranges may overlap.
@@ -136,7 +166,9 @@ pub fn table_copy(
     (from, from_start): (TableIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
-    table(ctx, to).copy(start, table(ctx, from), from_start, count).ok_or(TrapCode::TableOutOfBounds)
+    table(ctx, to)
+        .copy(start, table(ctx, from), from_start, count)
+        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 /// `table.init`.
@@ -152,9 +184,15 @@ pub fn table_init(
     count: u64,
 ) -> Result<(), TrapCode> {
     let segment = ctx.element(element).borrow();
-    let end = from_start.checked_add(count).ok_or(TrapCode::TableOutOfBounds)?;
-    let source = segment.get(from_start as usize..end as usize).ok_or(TrapCode::TableOutOfBounds)?;
-    table(ctx, index).write(start, source).ok_or(TrapCode::TableOutOfBounds)
+    let end = from_start
+        .checked_add(count)
+        .ok_or(TrapCode::TableOutOfBounds)?;
+    let source = segment
+        .get(from_start as usize..end as usize)
+        .ok_or(TrapCode::TableOutOfBounds)?;
+    table(ctx, index)
+        .write(start, source)
+        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 /// `elem.drop`.

@@ -14,8 +14,8 @@
 //! A budget counts down and is tested by its sign, which costs one instruction on the path of every call. Fuel,
 //! interrupts and tier-up all come out of the same slow path.
 
-use std::ptr::NonNull;
 use std::cell::Cell;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use tiered_decode::index::FuncIdx;
@@ -75,7 +75,14 @@ pub struct FuncRecord {
 pub struct SigId(pub u32);
 
 impl FuncRecord {
-    pub(crate) fn new(store: NonNull<StoreCtx>, instance: *const VmCtx, index: FuncIdx, sig: SigId, arity: (u16, u16), doors: &Doors) -> FuncRecord {
+    pub(crate) fn new(
+        store: NonNull<StoreCtx>,
+        instance: *const VmCtx,
+        index: FuncIdx,
+        sig: SigId,
+        arity: (u16, u16),
+        doors: &Doors,
+    ) -> FuncRecord {
         FuncRecord {
             stream: AtomicPtr::new(doors.stream.cast_mut()),
             budget: Cell::new(doors.call_budget),

@@ -46,7 +46,11 @@ impl FrameLayout {
     #[must_use]
     #[inline]
     pub fn local(self, index: u32) -> u32 {
-        if index < self.params { index } else { index + HEADER_SLOTS }
+        if index < self.params {
+            index
+        } else {
+            index + HEADER_SLOTS
+        }
     }
 
     /// The slot of the operand that has `height` operands below it.

@@ -58,7 +58,9 @@ impl Func {
     pub fn call(&self, store: &mut AnyStore, args: &[Val]) -> Result<Vec<Val>, Trap> {
         let ty = self.ty(store);
         if !args.iter().map(Val::ty).eq(ty.params.iter().copied()) {
-            return Err(Trap::message(format!("the arguments don't have the types of {ty}")));
+            return Err(Trap::message(format!(
+                "the arguments don't have the types of {ty}"
+            )));
         }
         let id = store.id();
         let write = |slots: NonNull<Slot>| {
@@ -70,7 +72,11 @@ impl Func {
         let read = |slots: NonNull<Slot>| {
             // SAFETY: `invoke` gives the results.
             let slot = |index: usize| unsafe { slots.add(index).read() };
-            ty.results.iter().enumerate().map(|(index, &ty)| Val::from_slot(slot(index), ty, id)).collect()
+            ty.results
+                .iter()
+                .enumerate()
+                .map(|(index, &ty)| Val::from_slot(slot(index), ty, id))
+                .collect()
         };
         self.invoke(store, write, read)
     }
@@ -79,13 +85,19 @@ impl Func {
     ///
     /// # Errors
     /// [`TypeMismatch`] if it has another type.
-    pub fn typed<P: HostValues, R: HostValues>(&self, store: &AnyStore) -> Result<TypedFunc<P, R>, TypeMismatch> {
+    pub fn typed<P: HostValues, R: HostValues>(
+        &self,
+        store: &AnyStore,
+    ) -> Result<TypedFunc<P, R>, TypeMismatch> {
         let expected = FuncType::new(P::types(), R::types());
         let found = self.ty(store);
         if expected != found {
             return Err(TypeMismatch { expected, found });
         }
-        Ok(TypedFunc { func: *self, types: PhantomData })
+        Ok(TypedFunc {
+            func: *self,
+            types: PhantomData,
+        })
     }
 
     /// Enters the function: `write` lays the arguments down, `read` takes the results up.
@@ -108,7 +120,8 @@ impl Func {
         }
         write(frame);
         if outermost == 0 {
-            ctx.native_limit.set(depth.saturating_sub(ctx.limits.native_stack_bytes).max(1));
+            ctx.native_limit
+                .set(depth.saturating_sub(ctx.limits.native_stack_bytes).max(1));
         }
         let entered = ctx.store.replace(Some(NonNull::from(store)));
         let caller = ctx.caller.replace(std::ptr::null());

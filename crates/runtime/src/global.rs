@@ -20,9 +20,11 @@ pub struct GlobalRecord {
 
 impl GlobalRecord {
     pub(crate) fn new(ty: GlobalType, value: Slot) -> GlobalRecord {
-        GlobalRecord { value: Cell::new(value), ty }
+        GlobalRecord {
+            value: Cell::new(value),
+            ty,
+        }
     }
-
 }
 
 /// A global variable.

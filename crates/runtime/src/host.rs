@@ -28,7 +28,8 @@ use crate::vmctx::VmCtx;
 ///
 /// # Safety of calls
 /// The frame holds the arguments of the function's type and has room for its results.
-type HostClosure = dyn Fn(&mut AnyStore, Option<NonNull<VmCtx>>, NonNull<Slot>) -> Result<(), Trap> + Send + Sync;
+type HostClosure =
+    dyn Fn(&mut AnyStore, Option<NonNull<VmCtx>>, NonNull<Slot>) -> Result<(), Trap> + Send + Sync;
 
 /// The body of a host function, as its record keeps it.
 pub(crate) struct HostBody(pub(crate) Arc<HostClosure>);
@@ -50,12 +51,16 @@ pub(crate) struct HostFunc {
 ///
 /// # Safety
 /// As for every [`EntryFn`](crate::code::EntryFn); `func` is a host function and its store is entered.
-pub(crate) unsafe extern "C" fn call_host(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> Outcome {
+pub(crate) unsafe extern "C" fn call_host(
+    func: NonNull<FuncRecord>,
+    frame: NonNull<Slot>,
+) -> Outcome {
     // SAFETY: the record is alive, by the contract of an `EntryFn`; so is its store's context.
     let (func, ctx) = unsafe { (func.as_ref(), func.as_ref().store.as_ref()) };
     let free = ctx.free.get();
     // SAFETY: arguments and results are within the stack, by the contract of an `EntryFn`.
-    ctx.free.set(unsafe { frame.add(usize::from(func.params.max(func.results))) });
+    ctx.free
+        .set(unsafe { frame.add(usize::from(func.params.max(func.results))) });
     let caller = NonNull::new(ctx.caller.get().cast_mut());
     let result = catch_unwind(AssertUnwindSafe(|| {
         let (Some(body), Some(mut store)) = (func.host.as_ref(), ctx.store.get()) else {
@@ -100,7 +105,10 @@ impl<T: 'static> Caller<'_, T> {
     /// The calling instance; `None` if the host itself calls.
     pub fn instance(&self) -> Option<Instance> {
         let record = self.instance?;
-        Some(Instance(Handle { store: self.store.id(), record }))
+        Some(Instance(Handle {
+            store: self.store.id(),
+            record,
+        }))
     }
 
     /// What the calling instance exports as `name`.
@@ -112,7 +120,10 @@ impl<T: 'static> Caller<'_, T> {
     pub fn memory(&self) -> Option<Memory> {
         // SAFETY: an instance lives as long as its store, which is borrowed.
         let record = unsafe { self.instance?.as_ref() }.exported_memory()?;
-        Some(Memory(Handle { store: self.store.id(), record }))
+        Some(Memory(Handle {
+            store: self.store.id(),
+            record,
+        }))
     }
 
     /// The bytes of [`Caller::memory`] together with the host's data.
@@ -282,24 +293,45 @@ pub(crate) fn dynamic<T: 'static>(
     body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
 ) -> HostFunc {
     let signature = ty.clone();
-    let closure = move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
-        let id = store.id();
-        // SAFETY: the frame holds the arguments, by the contract of a host closure.
-        let slot = |index: usize| unsafe { frame.add(index).read() };
-        let params = signature.params.iter().enumerate();
-        let params: Vec<Val> = params.map(|(index, &ty)| Val::from_slot(slot(index), ty, id)).collect();
-        let mut results: Vec<Val> = signature.results.iter().filter_map(|&ty| Val::default_for(ty)).collect();
-        body(Caller { store, instance, data: PhantomData }, &params, &mut results)?;
-        for (index, (result, &ty)) in results.iter().zip(&signature.results).enumerate() {
-            if result.ty() != ty {
-                return Err(Trap::message(format!("a host function returned {} for {ty}", result.ty())));
+    let closure =
+        move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
+            let id = store.id();
+            // SAFETY: the frame holds the arguments, by the contract of a host closure.
+            let slot = |index: usize| unsafe { frame.add(index).read() };
+            let params = signature.params.iter().enumerate();
+            let params: Vec<Val> = params
+                .map(|(index, &ty)| Val::from_slot(slot(index), ty, id))
+                .collect();
+            let mut results: Vec<Val> = signature
+                .results
+                .iter()
+                .filter_map(|&ty| Val::default_for(ty))
+                .collect();
+            body(
+                Caller {
+                    store,
+                    instance,
+                    data: PhantomData,
+                },
+                &params,
+                &mut results,
+            )?;
+            for (index, (result, &ty)) in results.iter().zip(&signature.results).enumerate() {
+                if result.ty() != ty {
+                    return Err(Trap::message(format!(
+                        "a host function returned {} for {ty}",
+                        result.ty()
+                    )));
+                }
+                // SAFETY: the frame has room for the results, by the same contract.
+                unsafe { frame.add(index).write(result.to_slot(id)) };
             }
-            // SAFETY: the frame has room for the results, by the same contract.
-            unsafe { frame.add(index).write(result.to_slot(id)) };
-        }
-        Ok(())
-    };
-    HostFunc { ty, closure: Arc::new(closure) }
+            Ok(())
+        };
+    HostFunc {
+        ty,
+        closure: Arc::new(closure),
+    }
 }
 
 /// The panic that ended a call, if one did, goes on.

@@ -26,7 +26,11 @@ impl Instance {
     ///
     /// # Errors
     /// [`InstantiateError`]; what active segments wrote before a trap stays written, as the spec has it.
-    pub fn new(store: &mut AnyStore, module: &Arc<Module>, imports: &[Extern]) -> Result<Instance, InstantiateError> {
+    pub fn new(
+        store: &mut AnyStore,
+        module: &Arc<Module>,
+        imports: &[Extern],
+    ) -> Result<Instance, InstantiateError> {
         instantiate::instantiate(store, module, imports)
     }
 
@@ -50,7 +54,11 @@ impl Instance {
 
     /// The function exported as `name`.
     pub fn func(&self, store: &AnyStore, name: &str) -> Option<Func> {
-        if let Extern::Func(func) = self.export(store, name)? { Some(func) } else { None }
+        if let Extern::Func(func) = self.export(store, name)? {
+            Some(func)
+        } else {
+            None
+        }
     }
 
     /// The function exported as `name`, with its type checked; `None` if there is none of that name.
@@ -62,22 +70,36 @@ impl Instance {
         store: &AnyStore,
         name: &str,
     ) -> Result<Option<TypedFunc<P, R>>, TypeMismatch> {
-        self.func(store, name).map(|func| func.typed(store)).transpose()
+        self.func(store, name)
+            .map(|func| func.typed(store))
+            .transpose()
     }
 
     /// The memory exported as `name`.
     pub fn memory(&self, store: &AnyStore, name: &str) -> Option<Memory> {
-        if let Extern::Memory(memory) = self.export(store, name)? { Some(memory) } else { None }
+        if let Extern::Memory(memory) = self.export(store, name)? {
+            Some(memory)
+        } else {
+            None
+        }
     }
 
     /// The table exported as `name`.
     pub fn table(&self, store: &AnyStore, name: &str) -> Option<Table> {
-        if let Extern::Table(table) = self.export(store, name)? { Some(table) } else { None }
+        if let Extern::Table(table) = self.export(store, name)? {
+            Some(table)
+        } else {
+            None
+        }
     }
 
     /// The global exported as `name`.
     pub fn global(&self, store: &AnyStore, name: &str) -> Option<Global> {
-        if let Extern::Global(global) = self.export(store, name)? { Some(global) } else { None }
+        if let Extern::Global(global) = self.export(store, name)? {
+            Some(global)
+        } else {
+            None
+        }
     }
 }
 
@@ -85,9 +107,21 @@ fn resolve(instance: Handle<VmCtx>, store: &AnyStore, kind: ExportKind) -> Exter
     let vmctx = instance.record(store);
     let store = instance.store;
     match kind {
-        ExportKind::Func(index) => Extern::Func(Func(Handle { store, record: vmctx.func(index) })),
-        ExportKind::Table(index) => Extern::Table(Table(Handle { store, record: vmctx.table(index) })),
-        ExportKind::Memory(index) => Extern::Memory(Memory(Handle { store, record: vmctx.memory(index) })),
-        ExportKind::Global(index) => Extern::Global(Global(Handle { store, record: vmctx.global(index) })),
+        ExportKind::Func(index) => Extern::Func(Func(Handle {
+            store,
+            record: vmctx.func(index),
+        })),
+        ExportKind::Table(index) => Extern::Table(Table(Handle {
+            store,
+            record: vmctx.table(index),
+        })),
+        ExportKind::Memory(index) => Extern::Memory(Memory(Handle {
+            store,
+            record: vmctx.memory(index),
+        })),
+        ExportKind::Global(index) => Extern::Global(Global(Handle {
+            store,
+            record: vmctx.global(index),
+        })),
     }
 }

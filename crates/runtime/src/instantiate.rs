@@ -94,7 +94,10 @@ pub(crate) fn instantiate(
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
     if let Some(start) = module.start() {
-        let start = Func(Handle { store: store.id(), record: vmctx.func(start) });
+        let start = Func(Handle {
+            store: store.id(),
+            record: vmctx.func(start),
+        });
         start.call(store, &[])?;
     }
     Ok(instance)
@@ -110,9 +113,16 @@ pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
     }
 }
 
-fn match_imports(store: &AnyStore, module: &Module, imports: &[Extern]) -> Result<Spaces, InstantiateError> {
+fn match_imports(
+    store: &AnyStore,
+    module: &Module,
+    imports: &[Extern],
+) -> Result<Spaces, InstantiateError> {
     if imports.len() != module.imports().len() {
-        return Err(InstantiateError::ImportCount { expected: module.imports().len(), found: imports.len() });
+        return Err(InstantiateError::ImportCount {
+            expected: module.imports().len(),
+            found: imports.len(),
+        });
     }
     let mut spaces = Spaces::default();
     for (import, value) in module.imports().iter().zip(imports) {
@@ -120,7 +130,12 @@ fn match_imports(store: &AnyStore, module: &Module, imports: &[Extern]) -> Resul
         let found = value.ty(store);
         if !matches(&found, &expected) {
             let (module, name) = (import.module.to_string(), import.name.to_string());
-            return Err(InstantiateError::IncompatibleImport { module, name, expected, found });
+            return Err(InstantiateError::IncompatibleImport {
+                module,
+                name,
+                expected,
+                found,
+            });
         }
         match value {
             Extern::Func(func) => spaces.funcs.push(func.0.record),
@@ -159,15 +174,23 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
 fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
         let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
-        spaces.tables.push(Table::new(store, ty.clone(), null)?.0.record);
+        spaces
+            .tables
+            .push(Table::new(store, ty.clone(), null)?.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
-        spaces.memories.push(Memory::new(store, ty.clone())?.0.record);
+        spaces
+            .memories
+            .push(Memory::new(store, ty.clone())?.0.record);
     }
     Ok(())
 }
 
-fn add_instance(store: &mut AnyStore, module: &Arc<Module>, spaces: Spaces) -> Result<Instance, LimitError> {
+fn add_instance(
+    store: &mut AnyStore,
+    module: &Arc<Module>,
+    spaces: Spaces,
+) -> Result<Instance, LimitError> {
     let sigs: Box<[SigId]> = module.types().iter().map(|ty| store.sig(ty)).collect();
     let exported_memory = match module.export("memory") {
         Some(ExportKind::Memory(index)) => spaces.memories.get(index.index()).copied(),
@@ -207,30 +230,46 @@ fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
 fn evaluate_globals(store: &mut AnyStore, vmctx: &VmCtx) {
     let module = vmctx.module();
     let imported = module.globals().len() - module.global_inits().len();
-    let mut globals: Vec<NonNull<GlobalRecord>> = (0..imported).map(|index| vmctx.global(GlobalIdx(index as u32))).collect();
-    for (ty, init) in module.globals()[imported..].iter().zip(module.global_inits()) {
+    let mut globals: Vec<NonNull<GlobalRecord>> = (0..imported)
+        .map(|index| vmctx.global(GlobalIdx(index as u32)))
+        .collect();
+    for (ty, init) in module.globals()[imported..]
+        .iter()
+        .zip(module.global_inits())
+    {
         let value = evaluate(init, vmctx, &globals);
-        globals.push(store.add_global(GlobalRecord::new(ty.clone(), value)).0.record);
+        globals.push(
+            store
+                .add_global(GlobalRecord::new(ty.clone(), value))
+                .0
+                .record,
+        );
     }
     vmctx.set_globals(globals.into());
 }
 
 fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
     let globals = || -> Vec<NonNull<GlobalRecord>> {
-        (0..vmctx.module().globals().len()).map(|index| vmctx.global(GlobalIdx(index as u32))).collect()
+        (0..vmctx.module().globals().len())
+            .map(|index| vmctx.global(GlobalIdx(index as u32)))
+            .collect()
     };
     match &element.items {
         ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
         ElementItems::Exprs(exprs) => {
             let globals = globals();
-            exprs.iter().map(|expr| evaluate(expr, vmctx, &globals)).collect()
+            exprs
+                .iter()
+                .map(|expr| evaluate(expr, vmctx, &globals))
+                .collect()
         }
     }
 }
 
 fn constant_offset(expr: &ConstExpr, vmctx: &VmCtx) -> u64 {
-    let globals: Vec<NonNull<GlobalRecord>> =
-        (0..vmctx.module().globals().len()).map(|index| vmctx.global(GlobalIdx(index as u32))).collect();
+    let globals: Vec<NonNull<GlobalRecord>> = (0..vmctx.module().globals().len())
+        .map(|index| vmctx.global(GlobalIdx(index as u32)))
+        .collect();
     evaluate(expr, vmctx, &globals)
 }
 
@@ -248,7 +287,9 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
             let start = constant_offset(offset, vmctx);
-            table.write(start, &references(element, vmctx)).ok_or(TrapCode::TableOutOfBounds)?;
+            table
+                .write(start, &references(element, vmctx))
+                .ok_or(TrapCode::TableOutOfBounds)?;
         }
     }
     Ok(())
@@ -259,7 +300,14 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), Trap> {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            builtin::memory_init(vmctx, *memory, index, constant_offset(offset, vmctx), 0, length)?;
+            builtin::memory_init(
+                vmctx,
+                *memory,
+                index,
+                constant_offset(offset, vmctx),
+                0,
+                length,
+            )?;
             vmctx.drop_data(index);
         }
     }

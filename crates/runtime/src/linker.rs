@@ -77,7 +77,10 @@ impl<T: 'static> Linker<T> {
     /// A linker that knows no names.
     #[must_use]
     pub fn new() -> Linker<T> {
-        Linker { modules: HashMap::new(), data: PhantomData }
+        Linker {
+            modules: HashMap::new(),
+            data: PhantomData,
+        }
     }
 
     fn insert(&mut self, module: &str, name: &str, definition: Definition) -> &mut Self {
@@ -91,7 +94,12 @@ impl<T: 'static> Linker<T> {
 
     /// Defines a host function by a typed closure: `|caller: Caller<'_, T>, a: i32, b: i64| …`, which returns
     /// nothing, a value, a tuple, or a `Result` of those with a [`Trap`]. A definition replaces an earlier one.
-    pub fn func<P, R>(&mut self, module: &str, name: &str, body: impl IntoHostFunc<T, P, R>) -> &mut Self {
+    pub fn func<P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        body: impl IntoHostFunc<T, P, R>,
+    ) -> &mut Self {
         self.insert(module, name, Definition::Host(body.into_host_func().func))
     }
 
@@ -121,17 +129,26 @@ impl<T: 'static> Linker<T> {
 
     /// True if `module` and `name` are defined.
     pub fn is_defined(&self, module: &str, name: &str) -> bool {
-        self.modules.get(module).is_some_and(|fields| fields.contains_key(name))
+        self.modules
+            .get(module)
+            .is_some_and(|fields| fields.contains_key(name))
     }
 
     /// Instantiates `module` with the imports that its names stand for.
     ///
     /// # Errors
     /// [`InstantiateError::UnknownImport`] for a name that is not defined; others as [`Instance::new`].
-    pub fn instantiate(&self, store: &mut Store<T>, module: &Arc<Module>) -> Result<Instance, InstantiateError> {
+    pub fn instantiate(
+        &self,
+        store: &mut Store<T>,
+        module: &Arc<Module>,
+    ) -> Result<Instance, InstantiateError> {
         let mut imports = Vec::with_capacity(module.imports().len());
         for import in module.imports() {
-            let definition = self.modules.get(&import.module).and_then(|fields| fields.get(&import.name));
+            let definition = self
+                .modules
+                .get(&import.module)
+                .and_then(|fields| fields.get(&import.name));
             imports.push(match definition {
                 Some(Definition::Extern(value)) => *value,
                 Some(Definition::Host(host)) => Extern::Func(store.add_host_func(host)),
@@ -156,13 +173,19 @@ impl<T: 'static> Default for Linker<T> {
 
 impl<T: 'static> Clone for Linker<T> {
     fn clone(&self) -> Self {
-        Linker { modules: self.modules.clone(), data: PhantomData }
+        Linker {
+            modules: self.modules.clone(),
+            data: PhantomData,
+        }
     }
 }
 
 impl<T: 'static> fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.modules.iter().map(|(module, fields)| (module, fields.keys().collect::<Vec<_>>()));
+        let names = self
+            .modules
+            .iter()
+            .map(|(module, fields)| (module, fields.keys().collect::<Vec<_>>()));
         f.debug_map().entries(names).finish()
     }
 }

@@ -1,7 +1,7 @@
 //! Linear memories (the spec's section 4.2.8): reserved once, grown in place, never moved.
 //!
 //! ```text
-//! ┌ one page, read-write ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
+//! ┌ header, read-write   ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
 //! │ … … … … … … … length ││ byte 0 … byte length-1 │ not accessible … ││                         │
 //! └──────────────────────┘└───────────────────────────────────────────┘└─────────────────────────┘
 //!                   base ─┘
@@ -26,6 +26,9 @@ use crate::vmctx::StoreCtx;
 /// Bytes of a page of WebAssembly.
 pub const PAGE_BYTES: u64 = 64 << 10;
 
+/// Bytes in front of the base, of which only the last page is ever touched: a multiple of any host's page size.
+const HEADER_BYTES: usize = 64 << 10;
+
 /// Bytes that a 32-bit address can reach.
 const RESERVED_BYTES: usize = 4 << 30;
 
@@ -40,7 +43,6 @@ const MAX_PAGES: u64 = 1 << 16;
 #[repr(C)]
 pub struct MemoryRecord {
     base: NonNull<u8>,
-    header_bytes: usize,
     maximum: Option<u64>,
     shared: bool,
 }
@@ -55,29 +57,44 @@ pub fn no_memory() -> NonNull<u8> {
 
 impl MemoryRecord {
     fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
-        let header_bytes = rustix::param::page_size();
-        let host_error = |error: rustix::io::Errno| LimitError::Host { what: "a memory", error: error.into() };
+        let host_error = |error: rustix::io::Errno| LimitError::Host {
+            what: "a memory",
+            error: error.into(),
+        };
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let map = unsafe {
             rustix::mm::mmap_anonymous(
                 std::ptr::null_mut(),
-                header_bytes + RESERVED_BYTES + GUARD_BYTES,
+                HEADER_BYTES + RESERVED_BYTES + GUARD_BYTES,
                 ProtFlags::empty(),
                 MapFlags::PRIVATE | MapFlags::NORESERVE,
             )
         }
         .map_err(host_error)?;
         // SAFETY: the header is within the mapping.
-        let base = unsafe { map.cast::<u8>().add(header_bytes) };
+        let base = unsafe { map.cast::<u8>().add(HEADER_BYTES) };
         let base = NonNull::new(base).expect("a mapping is not at address zero");
-        let record = MemoryRecord { base, header_bytes, maximum: ty.limits.max, shared: ty.shared };
+        let record = MemoryRecord {
+            base,
+            maximum: ty.limits.max,
+            shared: ty.shared,
+        };
         // SAFETY: the page below the base belongs to the mapping made above.
-        unsafe { rustix::mm::mprotect(map, header_bytes, MprotectFlags::READ | MprotectFlags::WRITE) }
-            .map_err(host_error)?;
+        unsafe {
+            rustix::mm::mprotect(
+                map,
+                HEADER_BYTES,
+                MprotectFlags::READ | MprotectFlags::WRITE,
+            )
+        }
+        .map_err(host_error)?;
         let wanted = ty.limits.min.saturating_mul(PAGE_BYTES);
         match record.grow(ty.limits.min, ctx) {
             Some(_) => Ok(record),
-            None => Err(LimitError::MemoryBytes { wanted, limit: ctx.limits.memory_bytes }),
+            None => Err(LimitError::MemoryBytes {
+                wanted,
+                limit: ctx.limits.memory_bytes,
+            }),
         }
     }
 
@@ -115,14 +132,19 @@ impl MemoryRecord {
         let new = old.checked_add(delta)?;
         let bytes = delta.checked_mul(PAGE_BYTES)?;
         let used = ctx.memory_used.get().checked_add(bytes)?;
-        if new > self.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > ctx.limits.memory_bytes {
+        if new > self.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > ctx.limits.memory_bytes
+        {
             return None;
         }
         if delta > 0 {
             // SAFETY: within the reservation, by the check against `MAX_PAGES`.
             let done = unsafe {
                 let start = self.base.add((old * PAGE_BYTES) as usize).as_ptr();
-                rustix::mm::mprotect(start.cast(), bytes as usize, MprotectFlags::READ | MprotectFlags::WRITE)
+                rustix::mm::mprotect(
+                    start.cast(),
+                    bytes as usize,
+                    MprotectFlags::READ | MprotectFlags::WRITE,
+                )
             };
             done.ok()?;
         }
@@ -150,7 +172,13 @@ impl MemoryRecord {
     }
 
     pub(crate) fn ty(&self) -> MemoryType {
-        MemoryType { limits: MemoryLimits { min: self.pages(), max: self.maximum }, shared: self.shared }
+        MemoryType {
+            limits: MemoryLimits {
+                min: self.pages(),
+                max: self.maximum,
+            },
+            shared: self.shared,
+        }
     }
 }
 
@@ -158,8 +186,8 @@ impl Drop for MemoryRecord {
     fn drop(&mut self) {
         // SAFETY: the mapping that `new` made, which nothing outlives the record to look at.
         let unmapped = unsafe {
-            let map = self.base.sub(self.header_bytes).as_ptr();
-            rustix::mm::munmap(map.cast(), self.header_bytes + RESERVED_BYTES + GUARD_BYTES)
+            let map = self.base.sub(HEADER_BYTES).as_ptr();
+            rustix::mm::munmap(map.cast(), HEADER_BYTES + RESERVED_BYTES + GUARD_BYTES)
         };
         debug_assert!(unmapped.is_ok(), "the kernel knows its own mapping");
     }

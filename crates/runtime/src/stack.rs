@@ -27,7 +27,10 @@ impl ValueStack {
             .len(slots * size_of::<Slot>())
             .no_reserve_swap()
             .map_anon()
-            .map_err(|error| LimitError::Host { what: "a stack", error })?;
+            .map_err(|error| LimitError::Host {
+                what: "a stack",
+                error,
+            })?;
         Ok(ValueStack { map })
     }
 

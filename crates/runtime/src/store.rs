@@ -73,11 +73,19 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
 }
 
 impl AnyStore {
-    fn new(tier: Arc<dyn Tier>, limits: Limits, data: Box<dyn Any>) -> Result<Box<AnyStore>, LimitError> {
+    fn new(
+        tier: Arc<dyn Tier>,
+        limits: Limits,
+        data: Box<dyn Any>,
+    ) -> Result<Box<AnyStore>, LimitError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let mut stack = ValueStack::new(limits.stack_bytes)?;
         let mut ctx = Arena(Vec::with_capacity(1));
-        ctx.push(Box::new(StoreCtx::new(tier, limits, (stack.base(), stack.limit()))));
+        ctx.push(Box::new(StoreCtx::new(
+            tier,
+            limits,
+            (stack.base(), stack.limit()),
+        )));
         Ok(Box::new(AnyStore {
             id: StoreId(IDS.fetch_add(1, Ordering::Relaxed)),
             instances: Arena(Vec::new()),
@@ -145,7 +153,9 @@ impl AnyStore {
         if let Some(&sig) = self.sigs.get(ty) {
             return sig;
         }
-        let sig = SigId(u32::try_from(self.types.len()).expect("a type takes more than a byte of memory"));
+        let sig = SigId(
+            u32::try_from(self.types.len()).expect("a type takes more than a byte of memory"),
+        );
         self.types.push(ty.clone());
         self.sigs.insert(ty.clone(), sig);
         sig
@@ -156,35 +166,66 @@ impl AnyStore {
     }
 
     pub(crate) fn host_data<T: 'static>(&self) -> &T {
-        self.data.downcast_ref().expect("the type of the data was checked when the host function was linked")
+        self.data
+            .downcast_ref()
+            .expect("the type of the data was checked when the host function was linked")
     }
 
     pub(crate) fn host_data_mut<T: 'static>(&mut self) -> &mut T {
-        self.data.downcast_mut().expect("the type of the data was checked when the host function was linked")
+        self.data
+            .downcast_mut()
+            .expect("the type of the data was checked when the host function was linked")
     }
 
     pub(crate) fn add_memory(&mut self, record: MemoryRecord) -> Result<Memory, LimitError> {
-        check_count("memories", self.memories.0.len(), self.ctx().limits.memories)?;
-        Ok(Memory(Handle { store: self.id, record: self.memories.push(Box::new(record)) }))
+        check_count(
+            "memories",
+            self.memories.0.len(),
+            self.ctx().limits.memories,
+        )?;
+        Ok(Memory(Handle {
+            store: self.id,
+            record: self.memories.push(Box::new(record)),
+        }))
     }
 
     pub(crate) fn add_table(&mut self, record: TableRecord) -> Result<Table, LimitError> {
         check_count("tables", self.tables.0.len(), self.ctx().limits.tables)?;
-        Ok(Table(Handle { store: self.id, record: self.tables.push(Box::new(record)) }))
+        Ok(Table(Handle {
+            store: self.id,
+            record: self.tables.push(Box::new(record)),
+        }))
     }
 
     pub(crate) fn add_global(&mut self, record: GlobalRecord) -> Global {
-        Global(Handle { store: self.id, record: self.globals.push(Box::new(record)) })
+        Global(Handle {
+            store: self.id,
+            record: self.globals.push(Box::new(record)),
+        })
     }
 
     pub(crate) fn add_host_func(&mut self, host: &HostFunc) -> Func {
         let sig = self.sig(&host.ty);
         let native = *self.ctx().doors();
-        let doors = Doors { entry: call_host, stream: native.native, ..native };
+        let doors = Doors {
+            entry: call_host,
+            stream: native.native,
+            ..native
+        };
         let index = FuncIdx(u32::try_from(self.host_funcs.0.len()).unwrap_or(u32::MAX));
-        let mut record = FuncRecord::new(self.ctx_ptr(), std::ptr::null(), index, sig, arity(&host.ty), &doors);
+        let mut record = FuncRecord::new(
+            self.ctx_ptr(),
+            std::ptr::null(),
+            index,
+            sig,
+            arity(&host.ty),
+            &doors,
+        );
         record.host = Some(Box::new(HostBody(Arc::clone(&host.closure))));
-        Func(Handle { store: self.id, record: self.host_funcs.push(Box::new(record)) })
+        Func(Handle {
+            store: self.id,
+            record: self.host_funcs.push(Box::new(record)),
+        })
     }
 
     /// Adds an instance with the functions that its module defines: pairs of index and type.
@@ -193,10 +234,17 @@ impl AnyStore {
         instance: VmCtx,
         funcs: impl Iterator<Item = (FuncIdx, SigId)>,
     ) -> Result<Instance, LimitError> {
-        check_count("instances", self.instances.0.len(), self.ctx().limits.instances)?;
+        check_count(
+            "instances",
+            self.instances.0.len(),
+            self.ctx().limits.instances,
+        )?;
         let ctx = self.ctx_ptr();
         let instance = self.instances.push(Box::new(instance));
-        let doors = Doors { call_budget: self.ctx().call_budget(), ..*self.ctx().doors() };
+        let doors = Doors {
+            call_budget: self.ctx().call_budget(),
+            ..*self.ctx().doors()
+        };
         let types = &self.types;
         let records = funcs.map(|(index, sig)| {
             let arity = arity(&types[sig.0 as usize]);
@@ -205,13 +253,19 @@ impl AnyStore {
         let records = self.instance_funcs.push(records.collect());
         // SAFETY: the instance was made above.
         unsafe { instance.as_ref() }.set_defined_funcs(records);
-        Ok(Instance(Handle { store: self.id, record: instance }))
+        Ok(Instance(Handle {
+            store: self.id,
+            record: instance,
+        }))
     }
 
     pub(crate) fn add_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> ExternRef {
         let index = u32::try_from(self.externs.len()).expect("fewer than 2^32 references");
         self.externs.push(value);
-        ExternRef { store: self.id, index }
+        ExternRef {
+            store: self.id,
+            index,
+        }
     }
 
     pub(crate) fn extern_data(&self, index: u32) -> &(dyn Any + Send + Sync) {
@@ -220,12 +274,17 @@ impl AnyStore {
 }
 
 fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), LimitError> {
-    if count < limit { Ok(()) } else { Err(LimitError::Count { what, limit }) }
+    if count < limit {
+        Ok(())
+    } else {
+        Err(LimitError::Count { what, limit })
+    }
 }
 
 /// The slots of the parameters and results. Validation allows 1000 of each.
 fn arity(ty: &FuncType) -> (u16, u16) {
-    let slots = |values: usize| u16::try_from(values).expect("validation limits the arity of functions");
+    let slots =
+        |values: usize| u16::try_from(values).expect("validation limits the arity of functions");
     (slots(ty.params.len()), slots(ty.results.len()))
 }
 
@@ -246,7 +305,10 @@ impl<T: 'static> Store<T> {
     /// # Errors
     /// [`LimitError::Host`] if the host can't reserve the stack.
     pub fn new(tier: Arc<dyn Tier>, limits: Limits, data: T) -> Result<Store<T>, LimitError> {
-        Ok(Store { any: AnyStore::new(tier, limits, Box::new(data))?, data: PhantomData })
+        Ok(Store {
+            any: AnyStore::new(tier, limits, Box::new(data))?,
+            data: PhantomData,
+        })
     }
 
     /// The host's data.

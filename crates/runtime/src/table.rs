@@ -5,8 +5,8 @@
 
 use std::cell::{Cell, UnsafeCell};
 
-use tiered_decode::types::{Limits as TableLimits, TableType};
 use thiserror::Error;
+use tiered_decode::types::{Limits as TableLimits, TableType};
 
 use crate::frame::Slot;
 use crate::limits::LimitError;
@@ -27,10 +27,18 @@ pub struct TableRecord {
 impl TableRecord {
     fn new(ty: TableType, init: Slot, ctx: &StoreCtx) -> Result<TableRecord, LimitError> {
         let minimum = ty.limits.min;
-        let record = TableRecord { base: Cell::new(std::ptr::null_mut()), length: Cell::new(0), elements: UnsafeCell::default(), ty };
+        let record = TableRecord {
+            base: Cell::new(std::ptr::null_mut()),
+            length: Cell::new(0),
+            elements: UnsafeCell::default(),
+            ty,
+        };
         match record.grow(minimum, init, ctx) {
             Some(_) => Ok(record),
-            None => Err(LimitError::TableElements { wanted: minimum, limit: ctx.limits.table_elements }),
+            None => Err(LimitError::TableElements {
+                wanted: minimum,
+                limit: ctx.limits.table_elements,
+            }),
         }
     }
 
@@ -64,7 +72,15 @@ impl TableRecord {
         let old = self.len();
         let new = old.checked_add(delta)?;
         let used = ctx.table_used.get().checked_add(delta)?;
-        if new > self.ty.limits.max.unwrap_or(u64::from(u32::MAX)).min(u64::from(u32::MAX)) || used > ctx.limits.table_elements {
+        if new
+            > self
+                .ty
+                .limits
+                .max
+                .unwrap_or(u64::from(u32::MAX))
+                .min(u64::from(u32::MAX))
+            || used > ctx.limits.table_elements
+        {
             return None;
         }
         // SAFETY: no reference to the elements outlives a method of this type, and a store has one thread.
@@ -88,7 +104,9 @@ impl TableRecord {
 
     /// Copies `values` to `start` on; `None`, and nothing changed, if they don't fit.
     pub fn write(&self, start: u64, values: &[Slot]) -> Option<()> {
-        start.checked_add(values.len() as u64).filter(|&end| end <= self.len())?;
+        start
+            .checked_add(values.len() as u64)
+            .filter(|&end| end <= self.len())?;
         for (index, &value) in (start..).zip(values) {
             self.set(index, value)?;
         }
@@ -99,7 +117,9 @@ impl TableRecord {
     /// and nothing changed, if they are not there on both sides.
     pub fn copy(&self, start: u64, from: &TableRecord, from_start: u64, count: u64) -> Option<()> {
         start.checked_add(count).filter(|&end| end <= self.len())?;
-        from_start.checked_add(count).filter(|&end| end <= from.len())?;
+        from_start
+            .checked_add(count)
+            .filter(|&end| end <= from.len())?;
         // SAFETY: both ranges are within their tables; `copy` allows them to overlap.
         unsafe {
             let source = from.base.get().add(from_start as usize);
@@ -109,8 +129,14 @@ impl TableRecord {
     }
 
     pub(crate) fn ty(&self) -> TableType {
-        let limits = TableLimits { min: self.len(), max: self.ty.limits.max };
-        TableType { limits, ..self.ty.clone() }
+        let limits = TableLimits {
+            min: self.len(),
+            max: self.ty.limits.max,
+        };
+        TableType {
+            limits,
+            ..self.ty.clone()
+        }
     }
 }
 
@@ -142,7 +168,11 @@ impl Table {
     /// # Panics
     /// If `init` is not of the table's element type or belongs to another store.
     pub fn new(store: &mut AnyStore, ty: TableType, init: Val) -> Result<Table, LimitError> {
-        assert_eq!(init.ty(), ty.element.into(), "an element of the table's type");
+        assert_eq!(
+            init.ty(),
+            ty.element.into(),
+            "an element of the table's type"
+        );
         let record = TableRecord::new(ty, init.to_slot(store.id()), store.ctx())?;
         store.add_table(record)
     }
@@ -182,6 +212,8 @@ impl Table {
         if value.ty() != record.ty.element.into() {
             return Err(SetError::Type);
         }
-        record.set(index, value.to_slot(store.id())).ok_or(SetError::OutOfBounds)
+        record
+            .set(index, value.to_slot(store.id()))
+            .ok_or(SetError::OutOfBounds)
     }
 }

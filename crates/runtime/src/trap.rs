@@ -114,7 +114,10 @@ pub struct Trap(Box<Inner>);
 
 impl Trap {
     fn from_reason(reason: Reason) -> Trap {
-        Trap(Box::new(Inner { reason, frames: Vec::new() }))
+        Trap(Box::new(Inner {
+            reason,
+            frames: Vec::new(),
+        }))
     }
 
     /// A trap of the spec.
@@ -224,7 +227,10 @@ impl fmt::Display for Trap {
 impl fmt::Debug for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trap({self})")?;
-        self.0.frames.iter().try_for_each(|frame| write!(f, "\n{frame}"))
+        self.0
+            .frames
+            .iter()
+            .try_for_each(|frame| write!(f, "\n{frame}"))
     }
 }
 

@@ -36,7 +36,10 @@ impl<R> Handle<R> {
 
     #[inline]
     pub(crate) fn check(&self, store: StoreId) {
-        assert!(self.store == store, "a handle was used with another store than the one that it belongs to");
+        assert!(
+            self.store == store,
+            "a handle was used with another store than the one that it belongs to"
+        );
     }
 }
 
@@ -113,22 +116,38 @@ impl Val {
 
     /// The integer, if it is one of 32 bits.
     pub fn i32(&self) -> Option<i32> {
-        if let Val::I32(value) = *self { Some(value) } else { None }
+        if let Val::I32(value) = *self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The integer, if it is one of 64 bits.
     pub fn i64(&self) -> Option<i64> {
-        if let Val::I64(value) = *self { Some(value) } else { None }
+        if let Val::I64(value) = *self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The float, if it is one of 32 bits.
     pub fn f32(&self) -> Option<f32> {
-        if let Val::F32(bits) = *self { Some(f32::from_bits(bits)) } else { None }
+        if let Val::F32(bits) = *self {
+            Some(f32::from_bits(bits))
+        } else {
+            None
+        }
     }
 
     /// The float, if it is one of 64 bits.
     pub fn f64(&self) -> Option<f64> {
-        if let Val::F64(bits) = *self { Some(f64::from_bits(bits)) } else { None }
+        if let Val::F64(bits) = *self {
+            Some(f64::from_bits(bits))
+        } else {
+            None
+        }
     }
 
     /// The bits, as a slot of `store` holds them.
@@ -168,13 +187,18 @@ fn func_to_slot(func: Option<Func>, store: StoreId) -> Slot {
 }
 
 fn func_from_slot(slot: Slot, store: StoreId) -> Option<Func> {
-    let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRecord>(slot as usize))?;
+    let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRecord>(
+        slot as usize,
+    ))?;
     Some(Func(Handle { store, record }))
 }
 
 fn extern_to_slot(reference: Option<ExternRef>, store: StoreId) -> Slot {
     reference.map_or(0, |reference| {
-        assert!(reference.store == store, "a reference was used with another store than the one that it belongs to");
+        assert!(
+            reference.store == store,
+            "a reference was used with another store than the one that it belongs to"
+        );
         Slot::from(reference.index) + 1
     })
 }
@@ -205,7 +229,10 @@ impl ExternRef {
     /// # Panics
     /// If the reference belongs to another store.
     pub fn data<'a>(&self, store: &'a AnyStore) -> &'a (dyn Any + Send + Sync) {
-        assert!(self.store == store.id(), "a reference was used with another store than the one that it belongs to");
+        assert!(
+            self.store == store.id(),
+            "a reference was used with another store than the one that it belongs to"
+        );
         store.extern_data(self.index)
     }
 }

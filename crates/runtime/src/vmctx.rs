@@ -53,7 +53,11 @@ pub struct StoreCtx {
 }
 
 impl StoreCtx {
-    pub(crate) fn new(tier: Arc<dyn Tier>, limits: Limits, stack: (NonNull<Slot>, NonNull<Slot>)) -> StoreCtx {
+    pub(crate) fn new(
+        tier: Arc<dyn Tier>,
+        limits: Limits,
+        stack: (NonNull<Slot>, NonNull<Slot>),
+    ) -> StoreCtx {
         let doors = tier.cold();
         StoreCtx {
             budget: Cell::new(doors.loop_budget),
@@ -126,7 +130,9 @@ impl StoreCtx {
 
     /// Moves a loop budget's worth of `fuel` into the budget.
     fn draw(&self, fuel: u64) {
-        let slice = u64::try_from(self.doors.loop_budget.max(1)).unwrap_or(1).min(fuel);
+        let slice = u64::try_from(self.doors.loop_budget.max(1))
+            .unwrap_or(1)
+            .min(fuel);
         self.budget.set(i32::try_from(slice).unwrap_or(0));
         self.fuel.set(Some(fuel - slice));
     }
@@ -150,7 +156,11 @@ impl StoreCtx {
 
     /// The budget of calls that a function starts with.
     pub(crate) fn call_budget(&self) -> i32 {
-        if self.fuel.get().is_some() { 0 } else { self.doors.call_budget }
+        if self.fuel.get().is_some() {
+            0
+        } else {
+            self.doors.call_budget
+        }
     }
 
     /// Keeps `trap` for whoever called the guest, with the back trace of this place.
@@ -164,13 +174,19 @@ impl StoreCtx {
 
     /// Keeps a trap that has its back trace already.
     pub(crate) fn take_trap(&self) -> Trap {
-        self.trap.borrow_mut().take().unwrap_or_else(|| Trap::message("the guest ended without a reason"))
+        self.trap
+            .borrow_mut()
+            .take()
+            .unwrap_or_else(|| Trap::message("the guest ended without a reason"))
     }
 }
 
 impl std::fmt::Debug for StoreCtx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreCtx").field("budget", &self.budget).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("StoreCtx")
+            .field("budget", &self.budget)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -215,8 +231,18 @@ impl VmCtx {
         VmCtx {
             store: parts.store,
             memory_base: Cell::new(memory_base),
-            elements: parts.module.elements().iter().map(|_| RefCell::default()).collect(),
-            dropped_data: parts.module.data().iter().map(|_| Cell::new(false)).collect(),
+            elements: parts
+                .module
+                .elements()
+                .iter()
+                .map(|_| RefCell::default())
+                .collect(),
+            dropped_data: parts
+                .module
+                .data()
+                .iter()
+                .map(|_| Cell::new(false))
+                .collect(),
             module: parts.module,
             imported_funcs: parts.imported_funcs,
             defined_funcs: Cell::new(NonNull::from(&mut [])),
@@ -316,6 +342,8 @@ impl VmCtx {
 
 impl std::fmt::Debug for VmCtx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VmCtx").field("memories", &self.memories.len()).finish_non_exhaustive()
+        f.debug_struct("VmCtx")
+            .field("memories", &self.memories.len())
+            .finish_non_exhaustive()
     }
 }

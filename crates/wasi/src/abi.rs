@@ -488,7 +488,16 @@ pub(crate) struct Filestat {
 impl Filestat {
     /// Attributes of something that has none but its type.
     pub(crate) const fn bare(filetype: FileType) -> Self {
-        Self { dev: 0, ino: 0, filetype, nlink: 0, size: 0, atim: 0, mtim: 0, ctim: 0 }
+        Self {
+            dev: 0,
+            ino: 0,
+            filetype,
+            nlink: 0,
+            size: 0,
+            atim: 0,
+            mtim: 0,
+            ctim: 0,
+        }
     }
 
     /// Writes the attributes into `abi.filestat_size()` bytes.
@@ -508,7 +517,10 @@ impl Filestat {
                 24
             }
         };
-        for (index, value) in [self.size, self.atim, self.mtim, self.ctim].into_iter().enumerate() {
+        for (index, value) in [self.size, self.atim, self.mtim, self.ctim]
+            .into_iter()
+            .enumerate()
+        {
             let at = after_links + 8 * index;
             to[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
@@ -601,7 +613,10 @@ impl Subscription {
             2 => SubscriptionKind::FdWrite(u32_at(16)),
             other => SubscriptionKind::Invalid(other),
         };
-        Self { userdata: u64_at(0), kind }
+        Self {
+            userdata: u64_at(0),
+            kind,
+        }
     }
 }
 
@@ -613,7 +628,10 @@ mod tests {
     fn errno_names_and_numbers_agree_with_the_interface() {
         assert_eq!(Errno::NOTCAPABLE.raw(), 76);
         assert_eq!(Errno::NOTCAPABLE.name(), "NOTCAPABLE");
-        assert_eq!(Errno::NOENT.to_string(), "no such file or directory (NOENT 44)");
+        assert_eq!(
+            Errno::NOENT.to_string(),
+            "no such file or directory (NOENT 44)"
+        );
         assert_eq!(format!("{:?}", Errno::INTR), "INTR(27)");
     }
 
@@ -640,7 +658,10 @@ mod tests {
         let mut new = [0xff; 64];
         stat.store(Abi::Preview1, &mut new);
         assert_eq!((new[0], new[8], new[16], new[17]), (1, 2, 4, 0));
-        assert_eq!((new[29], new[32], new[40], new[48], new[56]), (1, 5, 6, 7, 8));
+        assert_eq!(
+            (new[29], new[32], new[40], new[48], new[56]),
+            (1, 5, 6, 7, 8)
+        );
         let mut old = [0xff; 56];
         stat.store(Abi::Unstable, &mut old);
         assert_eq!(old[20..24], [0xff; 4]);
@@ -653,7 +674,11 @@ mod tests {
         (new[0], new[16], new[24], new[40]) = (9, 1, 77, 1);
         let expected = Subscription {
             userdata: 9,
-            kind: SubscriptionKind::Clock { id: 1, timeout: 77, flags: 1 },
+            kind: SubscriptionKind::Clock {
+                id: 1,
+                timeout: 77,
+                flags: 1,
+            },
         };
         assert_eq!(Subscription::load(Abi::Preview1, &new), expected);
         let mut old = [0u8; 56];

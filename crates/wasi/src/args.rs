@@ -20,7 +20,9 @@ impl Strings {
     pub(crate) fn from_args(args: Vec<OsString>) -> Result<Self, BuildError> {
         let mut strings = Self::default();
         for (index, arg) in args.into_iter().enumerate() {
-            let arg = arg.into_string().map_err(|value| BuildError::ArgNotUtf8 { index, value })?;
+            let arg = arg
+                .into_string()
+                .map_err(|value| BuildError::ArgNotUtf8 { index, value })?;
             if arg.contains('\0') {
                 return Err(BuildError::ArgHasNul { index, value: arg });
             }
@@ -36,7 +38,9 @@ impl Strings {
                 return Err(BuildError::EnvNotUtf8 { name });
             };
             if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
-                return Err(BuildError::EnvInvalid { name: key.to_owned() });
+                return Err(BuildError::EnvInvalid {
+                    name: key.to_owned(),
+                });
             }
             strings.push(&[key, "=", value])?;
         }
@@ -77,8 +81,17 @@ impl Strings {
     ) -> Result<(), Error> {
         let pointers = memory.check(array.0, array.1, self.starts.len() as u64 * 4, 4)?;
         let bytes = memory.check(buf.0, buf.1, self.bytes.len() as u64, 1)?;
-        for (slot, start) in memory.all_mut()[pointers].as_chunks_mut::<4>().0.iter_mut().zip(&self.starts) {
-            *slot = buf.1.checked_add(*start).ok_or(Errno::OVERFLOW)?.to_le_bytes();
+        for (slot, start) in memory.all_mut()[pointers]
+            .as_chunks_mut::<4>()
+            .0
+            .iter_mut()
+            .zip(&self.starts)
+        {
+            *slot = buf
+                .1
+                .checked_add(*start)
+                .ok_or(Errno::OVERFLOW)?
+                .to_le_bytes();
         }
         memory.all_mut()[bytes].copy_from_slice(&self.bytes);
         Ok(())
@@ -86,8 +99,14 @@ impl Strings {
 }
 
 /// `args_get`: the arguments.
-pub(crate) fn args_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, argv: u32, argv_buf: u32) -> Result<(), Error> {
-    ctx.args.copy(memory, ("argv", argv), ("argv_buf", argv_buf))
+pub(crate) fn args_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    argv: u32,
+    argv_buf: u32,
+) -> Result<(), Error> {
+    ctx.args
+        .copy(memory, ("argv", argv), ("argv_buf", argv_buf))
 }
 
 /// `args_sizes_get`: how much room they need.
@@ -97,5 +116,6 @@ pub(crate) fn args_sizes_get(
     argc: u32,
     argv_buf_size: u32,
 ) -> Result<(), Error> {
-    ctx.args.sizes(memory, ("argc", argc), ("argv_buf_size", argv_buf_size))
+    ctx.args
+        .sizes(memory, ("argc", argc), ("argv_buf_size", argv_buf_size))
 }

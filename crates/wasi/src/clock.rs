@@ -41,7 +41,11 @@ impl Clock {
     /// The time now, in nanoseconds, as the guest sees it.
     pub(crate) fn now(self, monotonic: Monotonic) -> Result<u64, Errno> {
         let now = nanoseconds(clock_gettime(self.host()));
-        let origin = if self == Self::Monotonic { monotonic.origin } else { 0 };
+        let origin = if self == Self::Monotonic {
+            monotonic.origin
+        } else {
+            0
+        };
         u64::try_from(now - origin).map_err(|_| Errno::OVERFLOW)
     }
 }
@@ -55,7 +59,9 @@ pub(crate) struct Monotonic {
 impl Monotonic {
     pub(crate) fn starting_now() -> Self {
         // One nanosecond early, so that no reading is zero, which some programs take for "never".
-        Self { origin: nanoseconds(clock_gettime(ClockId::Monotonic)) - 1 }
+        Self {
+            origin: nanoseconds(clock_gettime(ClockId::Monotonic)) - 1,
+        }
     }
 }
 
@@ -72,7 +78,8 @@ pub(crate) fn clock_res_get(
 ) -> Result<(), Error> {
     let resolution = memory.ptr::<u64>("resolution", resolution)?;
     let clock = Clock::from_raw(id)?;
-    let value = u64::try_from(nanoseconds(clock_getres(clock.host()))).map_err(|_| Errno::OVERFLOW)?;
+    let value =
+        u64::try_from(nanoseconds(clock_getres(clock.host()))).map_err(|_| Errno::OVERFLOW)?;
     memory.store(resolution, value);
     Ok(())
 }

@@ -201,7 +201,8 @@ impl WasiCtxBuilder {
         self,
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        vars.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
+        vars.into_iter()
+            .fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
     /// Sets the standard input.
@@ -228,12 +229,19 @@ impl WasiCtxBuilder {
     /// Gives the guest the process's own three streams.
     #[must_use]
     pub fn inherit_stdio(self) -> Self {
-        self.stdin(Stdin::Inherit).stdout(Stdout::Inherit).stderr(Stdout::Inherit)
+        self.stdin(Stdin::Inherit)
+            .stdout(Stdout::Inherit)
+            .stderr(Stdout::Inherit)
     }
 
     /// Grants the host directory `host`, which the guest sees as `name`. Descriptors count from 3, in this order.
     #[must_use]
-    pub fn preopen_dir(self, host: impl Into<PathBuf>, name: impl Into<String>, access: Access) -> Self {
+    pub fn preopen_dir(
+        self,
+        host: impl Into<PathBuf>,
+        name: impl Into<String>,
+        access: Access,
+    ) -> Self {
         self.preopen_source(Source::Path(host.into()), name.into(), access)
     }
 
@@ -244,7 +252,11 @@ impl WasiCtxBuilder {
     }
 
     fn preopen_source(mut self, source: Source, name: String, access: Access) -> Self {
-        self.preopens.push(Preopen { source, name, access });
+        self.preopens.push(Preopen {
+            source,
+            name,
+            access,
+        });
         self
     }
 
@@ -272,9 +284,15 @@ impl WasiCtxBuilder {
     /// Checks everything and opens the directories.
     pub fn build(self) -> Result<WasiCtx, BuildError> {
         let mut table = FdTable::new(self.max_open_fds);
-        let full = BuildError::TooManyFds { limit: self.max_open_fds };
+        let full = BuildError::TooManyFds {
+            limit: self.max_open_fds,
+        };
         let mut entries = vec![
-            Entry::stream(Object::Stdin(Input::from(self.stdin)), Rights::STDIN, Rights::NONE),
+            Entry::stream(
+                Object::Stdin(Input::from(self.stdin)),
+                Rights::STDIN,
+                Rights::NONE,
+            ),
             output(self.stdout, rustix::stdio::stdout()),
             output(self.stderr, rustix::stdio::stderr()),
         ];
@@ -286,7 +304,10 @@ impl WasiCtxBuilder {
             let object = Object::Listener(listener);
             entries.push(Entry::stream(object, Rights::LISTENER, Rights::SOCKET));
         }
-        if entries.into_iter().any(|entry| table.insert(entry).is_err()) {
+        if entries
+            .into_iter()
+            .any(|entry| table.insert(entry).is_err())
+        {
             return Err(full);
         }
         Ok(WasiCtx {
@@ -307,7 +328,11 @@ fn output(stdout: Stdout, inherited: rustix::fd::BorrowedFd<'static>) -> Entry {
 
 /// Opens a directory and makes it a grant of its own.
 fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
-    let Preopen { source, name, access } = preopen;
+    let Preopen {
+        source,
+        name,
+        access,
+    } = preopen;
     if name.is_empty() || name.contains('\0') || u32::try_from(name.len()).is_err() {
         return Err(BuildError::GuestPath { name });
     }
@@ -318,5 +343,10 @@ fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
     };
     let inheriting = Rights::DIRECTORY.union(Rights::FILE);
     let grant = Grant { id, access };
-    Ok(Entry::dir(reopened_for_reading(dir), Some(name.into()), inheriting, grant))
+    Ok(Entry::dir(
+        reopened_for_reading(dir),
+        Some(name.into()),
+        inheriting,
+        grant,
+    ))
 }

@@ -11,7 +11,8 @@ pub(crate) fn environ_get(
     environ: u32,
     environ_buf: u32,
 ) -> Result<(), Error> {
-    ctx.environ.copy(memory, ("environ", environ), ("environ_buf", environ_buf))
+    ctx.environ
+        .copy(memory, ("environ", environ), ("environ_buf", environ_buf))
 }
 
 /// `environ_sizes_get`: how much room they need.
@@ -21,5 +22,6 @@ pub(crate) fn environ_sizes_get(
     count: u32,
     buf_size: u32,
 ) -> Result<(), Error> {
-    ctx.environ.sizes(memory, ("count", count), ("buf_size", buf_size))
+    ctx.environ
+        .sizes(memory, ("count", count), ("buf_size", buf_size))
 }

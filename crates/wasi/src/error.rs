@@ -63,7 +63,14 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { function, argument, address, len, memory_size, kind } = self;
+        let Self {
+            function,
+            argument,
+            address,
+            len,
+            memory_size,
+            kind,
+        } = self;
         match kind {
             FaultKind::OutOfBounds => write!(
                 f,

@@ -11,13 +11,22 @@ use crate::fd_table::{Entry, Object, OpenFile};
 use crate::guest::GuestMemory;
 
 /// `fd_close`: any descriptor, stdio and preopens too.
-pub(crate) fn fd_close(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+pub(crate) fn fd_close(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+) -> Result<(), Error> {
     ctx.table.remove(fd)?;
     Ok(())
 }
 
 /// `fd_renumber`: moves `fd` onto `to`, which must be open and is closed.
-pub(crate) fn fd_renumber(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32, to: u32) -> Result<(), Error> {
+pub(crate) fn fd_renumber(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    to: u32,
+) -> Result<(), Error> {
     Ok(ctx.table.renumber(fd, to)?)
 }
 
@@ -30,10 +39,20 @@ fn preopen_name(entry: &Entry) -> Result<&str, Errno> {
 }
 
 /// `fd_prestat_get`: that `fd` is a preopened directory, and how long its name is.
-pub(crate) fn fd_prestat_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
+pub(crate) fn fd_prestat_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    buf: u32,
+) -> Result<(), Error> {
     let buf = memory.ptr::<Prestat>("buf", buf)?;
     let name = preopen_name(ctx.table.get(fd)?)?;
-    memory.store(buf, Prestat { name_len: name.len() as u32 });
+    memory.store(
+        buf,
+        Prestat {
+            name_len: name.len() as u32,
+        },
+    );
     Ok(())
 }
 
@@ -47,7 +66,9 @@ pub(crate) fn fd_prestat_dir_name(
 ) -> Result<(), Error> {
     let buf = memory.slice_mut("path", path, path_len)?;
     let name = preopen_name(ctx.table.get(fd)?)?.as_bytes();
-    buf.get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
+    buf.get_mut(..name.len())
+        .ok_or(Errno::NAMETOOLONG)?
+        .copy_from_slice(name);
     Ok(())
 }
 
@@ -79,7 +100,12 @@ pub(crate) fn fd_seek(
 }
 
 /// `fd_tell`: the position.
-pub(crate) fn fd_tell(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, offset: u32) -> Result<(), Error> {
+pub(crate) fn fd_tell(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: u32,
+) -> Result<(), Error> {
     let offset = memory.ptr::<u64>("offset", offset)?;
     let file = ctx.table.get(fd)?.as_file(Rights::FD_TELL, Errno::SPIPE)?;
     let at = rustix::fs::tell(&file.file)?;
@@ -88,7 +114,11 @@ pub(crate) fn fd_tell(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, 
 }
 
 /// `fd_sync`: data and attributes reach the disk. A standard output has nothing to sync, which is not an error.
-pub(crate) fn fd_sync(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+pub(crate) fn fd_sync(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+) -> Result<(), Error> {
     let entry = ctx.table.get(fd)?;
     match &entry.object {
         Object::File(file) => {
@@ -105,7 +135,11 @@ pub(crate) fn fd_sync(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32)
 }
 
 /// `fd_datasync`: as `fd_sync`, without attributes that do not matter for reading the data back.
-pub(crate) fn fd_datasync(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+pub(crate) fn fd_datasync(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+) -> Result<(), Error> {
     let entry = ctx.table.get(fd)?;
     match &entry.object {
         Object::File(file) => {
@@ -148,7 +182,12 @@ pub(crate) fn fd_advise(
     if i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
         return Ok(());
     }
-    Ok(rustix::fs::fadvise(file, offset, NonZeroU64::new(len), advice)?)
+    Ok(rustix::fs::fadvise(
+        file,
+        offset,
+        NonZeroU64::new(len),
+        advice,
+    )?)
 }
 
 /// `fd_allocate`: makes sure of room in a file; only ever grows it.
@@ -162,5 +201,10 @@ pub(crate) fn fd_allocate(
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_ALLOCATE, Errno::SPIPE)?;
     entry.grant.require_write()?;
-    Ok(rustix::fs::fallocate(&file.file, FallocateFlags::empty(), offset, len)?)
+    Ok(rustix::fs::fallocate(
+        &file.file,
+        FallocateFlags::empty(),
+        offset,
+        len,
+    )?)
 }

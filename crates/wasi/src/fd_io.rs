@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::fd_table::{Object, OpenFile};
 use crate::guest::GuestMemory;
 use crate::interrupt::Blocking;
-use crate::iovec::{Flow, Iovecs};
+use crate::iovec::{Flow, Iovecs, read_into, write_from};
 use crate::sock;
 
 /// "At the position of the descriptor", in the host's words.
@@ -40,7 +40,9 @@ pub(crate) fn fd_read(
 ) -> Result<(), Error> {
     let nread = memory.ptr::<u32>("nread", nread)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
-    let WasiCtx { table, interrupt, .. } = ctx;
+    let WasiCtx {
+        table, interrupt, ..
+    } = ctx;
     let entry = table.get_mut(fd)?;
     let nonblock = entry.nonblock();
     let readable = entry.require(Rights::FD_READ);
@@ -48,20 +50,23 @@ pub(crate) fn fd_read(
         Object::File(file) => {
             readable?;
             list.scatter(memory, flow(file), |slices| {
-                file.blocking.run(&file.file, PollFlags::IN, nonblock, interrupt, || {
-                    rustix::io::readv(&file.file, slices)
-                })
+                file.blocking
+                    .run(&file.file, PollFlags::IN, nonblock, interrupt, || {
+                        read_into(&file.file, slices)
+                    })
             })?
         }
         Object::Stdin(input) => {
             readable?;
-            list.scatter(memory, Flow::Once, |slices| input.read(slices, nonblock, interrupt))?
+            list.scatter(memory, Flow::Once, |slices| {
+                input.read(slices, nonblock, interrupt)
+            })?
         }
         Object::Stream(stream) => {
             readable?;
             list.scatter(memory, Flow::Once, |slices| {
                 Blocking::Ours.run(&*stream, PollFlags::IN, nonblock, interrupt, || {
-                    rustix::io::readv(&*stream, slices)
+                    read_into(&*stream, slices)
                 })
             })?
         }
@@ -84,7 +89,9 @@ pub(crate) fn fd_write(
 ) -> Result<(), Error> {
     let nwritten = memory.ptr::<u32>("nwritten", nwritten)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
-    let WasiCtx { table, interrupt, .. } = ctx;
+    let WasiCtx {
+        table, interrupt, ..
+    } = ctx;
     let entry = table.get_mut(fd)?;
     let nonblock = entry.nonblock();
     let append = entry.flags.contains(FdFlags::APPEND);
@@ -93,20 +100,30 @@ pub(crate) fn fd_write(
         Object::File(file) => {
             writable?;
             list.gather(memory, flow(file), |slices| {
-                file.blocking.run(&file.file, PollFlags::OUT, nonblock, interrupt, || match append {
-                    true => append_to(file, slices),
-                    false => rustix::io::writev(&file.file, slices),
-                })
+                file.blocking.run(
+                    &file.file,
+                    PollFlags::OUT,
+                    nonblock,
+                    interrupt,
+                    || match append {
+                        true => append_to(file, slices),
+                        false => write_from(&file.file, slices),
+                    },
+                )
             })?
         }
         Object::Stdout(output) => {
             writable?;
-            list.gather(memory, Flow::Once, |slices| output.write(slices, nonblock, interrupt))?
+            list.gather(memory, Flow::Once, |slices| {
+                output.write(slices, nonblock, interrupt)
+            })?
         }
         Object::Stream(stream) => {
             writable?;
             list.gather(memory, Flow::Once, |slices| {
-                Blocking::Ours.run(&*stream, PollFlags::OUT, nonblock, interrupt, || sock::send(stream, slices))
+                Blocking::Ours.run(&*stream, PollFlags::OUT, nonblock, interrupt, || {
+                    sock::send(stream, slices)
+                })
             })?
         }
         Object::Stdin(_) => return Err(Errno::BADF.into()),
@@ -123,7 +140,7 @@ fn append_to(file: &OpenFile, slices: &[IoSlice<'_>]) -> rustix::io::Result<usiz
     match rustix::io::pwritev2(&file.file, slices, CURRENT_POSITION, ReadWriteFlags::APPEND) {
         Err(Host::OPNOTSUPP | Host::NOSYS | Host::INVAL) if file.blocking == Blocking::Never => {
             rustix::fs::seek(&file.file, SeekFrom::End(0))?;
-            rustix::io::writev(&file.file, slices)
+            write_from(&file.file, slices)
         }
         other => other,
     }

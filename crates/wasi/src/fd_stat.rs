@@ -2,9 +2,7 @@
 
 use rustix::fs::{FileType as HostType, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-use crate::abi::{
-    Abi, Errno, FdFlags, Fdstat, FileType, Filestat, FstFlags, Rights, strict_flags,
-};
+use crate::abi::{Abi, Errno, FdFlags, Fdstat, FileType, Filestat, FstFlags, Rights, strict_flags};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::Object;
@@ -26,7 +24,11 @@ impl From<HostType> for FileType {
 
 impl From<&Stat> for Filestat {
     // The widths of the host's fields differ between architectures.
-    #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "field widths are the host's")]
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        reason = "field widths are the host's"
+    )]
     fn from(stat: &Stat) -> Self {
         Self {
             dev: stat.st_dev as u64,
@@ -50,14 +52,23 @@ fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
 /// The times to set, in the host's form.
 pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps, Errno> {
     let flags = strict_flags!(FstFlags, flags)?;
-    let pick = |time: u64, set: FstFlags, now: FstFlags| match (flags.contains(set), flags.contains(now)) {
+    let pick = |time: u64, set: FstFlags, now: FstFlags| match (
+        flags.contains(set),
+        flags.contains(now),
+    ) {
         (true, true) => Err(Errno::INVAL),
         (true, false) => Ok(Timespec {
             tv_sec: (time / 1_000_000_000) as i64,
             tv_nsec: (time % 1_000_000_000) as _,
         }),
-        (false, true) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ }),
-        (false, false) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ }),
+        (false, true) => Ok(Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW as _,
+        }),
+        (false, false) => Ok(Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT as _,
+        }),
     };
     Ok(Timestamps {
         last_access: pick(atim, FstFlags::ATIM, FstFlags::ATIM_NOW)?,
@@ -66,7 +77,12 @@ pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps,
 }
 
 /// `fd_fdstat_get`: type, flags and rights.
-pub(crate) fn fd_fdstat_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, fd: u32, stat: u32) -> Result<(), Error> {
+pub(crate) fn fd_fdstat_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    stat: u32,
+) -> Result<(), Error> {
     let stat = memory.ptr::<Fdstat>("stat", stat)?;
     let entry = ctx.table.get(fd)?;
     let value = Fdstat {
@@ -90,7 +106,9 @@ pub(crate) fn fd_fdstat_set_flags(
     let entry = ctx.table.get_mut(fd)?;
     entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
     let changeable = match &entry.object {
-        Object::File(_) | Object::Stdin(_) | Object::Stdout(_) => FdFlags::APPEND | FdFlags::NONBLOCK,
+        Object::File(_) | Object::Stdin(_) | Object::Stdout(_) => {
+            FdFlags::APPEND | FdFlags::NONBLOCK
+        }
         Object::Dir(_) | Object::Listener(_) | Object::Stream(_) => FdFlags::NONBLOCK,
     };
     if flags & !changeable != entry.flags & !changeable {

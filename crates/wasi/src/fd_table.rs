@@ -35,7 +35,10 @@ pub(crate) struct Grant {
 
 impl Grant {
     /// Of descriptors that no directory leads to: stdio and sockets.
-    pub(crate) const NONE: Self = Self { id: u32::MAX, access: Access::ReadWrite };
+    pub(crate) const NONE: Self = Self {
+        id: u32::MAX,
+        access: Access::ReadWrite,
+    };
 
     /// Refuses changes below a read-only directory.
     pub(crate) fn require_write(self) -> Result<(), Errno> {
@@ -47,7 +50,9 @@ impl Grant {
 
     /// Refuses to make something of this grant reachable through `target` where `target` allows more.
     pub(crate) fn require_no_stronger(self, target: Self) -> Result<(), Errno> {
-        if self.id == target.id || (self.access, target.access) != (Access::ReadOnly, Access::ReadWrite) {
+        if self.id == target.id
+            || (self.access, target.access) != (Access::ReadOnly, Access::ReadWrite)
+        {
             Ok(())
         } else {
             Err(Errno::NOTCAPABLE)
@@ -97,9 +102,18 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// A directory with the rights `inheriting` leaves it.
-    pub(crate) fn dir(dir: Dir, preopen: Option<Box<str>>, inheriting: Rights, grant: Grant) -> Self {
+    pub(crate) fn dir(
+        dir: Dir,
+        preopen: Option<Box<str>>,
+        inheriting: Rights,
+        grant: Grant,
+    ) -> Self {
         Self {
-            object: Object::Dir(OpenDir { dir, preopen, listing: None }),
+            object: Object::Dir(OpenDir {
+                dir,
+                preopen,
+                listing: None,
+            }),
             base: Rights::DIRECTORY & inheriting,
             inheriting,
             flags: FdFlags::NONE,
@@ -109,12 +123,22 @@ impl Entry {
 
     /// A stream outside every directory.
     pub(crate) fn stream(object: Object, base: Rights, inheriting: Rights) -> Self {
-        Self { object, base, inheriting, flags: FdFlags::NONE, grant: Grant::NONE }
+        Self {
+            object,
+            base,
+            inheriting,
+            flags: FdFlags::NONE,
+            grant: Grant::NONE,
+        }
     }
 
     /// Refuses when a right is missing.
     pub(crate) fn require(&self, rights: Rights) -> Result<(), Errno> {
-        if self.base.contains(rights) { Ok(()) } else { Err(Errno::NOTCAPABLE) }
+        if self.base.contains(rights) {
+            Ok(())
+        } else {
+            Err(Errno::NOTCAPABLE)
+        }
     }
 
     /// Whether the guest asked not to be blocked.
@@ -166,22 +190,36 @@ pub(crate) struct FdTable {
 
 impl FdTable {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: BinaryHeap::new(), limit }
+        Self {
+            slots: Vec::new(),
+            free: BinaryHeap::new(),
+            limit,
+        }
     }
 
     /// The descriptor `fd`.
     pub(crate) fn get(&self, fd: u32) -> Result<&Entry, Errno> {
-        self.slots.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::BADF)
+        self.slots
+            .get(fd as usize)
+            .and_then(Option::as_ref)
+            .ok_or(Errno::BADF)
     }
 
     /// The descriptor `fd`, to be changed.
     pub(crate) fn get_mut(&mut self, fd: u32) -> Result<&mut Entry, Errno> {
-        self.slots.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
+        self.slots
+            .get_mut(fd as usize)
+            .and_then(Option::as_mut)
+            .ok_or(Errno::BADF)
     }
 
     /// Whether another descriptor may be opened; asked before the host opens anything.
     pub(crate) fn require_room(&self) -> Result<(), Errno> {
-        if self.slots.len() - self.free.len() < self.limit { Ok(()) } else { Err(Errno::MFILE) }
+        if self.slots.len() - self.free.len() < self.limit {
+            Ok(())
+        } else {
+            Err(Errno::MFILE)
+        }
     }
 
     /// Adds a descriptor at the lowest free number.

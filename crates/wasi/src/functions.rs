@@ -154,9 +154,17 @@ impl Call<'_> {
     /// The text behind argument `index` if it is a path, that is, a pointer followed by its length.
     fn path(&self, index: usize) -> Option<String> {
         let is_path = self.function.params[index].name.ends_with("path");
-        let has_len = self.function.params.get(index + 1)?.name.ends_with("path_len");
+        let has_len = self
+            .function
+            .params
+            .get(index + 1)?
+            .name
+            .ends_with("path_len");
         let (start, len) = (self.args[index] as usize, self.args[index + 1] as usize);
-        let bytes = self.memory.get(start..start.checked_add(len)?).filter(|_| is_path && has_len)?;
+        let bytes = self
+            .memory
+            .get(start..start.checked_add(len)?)
+            .filter(|_| is_path && has_len)?;
         // A guest may call anything a path; what is longer than one is not shown.
         Some(String::from_utf8_lossy(&bytes[..len.min(4096)]).into_owned())
     }
@@ -207,7 +215,13 @@ fn finish(
         }
     };
     if let Some(tracer) = &mut ctx.tracer {
-        tracer(&Call { function, abi, args, memory: memory.all(), outcome });
+        tracer(&Call {
+            function,
+            abi,
+            args,
+            memory: memory.all(),
+            outcome,
+        });
     }
     outcome
 }

@@ -98,16 +98,25 @@ impl<'a> GuestMemory<'a> {
             return Err(fault(FaultKind::MissingMemory));
         }
         let end = u64::from(address).checked_add(len);
-        let end = end.and_then(|end| usize::try_from(end).ok()).filter(|&end| end <= self.size());
+        let end = end
+            .and_then(|end| usize::try_from(end).ok())
+            .filter(|&end| end <= self.size());
         match end {
             None => Err(fault(FaultKind::OutOfBounds)),
-            Some(_) if !address.is_multiple_of(align) => Err(fault(FaultKind::Misaligned { align })),
+            Some(_) if !address.is_multiple_of(align) => {
+                Err(fault(FaultKind::Misaligned { align }))
+            }
             Some(end) => Ok(address as usize..end),
         }
     }
 
     /// The `len` bytes at `address`, for reading.
-    pub(crate) fn slice(&self, argument: &'static str, address: u32, len: u32) -> Result<&[u8], Fault> {
+    pub(crate) fn slice(
+        &self,
+        argument: &'static str,
+        address: u32,
+        len: u32,
+    ) -> Result<&[u8], Fault> {
         let range = self.check(argument, address, len.into(), 1)?;
         Ok(&self.all()[range])
     }
@@ -124,9 +133,16 @@ impl<'a> GuestMemory<'a> {
     }
 
     /// A place for one `T` at `address`.
-    pub(crate) fn ptr<T: Layout>(&self, argument: &'static str, address: u32) -> Result<GuestPtr<T>, Fault> {
+    pub(crate) fn ptr<T: Layout>(
+        &self,
+        argument: &'static str,
+        address: u32,
+    ) -> Result<GuestPtr<T>, Fault> {
         let range = self.check(argument, address, T::SIZE.into(), T::ALIGN)?;
-        Ok(GuestPtr { at: range.start, of: PhantomData })
+        Ok(GuestPtr {
+            at: range.start,
+            of: PhantomData,
+        })
     }
 
     /// Writes `value` to its place.
@@ -164,7 +180,10 @@ mod tests {
         assert!(memory.ptr::<u32>("p", 12).is_ok());
         let fault = memory.ptr::<u64>("p", 4).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Misaligned { align: 8 });
-        assert_eq!(memory.ptr::<u32>("p", 13).unwrap_err().kind, FaultKind::OutOfBounds);
+        assert_eq!(
+            memory.ptr::<u32>("p", 13).unwrap_err().kind,
+            FaultKind::OutOfBounds
+        );
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub struct InterruptHandle {
 impl InterruptHandle {
     pub(crate) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event: Arc::new(event) })
+        Ok(Self {
+            event: Arc::new(event),
+        })
     }
 
     /// Makes the current and all later waits fail with `INTR`.
@@ -39,7 +41,8 @@ impl InterruptHandle {
 
     /// Whether [`interrupt`](Self::interrupt) has been called since the last [`clear`](Self::clear).
     pub fn is_raised(&self) -> bool {
-        self.poll(&mut [self.watch()], Some(Duration::ZERO)).is_err()
+        self.poll(&mut [self.watch()], Some(Duration::ZERO))
+            .is_err()
     }
 
     /// The entry for a poll set, which must be its last.
@@ -48,7 +51,11 @@ impl InterruptHandle {
     }
 
     /// Polls a set whose last entry is [`watch`](Self::watch); `INTR` when that one is raised.
-    pub(crate) fn poll(&self, set: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
+    pub(crate) fn poll(
+        &self,
+        set: &mut [PollFd<'_>],
+        timeout: Option<Duration>,
+    ) -> Result<usize, Errno> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
         let ready = loop {
@@ -72,7 +79,12 @@ impl InterruptHandle {
     }
 
     /// Waits until `fd` is ready, or reports `AGAIN` when `nonblock`.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags, nonblock: bool) -> Result<(), Errno> {
+    pub(crate) fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: PollFlags,
+        nonblock: bool,
+    ) -> Result<(), Errno> {
         let mut set = [PollFd::new(&fd, events), self.watch()];
         let timeout = nonblock.then_some(Duration::ZERO);
         match self.poll(&mut set, timeout)? {

@@ -59,7 +59,12 @@ pub(crate) fn path_unlink_file(
     match path.locate(&dir.dir)? {
         Place::Name { parent, name } if path.slash => {
             let found = stat_name(&parent, name)?;
-            Err(if is_dir(&found) { Errno::ISDIR } else { Errno::NOTDIR }.into())
+            Err(if is_dir(&found) {
+                Errno::ISDIR
+            } else {
+                Errno::NOTDIR
+            }
+            .into())
         }
         Place::Name { parent, name } => Ok(parent.remove_file_or_symlink(name)?),
         Place::Dots => Err(Errno::ISDIR.into()),

@@ -38,14 +38,27 @@ pub(crate) fn path_link(
     let old_dir = &old.as_dir(Rights::PATH_LINK_SOURCE)?.dir;
     let new_dir = &new.as_dir(Rights::PATH_LINK_TARGET)?.dir;
     require_crossing(old, new)?;
-    let Place::Name { parent: from, name: old_name } = old_path.locate(old_dir)? else {
+    let Place::Name {
+        parent: from,
+        name: old_name,
+    } = old_path.locate(old_dir)?
+    else {
         return Err(Errno::PERM.into());
     };
     if old_path.slash {
         let found = stat_name(&from, old_name)?;
-        return Err(if is_dir(&found) { Errno::PERM } else { Errno::NOTDIR }.into());
+        return Err(if is_dir(&found) {
+            Errno::PERM
+        } else {
+            Errno::NOTDIR
+        }
+        .into());
     }
-    let Place::Name { parent: to, name: new_name } = new_path.locate(new_dir)? else {
+    let Place::Name {
+        parent: to,
+        name: new_name,
+    } = new_path.locate(new_dir)?
+    else {
         return Err(Errno::EXIST.into());
     };
     if new_path.slash {
@@ -75,8 +88,16 @@ pub(crate) fn path_rename(
     let new_dir = &new.as_dir(Rights::PATH_RENAME_TARGET)?.dir;
     require_crossing(old, new)?;
     let (old_place, new_place) = (old_path.locate(old_dir)?, new_path.locate(new_dir)?);
-    let (Place::Name { parent: from, name: old_name }, Place::Name { parent: to, name: new_name }) =
-        (old_place, new_place)
+    let (
+        Place::Name {
+            parent: from,
+            name: old_name,
+        },
+        Place::Name {
+            parent: to,
+            name: new_name,
+        },
+    ) = (old_place, new_place)
     else {
         return Err(Errno::INVAL.into());
     };

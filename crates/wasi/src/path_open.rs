@@ -81,7 +81,11 @@ impl Request {
         if !dir.inheriting.contains(inheriting) {
             return Err(Errno::NOTCAPABLE);
         }
-        if self.writes() || self.creates() { dir.grant.require_write() } else { Ok(()) }
+        if self.writes() || self.creates() {
+            dir.grant.require_write()
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens what must be a directory.
@@ -115,7 +119,11 @@ impl Request {
             .read(self.access.contains(Rights::FD_READ) || !self.writes())
             .write(self.writes())
             .truncate(self.truncates())
-            .follow(if self.follow { FollowSymlinks::Yes } else { FollowSymlinks::No })
+            .follow(if self.follow {
+                FollowSymlinks::Yes
+            } else {
+                FollowSymlinks::No
+            })
             .sync(self.flags.contains(FdFlags::SYNC))
             .dsync(self.flags.contains(FdFlags::DSYNC))
             .rsync(self.flags.contains(FdFlags::RSYNC))
@@ -127,13 +135,21 @@ impl Request {
             HostType::RegularFile | HostType::BlockDevice => Blocking::Never,
             _ => Blocking::Ours,
         };
-        Ok(Opened::File(OpenFile { file, filetype: host_type.into(), blocking }))
+        Ok(Opened::File(OpenFile {
+            file,
+            filetype: host_type.into(),
+            blocking,
+        }))
     }
 
     /// Opens `path` below `dir`.
     fn open(&self, dir: &Dir, path: GuestPath<'_>) -> Result<Opened, Errno> {
         let must_be_dir = path.slash || path.ends_in_dots() || self.how.contains(OFlags::DIRECTORY);
-        if must_be_dir { self.open_dir(dir, path) } else { self.open_any(dir, path) }
+        if must_be_dir {
+            self.open_dir(dir, path)
+        } else {
+            self.open_any(dir, path)
+        }
     }
 
     /// The table entry for what was opened below `dir`.

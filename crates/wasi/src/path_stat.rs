@@ -55,16 +55,27 @@ pub(crate) fn path_filestat_set_times(
     let dir = &entry.as_dir(Rights::PATH_FILESTAT_SET_TIMES)?.dir;
     entry.grant.require_write()?;
     match nofollow_place(dir, path, follow)? {
-        Some(Place::Name { parent, name }) => {
-            Ok(rustix::fs::utimensat(&*parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-        }
+        Some(Place::Name { parent, name }) => Ok(rustix::fs::utimensat(
+            &*parent,
+            name,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?),
         _ => Ok(set_times_of_target(dir, path, &times)?),
     }
 }
 
 /// The place of the last name where that name itself is meant, not what it leads to.
-fn nofollow_place<'a>(dir: &'a Dir, path: GuestPath<'a>, follow: bool) -> Result<Option<Place<'a>>, Errno> {
-    if follow || path.slash || path.ends_in_dots() { Ok(None) } else { path.locate(dir).map(Some) }
+fn nofollow_place<'a>(
+    dir: &'a Dir,
+    path: GuestPath<'a>,
+    follow: bool,
+) -> Result<Option<Place<'a>>, Errno> {
+    if follow || path.slash || path.ends_in_dots() {
+        Ok(None)
+    } else {
+        path.locate(dir).map(Some)
+    }
 }
 
 /// Sets the times of what `path` leads to, without opening it for anything, which might block or be refused.
@@ -73,7 +84,10 @@ fn set_times_of_target(dir: &Dir, path: GuestPath<'_>, times: &Timestamps) -> Re
         // Before Linux 5.8.
         Err(rustix::io::Errno::INVAL) => {
             let mut options = OpenOptions::new();
-            options.read(true).nonblock(true).follow(FollowSymlinks::Yes);
+            options
+                .read(true)
+                .nonblock(true)
+                .follow(FollowSymlinks::Yes);
             let file = dir.open_with(path.text, &options)?;
             Ok(rustix::fs::futimens(&file, times)?)
         }

@@ -61,7 +61,13 @@ fn event(userdata: u64, kind: u8, outcome: Result<u64, Errno>) -> Event {
         Ok(nbytes) => (Errno::SUCCESS, nbytes),
         Err(errno) => (errno, 0),
     };
-    Event { userdata, error, kind, nbytes, hangup }
+    Event {
+        userdata,
+        error,
+        kind,
+        nbytes,
+        hangup,
+    }
 }
 
 impl<'a> Waits<'a> {
@@ -69,10 +75,12 @@ impl<'a> Waits<'a> {
     fn add(&mut self, ctx: &'a WasiCtx, subscription: Subscription) {
         let Subscription { userdata, kind } = subscription;
         let (kind, outcome) = match kind {
-            SubscriptionKind::Clock { id, timeout, flags } => match timer(ctx, id, timeout, flags) {
-                Ok(left) => return self.timers.push(Timer { userdata, left }),
-                Err(errno) => (CLOCK, Err(errno)),
-            },
+            SubscriptionKind::Clock { id, timeout, flags } => {
+                match timer(ctx, id, timeout, flags) {
+                    Ok(left) => return self.timers.push(Timer { userdata, left }),
+                    Err(errno) => (CLOCK, Err(errno)),
+                }
+            }
             SubscriptionKind::FdRead(fd) => (FD_READ, readiness(ctx, fd, FD_READ)),
             SubscriptionKind::FdWrite(fd) => (FD_WRITE, readiness(ctx, fd, FD_WRITE)),
             SubscriptionKind::Invalid(kind) => (kind, Err(Errno::INVAL)),
@@ -87,21 +95,40 @@ impl<'a> Waits<'a> {
     /// Waits until something has happened, and says what.
     fn wait(mut self, ctx: &WasiCtx) -> Result<Vec<Event>, Errno> {
         let nearest = self.timers.iter().map(|timer| timer.left).min();
-        let timeout = if self.events.is_empty() { nearest } else { Some(0) };
-        let events_of = |kind| if kind == FD_READ { PollFlags::IN } else { PollFlags::OUT };
-        let mut set: Vec<PollFd<'_>> =
-            self.watches.iter().map(|watch| PollFd::new(&watch.fd, events_of(watch.kind))).collect();
+        let timeout = if self.events.is_empty() {
+            nearest
+        } else {
+            Some(0)
+        };
+        let events_of = |kind| {
+            if kind == FD_READ {
+                PollFlags::IN
+            } else {
+                PollFlags::OUT
+            }
+        };
+        let mut set: Vec<PollFd<'_>> = self
+            .watches
+            .iter()
+            .map(|watch| PollFd::new(&watch.fd, events_of(watch.kind)))
+            .collect();
         set.push(ctx.interrupt.watch());
-        ctx.interrupt.poll(&mut set, timeout.map(Duration::from_nanos))?;
+        ctx.interrupt
+            .poll(&mut set, timeout.map(Duration::from_nanos))?;
         for (watch, polled) in self.watches.iter().zip(&set) {
             if !polled.revents().is_empty() {
                 self.events.push(polled_event(watch, polled.revents()));
             }
         }
         // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
-        let due = if self.events.is_empty() { nearest.unwrap_or(0) } else { 0 };
+        let due = if self.events.is_empty() {
+            nearest.unwrap_or(0)
+        } else {
+            0
+        };
         let passed = self.timers.iter().filter(|timer| timer.left <= due);
-        self.events.extend(passed.map(|timer| event(timer.userdata, CLOCK, Ok(0))));
+        self.events
+            .extend(passed.map(|timer| event(timer.userdata, CLOCK, Ok(0))));
         Ok(self.events)
     }
 }
@@ -123,7 +150,11 @@ fn timer(ctx: &WasiCtx, id: u32, timeout: u64, flags: u16) -> Result<u64, Errno>
 /// Whether `fd` is ready, or which host descriptor to ask.
 fn readiness(ctx: &WasiCtx, fd: u32, kind: u8) -> Result<Readiness<'_>, Errno> {
     let entry = ctx.table.get(fd)?;
-    let direction = if kind == FD_READ { Rights::FD_READ } else { Rights::FD_WRITE };
+    let direction = if kind == FD_READ {
+        Rights::FD_READ
+    } else {
+        Rights::FD_WRITE
+    };
     let rights = match entry.object {
         Object::Listener(_) => Rights::POLL_FD_READWRITE,
         _ => Rights::POLL_FD_READWRITE | direction,
@@ -137,7 +168,9 @@ fn readiness(ctx: &WasiCtx, fd: u32, kind: u8) -> Result<Readiness<'_>, Errno> {
     match &entry.object {
         Object::Stdin(input) => Ok(input.readiness()),
         Object::Stdout(output) => Ok(output.readiness()),
-        Object::File(file) if file.blocking != Blocking::Never => Ok(Readiness::Host(file.file.as_fd())),
+        Object::File(file) if file.blocking != Blocking::Never => {
+            Ok(Readiness::Host(file.file.as_fd()))
+        }
         Object::File(_) if kind == FD_WRITE => Ok(Readiness::Now(WRITABLE)),
         Object::File(_) => Ok(Readiness::Now(bytes_left(entry)?)),
         Object::Listener(listener) => Ok(Readiness::Host(listener.as_fd())),
@@ -182,15 +215,16 @@ pub(crate) fn poll_oneoff(
 ) -> Result<(), Error> {
     let count = u64::from(nsubscriptions);
     let size = abi.subscription_size();
-    let from = memory.check("in", input, count * u64::from(size), 8)?;
-    let to = memory.check("out", output, count * 32, 8)?;
+    let from = memory.check("input", input, count * u64::from(size), 8)?;
+    let to = memory.check("output", output, count * 32, 8)?;
     let nevents = memory.ptr::<u32>("nevents", nevents)?;
     if nsubscriptions == 0 || nsubscriptions > MAX_SUBSCRIPTIONS {
         return Err(Errno::INVAL.into());
     }
     let ctx = &*ctx;
-    let mut subscriptions =
-        memory.all()[from].chunks_exact(size as usize).map(|bytes| Subscription::load(abi, bytes));
+    let mut subscriptions = memory.all()[from]
+        .chunks_exact(size as usize)
+        .map(|bytes| Subscription::load(abi, bytes));
     let events = match only_timer(ctx, &mut subscriptions.clone()) {
         Some((userdata, left)) => {
             ctx.interrupt.sleep(Duration::from_nanos(left))?;
@@ -198,7 +232,9 @@ pub(crate) fn poll_oneoff(
         }
         None => {
             let mut waits = Waits::default();
-            subscriptions.by_ref().for_each(|subscription| waits.add(ctx, subscription));
+            subscriptions
+                .by_ref()
+                .for_each(|subscription| waits.add(ctx, subscription));
             waits.wait(ctx)?
         }
     };
@@ -210,14 +246,17 @@ pub(crate) fn poll_oneoff(
 }
 
 /// The timeout, when the call is a plain sleep.
-fn only_timer(ctx: &WasiCtx, subscriptions: &mut dyn Iterator<Item = Subscription>) -> Option<(u64, u64)> {
+fn only_timer(
+    ctx: &WasiCtx,
+    subscriptions: &mut dyn Iterator<Item = Subscription>,
+) -> Option<(u64, u64)> {
     let (only, None) = (subscriptions.next()?, subscriptions.next()) else {
         return None;
     };
     match only.kind {
-        SubscriptionKind::Clock { id, timeout, flags } => {
-            timer(ctx, id, timeout, flags).ok().map(|left| (only.userdata, left))
-        }
+        SubscriptionKind::Clock { id, timeout, flags } => timer(ctx, id, timeout, flags)
+            .ok()
+            .map(|left| (only.userdata, left)),
         _ => None,
     }
 }

@@ -6,11 +6,19 @@ use crate::error::Error;
 use crate::guest::GuestMemory;
 
 /// `proc_exit`: unwinds to the embedder with `code`; the host process goes on.
-pub(crate) fn proc_exit(_ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, code: u32) -> Result<(), Error> {
+pub(crate) fn proc_exit(
+    _ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    code: u32,
+) -> Result<(), Error> {
     Err(Error::Exit(code))
 }
 
 /// `proc_raise`: not supported.
-pub(crate) fn proc_raise(_ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, _signal: u32) -> Result<(), Error> {
+pub(crate) fn proc_raise(
+    _ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    _signal: u32,
+) -> Result<(), Error> {
     Err(Errno::NOTSUP.into())
 }

@@ -10,8 +10,17 @@ use crate::guest::GuestMemory;
 const CHUNK: usize = 1 << 20;
 
 /// `random_get`: fills `buf`.
-pub(crate) fn random_get(ctx: &mut WasiCtx, memory: &mut GuestMemory<'_>, buf: u32, buf_len: u32) -> Result<(), Error> {
-    for (index, chunk) in memory.slice_mut("buf", buf, buf_len)?.chunks_mut(CHUNK).enumerate() {
+pub(crate) fn random_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    buf: u32,
+    buf_len: u32,
+) -> Result<(), Error> {
+    for (index, chunk) in memory
+        .slice_mut("buf", buf, buf_len)?
+        .chunks_mut(CHUNK)
+        .enumerate()
+    {
         if index > 0 && ctx.interrupt.is_raised() {
             return Err(crate::abi::Errno::INTR.into());
         }

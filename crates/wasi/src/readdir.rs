@@ -45,7 +45,9 @@ impl Listing {
     fn name(&self, index: u64) -> Option<&str> {
         let index = usize::try_from(index).ok()?;
         let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous]);
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |previous| self.ends[previous]);
         Some(&self.names[start..end])
     }
 }
@@ -68,7 +70,11 @@ impl OpenDir {
             // The parent may lie outside the grant, so nothing is told about it; 0 means unknown.
             1 => Ok(Found::Entry("..", 0, FileType::Directory)),
             _ => {
-                let Some(name) = self.listing.as_ref().and_then(|listing| listing.name(cookie - DOTS)) else {
+                let Some(name) = self
+                    .listing
+                    .as_ref()
+                    .and_then(|listing| listing.name(cookie - DOTS))
+                else {
                     return Ok(Found::End);
                 };
                 match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -85,7 +91,10 @@ impl OpenDir {
     }
 }
 
-#[allow(clippy::unnecessary_cast, reason = "the width of the field is the host's")]
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the width of the field is the host's"
+)]
 fn inode(stat: &rustix::fs::Stat) -> u64 {
     stat.st_ino as u64
 }
@@ -129,7 +138,12 @@ fn emit(dir: &OpenDir, mut cookie: u64, buf: &mut [u8]) -> Result<usize, Errno> 
             Found::End => break,
         };
         cookie += 1;
-        let head = Dirent { next: cookie, ino, name_len: name.len() as u32, filetype };
+        let head = Dirent {
+            next: cookie,
+            ino,
+            name_len: name.len() as u32,
+            filetype,
+        };
         for part in [&head.bytes()[..], name.as_bytes()] {
             let fits = part.len().min(buf.len() - used);
             buf[used..used + fits].copy_from_slice(&part[..fits]);

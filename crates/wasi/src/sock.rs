@@ -55,11 +55,17 @@ pub(crate) fn sock_accept(
     entry.require(Rights::SOCK_ACCEPT)?;
     ctx.table.require_room()?;
     let mut accepted = None;
-    Blocking::Ours.run(listener, PollFlags::IN, entry.nonblock(), &ctx.interrupt, || {
-        let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-        accepted = Some(rustix::net::accept_with(listener, flags)?);
-        Ok(0)
-    })?;
+    Blocking::Ours.run(
+        listener,
+        PollFlags::IN,
+        entry.nonblock(),
+        &ctx.interrupt,
+        || {
+            let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+            accepted = Some(rustix::net::accept_with(listener, flags)?);
+            Ok(0)
+        },
+    )?;
     let stream = TcpStream::from(accepted.ok_or(Errno::AGAIN)?);
     let base = Rights::SOCKET & entry.inheriting;
     let mut entry = Entry::stream(Object::Stream(stream), base, Rights::NONE);
@@ -92,12 +98,22 @@ pub(crate) fn sock_recv(
     let peek = ri_flags & RECV_PEEK != 0;
     // A peek leaves the data in place, so it cannot be repeated to gather more.
     let all = ri_flags & RECV_WAITALL != 0 && !peek;
-    let flags = if peek { RecvFlags::PEEK } else { RecvFlags::empty() };
+    let flags = if peek {
+        RecvFlags::PEEK
+    } else {
+        RecvFlags::empty()
+    };
     let receive = |slices: &mut [IoSliceMut<'_>]| {
-        Blocking::Ours.run(stream, PollFlags::IN, entry.nonblock(), &ctx.interrupt, || {
-            let mut control = RecvAncillaryBuffer::default();
-            Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
-        })
+        Blocking::Ours.run(
+            stream,
+            PollFlags::IN,
+            entry.nonblock(),
+            &ctx.interrupt,
+            || {
+                let mut control = RecvAncillaryBuffer::default();
+                Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
+            },
+        )
     };
     let received = match all {
         true => list.scatter(memory, Flow::ToTheEnd, |slices| fill(slices, receive))?,
@@ -154,14 +170,25 @@ pub(crate) fn sock_send(
         return Err(Errno::INVAL.into());
     }
     let sent = list.gather(memory, Flow::Once, |slices| {
-        Blocking::Ours.run(stream, PollFlags::OUT, entry.nonblock(), &ctx.interrupt, || send(stream, slices))
+        Blocking::Ours.run(
+            stream,
+            PollFlags::OUT,
+            entry.nonblock(),
+            &ctx.interrupt,
+            || send(stream, slices),
+        )
     })?;
     memory.store(so_datalen, sent);
     Ok(())
 }
 
 /// `sock_shutdown`: ends receiving, sending or both.
-pub(crate) fn sock_shutdown(ctx: &mut WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32, how: u32) -> Result<(), Error> {
+pub(crate) fn sock_shutdown(
+    ctx: &mut WasiCtx,
+    _memory: &mut GuestMemory<'_>,
+    fd: u32,
+    how: u32,
+) -> Result<(), Error> {
     let stream = stream(ctx.table.get(fd)?, Rights::SOCK_SHUTDOWN)?;
     let how = match how {
         1 => Shutdown::Read,

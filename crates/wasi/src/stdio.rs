@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 
 use crate::abi::{Errno, FileType};
 use crate::interrupt::{Blocking, InterruptHandle};
+use crate::iovec::{read_into, write_from};
 
 /// Where a guest's standard input comes from.
 #[derive(Debug, Default)]
@@ -50,7 +51,10 @@ pub struct InputBuffer {
 impl InputBuffer {
     /// A buffer that yields `bytes` and then ends.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), at: 0 }
+        Self {
+            bytes: bytes.into(),
+            at: 0,
+        }
     }
 
     fn left(&self) -> &[u8] {
@@ -118,8 +122,16 @@ impl HostStream {
         };
         let regular = rustix::fs::fstat(&host)
             .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file());
-        let blocking = if regular { Blocking::Never } else { Blocking::Shared };
-        Self { host, filetype, blocking }
+        let blocking = if regular {
+            Blocking::Never
+        } else {
+            Blocking::Shared
+        };
+        Self {
+            host,
+            filetype,
+            blocking,
+        }
     }
 }
 
@@ -176,9 +188,11 @@ impl Input {
         match self {
             Self::Null => Ok(0),
             Self::Host(stream) => {
-                stream.blocking.run(&stream.host, PollFlags::IN, nonblock, interrupt, || {
-                    rustix::io::readv(&stream.host, slices)
-                })
+                stream
+                    .blocking
+                    .run(&stream.host, PollFlags::IN, nonblock, interrupt, || {
+                        read_into(&stream.host, slices)
+                    })
             }
             Self::Buffer(buffer) => {
                 let moved = buffer.left().read_vectored(slices)?;
@@ -224,9 +238,11 @@ impl Output {
         match self {
             Self::Null => Ok(slices.iter().map(|slice| slice.len()).sum()),
             Self::Host(stream) => {
-                stream.blocking.run(&stream.host, PollFlags::OUT, nonblock, interrupt, || {
-                    rustix::io::writev(&stream.host, slices)
-                })
+                stream
+                    .blocking
+                    .run(&stream.host, PollFlags::OUT, nonblock, interrupt, || {
+                        write_from(&stream.host, slices)
+                    })
             }
             Self::Buffer(buffer) => Ok(buffer.lock().write_vectored(slices)?),
         }
@@ -234,7 +250,7 @@ impl Output {
 
     pub(crate) fn readiness(&self) -> Readiness<'_> {
         match self {
-            Self::Null | Self::Buffer(_) => Readiness::Now(super::poll::WRITABLE),
+            Self::Null | Self::Buffer(_) => Readiness::Now(crate::poll::WRITABLE),
             Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
         }
     }

@@ -19,7 +19,7 @@
 //!        (assert_return (invoke "add" (i32.const 2) (i32.const 3)) (i32.const 6))"#,
 //! );
 //! assert_eq!(report.passed, 2);
-//! assert_eq!(report.failures[0].to_string(), "3:9: assert_return: expected (i32.const 6), found (i32.const 5)");
+//! assert_eq!(report.failures[0].to_string(), "4:9: assert_return: expected (i32.const 6), found (i32.const 5)");
 //! ```
 
 #![forbid(unsafe_code)]

@@ -131,7 +131,7 @@ fn failures_say_where_and_what() {
             "assert_invalid: the module is accepted, expected: type mismatch",
         ),
         (
-            r#"(assert_malformed (module quote "") "unexpected")"#,
+            r#"(assert_malformed (module quote "(memory 1)") "unexpected")"#,
             "assert_malformed: the module is accepted, expected: unexpected",
         ),
         (

@@ -24,7 +24,7 @@
   (memory (export "memory") 1)
   (func $divide (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
   (func $outer (drop (call $divide (i32.const 1) (i32.const 0))))
-  (func $start (export "_start") (call $outer))
+  (func (export "_start") (call $outer))
   (func (export "unreachable") (unreachable))
   (func $deep (export "deep") (call $deep))
   (func (export "wild") (result i32) (i32.load (i32.const 65533))))

@@ -19,17 +19,19 @@ pub(crate) struct Source {
     pub(crate) class: Class,
     /// A slot, or the bits of an immediate.
     pub(crate) field: u32,
+    /// The bits of a constant that is a word of its own.
+    pub(crate) bits: u64,
 }
 
 impl Source {
-    pub(crate) const ZERO: Source = Source { class: Class::Imm, field: 0 };
+    pub(crate) const ZERO: Source = Source { class: Class::Imm, field: 0, bits: 0 };
 
     fn slot(slot: u32) -> Source {
-        Source { class: Class::Slot, field: slot }
+        Source { class: Class::Slot, field: slot, bits: 0 }
     }
 
     fn register(class: Class) -> Source {
-        Source { class, field: 0 }
+        Source { class, field: 0, bits: 0 }
     }
 }
 
@@ -42,6 +44,8 @@ pub(crate) enum Immediates {
     Slot,
     /// Those whose type's bits are: the reader takes a value of the operand's type.
     Typed,
+    /// Those, and all others in a word of their own.
+    Wide,
 }
 
 /// The operand word of a cell: the fields `a`, `d` and `b`.
@@ -55,7 +59,7 @@ fn immediate(bits: u64, ty: ValType, allowed: Immediates) -> Option<u32> {
     let fits = match allowed {
         Immediates::No => false,
         Immediates::Slot => extended == bits,
-        Immediates::Typed => extended == bits || ty == ValType::I32,
+        Immediates::Typed | Immediates::Wide => extended == bits || ty == ValType::I32,
     };
     (fits && (bank(ty) == Bank::Int || allowed == Immediates::Slot)).then_some(bits as u32)
 }
@@ -67,7 +71,8 @@ impl Translator<'_> {
     }
 
     pub(crate) fn emit_handler(&mut self, handler: Handler) {
-        self.code.push((handler as *const ()).expose_provenance() as u64);
+        self.code
+            .push((handler as *const ()).expose_provenance() as u64);
     }
 
     /// Writes a cell of a handler and one word of fields.
@@ -106,9 +111,14 @@ impl Translator<'_> {
         if let Some(source) = self.present_source(operand, height) {
             return source;
         }
-        let Place::Const(bits) = operand.place else { unreachable!("only constants have no source") };
+        let Place::Const(bits) = operand.place else {
+            unreachable!("only constants have no source")
+        };
         if let Some(field) = immediate(bits, operand.ty, allowed) {
-            return Source { class: Class::Imm, field };
+            return Source { class: Class::Imm, field, bits: 0 };
+        }
+        if allowed == Immediates::Wide {
+            return Source { class: Class::Wide, field: 0, bits };
         }
         let slot = self.operand_slot(height);
         self.emit_const(bits, Dest::Slot, slot);
@@ -142,7 +152,10 @@ impl Translator<'_> {
 
     fn emit_const(&mut self, bits: u64, to: Dest, slot: u32) {
         if let Some(field) = immediate(bits, ValType::I64, Immediates::Slot) {
-            self.emit(copy_handler(Bank::Int, Class::Imm, to), fields(0, slot, field));
+            self.emit(
+                copy_handler(Bank::Int, Class::Imm, to),
+                fields(0, slot, field),
+            );
         } else {
             self.emit(const_handler(to), fields(0, slot, 0));
             self.code.push(bits);
@@ -157,7 +170,10 @@ impl Translator<'_> {
         }
         let source = self.source(operand, height, Immediates::No);
         if source.class != Class::Slot || source.field != slot || to != Dest::Slot {
-            self.emit(copy_handler(bank(operand.ty), source.class, to), fields(0, slot, source.field));
+            self.emit(
+                copy_handler(bank(operand.ty), source.class, to),
+                fields(0, slot, source.field),
+            );
         }
     }
 
@@ -198,9 +214,13 @@ impl Translator<'_> {
         let source = |height: u32| {
             let operand = self.stack.operand(height);
             let source = self.present_source(operand, height);
-            source.filter(|source| source.class == Class::Slot && matches!(operand.place, Place::Local(_)))
+            source.filter(|source| {
+                source.class == Class::Slot && matches!(operand.place, Place::Local(_))
+            })
         };
-        let (Some(first), Some(second)) = (source(height), source(height + 1)) else { return false };
+        let (Some(first), Some(second)) = (source(height), source(height + 1)) else {
+            return false;
+        };
         let slot = self.operand_slot(height);
         self.emit(COPY_PAIR, fields(first.field, slot, second.field));
         self.stack.settle(height);
@@ -217,14 +237,22 @@ impl Translator<'_> {
     /// Saves the operand that the accumulator of `bank` alone has, before it gets another value.
     pub(crate) fn save_acc(&mut self, bank: Bank) {
         if let Held::Operand(height) = self.stack.held(bank) {
-            if height < self.stack.height() && matches!(self.stack.operand(height).place, Place::Acc(_)) {
+            if height < self.stack.height()
+                && matches!(self.stack.operand(height).place, Place::Acc(_))
+            {
                 self.settle(height);
             }
         }
     }
 
     /// Writes a cell with a result of type `ty`, which becomes the top operand.
-    pub(crate) fn define(&mut self, ty: ValType, family: &'static Family, fields: u64, extra: &[u64]) {
+    pub(crate) fn define(
+        &mut self,
+        ty: ValType,
+        family: &'static Family,
+        fields: u64,
+        extra: &[u64],
+    ) {
         let bank = bank(ty);
         self.save_acc(bank);
         let at = self.here();
@@ -238,16 +266,29 @@ impl Translator<'_> {
     }
 
     /// As [`Translator::define`], for a result that may become part of the next instruction.
-    pub(crate) fn define_fusable(&mut self, ty: ValType, family: &'static Family, fields: u64, fusable: Fusable) {
+    pub(crate) fn define_fusable(
+        &mut self,
+        ty: ValType,
+        family: &'static Family,
+        fields: u64,
+        fusable: Fusable,
+    ) {
         self.define(ty, family, fields, &[]);
-        self.last = Some(Last { at: self.here() - 2, end: self.here(), fields, fusable });
+        self.last = Some(Last {
+            at: self.here() - 2,
+            end: self.here(),
+            fields,
+            fusable,
+        });
     }
 
     /// The last cell, if it made the top operand: takes the operand off and the cell back.
     pub(crate) fn fuse(&mut self) -> Option<Last> {
         let last = self.last?;
         let top = self.stack.height().checked_sub(1)?;
-        let Place::Acc(producer) = self.stack.operand(top).place else { return None };
+        let Place::Acc(producer) = self.stack.operand(top).place else {
+            return None;
+        };
         if producer.at != last.at || last.end != self.here() {
             return None;
         }
@@ -283,7 +324,11 @@ impl Translator<'_> {
             Place::Acc(producer) if last == Some(producer.at) => {
                 self.redirect(producer, to, slot);
                 self.stack.forget_local(index);
-                let held = if to == Dest::Slot { Held::Local(index) } else { Held::Nothing };
+                let held = if to == Dest::Slot {
+                    Held::Local(index)
+                } else {
+                    Held::Nothing
+                };
                 self.stack.hold(bank, held);
             }
             _ => {
@@ -300,7 +345,9 @@ impl Translator<'_> {
 
     /// The place of the last cell, if it is that of a producer that was just written.
     fn last_cell(&self) -> Option<u32> {
-        self.produced.filter(|&(_, end)| end == self.here()).map(|(at, _)| at)
+        self.produced
+            .filter(|&(_, end)| end == self.here())
+            .map(|(at, _)| at)
     }
 
     /// Writes a word that is to become the address of `label`.
@@ -319,7 +366,9 @@ impl Translator<'_> {
     /// The place of the next cell is what `label` stands for.
     pub(crate) fn bind(&mut self, label: Label) {
         let target = u64::from(self.here());
-        let Label::Unbound(mut chain) = label else { return };
+        let Label::Unbound(mut chain) = label else {
+            return;
+        };
         while let Some(at) = chain {
             let word = std::mem::replace(&mut self.code[at as usize], target);
             chain = u32::try_from(word).ok().filter(|&next| next != u32::MAX);
@@ -332,6 +381,10 @@ impl Translator<'_> {
     /// Checks that the frame is not larger than fields can name.
     pub(crate) fn check_frame(&self) -> Result<(), Error> {
         // A call writes its header behind the arguments, which may be where no operand ever is.
-        if self.layout.operand(self.stack.max_height) + 16 < MAX_FRAME_SLOTS { Ok(()) } else { Err(Error::TooLarge) }
+        if self.layout.operand(self.stack.max_height) + 16 < MAX_FRAME_SLOTS {
+            Ok(())
+        } else {
+            Err(Error::TooLarge)
+        }
     }
 }

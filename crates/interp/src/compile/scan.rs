@@ -8,7 +8,7 @@
 //! The locals of inner loops are used more often than those of outer ones: each level counts [`WEIGHT`] times as much.
 
 use tiered_decode::types::ValType;
-use tiered_decode::wasmparser::{Operator, OperatorsReader, Result};
+use tiered_decode::wasmparser::{self, BlockType, OperatorsReader, Result, VisitOperator};
 
 /// How much more a use counts for each loop around it within the region.
 const WEIGHT: u64 = 8;
@@ -33,12 +33,16 @@ struct Loop {
 }
 
 /// One plan for each loop, in the order of their `loop` instructions.
-pub(crate) fn plan(body: &[u8], ops: OperatorsReader<'_>, local_types: &[ValType]) -> Result<Vec<LoopPlan>> {
+pub(crate) fn plan(
+    body: &[u8],
+    ops: OperatorsReader<'_>,
+    local_types: &[ValType],
+) -> Result<Vec<LoopPlan>> {
     const LOOP: u8 = 0x03;
     if !body.contains(&LOOP) {
         return Ok(Vec::new());
     }
-    let (loops, uses) = scan(ops)?;
+    let Scan { loops, uses, .. } = scan(ops)?;
     let calls = |index: Option<usize>| index.is_none_or(|index| loops[index].calls);
     let mut counts = vec![0; local_types.len()];
     let plans = loops.iter().map(|this| {
@@ -46,59 +50,147 @@ pub(crate) fn plan(body: &[u8], ops: OperatorsReader<'_>, local_types: &[ValType
         LoopPlan {
             head: this.innermost && !this.calls,
             region,
-            pins: if region { most_used(&uses[this.uses.clone()], this.depth, local_types, &mut counts) } else { [None; 2] },
+            pins: if region {
+                most_used(
+                    &uses[this.uses.clone()],
+                    this.depth,
+                    local_types,
+                    &mut counts,
+                )
+            } else {
+                [None; 2]
+            },
         }
     });
     Ok(plans.collect())
 }
 
-/// The loops, and the uses of locals within them: the local and the number of loops around the use.
-fn scan(mut ops: OperatorsReader<'_>) -> Result<(Vec<Loop>, Vec<(u32, u32)>)> {
-    let mut loops: Vec<Loop> = Vec::new();
-    let mut uses = Vec::new();
-    // For each open block, its loop if it is one.
-    let mut blocks: Vec<Option<usize>> = Vec::new();
-    let mut innermost: Option<usize> = None;
+fn scan(mut ops: OperatorsReader<'_>) -> Result<Scan> {
+    let mut scan = Scan::default();
     while !ops.eof() {
-        match ops.read()? {
-            Operator::Loop { .. } => {
-                let depth = innermost.map_or(0, |parent| {
-                    loops[parent].innermost = false;
-                    loops[parent].depth + 1
-                });
-                let start = uses.len();
-                loops.push(Loop { parent: innermost, depth, calls: false, innermost: true, uses: start..start });
-                innermost = Some(loops.len() - 1);
-                blocks.push(innermost);
-            }
-            Operator::Block { .. } | Operator::If { .. } => blocks.push(None),
-            Operator::End => {
-                if let Some(Some(ended)) = blocks.pop() {
-                    loops[ended].uses.end = uses.len();
-                    innermost = loops[ended].parent;
-                    if let (Some(parent), true) = (innermost, loops[ended].calls) {
-                        loops[parent].calls = true;
-                    }
-                }
-            }
-            Operator::Call { .. } | Operator::CallIndirect { .. } => {
-                if let Some(innermost) = innermost {
-                    loops[innermost].calls = true;
-                }
-            }
-            Operator::LocalGet { local_index } | Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-                if let Some(innermost) = innermost {
-                    uses.push((local_index, loops[innermost].depth));
-                }
-            }
-            _ => {}
+        ops.visit_operator(&mut scan)?;
+    }
+    Ok(scan)
+}
+
+/// What is known of the loops so far.
+#[derive(Default)]
+struct Scan {
+    loops: Vec<Loop>,
+    /// The uses of locals within loops: the local and the number of loops around the use.
+    uses: Vec<(u32, u32)>,
+    /// For each open block, its loop if it is one.
+    blocks: Vec<Option<usize>>,
+    innermost: Option<usize>,
+}
+
+impl Scan {
+    fn begin_loop(&mut self) {
+        let depth = self.innermost.map_or(0, |parent| {
+            self.loops[parent].innermost = false;
+            self.loops[parent].depth + 1
+        });
+        let start = self.uses.len();
+        let parent = self.innermost;
+        self.loops.push(Loop { parent, depth, calls: false, innermost: true, uses: start..start });
+        self.innermost = Some(self.loops.len() - 1);
+        self.blocks.push(self.innermost);
+    }
+
+    fn end(&mut self) {
+        let Some(Some(ended)) = self.blocks.pop() else { return };
+        self.loops[ended].uses.end = self.uses.len();
+        self.innermost = self.loops[ended].parent;
+        if let (Some(parent), true) = (self.innermost, self.loops[ended].calls) {
+            self.loops[parent].calls = true;
         }
     }
-    Ok((loops, uses))
+
+    fn call(&mut self) {
+        if let Some(innermost) = self.innermost {
+            self.loops[innermost].calls = true;
+        }
+    }
+
+    fn use_local(&mut self, local: u32) {
+        if let Some(innermost) = self.innermost {
+            let Loop { calls, depth, .. } = self.loops[innermost];
+            // A loop with calls is in no region.
+            if !calls {
+                self.uses.push((local, depth));
+            }
+        }
+    }
+}
+
+/// Methods that do nothing, for all instructions but those that matter here.
+macro_rules! ignored {
+    (one visit_block $($rest:tt)*) => {};
+    (one visit_loop $($rest:tt)*) => {};
+    (one visit_if $($rest:tt)*) => {};
+    (one visit_end $($rest:tt)*) => {};
+    (one visit_call $($rest:tt)*) => {};
+    (one visit_call_indirect $($rest:tt)*) => {};
+    (one visit_local_get $($rest:tt)*) => {};
+    (one visit_local_set $($rest:tt)*) => {};
+    (one visit_local_tee $($rest:tt)*) => {};
+    (one $visit:ident $($ty:ty),*) => {
+        fn $visit(&mut self $(, _: $ty)*) {}
+    };
+    ($( @$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
+        $( ignored! { one $visit $($($ty),*)? } )*
+    };
+}
+
+impl<'a> VisitOperator<'a> for Scan {
+    type Output = ();
+
+    wasmparser::for_each_visit_operator!(ignored);
+
+    fn visit_block(&mut self, _: BlockType) {
+        self.blocks.push(None);
+    }
+
+    fn visit_if(&mut self, _: BlockType) {
+        self.blocks.push(None);
+    }
+
+    fn visit_loop(&mut self, _: BlockType) {
+        self.begin_loop();
+    }
+
+    fn visit_end(&mut self) {
+        self.end();
+    }
+
+    fn visit_call(&mut self, _: u32) {
+        self.call();
+    }
+
+    fn visit_call_indirect(&mut self, _: u32, _: u32) {
+        self.call();
+    }
+
+    fn visit_local_get(&mut self, local: u32) {
+        self.use_local(local);
+    }
+
+    fn visit_local_set(&mut self, local: u32) {
+        self.use_local(local);
+    }
+
+    fn visit_local_tee(&mut self, local: u32) {
+        self.use_local(local);
+    }
 }
 
 /// The two integer locals used most. `counts` is all zeros before and after.
-fn most_used(uses: &[(u32, u32)], depth: u32, types: &[ValType], counts: &mut [u64]) -> [Option<u32>; 2] {
+fn most_used(
+    uses: &[(u32, u32)],
+    depth: u32,
+    types: &[ValType],
+    counts: &mut [u64],
+) -> [Option<u32>; 2] {
     let float = |local: u32| matches!(types[local as usize], ValType::F32 | ValType::F64);
     for &(local, at) in uses {
         if !float(local) {

@@ -70,7 +70,10 @@ pub(crate) struct OperandStack {
 
 impl OperandStack {
     pub(crate) fn new(locals: usize) -> OperandStack {
-        OperandStack { local_operands: vec![0; locals], ..OperandStack::default() }
+        OperandStack {
+            local_operands: vec![0; locals],
+            ..OperandStack::default()
+        }
     }
 
     pub(crate) fn height(&self) -> u32 {

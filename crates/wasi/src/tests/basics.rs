@@ -12,12 +12,33 @@ use crate::stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
 #[test]
 fn the_table_has_all_calls() {
     assert_eq!(FUNCTIONS.len(), 46);
-    assert_eq!(FUNCTIONS.iter().filter(|function| function.in_unstable).count(), 45);
-    let no_result: Vec<_> = FUNCTIONS.iter().filter(|f| !f.returns).map(|f| f.name).collect();
+    assert_eq!(
+        FUNCTIONS
+            .iter()
+            .filter(|function| function.in_unstable)
+            .count(),
+        45
+    );
+    let no_result: Vec<_> = FUNCTIONS
+        .iter()
+        .filter(|f| !f.returns)
+        .map(|f| f.name)
+        .collect();
     assert_eq!(no_result, ["proc_exit"]);
     let open = Function::named("path_open").unwrap();
-    let shape: String = open.params.iter().map(|param| if param.wide { 'I' } else { 'i' }).collect();
+    let shape: String = open
+        .params
+        .iter()
+        .map(|param| if param.wide { 'I' } else { 'i' })
+        .collect();
     assert_eq!(shape, "iiiiiIIii");
+}
+
+#[test]
+fn a_context_can_go_to_another_thread() {
+    fn send<T: Send>(_: &T) {}
+    send(&WasiCtx::builder().build().unwrap());
+    send(&WasiCtx::builder());
 }
 
 #[test]
@@ -33,7 +54,8 @@ fn args_are_laid_out_exactly() {
 
 #[test]
 fn environment_keeps_its_order() {
-    let mut guest = Guest::with(|builder, _| builder.env("B", "1").envs([("A", "x=y"), ("B", "2")]));
+    let mut guest =
+        Guest::with(|builder, _| builder.env("B", "1").envs([("A", "x=y"), ("B", "2")]));
     guest.ok("environ_sizes_get", &[RESULT.into(), (RESULT + 4).into()]);
     assert_eq!((guest.u32_at(RESULT), guest.u32_at(RESULT + 4)), (2, 10));
     guest.ok("environ_get", &[RESULT.into(), 0x100]);
@@ -53,19 +75,44 @@ fn nothing_is_inherited() {
 fn bad_strings_are_builder_errors() {
     let bad = OsStr::from_bytes(b"\xff");
     let built = |builder: WasiCtxBuilder| builder.build().unwrap_err();
-    assert!(matches!(built(WasiCtx::builder().arg("a").arg(bad)), BuildError::ArgNotUtf8 { index: 1, .. }));
-    assert!(matches!(built(WasiCtx::builder().arg("a\0")), BuildError::ArgHasNul { index: 0, .. }));
-    assert!(matches!(built(WasiCtx::builder().env("a", bad)), BuildError::EnvNotUtf8 { .. }));
-    assert!(matches!(built(WasiCtx::builder().env("a=b", "")), BuildError::EnvInvalid { .. }));
-    assert!(matches!(built(WasiCtx::builder().env("", "")), BuildError::EnvInvalid { .. }));
-    assert!(matches!(built(WasiCtx::builder().env("a", "\0")), BuildError::EnvInvalid { .. }));
+    assert!(matches!(
+        built(WasiCtx::builder().arg("a").arg(bad)),
+        BuildError::ArgNotUtf8 { index: 1, .. }
+    ));
+    assert!(matches!(
+        built(WasiCtx::builder().arg("a\0")),
+        BuildError::ArgHasNul { index: 0, .. }
+    ));
+    assert!(matches!(
+        built(WasiCtx::builder().env("a", bad)),
+        BuildError::EnvNotUtf8 { .. }
+    ));
+    assert!(matches!(
+        built(WasiCtx::builder().env("a=b", "")),
+        BuildError::EnvInvalid { .. }
+    ));
+    assert!(matches!(
+        built(WasiCtx::builder().env("", "")),
+        BuildError::EnvInvalid { .. }
+    ));
+    assert!(matches!(
+        built(WasiCtx::builder().env("a", "\0")),
+        BuildError::EnvInvalid { .. }
+    ));
     assert!(matches!(
         built(WasiCtx::builder().preopen_dir(".", "", Access::ReadWrite)),
         BuildError::GuestPath { .. }
     ));
     let missing = built(WasiCtx::builder().preopen_dir("/no/such/dir", "/", Access::ReadOnly));
-    assert!(missing.to_string().starts_with("cannot open directory /no/such/dir: No such file"));
-    assert!(matches!(built(WasiCtx::builder().max_open_fds(2)), BuildError::TooManyFds { limit: 2 }));
+    assert!(
+        missing
+            .to_string()
+            .starts_with("cannot open directory /no/such/dir: No such file")
+    );
+    assert!(matches!(
+        built(WasiCtx::builder().max_open_fds(2)),
+        BuildError::TooManyFds { limit: 2 }
+    ));
 }
 
 #[test]
@@ -83,11 +130,20 @@ fn clocks_tick() {
         assert!(now > 0 && now >= previous);
         previous = now;
     }
-    assert!(previous < 3_600_000_000_000, "counts from the making of the context");
+    assert!(
+        previous < 3_600_000_000_000,
+        "counts from the making of the context"
+    );
     guest.ok("clock_time_get", &[0, 0, RESULT.into()]);
     assert!(guest.u64_at(RESULT) > 1_700_000_000_000_000_000);
-    assert_eq!(guest.errno("clock_time_get", &[4, 0, RESULT.into()]), Errno::INVAL);
-    assert_eq!(guest.errno("clock_res_get", &[u32::MAX.into(), RESULT.into()]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("clock_time_get", &[4, 0, RESULT.into()]),
+        Errno::INVAL
+    );
+    assert_eq!(
+        guest.errno("clock_res_get", &[u32::MAX.into(), RESULT.into()]),
+        Errno::INVAL
+    );
 }
 
 #[test]
@@ -98,7 +154,12 @@ fn random_fills_exactly_what_was_asked() {
     assert!(guest.memory.iter().all(|&byte| byte == 0));
     guest.ok("random_get", &[100, 1024]);
     assert!(guest.memory[100..1124].iter().any(|&byte| byte != 0));
-    assert!(guest.memory[..100].iter().chain(&guest.memory[1124..]).all(|&byte| byte == 0));
+    assert!(
+        guest.memory[..100]
+            .iter()
+            .chain(&guest.memory[1124..])
+            .all(|&byte| byte == 0)
+    );
     guest.ok("random_get", &[0, MEMORY as u64]);
 }
 
@@ -106,7 +167,10 @@ fn random_fills_exactly_what_was_asked() {
 fn ending_and_yielding() {
     let mut guest = Guest::new();
     for code in [0, 33, 126, 256, u32::MAX] {
-        assert_eq!(guest.call("proc_exit", &[code.into()]), Err(Stop::Exit(code)));
+        assert_eq!(
+            guest.call("proc_exit", &[code.into()]),
+            Err(Stop::Exit(code))
+        );
     }
     assert_eq!(guest.errno("proc_raise", &[9]), Errno::NOTSUP);
     guest.ok("sched_yield", &[]);
@@ -119,8 +183,13 @@ fn calls_without_memory() {
     let function = |name| Function::named(name).unwrap();
     let errno = function("sched_yield").call(&mut guest.ctx, &mut memory, Abi::Preview1, &[]);
     assert_eq!(errno, Ok(Errno::SUCCESS));
-    let stop = function("random_get").call(&mut guest.ctx, &mut memory, Abi::Preview1, &[0, 0]).unwrap_err();
-    assert_eq!(stop.to_string(), "random_get: missing required memory export \"memory\"");
+    let stop = function("random_get")
+        .call(&mut guest.ctx, &mut memory, Abi::Preview1, &[0, 0])
+        .unwrap_err();
+    assert_eq!(
+        stop.to_string(),
+        "random_get: missing required memory export \"memory\""
+    );
 }
 
 #[test]
@@ -151,12 +220,25 @@ fn a_trace_shows_paths_and_outcomes() {
         builder.trace(move |call| sink.lock().unwrap().push(call.to_string()))
     });
     assert_eq!(guest.on_path("path_create_directory", "a"), Errno::SUCCESS);
-    assert_eq!(guest.on_path("path_unlink_file", "../etc"), Errno::NOTCAPABLE);
+    assert_eq!(
+        guest.on_path("path_unlink_file", "../etc"),
+        Errno::NOTCAPABLE
+    );
     guest.call("proc_exit", &[3]).unwrap_err();
     guest.call("fd_tell", &[3, 1]).unwrap_err();
     let lines = lines.lock().unwrap();
-    assert_eq!(lines[0], "path_create_directory(fd=3, path=\"a\") = SUCCESS");
-    assert_eq!(lines[1], "path_unlink_file(fd=3, path=\"../etc\") = NOTCAPABLE");
+    assert_eq!(
+        lines[0],
+        "path_create_directory(fd=3, path=\"a\") = SUCCESS"
+    );
+    assert_eq!(
+        lines[1],
+        "path_unlink_file(fd=3, path=\"../etc\") = NOTCAPABLE"
+    );
     assert_eq!(lines[2], "proc_exit(code=3) stopped: exit with code 3");
-    assert!(lines[3].starts_with("fd_tell(fd=3, offset=1) stopped: fd_tell: argument `offset` is misaligned"));
+    assert!(
+        lines[3].starts_with(
+            "fd_tell(fd=3, offset=1) stopped: fd_tell: argument `offset` is misaligned"
+        )
+    );
 }

@@ -80,7 +80,11 @@ fn more_buffers_than_the_host_takes_at_once() {
     let iovs = guest.iovs(&list);
     guest.memory[0x1_4000..0x1_4000 + 3000].fill(0);
     guest.ok("fd_pread", &[fd.into(), iovs, 3000, 0, RESULT.into()]);
-    assert!(guest.memory[0x1_4000..0x1_4000 + 3000].iter().all(|&byte| byte == b'x'));
+    assert!(
+        guest.memory[0x1_4000..0x1_4000 + 3000]
+            .iter()
+            .all(|&byte| byte == b'x')
+    );
 }
 
 #[test]
@@ -98,10 +102,16 @@ fn positioned_calls_leave_the_position() {
     assert_eq!(&guest.memory[0x9000..0x9003], b"7AB");
     assert_eq!(guest.seek(fd, 0, 1), Ok(3));
     let iovs = guest.iovs(&[(0x9000, 4)]);
-    assert_eq!(guest.errno("fd_pread", &[fd.into(), iovs, 1, 1 << 63, RESULT.into()]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("fd_pread", &[fd.into(), iovs, 1, 1 << 63, RESULT.into()]),
+        Errno::INVAL
+    );
     for fd in [0, 1] {
         for name in ["fd_pread", "fd_pwrite"] {
-            assert_eq!(guest.errno(name, &[fd, 0, 0, 0, RESULT.into()]), Errno::SPIPE);
+            assert_eq!(
+                guest.errno(name, &[fd, 0, 0, 0, RESULT.into()]),
+                Errno::SPIPE
+            );
         }
         assert_eq!(guest.seek(fd as u32, 0, 1), Err(Errno::SPIPE));
     }
@@ -111,11 +121,17 @@ fn positioned_calls_leave_the_position() {
 fn append_mode_can_be_turned_on_and_off() {
     let mut guest = Guest::new();
     guest.file("f", "abc");
-    let fd = guest.open_with(ROOT, true, "f", PLAIN, RW, FdFlags::APPEND).unwrap();
+    let fd = guest
+        .open_with(ROOT, true, "f", PLAIN, RW, FdFlags::APPEND)
+        .unwrap();
     assert_eq!(guest.fdstat(fd).2, FdFlags::APPEND);
     guest.seek(fd, 0, 0).unwrap();
     assert_eq!(guest.write(fd, b"de"), Ok(2));
-    assert_eq!(guest.seek(fd, 0, 1), Ok(5), "the position is where the write ended");
+    assert_eq!(
+        guest.seek(fd, 0, 1),
+        Ok(5),
+        "the position is where the write ended"
+    );
     guest.seek(fd, 0, 0).unwrap();
     assert_eq!(guest.read(fd, 10), Ok(b"abcde".to_vec()));
     guest.memory[0x8000] = b'X';
@@ -127,14 +143,19 @@ fn append_mode_can_be_turned_on_and_off() {
     assert_eq!(std::fs::read_to_string(guest.inside("f")).unwrap(), "YXcde");
     guest.ok("fd_fdstat_set_flags", &[fd.into(), 1]);
     assert_eq!(guest.write(fd, b"!"), Ok(1));
-    assert_eq!(std::fs::read_to_string(guest.inside("f")).unwrap(), "YXcde!");
+    assert_eq!(
+        std::fs::read_to_string(guest.inside("f")).unwrap(),
+        "YXcde!"
+    );
 }
 
 #[test]
 fn append_with_truncate_and_create() {
     let mut guest = Guest::new();
     guest.file("f", "abc");
-    let fd = guest.open_with(ROOT, true, "f", OFlags::TRUNC | CREATE, RW, FdFlags::APPEND).unwrap();
+    let fd = guest
+        .open_with(ROOT, true, "f", OFlags::TRUNC | CREATE, RW, FdFlags::APPEND)
+        .unwrap();
     assert_eq!(guest.write(fd, b"x"), Ok(1));
     assert_eq!(std::fs::read_to_string(guest.inside("f")).unwrap(), "x");
 }
@@ -142,14 +163,27 @@ fn append_with_truncate_and_create() {
 #[test]
 fn flags_that_are_fixed_at_opening() {
     let mut guest = Guest::new();
-    let fd = guest.open_with(ROOT, true, "f", CREATE, RW, FdFlags::SYNC).unwrap();
+    let fd = guest
+        .open_with(ROOT, true, "f", CREATE, RW, FdFlags::SYNC)
+        .unwrap();
     assert_eq!(guest.fdstat(fd).2, FdFlags::SYNC);
     assert_eq!(guest.write(fd, b"x"), Ok(1));
-    assert_eq!(guest.errno("fd_fdstat_set_flags", &[fd.into(), 0]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("fd_fdstat_set_flags", &[fd.into(), 0]),
+        Errno::INVAL
+    );
     guest.ok("fd_fdstat_set_flags", &[fd.into(), 16 + 1]);
-    assert_eq!(guest.errno("fd_fdstat_set_flags", &[fd.into(), 32]), Errno::INVAL);
-    let plain = guest.open_with(ROOT, true, "f", PLAIN, RW, FdFlags::DSYNC | FdFlags::RSYNC).unwrap();
-    assert_eq!(guest.errno("fd_fdstat_set_flags", &[plain.into(), 16]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("fd_fdstat_set_flags", &[fd.into(), 32]),
+        Errno::INVAL
+    );
+    let plain = guest
+        .open_with(ROOT, true, "f", PLAIN, RW, FdFlags::DSYNC | FdFlags::RSYNC)
+        .unwrap();
+    assert_eq!(
+        guest.errno("fd_fdstat_set_flags", &[plain.into(), 16]),
+        Errno::INVAL
+    );
     guest.ok("fd_fdstat_set_flags", &[0, 4]);
     guest.ok("fd_fdstat_set_flags", &[1, 5]);
     assert_eq!(guest.fdstat(1).2, FdFlags::APPEND | FdFlags::NONBLOCK);
@@ -171,15 +205,36 @@ fn reading_and_writing_the_wrong_thing() {
     assert_eq!(guest.read(ROOT, 1), Err(Errno::ISDIR));
     assert_eq!(guest.write(ROOT, b"x"), Err(Errno::ISDIR));
     for name in ["fd_pread", "fd_pwrite"] {
-        assert_eq!(guest.errno(name, &[ROOT.into(), 0, 0, 0, RESULT.into()]), Errno::ISDIR);
-        assert_eq!(guest.errno(name, &[99, 0, 0, 0, RESULT.into()]), Errno::BADF);
+        assert_eq!(
+            guest.errno(name, &[ROOT.into(), 0, 0, 0, RESULT.into()]),
+            Errno::ISDIR
+        );
+        assert_eq!(
+            guest.errno(name, &[99, 0, 0, 0, RESULT.into()]),
+            Errno::BADF
+        );
     }
     assert_eq!(guest.seek(ROOT, 0, 1), Err(Errno::ISDIR));
-    assert_eq!(guest.errno("fd_tell", &[ROOT.into(), RESULT.into()]), Errno::ISDIR);
-    assert_eq!(guest.errno("fd_allocate", &[ROOT.into(), 0, 1]), Errno::ISDIR);
-    assert_eq!(guest.errno("fd_filestat_set_size", &[ROOT.into(), 1]), Errno::ISDIR);
-    assert_eq!(guest.errno("fd_advise", &[ROOT.into(), 0, 1, 0]), Errno::BADF);
-    assert_eq!(guest.errno("fd_filestat_set_size", &[reader.into(), 1]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("fd_tell", &[ROOT.into(), RESULT.into()]),
+        Errno::ISDIR
+    );
+    assert_eq!(
+        guest.errno("fd_allocate", &[ROOT.into(), 0, 1]),
+        Errno::ISDIR
+    );
+    assert_eq!(
+        guest.errno("fd_filestat_set_size", &[ROOT.into(), 1]),
+        Errno::ISDIR
+    );
+    assert_eq!(
+        guest.errno("fd_advise", &[ROOT.into(), 0, 1, 0]),
+        Errno::BADF
+    );
+    assert_eq!(
+        guest.errno("fd_filestat_set_size", &[reader.into(), 1]),
+        Errno::INVAL
+    );
     assert_eq!(guest.errno("fd_filestat_set_size", &[1, 1]), Errno::INVAL);
 }
 
@@ -203,7 +258,10 @@ fn advice_and_allocation() {
     }
     guest.ok("fd_filestat_set_size", &[fd, 7]);
     assert_eq!(guest.fd_stat(fd as u32).unwrap().size, 7);
-    assert_eq!(guest.errno("fd_filestat_set_size", &[fd, 1 << 63]), Errno::INVAL);
+    assert_eq!(
+        guest.errno("fd_filestat_set_size", &[fd, 1 << 63]),
+        Errno::INVAL
+    );
 }
 
 #[test]
@@ -223,26 +281,38 @@ fn syncing() {
 fn renumbering_onto_stdio_and_preopens() {
     let output = OutputBuffer::new();
     let mut guest = Guest::with(|builder, base| {
-        builder
-            .stdout(Stdout::Buffer(output.clone()))
-            .preopen_dir(base.join("outside"), "other", Access::ReadWrite)
+        builder.stdout(Stdout::Buffer(output.clone())).preopen_dir(
+            base.join("outside"),
+            "other",
+            Access::ReadWrite,
+        )
     });
     let file = guest.open("f", CREATE, RW).unwrap();
     guest.ok("fd_renumber", &[file.into(), 1]);
     assert_eq!(guest.write(1, b"to the file"), Ok(11));
-    assert_eq!(std::fs::read_to_string(guest.inside("f")).unwrap(), "to the file");
+    assert_eq!(
+        std::fs::read_to_string(guest.inside("f")).unwrap(),
+        "to the file"
+    );
     assert_eq!(output.contents(), b"");
     assert_eq!(guest.errno("fd_close", &[file.into()]), Errno::BADF);
     guest.ok("fd_renumber", &[4, 3]);
     guest.ok("fd_prestat_get", &[3, RESULT.into()]);
     assert_eq!((guest.u32_at(RESULT), guest.u32_at(RESULT + 4)), (0, 5));
-    assert!(guest.open("secret", PLAIN, Rights::FD_READ).is_ok(), "3 is the other directory now");
+    assert!(
+        guest.open("secret", PLAIN, Rights::FD_READ).is_ok(),
+        "3 is the other directory now"
+    );
     assert_eq!(guest.errno("fd_renumber", &[3, 50]), Errno::BADF);
     assert_eq!(guest.errno("fd_renumber", &[50, 3]), Errno::BADF);
     guest.ok("fd_renumber", &[3, 3]);
     let dir = guest.open(".", OFlags::DIRECTORY, Rights::NONE).unwrap();
     guest.ok("fd_renumber", &[dir.into(), 3]);
-    assert_eq!(guest.errno("fd_prestat_get", &[3, RESULT.into()]), Errno::BADF, "it had no name");
+    assert_eq!(
+        guest.errno("fd_prestat_get", &[3, RESULT.into()]),
+        Errno::BADF,
+        "it had no name"
+    );
 }
 
 #[test]
@@ -251,17 +321,32 @@ fn preopens_tell_their_names() {
         builder.preopen_dir(base.join("outside"), "long/name", Access::ReadOnly)
     });
     guest.ok("fd_prestat_get", &[4, RESULT.into()]);
-    assert_eq!((guest.memory[RESULT as usize], guest.u32_at(RESULT + 4)), (0, 9));
+    assert_eq!(
+        (guest.memory[RESULT as usize], guest.u32_at(RESULT + 4)),
+        (0, 9)
+    );
     guest.memory[0x100..0x110].fill(b'#');
     guest.ok("fd_prestat_dir_name", &[4, 0x100, 16]);
     assert_eq!(&guest.memory[0x100..0x10a], b"long/name#");
-    assert_eq!(guest.errno("fd_prestat_dir_name", &[4, 0x100, 8]), Errno::NAMETOOLONG);
+    assert_eq!(
+        guest.errno("fd_prestat_dir_name", &[4, 0x100, 8]),
+        Errno::NAMETOOLONG
+    );
     for fd in [0, 1, 2, 5, u32::MAX] {
-        assert_eq!(guest.errno("fd_prestat_get", &[fd.into(), RESULT.into()]), Errno::BADF);
-        assert_eq!(guest.errno("fd_prestat_dir_name", &[fd.into(), 0x100, 8]), Errno::BADF);
+        assert_eq!(
+            guest.errno("fd_prestat_get", &[fd.into(), RESULT.into()]),
+            Errno::BADF
+        );
+        assert_eq!(
+            guest.errno("fd_prestat_dir_name", &[fd.into(), 0x100, 8]),
+            Errno::BADF
+        );
     }
     guest.close(3);
-    assert_eq!(guest.errno("fd_prestat_get", &[3, RESULT.into()]), Errno::BADF);
+    assert_eq!(
+        guest.errno("fd_prestat_get", &[3, RESULT.into()]),
+        Errno::BADF
+    );
     assert_eq!(guest.open("x", CREATE, RW), Err(Errno::BADF));
 }
 
@@ -299,7 +384,9 @@ fn descriptors_behind_stdio_files() {
     let input = std::fs::File::open(base.path().join("in")).unwrap();
     let output = std::fs::File::create(base.path().join("out")).unwrap();
     let mut guest = Guest::with(|builder, _| {
-        builder.stdin(crate::stdio::Stdin::File(input)).stdout(Stdout::File(output))
+        builder
+            .stdin(crate::stdio::Stdin::File(input))
+            .stdout(Stdout::File(output))
     });
     assert_eq!(guest.read(0, 100), Ok(b"input".to_vec()));
     assert_eq!(guest.write(1, b"output"), Ok(6));

@@ -5,6 +5,7 @@ mod basics;
 mod grants;
 mod io;
 mod linking;
+mod listing;
 mod names;
 mod opening;
 mod pointers;
@@ -13,7 +14,6 @@ mod random_paths;
 mod sandbox;
 mod sockets;
 mod stats;
-mod listing;
 
 use std::path::{Path, PathBuf};
 
@@ -60,9 +60,16 @@ impl Guest {
             std::fs::create_dir(base.path().join(dir)).unwrap();
         }
         std::fs::write(base.path().join("outside/secret"), "secret").unwrap();
-        let builder = WasiCtx::builder().preopen_dir(base.path().join("inside"), "/", Access::ReadWrite);
+        let builder =
+            WasiCtx::builder().preopen_dir(base.path().join("inside"), "/", Access::ReadWrite);
         let ctx = add(builder, base.path()).build().unwrap();
-        Self { ctx, memory: vec![0; MEMORY], next: 0, abi: Abi::Preview1, base }
+        Self {
+            ctx,
+            memory: vec![0; MEMORY],
+            next: 0,
+            abi: Abi::Preview1,
+            base,
+        }
     }
 
     fn inside(&self, name: &str) -> PathBuf {
@@ -89,7 +96,12 @@ impl Guest {
     fn call(&mut self, name: &str, args: &[u64]) -> Result<Errno, Stop> {
         let function = Function::named(name).unwrap();
         self.next = 0;
-        function.call(&mut self.ctx, &mut GuestMemory::new(&mut self.memory), self.abi, args)
+        function.call(
+            &mut self.ctx,
+            &mut GuestMemory::new(&mut self.memory),
+            self.abi,
+            args,
+        )
     }
 
     /// Calls a function that does not stop the guest.
@@ -112,8 +124,10 @@ impl Guest {
 
     /// Puts a list of buffers into memory; returns its address.
     fn iovs(&mut self, list: &[(u32, u32)]) -> u64 {
-        let bytes: Vec<u8> =
-            list.iter().flat_map(|(at, len)| [at.to_le_bytes(), len.to_le_bytes()].concat()).collect();
+        let bytes: Vec<u8> = list
+            .iter()
+            .flat_map(|(at, len)| [at.to_le_bytes(), len.to_le_bytes()].concat())
+            .collect();
         self.put(&bytes)
     }
 
@@ -187,13 +201,18 @@ impl Guest {
     fn read(&mut self, fd: u32, len: u32) -> Result<Vec<u8>, Errno> {
         let iovs = self.iovs(&[(0x8000, len)]);
         match self.errno("fd_read", &[fd.into(), iovs, 1, RESULT.into()]) {
-            Errno::SUCCESS => Ok(self.memory[0x8000..0x8000 + self.u32_at(RESULT) as usize].to_vec()),
+            Errno::SUCCESS => {
+                Ok(self.memory[0x8000..0x8000 + self.u32_at(RESULT) as usize].to_vec())
+            }
             errno => Err(errno),
         }
     }
 
     fn seek(&mut self, fd: u32, offset: i64, whence: u64) -> Result<u64, Errno> {
-        match self.errno("fd_seek", &[fd.into(), offset.cast_unsigned(), whence, RESULT.into()]) {
+        match self.errno(
+            "fd_seek",
+            &[fd.into(), offset.cast_unsigned(), whence, RESULT.into()],
+        ) {
             Errno::SUCCESS => Ok(self.u64_at(RESULT)),
             errno => Err(errno),
         }
@@ -212,7 +231,13 @@ impl Guest {
 
     fn path_stat(&mut self, follow: bool, path: &str) -> Result<Stat, Errno> {
         let at = self.put(path.as_bytes());
-        let args = [ROOT.into(), follow.into(), at, path.len() as u64, RESULT.into()];
+        let args = [
+            ROOT.into(),
+            follow.into(),
+            at,
+            path.len() as u64,
+            RESULT.into(),
+        ];
         match self.errno("path_filestat_get", &args) {
             Errno::SUCCESS => Ok(self.stat_result()),
             errno => Err(errno),
@@ -241,7 +266,14 @@ impl Guest {
     /// Calls that take two paths: `path_link` and `path_rename`.
     fn rename_at(&mut self, fd: u32, old: &str, new_fd: u32, new: &str) -> Errno {
         let (at, to) = (self.put(old.as_bytes()), self.put(new.as_bytes()));
-        let args = [fd.into(), at, old.len() as u64, new_fd.into(), to, new.len() as u64];
+        let args = [
+            fd.into(),
+            at,
+            old.len() as u64,
+            new_fd.into(),
+            to,
+            new.len() as u64,
+        ];
         self.errno("path_rename", &args)
     }
 
@@ -251,7 +283,15 @@ impl Guest {
 
     fn hard_link_at(&mut self, fd: u32, old: &str, new_fd: u32, new: &str) -> Errno {
         let (at, to) = (self.put(old.as_bytes()), self.put(new.as_bytes()));
-        let args = [fd.into(), 0, at, old.len() as u64, new_fd.into(), to, new.len() as u64];
+        let args = [
+            fd.into(),
+            0,
+            at,
+            old.len() as u64,
+            new_fd.into(),
+            to,
+            new.len() as u64,
+        ];
         self.errno("path_link", &args)
     }
 
@@ -261,15 +301,27 @@ impl Guest {
 
     fn symlink(&mut self, target: &str, new: &str) -> Errno {
         let (at, to) = (self.put(target.as_bytes()), self.put(new.as_bytes()));
-        self.errno("path_symlink", &[at, target.len() as u64, ROOT.into(), to, new.len() as u64])
+        self.errno(
+            "path_symlink",
+            &[at, target.len() as u64, ROOT.into(), to, new.len() as u64],
+        )
     }
 
     fn readlink(&mut self, path: &str, len: u64) -> Result<Vec<u8>, Errno> {
         let at = self.put(path.as_bytes());
         self.memory[0x8000..0x8100].fill(b'#');
-        let args = [ROOT.into(), at, path.len() as u64, 0x8000, len, RESULT.into()];
+        let args = [
+            ROOT.into(),
+            at,
+            path.len() as u64,
+            0x8000,
+            len,
+            RESULT.into(),
+        ];
         match self.errno("path_readlink", &args) {
-            Errno::SUCCESS => Ok(self.memory[0x8000..0x8000 + self.u32_at(RESULT) as usize].to_vec()),
+            Errno::SUCCESS => {
+                Ok(self.memory[0x8000..0x8000 + self.u32_at(RESULT) as usize].to_vec())
+            }
             errno => Err(errno),
         }
     }

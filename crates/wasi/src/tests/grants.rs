@@ -1,0 +1,146 @@
+//! Read-only grants, and what may cross from one grant to another.
+
+use super::*;
+
+/// `inside` read-write as 3, `outside` read-only as 4, and a second read-write one as 5.
+fn guest() -> Guest {
+    Guest::with(|builder, base| {
+        std::fs::create_dir_all(base.join("second/d")).unwrap();
+        std::fs::create_dir_all(base.join("outside/d")).unwrap();
+        std::os::unix::fs::symlink("secret", base.join("outside/link")).unwrap();
+        builder
+            .preopen_dir(base.join("outside"), "ro", Access::ReadOnly)
+            .preopen_dir(base.join("second"), "rw", Access::ReadWrite)
+    })
+}
+
+const RO: u32 = 4;
+const SECOND: u32 = 5;
+
+#[test]
+fn read_only_means_reading() {
+    let mut guest = guest();
+    let fd = guest
+        .open_with(RO, true, "secret", PLAIN, Rights::FD_READ, FdFlags::NONE)
+        .unwrap();
+    assert_eq!(guest.read(fd, 100), Ok(b"secret".to_vec()));
+    assert!(guest.fd_stat(fd).is_ok());
+    let at = guest.put(b"link");
+    guest.ok(
+        "path_readlink",
+        &[RO.into(), at, 4, 0x8000, 10, RESULT.into()],
+    );
+    let at = guest.put(b"secret");
+    guest.ok("path_filestat_get", &[RO.into(), 0, at, 6, RESULT.into()]);
+    guest.ok("fd_readdir", &[RO.into(), 0x8000, 100, 0, RESULT.into()]);
+}
+
+#[test]
+fn read_only_refuses_every_change() {
+    let mut guest = guest();
+    let dir = guest
+        .open_with(
+            RO,
+            true,
+            "d",
+            OFlags::DIRECTORY,
+            Rights::NONE,
+            FdFlags::NONE,
+        )
+        .unwrap();
+    let file = guest
+        .open_with(RO, true, "secret", PLAIN, Rights::FD_READ, FdFlags::NONE)
+        .unwrap();
+    for fd in [RO, dir] {
+        let up = if fd == dir { "../" } else { "" };
+        let secret = if fd == dir { "f" } else { "secret" };
+        for name in [
+            "path_create_directory",
+            "path_remove_directory",
+            "path_unlink_file",
+        ] {
+            assert_eq!(
+                guest.on_path_at(name, fd, "new"),
+                Errno::NOTCAPABLE,
+                "{name}{up}"
+            );
+        }
+        for (oflags, rights) in [
+            (OFlags::CREAT, Rights::FD_READ),
+            (OFlags::CREAT | OFlags::EXCL, Rights::NONE),
+            (OFlags::TRUNC, Rights::FD_READ),
+            (PLAIN, Rights::FD_WRITE),
+            (PLAIN, RW),
+        ] {
+            let opened = guest.open_with(fd, true, secret, oflags, rights, FdFlags::NONE);
+            assert_eq!(opened, Err(Errno::NOTCAPABLE));
+        }
+        let at = guest.put(b"secret");
+        let (fd64, root) = (u64::from(fd), u64::from(ROOT));
+        for (name, args) in [
+            ("path_filestat_set_times", vec![fd64, 0, at, 6, 0, 0, 2]),
+            ("path_symlink", vec![at, 6, fd64, at, 6]),
+            ("path_link", vec![fd64, 0, at, 6, root, at, 6]),
+            ("path_link", vec![fd64, 0, at, 6, fd64, at, 1]),
+            ("path_link", vec![root, 0, at, 6, fd64, at, 6]),
+            ("path_rename", vec![fd64, at, 6, root, at, 6]),
+            ("path_rename", vec![fd64, at, 6, fd64, at, 1]),
+            ("path_rename", vec![root, at, 6, fd64, at, 6]),
+            ("fd_filestat_set_times", vec![fd64, 0, 0, 2]),
+        ] {
+            assert_eq!(
+                guest.errno(name, &args),
+                Errno::NOTCAPABLE,
+                "{name}{args:?}"
+            );
+        }
+    }
+    for (name, args) in [
+        ("fd_filestat_set_times", vec![file.into(), 0, 0, 2]),
+        ("fd_filestat_set_size", vec![file.into(), 0]),
+        ("fd_allocate", vec![file.into(), 0, 100]),
+    ] {
+        assert_eq!(guest.errno(name, &args), Errno::NOTCAPABLE, "{name}");
+    }
+    assert_eq!(guest.write(file, b"x"), Err(Errno::NOTCAPABLE));
+    assert_eq!(
+        std::fs::read_to_string(guest.outside("secret")).unwrap(),
+        "secret"
+    );
+    assert!(guest.outside("d").is_dir());
+    assert!(!guest.inside("secret").exists());
+}
+
+#[test]
+fn crossing_between_read_write_grants() {
+    let mut guest = guest();
+    guest.file("f", "abc");
+    assert_eq!(guest.hard_link_at(ROOT, "f", SECOND, "g"), Errno::SUCCESS);
+    assert_eq!(guest.rename_at(ROOT, "f", SECOND, "d/h"), Errno::SUCCESS);
+    assert_eq!(guest.rename_at(SECOND, "d/h", ROOT, "back"), Errno::SUCCESS);
+    assert_eq!(
+        std::fs::read_to_string(guest.inside("back")).unwrap(),
+        "abc"
+    );
+}
+
+#[test]
+fn a_link_does_not_lead_from_one_grant_to_another() {
+    let mut guest = guest();
+    assert_eq!(guest.symlink("../outside/secret", "l"), Errno::SUCCESS);
+    assert_eq!(
+        guest.open("l", PLAIN, Rights::FD_READ),
+        Err(Errno::NOTCAPABLE)
+    );
+}
+
+#[test]
+fn a_read_only_directory_moved_onto_another_number_stays_read_only() {
+    let mut guest = guest();
+    guest.ok("fd_renumber", &[RO.into(), ROOT.into()]);
+    assert_eq!(guest.open("new", CREATE, RW), Err(Errno::NOTCAPABLE));
+    assert_eq!(
+        guest.on_path("path_unlink_file", "secret"),
+        Errno::NOTCAPABLE
+    );
+}

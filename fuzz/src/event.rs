@@ -1,0 +1,122 @@
+//! What can be seen of a program from outside, in the same form for every engine and every store.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tiered::decode::types::ValType;
+
+use crate::input::Random;
+
+/// A value without the store that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Value {
+    /// A 32-bit integer.
+    I32(i32),
+    /// A 64-bit integer.
+    I64(i64),
+    /// The bits of a 32-bit float.
+    F32(u32),
+    /// The bits of a 64-bit float.
+    F64(u64),
+    /// Whether there is a function.
+    Func(bool),
+    /// What the host knows a reference by.
+    Extern(Option<u32>),
+}
+
+/// Bits that are likelier than others to be treated wrongly.
+const EDGES: [u64; 16] = [
+    0,
+    1,
+    2,
+    0x7f,
+    0xffff,
+    0x10000,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x7fff_ffff_ffff_ffff,
+    0x8000_0000_0000_0000,
+    u64::MAX,
+    0x3f80_0000,
+    0x7fc0_0000,
+    0x43e0_0000_0000_0000,
+];
+
+impl Value {
+    /// Some value of a type.
+    pub(crate) fn random(ty: ValType, random: &mut Random) -> Value {
+        let bits = match random.next() % 4 {
+            0 => random.next(),
+            1 => random.next() % 100,
+            _ => EDGES[(random.next() % EDGES.len() as u64) as usize],
+        };
+        match ty {
+            ValType::I32 => Value::I32(bits as i32),
+            ValType::I64 => Value::I64(bits.cast_signed()),
+            ValType::F32 if random.one_in(2) => Value::F32((bits as i32 as f32).to_bits()),
+            ValType::F32 => Value::F32(bits as u32),
+            ValType::F64 if random.one_in(2) => Value::F64((bits.cast_signed() as f64).to_bits()),
+            ValType::F64 => Value::F64(bits),
+            ValType::FuncRef => Value::Func(bits.is_multiple_of(2)),
+            ValType::ExternRef => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
+            ValType::V128 => unreachable!("no accepted module has vectors"),
+        }
+    }
+
+    /// The same value, with one NaN for all.
+    pub(crate) fn canonical(self) -> Value {
+        match self {
+            Value::F32(bits) if f32::from_bits(bits).is_nan() => Value::F32(0x7fc0_0000),
+            Value::F64(bits) if f64::from_bits(bits).is_nan() => Value::F64(0x7ff8_0000_0000_0000),
+            other => other,
+        }
+    }
+}
+
+/// Why a call did not return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A trap of the spec, by the text that the spec's scripts have for it.
+    Trap(&'static str),
+    /// A limit that each engine has its own measure of: fuel, stack, interruption, resources.
+    Limit(&'static str),
+    /// A host function's own.
+    Host,
+}
+
+/// One thing that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The module was instantiated, or was not.
+    Instantiated(Result<(), End>),
+    /// The export of that number was called.
+    Called(usize, Result<Vec<Value>, End>),
+    /// An exported global.
+    Global(usize, Value),
+    /// An exported memory: its length and a hash of its bytes.
+    Memory(usize, usize, u64),
+    /// An exported table: its elements, up to a number.
+    Table(usize, u64, Vec<Value>),
+    /// What the host was given, all together.
+    Host(u64),
+    /// The fuel that is left.
+    Fuel(Option<u64>),
+}
+
+impl Event {
+    /// Whether it ended by a limit, after which engines may differ.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Event::Instantiated(Err(End::Limit(_))) | Event::Called(_, Err(End::Limit(_)))
+        )
+    }
+}
+
+/// A hash of bytes that is the same in every run.
+pub(crate) fn memory_hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,361 @@
+//! Execution: a valid module ends by results, fuel or trap, whatever it does, and does the same each time.
+
+use std::sync::Arc;
+
+use arbitrary::{Result, Unstructured};
+use tiered::decode::module::ImportType;
+use tiered::decode::types::{ExternType, FuncType, ValType};
+use tiered::{
+    AnyStore, Caller, Engine, Extern, ExternRef, Func, Global, Instance, InstantiateError, Limits, Memory, Module, Store,
+    Table, Trap, TrapCode, Val,
+};
+
+use crate::event::{End, Event, Value, memory_hash};
+use crate::host::Host;
+use crate::input::{self, Random};
+use crate::{program, smith};
+
+/// A module and everything that decides what it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) module: Vec<u8>,
+    /// Decides the values of imports and arguments and what the host answers.
+    pub(crate) seed: u64,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) limits: Limits,
+    /// How often every exported function is called.
+    pub(crate) rounds: usize,
+    /// Whether host functions call back, grow memories and interrupt.
+    pub(crate) wild: bool,
+    /// Whether the module is instantiated a second time in the same store.
+    pub(crate) twice: bool,
+}
+
+/// Runs what `bytes` are or describe, twice, and compares.
+pub fn run(bytes: &[u8]) {
+    // Too few bytes for the choices to be made are no finding.
+    let Ok(plan) = plan(bytes) else { return };
+    if let Some(first) = observe(&plan) {
+        let second = observe(&plan).expect("the module is as valid as before");
+        assert_same(&first, &second);
+    }
+}
+
+/// Panics at the first difference.
+pub(crate) fn assert_same(left: &[Event], right: &[Event]) {
+    for (number, (left, right)) in left.iter().zip(right).enumerate() {
+        assert_eq!(left, right, "event {number}");
+    }
+    assert_eq!(left.len(), right.len(), "as much happens");
+}
+
+fn plan(bytes: &[u8]) -> Result<Plan> {
+    if input::is_module(bytes) {
+        return Ok(Plan::of_module(bytes));
+    }
+    let u = &mut Unstructured::new(bytes);
+    let seed = u.arbitrary()?;
+    let fuel = Some(u.int_in_range(0..=3000)?);
+    let limits = Limits {
+        memory_bytes: u.int_in_range(0..=10)? << 16,
+        table_elements: u.int_in_range(0..=1000)?,
+        stack_bytes: u.int_in_range(0..=64 << 10)?,
+        native_stack_bytes: u.int_in_range(0..=128 << 10)?,
+        memories: 2,
+        tables: 4,
+        instances: 2,
+    };
+    let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
+    let module = if u.ratio(1, 2)? { program::module(u)? } else { smith::module(u, &smith::Shape::any(u)?)? };
+    assert!(Module::new(&engine(&limits), module.clone()).is_ok(), "a valid module is accepted");
+    Ok(Plan { module, seed, fuel, limits, rounds, wild, twice })
+}
+
+impl Plan {
+    /// The plan for a module that is given as it stands.
+    pub(crate) fn of_module(bytes: &[u8]) -> Plan {
+        let limits = Limits {
+            memory_bytes: 16 << 16,
+            table_elements: 100_000,
+            stack_bytes: 64 << 10,
+            native_stack_bytes: 128 << 10,
+            memories: 2,
+            tables: 100,
+            instances: 2,
+        };
+        let seed = input::hash(bytes);
+        Plan { module: bytes.to_vec(), seed, fuel: Some(2000), limits, rounds: 2, wild: false, twice: false }
+    }
+}
+
+fn engine(limits: &Limits) -> Engine {
+    Engine::new(&tiered::Config::new().limits(limits.clone()).validation_threads(1))
+}
+
+/// Everything that can be seen of the plan's module; `None` if it is not valid.
+pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
+    let engine = engine(&plan.limits);
+    let module = Module::new(&engine, plan.module.clone()).ok()?;
+    let mut store = engine.store(Host::new(plan.seed)).expect("a small stack can be reserved");
+    store.set_fuel(plan.fuel);
+    let mut run = Run { plan, module: &module, store, random: Random(plan.seed), events: Vec::new() };
+    run.instance();
+    if plan.twice {
+        run.instance();
+    }
+    run.events.push(Event::Host(run.store.data().seen));
+    Some(run.events)
+}
+
+/// A plan that is being carried out.
+struct Run<'a> {
+    plan: &'a Plan,
+    module: &'a Module,
+    store: Store<Host>,
+    random: Random,
+    events: Vec<Event>,
+}
+
+impl Run<'_> {
+    /// Instantiates the module, calls everything, looks at everything.
+    fn instance(&mut self) {
+        let Some(imports) = self.imports() else {
+            return self.events.push(Event::Instantiated(Err(End::Limit("imports"))));
+        };
+        match Instance::new(&mut self.store, self.module, &imports) {
+            Ok(instance) => {
+                self.events.push(Event::Instantiated(Ok(())));
+                for _ in 0..self.plan.rounds {
+                    self.call_all(instance);
+                    self.look(instance);
+                }
+            }
+            Err(InstantiateError::Trap(trap)) => {
+                let end = self.end_of(&trap);
+                self.events.push(Event::Instantiated(Err(end)));
+            }
+            Err(InstantiateError::Limit(_)) => self.events.push(Event::Instantiated(Err(End::Limit("limits")))),
+            Err(error) => panic!("the imports are the module's: {error}"),
+        }
+    }
+
+    /// Something for each import; `None` if the limits forbid it.
+    fn imports(&mut self) -> Option<Vec<Extern>> {
+        let mut externs = Vec::new();
+        for (index, import) in self.module.imports().iter().enumerate() {
+            externs.push(match import.ty {
+                ImportType::Func(ty) => self.host_func(index, self.module.types()[ty.index()].clone()).into(),
+                ImportType::Table(ty) => {
+                    let init = Val::default_for(ty.element.into())?;
+                    Table::new(&mut self.store, ty, init).ok()?.into()
+                }
+                ImportType::Memory(ty) => Memory::new(&mut self.store, ty).ok()?.into(),
+                ImportType::Global(ty) => {
+                    let value = Value::random(ty.content, &mut self.random);
+                    let value = to_val(&mut self.store, value, None);
+                    Global::new(&mut self.store, ty, value).expect("of the global's type").into()
+                }
+            });
+        }
+        Some(externs)
+    }
+
+    fn host_func(&mut self, index: usize, ty: FuncType) -> Func {
+        let wild = self.plan.wild;
+        let types = ty.results.clone();
+        Func::new(&mut self.store, ty, move |mut caller: Caller<'_, Host>, args, results| {
+            let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, *arg)).collect();
+            let answer = caller.data_mut().answer(index, &args, &types);
+            let answer = answer.ok_or_else(|| Trap::message("the host traps"))?;
+            if wild {
+                act(&mut caller)?;
+            }
+            for (result, value) in results.iter_mut().zip(answer) {
+                *result = to_val(&mut caller, value, None);
+            }
+            Ok(())
+        })
+    }
+
+    fn call_all(&mut self, instance: Instance) {
+        for (number, export) in self.module.exports().iter().enumerate() {
+            let Some(func) = instance.func(&self.store, &export.name) else { continue };
+            let ty = func.ty(&self.store);
+            let args = ty.params.iter().map(|&ty| Value::random(ty, &mut self.random));
+            let args: Vec<Value> = args.collect();
+            let args: Vec<Val> = args.into_iter().map(|arg| to_val(&mut self.store, arg, Some(func))).collect();
+            if self.plan.wild && self.random.one_in(20) {
+                self.store.interrupt_handle().interrupt();
+            }
+            let before = self.store.fuel();
+            let result = func.call(&mut self.store, &args);
+            assert!(self.store.fuel() <= before, "fuel does not grow");
+            assert_eq!(self.store.fuel().is_some(), before.is_some());
+            let result = match result {
+                Ok(values) => {
+                    assert!(values.iter().map(Val::ty).eq(ty.results.iter().copied()), "results have their types");
+                    Ok(values.into_iter().map(|value| to_value(&self.store, value)).collect())
+                }
+                Err(trap) => Err(self.end_of(&trap)),
+            };
+            self.events.push(Event::Called(number, result));
+            self.events.push(Event::Fuel(self.store.fuel()));
+        }
+    }
+
+    /// Checks what the trap says of itself.
+    fn end_of(&self, trap: &Trap) -> End {
+        for frame in trap.frames() {
+            assert!((frame.func_index as usize) < self.module.funcs().len(), "{trap:?}");
+            assert!(frame.module_offset.is_none_or(|offset| (offset as usize) < self.module.bytes().len()));
+        }
+        let _ = (trap.to_string(), trap.backtrace().to_string(), format!("{trap:?}"));
+        match trap.code() {
+            Some(TrapCode::StackOverflow) => End::Limit("stack"),
+            Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
+            Some(TrapCode::Interrupted) => End::Limit("interrupt"),
+            Some(TrapCode::FunctionTooLarge) => End::Limit("size"),
+            Some(code) => End::Trap(code.spec_text()),
+            None => End::Host,
+        }
+    }
+
+    /// Reads everything that is exported, and changes a little of it.
+    fn look(&mut self, instance: Instance) {
+        for (number, export) in self.module.exports().iter().enumerate() {
+            let value = instance.export(&self.store, &export.name).expect("exports can be found");
+            let expected = self.module.export_type(export.kind);
+            let event = match value {
+                Extern::Func(func) => {
+                    assert_eq!(ExternType::Func(func.ty(&self.store)), expected);
+                    continue;
+                }
+                Extern::Global(global) => {
+                    assert_eq!(ExternType::Global(global.ty(&self.store)), expected);
+                    Event::Global(number, to_value(&self.store, global.get(&self.store)))
+                }
+                Extern::Memory(memory) => {
+                    let data = memory.data(&self.store);
+                    assert_eq!(data.len() as u64, memory.size(&self.store) << 16);
+                    assert!(self.store.memory_bytes() <= self.plan.limits.memory_bytes);
+                    Event::Memory(number, data.len(), memory_hash(data))
+                }
+                Extern::Table(table) => {
+                    let size = table.size(&self.store);
+                    assert_eq!(table.get(&self.store, size), None);
+                    let elements = (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
+                    let elements = elements.map(|value| to_value(&self.store, value)).collect();
+                    Event::Table(number, size, elements)
+                }
+            };
+            self.events.push(event);
+            if self.plan.wild {
+                self.change(value);
+            }
+        }
+    }
+
+    /// Changes what is exported, within what its type allows.
+    fn change(&mut self, value: Extern) {
+        match value {
+            Extern::Func(_) => {}
+            Extern::Global(global) => {
+                let ty = global.ty(&self.store);
+                let value = Value::random(ty.content, &mut self.random);
+                let value = to_val(&mut self.store, value, None);
+                assert_eq!(global.set(&mut self.store, value).is_ok(), ty.mutable);
+            }
+            Extern::Memory(memory) => {
+                let grown = memory.grow(&mut self.store, self.random.next() % 3);
+                assert!(grown.is_none_or(|old| old <= memory.size(&self.store)));
+                let byte = self.random.next() as u8;
+                memory.data_mut(&mut self.store).iter_mut().skip(100).step_by(4099).for_each(|old| *old ^= byte);
+            }
+            Extern::Table(table) => {
+                let element: ValType = table.ty(&self.store).element.into();
+                let init = Value::random(element, &mut self.random);
+                let init = to_val(&mut self.store, init, None);
+                let _ = table.grow(&mut self.store, self.random.next() % 3, init);
+                let index = self.random.next() % 20;
+                let exists = index < table.size(&self.store);
+                assert_eq!(table.set(&mut self.store, index, init).is_ok(), exists);
+            }
+        }
+    }
+}
+
+/// What a host function does beside answering.
+fn act(caller: &mut Caller<'_, Host>) -> std::result::Result<(), Trap> {
+    if caller.data_mut().one_in(20) {
+        caller.interrupt_handle().interrupt();
+    }
+    if caller.data_mut().one_in(10) {
+        change_memory(caller);
+    }
+    if !caller.data_mut().one_in(4) {
+        return Ok(());
+    }
+    let Some(instance) = caller.instance() else { return Ok(()) };
+    let funcs = instance.exports(caller).filter_map(|(_, value)| match value {
+        Extern::Func(func) => Some(func),
+        _ => None,
+    });
+    let funcs: Vec<Func> = funcs.collect();
+    if funcs.is_empty() {
+        return Ok(());
+    }
+    let func = funcs[caller.data().calls as usize % funcs.len()];
+    let params = func.ty(caller).params;
+    let args = caller.data_mut().values(&params);
+    let args: Vec<Val> = args.into_iter().map(|arg| to_val(caller, arg, Some(func))).collect();
+    match func.call(caller, &args) {
+        // Half of the traps go on to the guest that called.
+        Err(trap) if caller.data_mut().one_in(2) => Err(trap),
+        _ => Ok(()),
+    }
+}
+
+/// Grows and changes the memory of the calling instance under its feet.
+fn change_memory(caller: &mut Caller<'_, Host>) {
+    let exports: Vec<Extern> = caller.instance().map_or_else(Vec::new, |instance| {
+        instance.exports(caller).map(|(_, value)| value).collect()
+    });
+    for value in exports {
+        if let Extern::Memory(memory) = value {
+            let _ = memory.grow(caller, 1);
+            memory.data_mut(caller).iter_mut().step_by(1013).for_each(|byte| *byte = byte.wrapping_add(1));
+        }
+    }
+    if let Some((bytes, host)) = caller.memory_and_data() {
+        host.calls = host.calls.wrapping_add(u32::from(bytes.first().copied().unwrap_or(1)));
+    }
+}
+
+/// The value in a store; `func` is what a function that is not null becomes.
+fn to_val(store: &mut AnyStore, value: Value, func: Option<Func>) -> Val {
+    match value {
+        Value::I32(value) => Val::I32(value),
+        Value::I64(value) => Val::I64(value),
+        Value::F32(bits) => Val::F32(bits),
+        Value::F64(bits) => Val::F64(bits),
+        Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
+        Value::Extern(number) => Val::ExternRef(number.map(|number| ExternRef::new(store, number))),
+    }
+}
+
+fn to_value(store: &AnyStore, value: Val) -> Value {
+    match value {
+        Val::I32(value) => Value::I32(value),
+        Val::I64(value) => Value::I64(value),
+        Val::F32(bits) => Value::F32(bits),
+        Val::F64(bits) => Value::F64(bits),
+        Val::FuncRef(func) => {
+            // Whatever is said to be a function is one.
+            let ty = func.map(|func| func.ty(store));
+            Value::Func(ty.is_some())
+        }
+        Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
+            *reference.data(store).downcast_ref::<u32>().expect("references are made of numbers")
+        })),
+    }
+}

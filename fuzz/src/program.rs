@@ -1,0 +1,593 @@
+//! Modules as compilers make them: locals, counted loops, branches that depend on comparisons, addresses with offsets.
+//!
+//! `wasm-smith` seldom makes these, and they are what the tiers have special instructions for. Every op of the tables of
+//! numeric ops and memory accesses can come; no NaN's sign or payload can be seen, so that engines may be compared.
+//!
+//! *Invariant:* a counter in a global stops every program at the same place in every engine.
+
+use arbitrary::{Result, Unstructured};
+use tiered::decode::memory::{LoadOp, StoreOp};
+use tiered::decode::numeric::NumOp;
+use tiered::decode::types::ValType;
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemArg, MemorySection, MemoryType, Module,
+    RefType, TableSection, TableType, TypeSection,
+};
+
+const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
+
+/// The global that counts calls and iterations down; then one of each type.
+const COUNTER: u32 = 0;
+
+/// How many calls and iterations there may be.
+const STEPS: i32 = 300;
+
+/// The type of a function.
+#[derive(Clone, Debug)]
+struct Sig {
+    params: Vec<ValType>,
+    results: Vec<ValType>,
+}
+
+fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
+    match ty {
+        ValType::I32 => wasm_encoder::ValType::I32,
+        ValType::I64 => wasm_encoder::ValType::I64,
+        ValType::F32 => wasm_encoder::ValType::F32,
+        ValType::F64 => wasm_encoder::ValType::F64,
+        _ => unreachable!("programs have numbers only"),
+    }
+}
+
+/// A valid module with functions, a memory, a table of all functions and globals, everything exported.
+pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let mut sigs = Vec::new();
+    for _ in 0..u.int_in_range(2..=5)? {
+        sigs.push(Sig { params: some_types(u, 6)?, results: some_types(u, 3)? });
+    }
+    let mut module = Module::new();
+    let mut types = TypeSection::new();
+    for sig in &sigs {
+        let encoded = |types: &[ValType]| types.iter().map(|&ty| encoder_type(ty)).collect::<Vec<_>>();
+        types.ty().function(encoded(&sig.params), encoded(&sig.results));
+    }
+    // Type `sigs.len()` and later: blocks with parameters.
+    let blocks = sigs.len() as u32;
+    for ty in TYPES {
+        types.ty().function([encoder_type(ty)], [encoder_type(ty)]);
+    }
+    module.section(&types);
+    // Function `n` has the type `n`; the first is the host's.
+    let mut imports = ImportSection::new();
+    imports.import("host", "f", EntityType::Function(0));
+    module.section(&imports);
+    let mut funcs = FunctionSection::new();
+    (1..blocks).for_each(|ty| drop(funcs.function(ty)));
+    module.section(&funcs);
+    let count = u64::from(blocks);
+    let mut tables = TableSection::new();
+    tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        minimum: count + 1,
+        maximum: Some(count + 1),
+        table64: false,
+        shared: false,
+    });
+    module.section(&tables);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType { minimum: 1, maximum: Some(2), memory64: false, shared: false, page_size_log2: None });
+    module.section(&memories);
+    module.section(&globals());
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0);
+    (1..blocks).for_each(|func| drop(exports.export(&format!("f{func}"), ExportKind::Func, func)));
+    (0..=4).for_each(|global| drop(exports.export(&format!("g{global}"), ExportKind::Global, global)));
+    module.section(&exports);
+    let mut elements = ElementSection::new();
+    let items: Vec<u32> = (0..blocks).collect();
+    elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(items.into()));
+    module.section(&elements);
+    let mut code = CodeSection::new();
+    for func in 1..sigs.len() {
+        code.function(&Body::new(u, &sigs, func)?.function()?);
+    }
+    module.section(&code);
+    Ok(module.finish())
+}
+
+fn globals() -> GlobalSection {
+    let mut globals = GlobalSection::new();
+    let counter = ConstExpr::i32_const(STEPS);
+    let inits = [
+        (ValType::I32, counter),
+        (ValType::I32, ConstExpr::i32_const(-1)),
+        (ValType::I64, ConstExpr::i64_const(i64::MAX)),
+        (ValType::F32, ConstExpr::f32_const(1.5.into())),
+        (ValType::F64, ConstExpr::f64_const((-0.0).into())),
+    ];
+    for (ty, init) in inits {
+        globals.global(GlobalType { val_type: encoder_type(ty), mutable: true, shared: false }, &init);
+    }
+    globals
+}
+
+fn some_types(u: &mut Unstructured<'_>, most: usize) -> Result<Vec<ValType>> {
+    (0..u.int_in_range(0..=most)?).map(|_| a_type(u)).collect()
+}
+
+fn a_type(u: &mut Unstructured<'_>) -> Result<ValType> {
+    // Integers are what addresses, conditions and counters are made of.
+    Ok(*u.choose(&[ValType::I32, ValType::I32, ValType::I32, ValType::I64, ValType::I64, ValType::F32, ValType::F64])?)
+}
+
+/// Whether a result of this op can show the sign or the payload of a NaN.
+fn shows_nans(op: NumOp) -> bool {
+    matches!(
+        op,
+        NumOp::I32ReinterpretF32 | NumOp::I64ReinterpretF64 | NumOp::F32Copysign | NumOp::F64Copysign
+    )
+}
+
+/// A function body that is being written.
+struct Body<'a, 'u> {
+    u: &'a mut Unstructured<'u>,
+    sigs: &'a [Sig],
+    sig: &'a Sig,
+    locals: Vec<ValType>,
+    /// Locals that count loops; nothing else sets them.
+    counters: Vec<u32>,
+    /// What a branch to each enclosing label takes, innermost last.
+    labels: Vec<Vec<ValType>>,
+    /// How much may still be written.
+    room: u32,
+    bytes: Vec<u8>,
+}
+
+impl<'a, 'u> Body<'a, 'u> {
+    fn new(u: &'a mut Unstructured<'u>, sigs: &'a [Sig], func: usize) -> Result<Self> {
+        let sig = &sigs[func];
+        let mut locals = sig.params.clone();
+        locals.extend(some_types(u, 8)?);
+        let room = u.int_in_range(1..=120)?;
+        let labels = vec![sig.results.clone()];
+        Ok(Body { u, sigs, sig, locals, counters: Vec::new(), labels, room, bytes: Vec::new() })
+    }
+
+    /// Writes the whole body.
+    fn function(mut self) -> Result<Function> {
+        self.spend_step();
+        self.statements(4)?;
+        for ty in self.sig.results.clone() {
+            self.value(ty, 3)?;
+        }
+        self.op(Instruction::End);
+        let more = &self.locals[self.sig.params.len()..];
+        let mut function = Function::new_with_locals_types(more.iter().map(|&ty| encoder_type(ty)));
+        function.raw(self.bytes);
+        Ok(function)
+    }
+
+    fn op(&mut self, op: Instruction<'_>) {
+        op.encode(&mut self.bytes);
+    }
+
+    /// Traps when the counter is used up, else takes one from it.
+    fn spend_step(&mut self) {
+        self.op(Instruction::GlobalGet(COUNTER));
+        self.op(Instruction::I32Eqz);
+        self.op(Instruction::If(BlockType::Empty));
+        self.op(Instruction::Unreachable);
+        self.op(Instruction::End);
+        self.op(Instruction::GlobalGet(COUNTER));
+        self.op(Instruction::I32Const(1));
+        self.op(Instruction::I32Sub);
+        self.op(Instruction::GlobalSet(COUNTER));
+    }
+
+    /// Takes from the room; false when there is none.
+    fn take(&mut self) -> bool {
+        self.room = self.room.saturating_sub(1);
+        self.room > 0
+    }
+
+    fn statements(&mut self, depth: u32) -> Result<()> {
+        for _ in 0..self.u.int_in_range(0..=5)? {
+            if !self.take() {
+                break;
+            }
+            self.statement(depth)?;
+        }
+        Ok(())
+    }
+
+    /// Something that leaves the stack as it is.
+    fn statement(&mut self, depth: u32) -> Result<()> {
+        let nested = depth > 0;
+        match self.u.int_in_range(0..=13)? {
+            0..=3 => self.set_local(depth),
+            4 => {
+                let global = self.u.int_in_range(0..=3)?;
+                self.value(TYPES[global], depth)?;
+                self.op(Instruction::GlobalSet(global as u32 + 1));
+                Ok(())
+            }
+            5 => self.store(depth),
+            6 if nested => self.if_else(depth),
+            7 | 8 if nested => self.counted_loop(depth),
+            9 if nested => self.block(depth),
+            10 => self.branch(depth),
+            11 if nested => self.call(depth, None),
+            12 => self.fill_or_copy(depth),
+            _ => {
+                let ty = a_type(self.u)?;
+                self.value(ty, depth)?;
+                self.op(Instruction::Drop);
+                Ok(())
+            }
+        }
+    }
+
+    /// A local of a type, if there is one; those that count loops only for reading.
+    fn local(&mut self, ty: ValType, write: bool) -> Result<Option<u32>> {
+        let fits = |&index: &u32| {
+            self.locals[index as usize] == ty && !(write && self.counters.contains(&index))
+        };
+        let fitting: Vec<u32> = (0..self.locals.len() as u32).filter(fits).collect();
+        if fitting.is_empty() { Ok(None) } else { self.u.choose(&fitting).copied().map(Some) }
+    }
+
+    fn set_local(&mut self, depth: u32) -> Result<()> {
+        let ty = a_type(self.u)?;
+        self.value(ty, depth)?;
+        match self.local(ty, true)? {
+            Some(local) => self.op(Instruction::LocalSet(local)),
+            None => self.op(Instruction::Drop),
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, depth: u32) -> Result<()> {
+        let op = *self.u.choose(StoreOp::ALL)?;
+        let float = matches!(op.param(), ValType::F32 | ValType::F64);
+        self.address(depth)?;
+        if float {
+            // What is computed may be a NaN.
+            self.constant(op.param())?;
+        } else {
+            self.value(op.param(), depth)?;
+        }
+        let encoded = op.opcode();
+        encoded.encode(&mut self.bytes);
+        self.memarg(op.natural_align())
+    }
+
+    /// The alignment and the offset of an access.
+    fn memarg(&mut self, natural: usize) -> Result<()> {
+        let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
+        let offset = match self.u.int_in_range(0..=7)? {
+            0 => u64::from(self.u.arbitrary::<u32>()?),
+            1 => 65536 - natural as u64,
+            2..=4 => self.u.int_in_range(0..=70_000)?,
+            _ => self.u.int_in_range(0..=16)?,
+        };
+        MemArg { offset, align, memory_index: 0 }.encode(&mut self.bytes);
+        Ok(())
+    }
+
+    /// An address, mostly in bounds.
+    fn address(&mut self, depth: u32) -> Result<()> {
+        self.value(ValType::I32, depth)?;
+        if self.u.ratio(9, 10)? {
+            self.op(Instruction::I32Const(0x7fff));
+            self.op(Instruction::I32And);
+        }
+        Ok(())
+    }
+
+    fn fill_or_copy(&mut self, depth: u32) -> Result<()> {
+        self.address(depth.min(1))?;
+        self.address(depth.min(1))?;
+        let len = self.u.int_in_range(0..=40)?;
+        self.op(Instruction::I32Const(len));
+        if self.u.arbitrary()? {
+            self.op(Instruction::MemoryFill(0));
+        } else {
+            self.op(Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 });
+        }
+        Ok(())
+    }
+
+    fn if_else(&mut self, depth: u32) -> Result<()> {
+        self.value(ValType::I32, depth)?;
+        self.op(Instruction::If(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.statements(depth - 1)?;
+        if self.u.arbitrary()? {
+            self.op(Instruction::Else);
+            self.statements(depth - 1)?;
+        }
+        self.end_block();
+        Ok(())
+    }
+
+    fn end_block(&mut self) {
+        self.labels.pop();
+        self.op(Instruction::End);
+    }
+
+    fn block(&mut self, depth: u32) -> Result<()> {
+        self.op(Instruction::Block(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.statements(depth - 1)?;
+        self.end_block();
+        Ok(())
+    }
+
+    /// A loop as a compiler has it: a local is counted, compared, and decides.
+    fn counted_loop(&mut self, depth: u32) -> Result<()> {
+        let wide = self.u.ratio(1, 4)?;
+        let ty = if wide { ValType::I64 } else { ValType::I32 };
+        let Some(local) = self.local(ty, true)? else { return Ok(()) };
+        let turns = self.u.int_in_range(1..=12)?;
+        let up = self.u.arbitrary()?;
+        let constant = |value: i32| match wide {
+            true => Instruction::I64Const(value.into()),
+            false => Instruction::I32Const(value),
+        };
+        self.op(constant(if up { 0 } else { turns }));
+        self.op(Instruction::LocalSet(local));
+        self.op(Instruction::Loop(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.counters.push(local);
+        self.spend_step();
+        self.statements(depth - 1)?;
+        self.counters.pop();
+        self.op(Instruction::LocalGet(local));
+        self.op(constant(if up { 1 } else { -1 }));
+        self.op(if wide { Instruction::I64Add } else { Instruction::I32Add });
+        let tee = self.u.arbitrary()?;
+        self.op(if tee { Instruction::LocalTee(local) } else { Instruction::LocalSet(local) });
+        if !tee {
+            self.op(Instruction::LocalGet(local));
+        }
+        self.op(constant(if up { turns } else { 0 }));
+        let comparisons = match (wide, up) {
+            (false, true) => [Instruction::I32Ne, Instruction::I32LtS, Instruction::I32LtU],
+            (false, false) => [Instruction::I32Ne, Instruction::I32GtS, Instruction::I32GtU],
+            (true, true) => [Instruction::I64Ne, Instruction::I64LtS, Instruction::I64LtU],
+            (true, false) => [Instruction::I64Ne, Instruction::I64GtS, Instruction::I64GtU],
+        };
+        let comparison = self.u.choose(&comparisons)?.clone();
+        self.op(comparison);
+        self.op(Instruction::BrIf(0));
+        self.end_block();
+        Ok(())
+    }
+
+    /// A branch that is taken or not, to a label that takes nothing or to one that takes values.
+    fn branch(&mut self, depth: u32) -> Result<()> {
+        let label = self.u.choose_index(self.labels.len())?;
+        let takes = self.labels[self.labels.len() - 1 - label].clone();
+        for &ty in &takes {
+            self.value(ty, depth.min(2))?;
+        }
+        if takes.is_empty() && self.u.ratio(1, 4)? {
+            return self.branch_table(depth);
+        }
+        self.value(ValType::I32, depth)?;
+        self.op(Instruction::BrIf(label as u32));
+        takes.iter().for_each(|_| self.op(Instruction::Drop));
+        Ok(())
+    }
+
+    /// A jump table within a block of its own, so that what follows it is reached.
+    fn branch_table(&mut self, depth: u32) -> Result<()> {
+        self.op(Instruction::Block(BlockType::Empty));
+        self.labels.push(Vec::new());
+        let empty = |label: &u32| self.labels[self.labels.len() - 1 - *label as usize].is_empty();
+        let labels: Vec<u32> = (0..self.labels.len() as u32).filter(empty).collect();
+        self.value(ValType::I32, depth.min(2))?;
+        let mut targets = Vec::new();
+        for _ in 0..self.u.int_in_range(0..=6)? {
+            targets.push(*self.u.choose(&labels)?);
+        }
+        let default = if self.u.ratio(3, 4)? { 0 } else { *self.u.choose(&labels)? };
+        self.op(Instruction::BrTable(targets.into(), default));
+        self.end_block();
+        Ok(())
+    }
+
+    /// A call; all results but one of type `wanted`, if that is asked for, are set to locals or dropped.
+    fn call(&mut self, depth: u32, wanted: Option<ValType>) -> Result<()> {
+        let gives = |sig: &Sig| wanted.is_none_or(|ty| sig.results.first() == Some(&ty));
+        let callees: Vec<usize> = (0..self.sigs.len()).filter(|&callee| gives(&self.sigs[callee])).collect();
+        if callees.is_empty() {
+            return wanted.map_or(Ok(()), |ty| self.constant(ty));
+        }
+        let callee = *self.u.choose(&callees)?;
+        let sigs = self.sigs;
+        for &ty in &sigs[callee].params {
+            self.value(ty, depth.saturating_sub(1))?;
+        }
+        if self.u.ratio(1, 3)? {
+            let right = self.u.ratio(7, 8)?;
+            if right {
+                self.op(Instruction::I32Const(callee as i32));
+            } else {
+                self.value(ValType::I32, 1)?;
+            }
+            self.op(Instruction::CallIndirect { type_index: callee as u32, table_index: 0 });
+        } else {
+            self.op(Instruction::Call(callee as u32));
+        }
+        let unwanted = usize::from(wanted.is_some());
+        for &ty in sigs[callee].results[unwanted..].iter().rev() {
+            match self.local(ty, true)? {
+                Some(local) => self.op(Instruction::LocalSet(local)),
+                None => self.op(Instruction::Drop),
+            }
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, ty: ValType) -> Result<()> {
+        let small = self.u.int_in_range(-3..=40)?;
+        let edge = self.u.ratio(1, 4)?;
+        match ty {
+            ValType::I32 if edge => {
+                let value = *self.u.choose(&[i32::MIN, i32::MAX, 0x7fff, 0x8000, 0xffff, 0x1_0000, -0x8001])?;
+                self.op(Instruction::I32Const(value));
+            }
+            ValType::I32 => self.op(Instruction::I32Const(small)),
+            ValType::I64 if edge => {
+                let value = *self.u.choose(&[i64::MIN, i64::MAX, 1 << 31, 1 << 32, -(1 << 31), 0x7fff_ffff])?;
+                self.op(Instruction::I64Const(value));
+            }
+            ValType::I64 => self.op(Instruction::I64Const(small.into())),
+            ValType::F32 => {
+                let value = if edge { *self.u.choose(&[f32::INFINITY, -0.0, 2e9, 1e-40])? } else { small as f32 / 2.0 };
+                self.op(Instruction::F32Const(value.into()));
+            }
+            _ => {
+                let value = if edge { *self.u.choose(&[f64::INFINITY, -0.0, 9e18, 1e-310])? } else { f64::from(small) / 2.0 };
+                self.op(Instruction::F64Const(value.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// An expression that leaves one value of type `ty`.
+    fn value(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        if depth == 0 || !self.take() {
+            return match self.local(ty, false)? {
+                Some(local) if self.u.ratio(2, 3)? => {
+                    self.op(Instruction::LocalGet(local));
+                    Ok(())
+                }
+                _ => self.constant(ty),
+            };
+        }
+        let depth = depth - 1;
+        match self.u.int_in_range(0..=17)? {
+            0..=2 => match self.local(ty, false)? {
+                Some(local) => {
+                    self.op(Instruction::LocalGet(local));
+                    Ok(())
+                }
+                None => self.constant(ty),
+            },
+            3 => self.constant(ty),
+            4..=9 => self.numeric(ty, depth),
+            10 => self.load(ty, depth),
+            11 => self.select(ty, depth),
+            12 => self.if_value(ty, depth),
+            13 => self.block_value(ty, depth),
+            14 => self.call(depth, Some(ty)),
+            15 => {
+                self.value(ty, depth)?;
+                if let Some(local) = self.local(ty, true)? {
+                    self.op(Instruction::LocalTee(local));
+                }
+                Ok(())
+            }
+            16 if ty == ValType::I32 => self.memory_size(),
+            _ => {
+                let global = TYPES.iter().position(|&other| other == ty).unwrap_or_default() as u32 + 1;
+                self.op(Instruction::GlobalGet(global));
+                Ok(())
+            }
+        }
+    }
+
+    fn numeric(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        let fits = |op: &&NumOp| op.result() == ty && !shows_nans(**op);
+        let mut ops: Vec<NumOp> = NumOp::ALL.iter().filter(fits).copied().collect();
+        // What stops the program is seldom wanted.
+        if self.u.ratio(7, 8)? {
+            ops.retain(|op| !op.can_trap());
+        }
+        let op = *self.u.choose(&ops)?;
+        for &param in op.params() {
+            self.value(param, depth)?;
+        }
+        op.opcode().encode(&mut self.bytes);
+        Ok(())
+    }
+
+    fn load(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        let ops: Vec<LoadOp> = LoadOp::ALL.iter().filter(|op| op.result() == ty).copied().collect();
+        let op = *self.u.choose(&ops)?;
+        self.address(depth)?;
+        op.opcode().encode(&mut self.bytes);
+        self.memarg(op.natural_align())
+    }
+
+    fn select(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        self.value(ty, depth)?;
+        self.value(ty, depth)?;
+        self.value(ValType::I32, depth)?;
+        if self.u.arbitrary()? {
+            self.op(Instruction::Select);
+        } else {
+            self.op(Instruction::TypedSelect(encoder_type(ty)));
+        }
+        Ok(())
+    }
+
+    fn if_value(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        self.value(ValType::I32, depth)?;
+        self.op(Instruction::If(BlockType::Result(encoder_type(ty))));
+        self.labels.push(vec![ty]);
+        self.value(ty, depth)?;
+        self.op(Instruction::Else);
+        self.statements(depth.min(1))?;
+        self.value(ty, depth)?;
+        self.end_block();
+        Ok(())
+    }
+
+    /// A block or a loop with a result, and perhaps with a parameter.
+    fn block_value(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        let position = TYPES.iter().position(|&other| other == ty).unwrap_or_default();
+        let with_param = BlockType::FunctionType((self.sigs.len() + position) as u32);
+        match self.u.int_in_range(0..=2)? {
+            0 => {
+                self.op(Instruction::Block(BlockType::Result(encoder_type(ty))));
+                self.labels.push(vec![ty]);
+                self.statements(depth.min(2))?;
+                self.value(ty, depth)?;
+            }
+            1 => {
+                self.value(ty, depth)?;
+                self.op(Instruction::Block(with_param));
+                self.labels.push(vec![ty]);
+                self.value(ValType::I32, depth)?;
+                self.op(Instruction::BrIf(0));
+            }
+            _ => {
+                self.value(ty, depth)?;
+                self.op(Instruction::Loop(with_param));
+                self.labels.push(vec![ty]);
+                self.spend_step();
+                if let Some(local) = self.local(ty, true)? {
+                    self.op(Instruction::LocalTee(local));
+                }
+                self.value(ValType::I32, depth)?;
+                self.op(Instruction::BrIf(0));
+            }
+        }
+        self.end_block();
+        Ok(())
+    }
+
+    fn memory_size(&mut self) -> Result<()> {
+        if self.u.ratio(1, 8)? {
+            self.op(Instruction::I32Const(1));
+            self.op(Instruction::MemoryGrow(0));
+        } else {
+            self.op(Instruction::MemorySize(0));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Modules of `wasm-smith`, with exactly the features that tiered accepts.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
+
+/// What a module is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Whether floats are there, and whether every NaN is made the canonical one.
+    pub(crate) floats: Floats,
+    /// Makes every memory and table say how large it may become.
+    pub(crate) maxima: bool,
+    /// Adds a counter that stops the program by `unreachable`, at the same place in every engine.
+    pub(crate) counted: bool,
+}
+
+/// What a module does with floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Arbitrary)]
+pub(crate) enum Floats {
+    /// There are none.
+    None,
+    /// Every NaN that is computed becomes the canonical one.
+    Canonical,
+    /// As they come.
+    Raw,
+}
+
+impl Shape {
+    /// Any shape.
+    pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Shape> {
+        Ok(Shape { floats: u.arbitrary()?, maxima: u.arbitrary()?, counted: u.ratio(1, 4)? })
+    }
+}
+
+/// The most that a memory begins with or may say to become.
+const MEMORY_BYTES: u64 = 5 << 16;
+
+/// A valid module that tiered must accept.
+pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>> {
+    let config = Config {
+        allow_floats: shape.floats != Floats::None,
+        canonicalize_nans: shape.floats == Floats::Canonical,
+        disallow_traps: u.ratio(1, 3)?,
+        export_everything: u.ratio(7, 8)?,
+        allowed_instructions: instructions(u)?,
+        max_instructions: u.int_in_range(1..=400)?,
+        max_funcs: u.int_in_range(1..=12)?,
+        min_funcs: 1,
+        max_imports: u.int_in_range(0..=8)?,
+        max_tables: u.int_in_range(0..=4)?,
+        max_memories: usize::from(u.ratio(7, 8)?),
+        memory_max_size_required: shape.maxima,
+        table_max_size_required: shape.maxima,
+        min_uleb_size: u.int_in_range(1..=5)?,
+        ..accepted()
+    };
+    let mut module = Module::new(config, u)?;
+    if shape.counted {
+        // Fails only for bodies of raw bytes, which are not asked for.
+        let _ = module.ensure_termination(1000);
+    }
+    Ok(module.to_bytes())
+}
+
+/// Any module at all, of any proposal, valid or not.
+pub(crate) fn foreign_module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let config = Config {
+        allow_invalid_funcs: true,
+        generate_custom_sections: true,
+        max_instructions: 60,
+        max_funcs: 8,
+        ..Config::arbitrary(u)?
+    };
+    Ok(Module::new(config, u)?.to_bytes())
+}
+
+/// Most of the time all kinds of instructions, sometimes a few, which then come close together.
+fn instructions(u: &mut Unstructured<'_>) -> Result<InstructionKinds> {
+    if u.ratio(2, 3)? {
+        return Ok(InstructionKinds::all());
+    }
+    let mut kinds = vec![InstructionKind::Variable];
+    for kind in [
+        InstructionKind::Numeric,
+        InstructionKind::Reference,
+        InstructionKind::Parametric,
+        InstructionKind::Table,
+        InstructionKind::Memory,
+        InstructionKind::Control,
+    ] {
+        if u.ratio(2, 3)? {
+            kinds.push(kind);
+        }
+    }
+    Ok(InstructionKinds::new(&kinds))
+}
+
+/// The features of `tiered_decode::proposals::ACCEPTED`, no more and no less.
+fn accepted() -> Config {
+    Config {
+        bulk_memory_enabled: true,
+        multi_value_enabled: true,
+        reference_types_enabled: true,
+        saturating_float_to_int_enabled: true,
+        sign_extension_ops_enabled: true,
+        acquire_release_atomics_enabled: false,
+        compact_imports_enabled: false,
+        custom_descriptors_enabled: false,
+        custom_page_sizes_enabled: false,
+        exceptions_enabled: false,
+        extended_const_enabled: false,
+        gc_enabled: false,
+        memory64_enabled: false,
+        multibyte_array_access_enabled: false,
+        relaxed_simd_enabled: false,
+        shared_everything_threads_enabled: false,
+        simd_enabled: false,
+        tail_call_enabled: false,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        max_memory32_bytes: MEMORY_BYTES,
+        max_table_elements: 100,
+        max_globals: 12,
+        max_data_segments: 8,
+        max_element_segments: 8,
+        ..Config::default()
+    }
+}
