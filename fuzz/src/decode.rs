@@ -47,7 +47,7 @@ fn described(u: &mut Unstructured<'_>) -> Result<()> {
         0 => [b"\0asm\x01\0\0\0", u.bytes(u.len())?].concat(),
         1 => sections(u)?,
         2 => changed(smith::foreign_module(u)?, u)?,
-        3 => changed(smith::module(u, &smith::Shape::any(u)?)?, u)?,
+        3 => changed(smith::any_module(u)?, u)?,
         4 => changed(program::module(u)?, u)?,
         5 => changed(u.choose(&TEXTS)?.as_bytes().to_vec(), u)?,
         _ => u.bytes(u.len())?.to_vec(),

@@ -1,7 +1,5 @@
 //! Execution: a valid module ends by results, fuel or trap, whatever it does, and does the same each time.
 
-use std::sync::Arc;
-
 use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
@@ -66,7 +64,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         instances: 2,
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
-    let module = if u.ratio(1, 2)? { program::module(u)? } else { smith::module(u, &smith::Shape::any(u)?)? };
+    let module = if u.ratio(1, 2)? { program::module(u)? } else { smith::any_module(u)? };
     assert!(Module::new(&engine(&limits), module.clone()).is_ok(), "a valid module is accepted");
     Ok(Plan { module, seed, fuel, limits, rounds, wild, twice })
 }

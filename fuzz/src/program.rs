@@ -11,7 +11,7 @@ use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemArg, MemorySection, MemoryType, Module,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemorySection, MemoryType, Module,
     RefType, TableSection, TableType, TypeSection,
 };
 
@@ -257,8 +257,7 @@ impl<'a, 'u> Body<'a, 'u> {
         } else {
             self.value(op.param(), depth)?;
         }
-        let encoded = op.opcode();
-        encoded.encode(&mut self.bytes);
+        op.opcode().encode(&mut self.bytes);
         self.memarg(op.natural_align())
     }
 
@@ -271,7 +270,8 @@ impl<'a, 'u> Body<'a, 'u> {
             2..=4 => self.u.int_in_range(0..=70_000)?,
             _ => self.u.int_in_range(0..=16)?,
         };
-        MemArg { offset, align, memory_index: 0 }.encode(&mut self.bytes);
+        align.encode(&mut self.bytes);
+        offset.encode(&mut self.bytes);
         Ok(())
     }
 

@@ -32,6 +32,12 @@ impl Shape {
     }
 }
 
+/// A valid module of any shape.
+pub(crate) fn any_module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let shape = Shape::any(u)?;
+    module(u, &shape)
+}
+
 /// The most that a memory begins with or may say to become.
 const MEMORY_BYTES: u64 = 5 << 16;
 

@@ -1,0 +1,267 @@
+//! Comparison: tiered and wasmi see the same in the same module.
+//!
+//! Only what each engine measures in its own way, fuel and stack, may differ; from there on nothing is compared.
+
+use arbitrary::{Result, Unstructured};
+use tiered::Limits;
+use tiered::decode::Module;
+use tiered::decode::index::FuncIdx;
+use tiered::decode::numeric::NumOp;
+use tiered::decode::types::{FuncType, RefType, ValType};
+use wasmi::errors::ErrorKind;
+use wasmi::{
+    Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Mutability, Nullable,
+    Ref, Store, StoreLimits, StoreLimitsBuilder, Table, TrapCode, Val,
+};
+
+use crate::event::{End, Event, Value, memory_hash};
+use crate::execute::{self, Plan};
+use crate::host::Host;
+use crate::input::{self, Random};
+use crate::{program, smith};
+
+/// The fuel of wasmi, which takes some for each instruction; ours takes it for each call and iteration.
+const WASMI_FUEL: u64 = 20_000_000;
+
+/// Runs what `bytes` are or describe in both engines, and compares.
+pub fn run(bytes: &[u8]) {
+    // Too few bytes for the choices to be made are no finding.
+    let Ok(plan) = plan(bytes) else { return };
+    let Some(ours) = execute::observe(&plan) else { return };
+    if input::is_module(bytes) && shows_nans(&plan.module) {
+        return;
+    }
+    let theirs = observe(&plan);
+    let ours: Vec<Event> = ours.into_iter().filter(|event| !matches!(event, Event::Fuel(_))).map(canonical).collect();
+    let common = |events: &[Event]| events.iter().position(Event::is_limit).unwrap_or(events.len());
+    let compared = common(&ours).min(common(&theirs));
+    let ends_there = common(&ours) == ours.len() && common(&theirs) == theirs.len();
+    if ends_there {
+        execute::assert_same(&ours, &theirs);
+    } else {
+        execute::assert_same(&ours[..compared], &theirs[..compared]);
+    }
+}
+
+fn plan(bytes: &[u8]) -> Result<Plan> {
+    let limits = Limits {
+        memory_bytes: 1 << 30,
+        table_elements: 1_000_000,
+        stack_bytes: 256 << 10,
+        native_stack_bytes: 256 << 10,
+        ..Limits::default()
+    };
+    if input::is_module(bytes) {
+        return Ok(Plan { limits, ..Plan::of_module(bytes) });
+    }
+    let u = &mut Unstructured::new(bytes);
+    let seed = u.arbitrary()?;
+    let rounds = u.int_in_range(1..=2)?;
+    let module = if u.ratio(2, 3)? {
+        program::module(u)?
+    } else {
+        let floats = if u.arbitrary()? { smith::Floats::None } else { smith::Floats::Canonical };
+        smith::module(u, &smith::Shape { floats, maxima: true, counted: u.ratio(2, 3)? })?
+    };
+    Ok(Plan { module, seed, fuel: Some(20_000), limits, rounds, wild: false, twice: false })
+}
+
+/// Whether a module that is given as it stands could show which NaN an engine computed.
+fn shows_nans(bytes: &[u8]) -> bool {
+    let Ok(module) = Module::new(bytes.to_vec()) else { return false };
+    let bodies = (0..module.funcs().len() as u32).filter_map(|func| module.body(FuncIdx(func)));
+    let mut ops = bodies.flat_map(|body| body.ops().into_iter().flatten());
+    ops.any(|op| {
+        let float = |ty: ValType| matches!(ty, ValType::F32 | ValType::F64);
+        NumOp::from_operator(&op).is_some_and(|op| float(op.result()) && op.params().iter().all(|&ty| float(ty)))
+    })
+}
+
+fn canonical(event: Event) -> Event {
+    match event {
+        Event::Called(number, Ok(values)) => {
+            Event::Called(number, Ok(values.into_iter().map(Value::canonical).collect()))
+        }
+        Event::Global(number, value) => Event::Global(number, value.canonical()),
+        other => other,
+    }
+}
+
+/// What a store of wasmi holds.
+struct Data {
+    host: Host,
+    limits: StoreLimits,
+}
+
+/// Everything that can be seen of the plan's module in wasmi.
+fn observe(plan: &Plan) -> Vec<Event> {
+    let mut config = Config::default();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config);
+    // What `Plan::of_module` has may be text.
+    let ours = Module::new(plan.module.clone()).expect("tiered has accepted it");
+    let module = wasmi::Module::new(&engine, ours.bytes()).expect("wasmi accepts what tiered accepts");
+    let limits = StoreLimitsBuilder::new().memory_size(1 << 30).table_elements(1_000_000).build();
+    let mut store = Store::new(&engine, Data { host: Host::new(plan.seed), limits });
+    store.limiter(|data| &mut data.limits);
+    store.set_fuel(WASMI_FUEL).expect("fuel is consumed");
+    let mut run = Run { plan, store, random: Random(plan.seed), events: Vec::new() };
+    run.instance(&ours, &module);
+    run.events.push(Event::Host(run.store.data().host.seen));
+    run.events.into_iter().map(canonical).collect()
+}
+
+/// A plan that is being carried out in wasmi; as in `execute`, step by step.
+struct Run<'a> {
+    plan: &'a Plan,
+    store: Store<Data>,
+    random: Random,
+    events: Vec<Event>,
+}
+
+impl Run<'_> {
+    fn instance(&mut self, ours: &Module, module: &wasmi::Module) {
+        let types: Vec<ExternType> = module.imports().map(|import| import.ty().clone()).collect();
+        let imports = types.iter().enumerate().map(|(index, ty)| self.import(index, ty)).collect::<Option<Vec<_>>>();
+        let Some(imports) = imports else {
+            return self.events.push(Event::Instantiated(Err(End::Limit("imports"))));
+        };
+        match Instance::new(&mut self.store, module, &imports) {
+            Ok(instance) => {
+                self.events.push(Event::Instantiated(Ok(())));
+                for _ in 0..self.plan.rounds {
+                    self.call_all(ours, instance);
+                    self.look(ours, instance);
+                }
+            }
+            Err(error) => self.events.push(Event::Instantiated(Err(end_of(&error)))),
+        }
+    }
+
+    fn import(&mut self, index: usize, ty: &ExternType) -> Option<Extern> {
+        Some(match ty {
+            ExternType::Func(ty) => self.host_func(index, ty.clone()).into(),
+            ExternType::Table(ty) => Table::new(&mut self.store, *ty, Ref::default_for_ty(ty.element())).ok()?.into(),
+            ExternType::Memory(ty) => Memory::new(&mut self.store, *ty).ok()?.into(),
+            ExternType::Global(ty) => {
+                let value = Value::random(our_type(ty.content()), &mut self.random);
+                let value = to_val(&mut self.store, value, None);
+                let mutability = if ty.mutability().is_mut() { Mutability::Var } else { Mutability::Const };
+                Global::new(&mut self.store, value, mutability).into()
+            }
+        })
+    }
+
+    fn host_func(&mut self, index: usize, ty: wasmi::FuncType) -> Func {
+        let types: Vec<ValType> = ty.results().iter().map(|&ty| our_type(ty)).collect();
+        Func::new(&mut self.store, ty, move |mut caller: Caller<'_, Data>, args, results| {
+            let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, arg)).collect();
+            let answer = caller.data_mut().host.answer(index, &args, &types);
+            let answer = answer.ok_or_else(|| Error::new("the host traps"))?;
+            for (result, value) in results.iter_mut().zip(answer) {
+                *result = to_val(&mut caller, value, None);
+            }
+            Ok(())
+        })
+    }
+
+    fn call_all(&mut self, ours: &Module, instance: Instance) {
+        for (number, export) in ours.exports().iter().enumerate() {
+            let Some(func) = instance.get_func(&self.store, &export.name) else { continue };
+            let ty = func.ty(&self.store);
+            let ty = FuncType::new(ty.params().iter().map(|&ty| our_type(ty)), ty.results().iter().map(|&ty| our_type(ty)));
+            let args: Vec<Value> = ty.params.iter().map(|&ty| Value::random(ty, &mut self.random)).collect();
+            let args: Vec<Val> = args.into_iter().map(|arg| to_val(&mut self.store, arg, Some(func))).collect();
+            let mut results = vec![Val::I32(0); ty.results.len()];
+            let result = match func.call(&mut self.store, &args, &mut results) {
+                Ok(()) => Ok(results.iter().map(|value| to_value(&self.store, value)).collect()),
+                Err(error) => Err(end_of(&error)),
+            };
+            self.events.push(Event::Called(number, result));
+        }
+    }
+
+    fn look(&mut self, ours: &Module, instance: Instance) {
+        for (number, export) in ours.exports().iter().enumerate() {
+            let event = match instance.get_export(&self.store, &export.name).expect("exports can be found") {
+                Extern::Func(_) => continue,
+                Extern::Global(global) => Event::Global(number, to_value(&self.store, &global.get(&self.store))),
+                Extern::Memory(memory) => {
+                    let data = memory.data(&self.store);
+                    Event::Memory(number, data.len(), memory_hash(data))
+                }
+                Extern::Table(table) => {
+                    let size = table.size(&self.store);
+                    let elements = (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
+                    let elements = elements.map(|element| to_value(&self.store, &element.into())).collect();
+                    Event::Table(number, size, elements)
+                }
+            };
+            self.events.push(event);
+        }
+    }
+}
+
+fn end_of(error: &Error) -> End {
+    match error.as_trap_code() {
+        Some(TrapCode::UnreachableCodeReached) => End::Trap("unreachable"),
+        Some(TrapCode::MemoryOutOfBounds) => End::Trap("out of bounds memory access"),
+        // One for both, in wasmi; so `trap_text` maps ours.
+        Some(TrapCode::TableOutOfBounds) => End::Trap("out of bounds table access"),
+        Some(TrapCode::IndirectCallToNull) => End::Trap("uninitialized element"),
+        Some(TrapCode::BadSignature) => End::Trap("indirect call type mismatch"),
+        Some(TrapCode::IntegerDivisionByZero) => End::Trap("integer divide by zero"),
+        Some(TrapCode::IntegerOverflow) => End::Trap("integer overflow"),
+        Some(TrapCode::BadConversionToInteger) => End::Trap("invalid conversion to integer"),
+        Some(TrapCode::StackOverflow) => End::Limit("stack"),
+        Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
+        Some(TrapCode::GrowthOperationLimited) => End::Limit("growth"),
+        Some(TrapCode::OutOfSystemMemory) => End::Limit("memory"),
+        None => match error.kind() {
+            ErrorKind::Message(_) => End::Host,
+            other => panic!("wasmi: {other}"),
+        },
+        #[allow(unreachable_patterns, reason = "more may come")]
+        Some(other) => panic!("wasmi: {other}"),
+    }
+}
+
+fn our_type(ty: wasmi::ValType) -> ValType {
+    match ty {
+        wasmi::ValType::I32 => ValType::I32,
+        wasmi::ValType::I64 => ValType::I64,
+        wasmi::ValType::F32 => ValType::F32,
+        wasmi::ValType::F64 => ValType::F64,
+        wasmi::ValType::V128 => ValType::V128,
+        wasmi::ValType::FuncRef => RefType::FuncRef.into(),
+        wasmi::ValType::ExternRef => RefType::ExternRef.into(),
+    }
+}
+
+fn to_val(store: &mut impl wasmi::AsContextMut, value: Value, func: Option<Func>) -> Val {
+    match value {
+        Value::I32(value) => Val::I32(value),
+        Value::I64(value) => Val::I64(value),
+        Value::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
+        Value::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
+        Value::Func(exists) => Val::FuncRef(func.filter(|_| exists).map_or(Nullable::Null, Nullable::Val)),
+        Value::Extern(number) => Val::ExternRef(match number {
+            Some(number) => Nullable::Val(ExternRef::new(store, number)),
+            None => Nullable::Null,
+        }),
+    }
+}
+
+fn to_value(store: &impl wasmi::AsContext, value: &Val) -> Value {
+    match value {
+        Val::I32(value) => Value::I32(*value),
+        Val::I64(value) => Value::I64(*value),
+        Val::F32(value) => Value::F32(value.to_bits()),
+        Val::F64(value) => Value::F64(value.to_bits()),
+        Val::FuncRef(func) => Value::Func(!func.is_null()),
+        Val::ExternRef(reference) => Value::Extern(
+            reference.val().map(|reference| *reference.data(store.as_context()).downcast_ref().expect("made of a number")),
+        ),
+        Val::V128(_) => unreachable!("no accepted module has vectors"),
+    }
+}
