@@ -63,7 +63,9 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     imports.import("host", "f", EntityType::Function(0));
     module.section(&imports);
     let mut funcs = FunctionSection::new();
-    (1..blocks).for_each(|ty| drop(funcs.function(ty)));
+    for ty in 1..blocks {
+        funcs.function(ty);
+    }
     module.section(&funcs);
     let count = u64::from(blocks);
     let mut tables = TableSection::new();
@@ -81,8 +83,12 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     module.section(&globals());
     let mut exports = ExportSection::new();
     exports.export("memory", ExportKind::Memory, 0);
-    (1..blocks).for_each(|func| drop(exports.export(&format!("f{func}"), ExportKind::Func, func)));
-    (0..=4).for_each(|global| drop(exports.export(&format!("g{global}"), ExportKind::Global, global)));
+    for func in 1..blocks {
+        exports.export(&format!("f{func}"), ExportKind::Func, func);
+    }
+    for global in 0..=4 {
+        exports.export(&format!("g{global}"), ExportKind::Global, global);
+    }
     module.section(&exports);
     let mut elements = ElementSection::new();
     let items: Vec<u32> = (0..blocks).collect();

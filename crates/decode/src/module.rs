@@ -15,7 +15,7 @@ pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
 use crate::section::{self, Sections};
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
-use crate::validate::Bodies;
+use crate::validate::{Bodies, Validation};
 use crate::{loops, proposals, source};
 use bytes::Bytes;
 use std::fmt;
@@ -193,20 +193,15 @@ impl Module {
         let bytes = checked_size(bytes.into())?;
         let bytes = checked_size(source::into_binary(bytes)?)?;
         let features = config.proposals & proposals::ACCEPTED;
-        let (sections, read) = section::read(&bytes, features);
-        let validated = sections.resources.as_ref().map_or(Ok(()), |resources| {
-            let imported = sections.imported.funcs as usize;
-            let Sections { bodies, funcs, .. } = &sections;
-            Bodies {
-                bytes: &bytes,
-                bodies,
-                funcs,
-                imported,
-                resources,
-                features,
-            }
-            .validate(config.threads)
-        });
+        let start = |sections: &Sections| {
+            Bodies::new(&bytes, sections, features)
+                .map(|bodies| Validation::start(bodies, config.threads))
+        };
+        let mut validation = None;
+        let (sections, read) =
+            section::read(&bytes, features, |sections| validation = start(sections));
+        let validation = validation.or_else(|| start(&sections));
+        let validated = validation.map_or(Ok(()), Validation::finish);
         // Both may fail: a body, and what comes after it.
         first_error(read, validated).map_err(|error| {
             error.with_func_name(|func| {

@@ -50,9 +50,15 @@ pub(crate) struct Imported {
     pub(crate) globals: u32,
 }
 
-/// Reads `bytes`; the sections before an error are returned with it.
-pub(crate) fn read(bytes: &[u8], features: WasmFeatures) -> (Sections, Result<(), Error>) {
+/// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
+/// with what is read by then: all that they can refer to.
+pub(crate) fn read(
+    bytes: &[u8],
+    features: WasmFeatures,
+    on_code: impl FnMut(&Sections),
+) -> (Sections, Result<(), Error>) {
     let mut reader = SectionReader {
+        on_code,
         validator: Validator::new_with_features(features),
         sections: Sections::default(),
         bodies_left: 0,
@@ -61,14 +67,15 @@ pub(crate) fn read(bytes: &[u8], features: WasmFeatures) -> (Sections, Result<()
     (reader.sections, result)
 }
 
-struct SectionReader {
+struct SectionReader<F> {
+    on_code: F,
     validator: Validator,
     sections: Sections,
     /// How many entries of the code section are still to come.
     bodies_left: u32,
 }
 
-impl SectionReader {
+impl<F: FnMut(&Sections)> SectionReader<F> {
     fn read(&mut self, bytes: &[u8], features: WasmFeatures) -> Result<(), Error> {
         if Parser::is_component(bytes) {
             return Err(Error::new(
@@ -338,6 +345,9 @@ impl SectionReader {
             start: range.start as u32,
             end: range.end as u32,
         });
+        if self.bodies_left == 0 {
+            (self.on_code)(&self.sections);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* the error found is that of the first invalid body, whatever the number of threads.
 //! *Invariant:* nothing is allocated per function: a thread reuses its validator's stacks.
-//! Called by [`Module::with_config`](crate::Module::with_config) after the sections are read.
+//! Called by [`Module::with_config`](crate::Module::with_config) as soon as all bodies are found.
 //!
 //! # Why batches, biggest first
 //! One atomic increment per function would bounce between cores, and a big function met last would keep one core busy
@@ -11,12 +11,15 @@
 use crate::body::BodyRange;
 use crate::error::Error;
 use crate::index::{FuncIdx, TypeIdx};
+use crate::section::Sections;
+use bytes::Bytes;
 use std::cmp::Reverse;
 use std::mem;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidatorAllocations, ValidatorResources, WasmFeatures,
 };
@@ -29,34 +32,77 @@ const BYTES_PER_THREAD: usize = 32 << 10;
 const BATCH_BYTES: usize = 16 << 10;
 
 /// All that the validation of bodies needs.
-pub(crate) struct Bodies<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) bodies: &'a [BodyRange],
+pub(crate) struct Bodies {
+    bytes: Bytes,
+    bodies: Vec<BodyRange>,
     /// The type of each function, imports first.
-    pub(crate) funcs: &'a [TypeIdx],
-    pub(crate) imported: usize,
-    pub(crate) resources: &'a ValidatorResources,
-    pub(crate) features: WasmFeatures,
+    funcs: Vec<TypeIdx>,
+    imported: usize,
+    resources: ValidatorResources,
+    features: WasmFeatures,
 }
 
-impl Bodies<'_> {
-    /// Validates every body on at most `threads` threads, or on all cores.
-    pub(crate) fn validate(&self, threads: Option<usize>) -> Result<(), Error> {
-        let workers = self.workers(threads);
-        if workers <= 1 {
-            let mut allocations = FuncValidatorAllocations::default();
-            return (0..self.bodies.len())
-                .try_for_each(|body| self.validate_body(body, &mut allocations));
-        }
-        let queue = Queue::new(self.batches());
-        thread::scope(|scope| {
-            for _ in 1..workers {
-                // A thread that cannot be started is one worker less: the calling thread is always one.
-                let _ = thread::Builder::new().spawn_scoped(scope, || self.work(&queue));
+/// Bodies that are being validated while the module's other sections are read.
+pub(crate) struct Validation {
+    work: Arc<Work>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+struct Work {
+    bodies: Bodies,
+    queue: Queue,
+}
+
+impl Validation {
+    /// Starts to validate every body on at most `threads` threads, or on all cores; the calling thread is one of
+    /// them, and begins with [`Validation::finish`].
+    pub(crate) fn start(bodies: Bodies, threads: Option<usize>) -> Validation {
+        let others = bodies.workers(threads).saturating_sub(1);
+        let queue = Queue::new(bodies.batches());
+        let work = Arc::new(Work { bodies, queue });
+        let start = |_| {
+            let work = Arc::clone(&work);
+            let worker = thread::Builder::new().name("validate".into());
+            // A thread that cannot be started is one worker less: the calling thread is always one.
+            worker.spawn(move || work.run()).ok()
+        };
+        let workers = (0..others).filter_map(start).collect();
+        Validation { work, workers }
+    }
+
+    /// Waits until every body is validated.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        self.work.run();
+        for worker in self.workers {
+            if let Err(panic) = worker.join() {
+                resume_unwind(panic);
             }
-            self.work(&queue);
-        });
-        queue.into_result()
+        }
+        self.work.queue.result()
+    }
+}
+
+impl Work {
+    fn run(&self) {
+        self.bodies.work(&self.queue);
+    }
+}
+
+impl Bodies {
+    /// What is to be validated; `None` if there are no bodies.
+    pub(crate) fn new(
+        bytes: &Bytes,
+        sections: &Sections,
+        features: WasmFeatures,
+    ) -> Option<Bodies> {
+        Some(Bodies {
+            bytes: bytes.clone(),
+            bodies: sections.bodies.clone(),
+            funcs: sections.funcs.clone(),
+            imported: sections.imported.funcs as usize,
+            resources: sections.resources.clone()?,
+            features,
+        })
     }
 
     fn workers(&self, threads: Option<usize>) -> usize {
@@ -169,12 +215,9 @@ impl Queue {
         }
     }
 
-    fn into_result(self) -> Result<(), Error> {
-        let first = self
-            .error
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        first.map_or(Ok(()), |(_, error)| Err(error))
+    fn result(&self) -> Result<(), Error> {
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        first.take().map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -182,28 +225,13 @@ impl Queue {
 mod tests {
     use super::Bodies;
     use crate::proposals::ACCEPTED;
-    use crate::section::{self, Sections};
+    use crate::section;
+    use bytes::Bytes;
 
-    fn with_bodies<R>(funcs: &str, check: impl FnOnce(&Bodies<'_>) -> R) -> R {
-        let bytes = wat::parse_str(format!("(module {funcs})")).unwrap();
-        let (
-            Sections {
-                bodies,
-                funcs,
-                resources,
-                ..
-            },
-            _,
-        ) = section::read(&bytes, ACCEPTED);
-        let (bytes, bodies, funcs, resources) = (&bytes, &bodies, &funcs, &resources.unwrap());
-        check(&Bodies {
-            bytes,
-            bodies,
-            funcs,
-            imported: 0,
-            resources,
-            features: ACCEPTED,
-        })
+    fn with_bodies<R>(funcs: &str, check: impl FnOnce(&Bodies) -> R) -> R {
+        let bytes = Bytes::from(wat::parse_str(format!("(module {funcs})")).unwrap());
+        let (sections, _) = section::read(&bytes, ACCEPTED, |_| {});
+        check(&Bodies::new(&bytes, &sections, ACCEPTED).unwrap())
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod scan;
 mod stack;
 mod visit;
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tiered_decode::index::FuncIdx;
@@ -38,6 +39,17 @@ use crate::operand::{Bank, Class, Dest};
 use emit::{Immediates, fields};
 use scan::LoopPlan;
 use stack::{OperandStack, Place, bank};
+
+/// What a translation needs room for, besides what it returns: code, relocations, types of locals.
+type Buffers = (Vec<u64>, Vec<u32>, Vec<ValType>);
+
+thread_local! {
+    /// Those of the last translation: pages that the kernel need not clear again.
+    static BUFFERS: Cell<Buffers> = const { Cell::new((Vec::new(), Vec::new(), Vec::new())) };
+}
+
+/// Buffers that are larger than this are given back.
+const MAX_KEPT_WORDS: usize = 1 << 20;
 
 /// Why a function can't be translated.
 #[derive(Clone, Copy, Debug)]
@@ -61,12 +73,13 @@ impl From<wasmparser::Error> for Error {
 pub(crate) unsafe fn translate(func: NonNull<FuncRecord>) -> Option<NonNull<u64>> {
     // SAFETY: the caller's promise.
     let record = unsafe { func.as_ref() };
-    let (words, relocations) = Translator::run(record, false).ok()?.finish();
-    let mut code = words.into_boxed_slice();
+    let translator = Translator::run(record, false).ok()?;
+    let mut code: Box<[u64]> = translator.code.as_slice().into();
     let base = code.as_ptr().expose_provenance() as u64;
-    for at in relocations {
+    for &at in &translator.relocations {
         code[at as usize] = base + code[at as usize] * 8;
     }
+    translator.recycle();
     // SAFETY: the store is alive.
     let ctx = unsafe { record.store.as_ref() };
     let code = ctx.code().borrow_mut().insert(func, code, offset_of);
@@ -234,7 +247,8 @@ impl<'m> Translator<'m> {
         body: &FuncBody<'m>,
     ) -> Result<Translator<'m>, Error> {
         let ty = module.func_type(func);
-        let mut local_types: Vec<ValType> = ty.params.to_vec();
+        let (code, relocations, mut local_types) = BUFFERS.take();
+        local_types.extend(&ty.params);
         for (count, ty) in body.locals() {
             local_types.extend(std::iter::repeat_n(ty, count as usize));
         }
@@ -252,8 +266,8 @@ impl<'m> Translator<'m> {
         Ok(Translator {
             vmctx,
             module,
-            code: Vec::with_capacity(body.len()),
-            relocations: Vec::new(),
+            code,
+            relocations,
             layout,
             stack: OperandStack::new(local_types.len()),
             local_types,
@@ -270,8 +284,14 @@ impl<'m> Translator<'m> {
         })
     }
 
-    fn finish(self) -> (Vec<u64>, Vec<u32>) {
-        (self.code, self.relocations)
+    /// Keeps the buffers for the next translation of this thread.
+    fn recycle(mut self) {
+        self.code.clear();
+        self.relocations.clear();
+        self.local_types.clear();
+        if self.code.capacity() <= MAX_KEPT_WORDS {
+            BUFFERS.set((self.code, self.relocations, self.local_types));
+        }
     }
 
     /// Writes what a call begins with.

@@ -15,7 +15,8 @@ use tiered_interp::runtime::{Func, Limits, Linker, Store, Trap, TrapCode, Val};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection,
     Function, FunctionSection, GlobalSection, GlobalType, Ieee32, Ieee64, InstructionSink, MemArg,
-    MemorySection, MemoryType, RefType, TableSection, TableType, TypeSection, ValType as WasmType,
+    MemArgTarget, MemorySection, MemoryType, RefType, TableSection, TableType, TypeSection,
+    ValType as WasmType,
 };
 
 /// Integers around the borders of all widths, and what an immediate of 32 bits can and can't hold.
@@ -611,7 +612,8 @@ impl Body {
                 let at = |align| MemArg {
                     offset: 8,
                     align,
-                    memory_index: 0,
+                    target: MemArgTarget::Memory(0),
+                    ordering: None,
                 };
                 match ty {
                     ValType::I32 => self.write().i32_store(at(2)).i32_const(0).i32_load(at(2)),

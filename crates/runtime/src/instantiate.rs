@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::ConstExpr;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, TypeIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TypeIdx};
 use tiered_decode::module::{DataMode, Element, ElementItems, ElementMode, ExportKind, ImportType};
 use tiered_decode::types::{ExternType, Limits, ValType};
 
@@ -249,28 +249,17 @@ fn evaluate_globals(store: &mut AnyStore, vmctx: &VmCtx) {
 }
 
 fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
-    let globals = || -> Vec<NonNull<GlobalRecord>> {
-        (0..vmctx.module().globals().len())
-            .map(|index| vmctx.global(GlobalIdx(index as u32)))
-            .collect()
-    };
     match &element.items {
         ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
-        ElementItems::Exprs(exprs) => {
-            let globals = globals();
-            exprs
-                .iter()
-                .map(|expr| evaluate(expr, vmctx, &globals))
-                .collect()
-        }
+        ElementItems::Exprs(exprs) => exprs.iter().map(|expr| evaluate_in(expr, vmctx)).collect(),
     }
 }
 
-fn constant_offset(expr: &ConstExpr, vmctx: &VmCtx) -> u64 {
-    let globals: Vec<NonNull<GlobalRecord>> = (0..vmctx.module().globals().len())
-        .map(|index| vmctx.global(GlobalIdx(index as u32)))
-        .collect();
-    evaluate(expr, vmctx, &globals)
+/// As [`evaluate`], once the instance has all its globals.
+fn evaluate_in(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
+    // SAFETY: records live as long as the store.
+    let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.value.get();
+    expr.eval(global, |index| func_ref(vmctx, index))
 }
 
 fn keep_passive_elements(vmctx: &VmCtx) {
@@ -286,7 +275,7 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
         if let ElementMode::Active { table, offset } = &element.mode {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
-            let start = constant_offset(offset, vmctx);
+            let start = evaluate_in(offset, vmctx);
             table
                 .write(start, &references(element, vmctx))
                 .ok_or(TrapCode::TableOutOfBounds)?;
@@ -295,19 +284,34 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
     Ok(())
 }
 
+/// Has the pages that active segments are about to fill made at once, where that is most of a long stretch: a fault
+/// for each page would take longer than the copying.
+fn populate_for_data(vmctx: &VmCtx) {
+    const WORTH_IT: u64 = 1 << 20;
+    let (mut start, mut end, mut bytes) = (u64::MAX, 0, 0);
+    for data in vmctx.module().data() {
+        if let DataMode::Active {
+            memory: MemoryIdx(0),
+            offset,
+        } = &data.mode
+        {
+            let (at, length) = (evaluate_in(offset, vmctx), data.range.len() as u64);
+            (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
+        }
+    }
+    if bytes >= WORTH_IT && bytes >= end.saturating_sub(start) / 2 {
+        // SAFETY: records live as long as the store.
+        unsafe { vmctx.memory(MemoryIdx(0)).as_ref() }.populate(start, end);
+    }
+}
+
 fn run_active_data(vmctx: &VmCtx) -> Result<(), Trap> {
+    populate_for_data(vmctx);
     for (index, data) in vmctx.module().data().iter().enumerate() {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            builtin::memory_init(
-                vmctx,
-                *memory,
-                index,
-                constant_offset(offset, vmctx),
-                0,
-                length,
-            )?;
+            builtin::memory_init(vmctx, *memory, index, evaluate_in(offset, vmctx), 0, length)?;
             vmctx.drop_data(index);
         }
     }

@@ -15,7 +15,7 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 
 use crate::limits::LimitError;
@@ -151,6 +151,25 @@ impl MemoryRecord {
         ctx.memory_used.set(used);
         self.length().set(new * PAGE_BYTES);
         Some(old)
+    }
+
+    /// Has the kernel make the pages of the bytes `start..end` now, as far as they are within the length. Nothing but
+    /// time is lost where it can't.
+    pub(crate) fn populate(&self, start: u64, end: u64) {
+        const HOST_PAGE: u64 = 64 << 10;
+        let (start, end) = (start & !(HOST_PAGE - 1), end.min(self.length().get()));
+        if start < end {
+            // SAFETY: the range is within the mapping, and populating changes no byte.
+            let populated = unsafe {
+                let at = self.base.add(start as usize).as_ptr();
+                rustix::mm::madvise(
+                    at.cast(),
+                    (end - start) as usize,
+                    Advice::LinuxPopulateWrite,
+                )
+            };
+            populated.ok();
+        }
     }
 
     /// The bytes.

@@ -24,14 +24,26 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) const ZERO: Source = Source { class: Class::Imm, field: 0, bits: 0 };
+    pub(crate) const ZERO: Source = Source {
+        class: Class::Imm,
+        field: 0,
+        bits: 0,
+    };
 
     fn slot(slot: u32) -> Source {
-        Source { class: Class::Slot, field: slot, bits: 0 }
+        Source {
+            class: Class::Slot,
+            field: slot,
+            bits: 0,
+        }
     }
 
     fn register(class: Class) -> Source {
-        Source { class, field: 0, bits: 0 }
+        Source {
+            class,
+            field: 0,
+            bits: 0,
+        }
     }
 }
 
@@ -115,10 +127,18 @@ impl Translator<'_> {
             unreachable!("only constants have no source")
         };
         if let Some(field) = immediate(bits, operand.ty, allowed) {
-            return Source { class: Class::Imm, field, bits: 0 };
+            return Source {
+                class: Class::Imm,
+                field,
+                bits: 0,
+            };
         }
         if allowed == Immediates::Wide {
-            return Source { class: Class::Wide, field: 0, bits };
+            return Source {
+                class: Class::Wide,
+                field: 0,
+                bits,
+            };
         }
         let slot = self.operand_slot(height);
         self.emit_const(bits, Dest::Slot, slot);

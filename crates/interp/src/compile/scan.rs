@@ -92,13 +92,21 @@ impl Scan {
         });
         let start = self.uses.len();
         let parent = self.innermost;
-        self.loops.push(Loop { parent, depth, calls: false, innermost: true, uses: start..start });
+        self.loops.push(Loop {
+            parent,
+            depth,
+            calls: false,
+            innermost: true,
+            uses: start..start,
+        });
         self.innermost = Some(self.loops.len() - 1);
         self.blocks.push(self.innermost);
     }
 
     fn end(&mut self) {
-        let Some(Some(ended)) = self.blocks.pop() else { return };
+        let Some(Some(ended)) = self.blocks.pop() else {
+            return;
+        };
         self.loops[ended].uses.end = self.uses.len();
         self.innermost = self.loops[ended].parent;
         if let (Some(parent), true) = (self.innermost, self.loops[ended].calls) {
