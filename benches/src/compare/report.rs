@@ -209,7 +209,7 @@ impl Comparison {
             let _ = write!(
                 text,
                 "| {} |",
-                [&[program.name.clone()], &program.args[..]]
+                [std::slice::from_ref(&program.name), &program.args[..]]
                     .concat()
                     .join(" ")
             );

@@ -615,13 +615,12 @@ impl<'m> Translator<'m> {
             fusable: Fusable::Condition(family),
             ..
         }) = last
+            && let Some(last) = self.fuse()
         {
-            if let Some(last) = self.fuse() {
-                return Test {
-                    family,
-                    fields: last.fields,
-                };
-            }
+            return Test {
+                family,
+                fields: last.fields,
+            };
         }
         let source = self.pop_source(Immediates::No);
         let family =

@@ -410,7 +410,7 @@ fn code_that_is_not_reached() {
                 (select) (local.set 0) (call $two) (i32.store8) (memory.grow) (f32.load) (drop)
                 (table.set 0) (global.set 0)))
         (func (export "behind_return") (result i64)
-            (return (i64.const 3)) (f64.add) (f64.store) (br_if 0) (i64.trunc_f32_s) (return))
+            (return (i64.const 3)) (f64.add) (f64.store) (br_if 0) (drop) (i64.trunc_f32_s) (return))
         (func (export "block_without_end") (param i32) (result i32)
             (block (br 1 (local.get 0))) (i32.const 5))
         (func (export "if_both_arms_leave") (param i32) (result i32)

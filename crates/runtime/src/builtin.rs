@@ -24,15 +24,14 @@ fn table(ctx: &VmCtx, index: TableIdx) -> &TableRecord {
     unsafe { ctx.table(index).as_ref() }
 }
 
-/// The bytes `start..start + count` of a memory that nothing else looks at meanwhile.
-fn bytes(memory: &MemoryRecord, start: u64, count: u64) -> Result<&mut [u8], TrapCode> {
-    // SAFETY: a store has one thread, and no reference to a memory's bytes is alive while an instruction runs.
-    let all = unsafe { memory.bytes_mut() };
+/// The address of the bytes `start..start + count`, if they are all within the memory.
+fn within(memory: &MemoryRecord, start: u64, count: u64) -> Result<*mut u8, TrapCode> {
     let end = start
         .checked_add(count)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
-    all.get_mut(start as usize..end as usize)
-        .ok_or(TrapCode::MemoryOutOfBounds)
+        .filter(|&end| end <= memory.len() as u64);
+    end.ok_or(TrapCode::MemoryOutOfBounds)?;
+    // SAFETY: `start` is within the memory.
+    Ok(unsafe { memory.base().as_ptr().add(start as usize) })
 }
 
 /// `memory.size`: the size in pages.
@@ -58,7 +57,9 @@ pub fn memory_fill(
     value: u8,
     count: u64,
 ) -> Result<(), TrapCode> {
-    bytes(memory(ctx, index), start, count)?.fill(value);
+    let target = within(memory(ctx, index), start, count)?;
+    // SAFETY: the bytes are within the memory; a store has one thread, and nobody holds a reference to them.
+    unsafe { target.write_bytes(value, count as usize) };
     Ok(())
 }
 
@@ -72,9 +73,8 @@ pub fn memory_copy(
     (from, from_start): (MemoryIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
-    let (to, from) = (memory(ctx, to), memory(ctx, from));
-    let target = bytes(to, start, count)?.as_mut_ptr();
-    let source = bytes(from, from_start, count)?.as_ptr();
+    let target = within(memory(ctx, to), start, count)?;
+    let source = within(memory(ctx, from), from_start, count)?;
     // SAFETY: `count` bytes are within bounds on both sides; `copy` allows them to overlap.
     unsafe { std::ptr::copy(source, target, count as usize) };
     Ok(())
@@ -99,7 +99,9 @@ pub fn memory_init(
         .data(data)
         .get(from_start as usize..end as usize)
         .ok_or(TrapCode::MemoryOutOfBounds)?;
-    bytes(memory(ctx, index), start, count)?.copy_from_slice(source);
+    let target = within(memory(ctx, index), start, count)?;
+    // SAFETY: the bytes are within the memory, and a module's bytes are no part of one.
+    unsafe { target.copy_from_nonoverlapping(source.as_ptr(), source.len()) };
     Ok(())
 }
 

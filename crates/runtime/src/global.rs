@@ -46,7 +46,7 @@ impl Global {
 
     /// The type.
     pub fn ty(&self, store: &AnyStore) -> GlobalType {
-        self.0.record(store).ty.clone()
+        self.0.record(store).ty
     }
 
     /// The value.

@@ -240,6 +240,7 @@ macro_rules! arities {
                 $(unsafe { _slots.add($position).write($value.into_raw(_store)) };)*
             }
             #[inline]
+            #[allow(clippy::unused_unit, reason = "no value at all is one of the cases")]
             unsafe fn read(_slots: NonNull<Slot>, _store: RawStore) -> Self {
                 // SAFETY: the caller gives that many slots of these types.
                 ($($ty::from_raw(unsafe { _slots.add($position).read() }, _store),)*)

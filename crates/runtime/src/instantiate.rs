@@ -40,7 +40,7 @@ pub enum InstantiateError {
         /// The field's name.
         name: String,
         /// The type that the importing module wants.
-        expected: ExternType,
+        expected: Box<ExternType>,
     },
     /// An import is of a type that does not match.
     #[error("incompatible import {module:?} {name:?}: expected {expected}, found {found}")]
@@ -50,9 +50,9 @@ pub enum InstantiateError {
         /// The field's name.
         name: String,
         /// The type that the importing module wants.
-        expected: ExternType,
+        expected: Box<ExternType>,
         /// The type of what is provided.
-        found: ExternType,
+        found: Box<ExternType>,
     },
     /// The number of imports given is not the module's.
     #[error("the module has {expected} imports, {found} were given")]
@@ -107,9 +107,9 @@ pub(crate) fn instantiate(
 pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
     match ty {
         ImportType::Func(index) => ExternType::Func(module.types()[index.index()].clone()),
-        ImportType::Table(ty) => ExternType::Table(ty.clone()),
-        ImportType::Memory(ty) => ExternType::Memory(ty.clone()),
-        ImportType::Global(ty) => ExternType::Global(ty.clone()),
+        ImportType::Table(ty) => ExternType::Table(*ty),
+        ImportType::Memory(ty) => ExternType::Memory(*ty),
+        ImportType::Global(ty) => ExternType::Global(*ty),
     }
 }
 
@@ -133,8 +133,8 @@ fn match_imports(
             return Err(InstantiateError::IncompatibleImport {
                 module,
                 name,
-                expected,
-                found,
+                expected: Box::new(expected),
+                found: Box::new(found),
             });
         }
         match value {
@@ -174,14 +174,10 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
 fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
         let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
-        spaces
-            .tables
-            .push(Table::new(store, ty.clone(), null)?.0.record);
+        spaces.tables.push(Table::new(store, *ty, null)?.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
-        spaces
-            .memories
-            .push(Memory::new(store, ty.clone())?.0.record);
+        spaces.memories.push(Memory::new(store, *ty)?.0.record);
     }
     Ok(())
 }
@@ -238,12 +234,7 @@ fn evaluate_globals(store: &mut AnyStore, vmctx: &VmCtx) {
         .zip(module.global_inits())
     {
         let value = evaluate(init, vmctx, &globals);
-        globals.push(
-            store
-                .add_global(GlobalRecord::new(ty.clone(), value))
-                .0
-                .record,
-        );
+        globals.push(store.add_global(GlobalRecord::new(*ty, value)).0.record);
     }
     vmctx.set_globals(globals.into());
 }

@@ -156,7 +156,7 @@ impl<T: 'static> Linker<T> {
                     return Err(InstantiateError::UnknownImport {
                         module: import.module.to_string(),
                         name: import.name.to_string(),
-                        expected: import_type(module, &import.ty),
+                        expected: Box::new(import_type(module, &import.ty)),
                     });
                 }
             });

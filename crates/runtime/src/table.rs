@@ -133,10 +133,7 @@ impl TableRecord {
             min: self.len(),
             max: self.ty.limits.max,
         };
-        TableType {
-            limits,
-            ..self.ty.clone()
-        }
+        TableType { limits, ..self.ty }
     }
 }
 

@@ -6,9 +6,7 @@ use tiered::{Config, Engine, Linker, Module};
 use tiered_wasi::{Access, OutputBuffer, Stdout, WasiCtx};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let limits = Config::new()
-        .max_memory(64 << 20)
-        .fuel(Some(1_000_000_000));
+    let limits = Config::new().max_memory(64 << 20).fuel(Some(1_000_000_000));
     let engine = Engine::new(&limits);
     let module = Module::from_file(&engine, "benches/programs/words/words.wasm")?;
 
@@ -32,6 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let text = String::from_utf8(output.take())?;
-    println!("exit code {exit_code}, {} lines of output", text.lines().count());
+    println!(
+        "exit code {exit_code}, {} lines of output",
+        text.lines().count()
+    );
     Ok(())
 }

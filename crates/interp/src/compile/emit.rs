@@ -256,12 +256,11 @@ impl Translator<'_> {
 
     /// Saves the operand that the accumulator of `bank` alone has, before it gets another value.
     pub(crate) fn save_acc(&mut self, bank: Bank) {
-        if let Held::Operand(height) = self.stack.held(bank) {
-            if height < self.stack.height()
-                && matches!(self.stack.operand(height).place, Place::Acc(_))
-            {
-                self.settle(height);
-            }
+        if let Held::Operand(height) = self.stack.held(bank)
+            && height < self.stack.height()
+            && matches!(self.stack.operand(height).place, Place::Acc(_))
+        {
+            self.settle(height);
         }
     }
 

@@ -126,27 +126,26 @@ impl Translator<'_> {
             fusable: Fusable::Condition(family),
             ..
         }) = self.last
+            && let Some(last) = self.fuse()
         {
-            if let Some(last) = self.fuse() {
-                let not = (family.not)();
-                self.define_fusable(
-                    ValType::I32,
-                    not.value,
-                    last.fields,
-                    Fusable::Condition(not),
-                );
-                return;
-            }
+            let not = (family.not)();
+            self.define_fusable(
+                ValType::I32,
+                not.value,
+                last.fields,
+                Fusable::Condition(not),
+            );
+            return;
         }
         self.is_zero(ValType::I32);
     }
 
     /// The address of an access, and what its offset is then: a constant address goes into the offset.
     fn address(&mut self, operand: Operand, height: u32, offset: u32) -> (Source, u32) {
-        if let Place::Const(address) = operand.place {
-            if let Some(sum) = (address as u32).checked_add(offset) {
-                return (Source::ZERO, sum);
-            }
+        if let Place::Const(address) = operand.place
+            && let Some(sum) = (address as u32).checked_add(offset)
+        {
+            return (Source::ZERO, sum);
         }
         (self.source(operand, height, Immediates::No), offset)
     }
@@ -159,15 +158,14 @@ impl Translator<'_> {
             }),
             Ok(short),
         ) = (self.last, u16::try_from(offset))
+            && let Some(last) = self.fuse()
         {
-            if let Some(last) = self.fuse() {
-                let (first, second) = (
-                    (last.fields & 0xffff) as u32,
-                    (last.fields >> 32 & 0xffff) as u32,
-                );
-                let cell = fields(first, 0, second | u32::from(short) << 16);
-                return self.define(O::R::TYPE, load_indexed_family::<O>(a, b), cell, &[]);
-            }
+            let (first, second) = (
+                (last.fields & 0xffff) as u32,
+                (last.fields >> 32 & 0xffff) as u32,
+            );
+            let cell = fields(first, 0, second | u32::from(short) << 16);
+            return self.define(O::R::TYPE, load_indexed_family::<O>(a, b), cell, &[]);
         }
         let operand = self.stack.pop();
         let (a, offset) = self.address(operand, self.stack.height(), offset);
