@@ -22,8 +22,10 @@ fn run(target: fn(&[u8]), name: &str, bytes: &[u8]) {
     assert!(result.is_ok(), "{name} is a finding");
 }
 
+/// Runs `count` inputs, or as many as `FUZZ_SEEDS` says.
 fn seeds(target: fn(&[u8]), count: u64, most: u64) {
-    for seed in 0..count {
+    let wanted = std::env::var("FUZZ_SEEDS").ok().and_then(|count| count.parse().ok());
+    for seed in 0..wanted.unwrap_or(count) {
         run(target, &format!("seed {seed}"), &pseudo_random(seed, most));
     }
 }

@@ -50,6 +50,8 @@ const FOREIGN_FLAGS: &[(&str, &str)] = &[
     ("--bin", "cargo"),
     ("--test", "cargo"),
     ("--bench", "cargo"),
+    ("--example", "cargo"),
+    ("--profile", "cargo"),
     ("--path", "cargo"),
     ("--locked", "cargo"),
     ("--features", "cargo"),

@@ -37,3 +37,8 @@ pub use tiered_runtime::{
     Instance, InstantiateError, InterruptHandle, IntoHostFunc, LimitError, Limits, Linker, Memory,
     PAGE_BYTES, SetError, Store, Table, Trap, TrapCode, TypeMismatch, TypedFunc, Val, map_file,
 };
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -56,13 +56,18 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
     // slots are within the frame.
     unsafe {
         let record = func.as_ref();
+        let ctx = record.store.as_ref();
+        if !ctx.has_native_stack() {
+            ctx.raise(Trap::new(TrapCode::StackOverflow));
+            return Outcome::Trapped;
+        }
         let header = frame.add(usize::from(record.params));
         header.write(EXIT.stream().expose_provenance() as Slot);
         header.add(1).write(0);
         let memory = VmCtx::borrow(record.instance).memory_base.get();
         let acc = func.as_ptr().expose_provenance() as Slot;
         let regs = Regs::new(record.stream(), frame, memory, acc, record.store);
-        match Activation::enter(record.store.as_ref(), |_| regs.run()) {
+        match Activation::enter(ctx, |_| regs.run()) {
             RETURNED => Outcome::Returned,
             _ => Outcome::Trapped,
         }

@@ -70,3 +70,8 @@ pub fn doors() -> Doors {
 pub const fn uses_tail_calls() -> bool {
     cfg!(tail_calls)
 }
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -125,7 +125,12 @@ impl AnyStore {
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
         self.ctx().set_fuel(fuel);
         let budget = self.ctx().call_budget();
-        for funcs in &self.instance_funcs.0 {
+        let host = self
+            .host_funcs
+            .0
+            .iter()
+            .map(|func| NonNull::slice_from_raw_parts(*func, 1));
+        for funcs in self.instance_funcs.0.iter().copied().chain(host) {
             // SAFETY: records live as long as the store.
             for func in unsafe { funcs.as_ref() } {
                 func.budget.set(budget);
@@ -210,6 +215,7 @@ impl AnyStore {
         let doors = Doors {
             entry: call_host,
             stream: native.native,
+            call_budget: self.ctx().call_budget(),
             ..native
         };
         let index = FuncIdx(u32::try_from(self.host_funcs.0.len()).unwrap_or(u32::MAX));

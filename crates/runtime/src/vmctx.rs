@@ -19,6 +19,7 @@ use crate::frame::Slot;
 use crate::global::GlobalRecord;
 use crate::limits::Limits;
 use crate::memory::{self, MemoryRecord};
+use crate::stack::native_depth;
 use crate::store::AnyStore;
 use crate::table::TableRecord;
 use crate::trap::{Trap, TrapCode};
@@ -100,7 +101,17 @@ impl StoreCtx {
             return Err(TrapCode::Interrupted);
         }
         self.refill(func, at)?;
+        // A host function has no body that another tier could run.
+        if func.instance.is_null() {
+            return Ok(None);
+        }
         Ok(self.tier.hot(func, at))
+    }
+
+    /// There is enough of the host's stack left to enter guest code once more. Every tier asks where it is entered.
+    #[inline]
+    pub fn has_native_stack(&self) -> bool {
+        native_depth() >= self.native_limit.get()
     }
 
     fn refill(&self, func: &FuncRecord, at: HotPoint) -> Result<(), TrapCode> {

@@ -78,3 +78,8 @@ pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
 
 #[cfg(test)]
 mod tests;
+
+/// Compiles the example of the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

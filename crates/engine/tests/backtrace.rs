@@ -1,0 +1,449 @@
+//! Back traces: which function, and which byte of the module, for every kind of trap and through every kind of call.
+//!
+//! The bytes are looked up in the module: a trap stands at the opcode of the instruction that trapped, and every frame
+//! around it at that of its call.
+
+use tiered::decode::index::FuncIdx;
+use tiered::{
+    Caller, Config, Engine, Extern, Instance, Linker, Module, Store, Trap, TrapCode, Val,
+};
+
+/// The byte of the only instruction of function `func` whose name in the binary parser begins with `name`.
+fn byte_of(module: &Module, func: u32, name: &str) -> u32 {
+    let body = module.body(FuncIdx(func)).expect("the function has a body");
+    let mut ops = body.ops();
+    let mut found = Vec::new();
+    while !ops.eof() {
+        let offset = ops.original_position() as u32;
+        let op = ops.read().expect("the module is valid");
+        if format!("{op:?}").starts_with(name) {
+            found.push(offset);
+        }
+    }
+    assert_eq!(found.len(), 1, "one {name} in function {func}");
+    found[0]
+}
+
+fn module(engine: &Engine, text: &str) -> Module {
+    Module::new(engine, text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"))
+}
+
+fn trap<T>(store: &mut Store<T>, instance: Instance, name: &str, args: &[Val]) -> Trap {
+    let func = instance
+        .func(store, name)
+        .unwrap_or_else(|| panic!("{name} is exported"));
+    func.call(store, args).expect_err("it traps")
+}
+
+/// A frame as index, name and byte.
+type Seen<'a> = (u32, Option<&'a str>, Option<u32>);
+
+fn seen(trap: &Trap) -> Vec<Seen<'_>> {
+    let frames = trap.frames().iter();
+    frames
+        .map(|frame| {
+            (
+                frame.func_index,
+                frame.func_name.as_deref(),
+                frame.module_offset,
+            )
+        })
+        .collect()
+}
+
+/// A body of `(param $p i32)` with `$x`, `$y` and a float, what it traps with for 0, and at which instruction.
+const TRAPS: &[(&str, TrapCode, &str)] = &[
+    ("(unreachable)", TrapCode::Unreachable, "Unreachable"),
+    (
+        "(nop) (block (block (if (i32.eqz (local.get $p)) (then (unreachable)))))",
+        TrapCode::Unreachable,
+        "Unreachable",
+    ),
+    (
+        "(drop (i32.div_u (i32.const 1) (local.get $p)))",
+        TrapCode::IntegerDivideByZero,
+        "I32DivU",
+    ),
+    (
+        "(local.set $x (i32.add (local.get $p) (i32.const 5))) (local.set $y (i32.rem_s (local.get $x) (local.get $p)))",
+        TrapCode::IntegerDivideByZero,
+        "I32RemS",
+    ),
+    (
+        "(drop (i64.div_s (i64.const 0x8000000000000000) (i64.sub (i64.extend_i32_s (local.get $p)) (i64.const 1))))",
+        TrapCode::IntegerOverflow,
+        "I64DivS",
+    ),
+    (
+        "(loop (local.set $x (i32.add (local.get $x) (i32.const 1)))
+            (local.set $y (i32.div_s (local.get $x) (i32.sub (i32.const 20) (local.get $x))))
+            (br_if 0 (i32.lt_s (local.get $x) (i32.const 100))))",
+        TrapCode::IntegerDivideByZero,
+        "I32DivS",
+    ),
+    (
+        "(drop (i32.trunc_f64_s (f64.div (local.get $f) (f64.const 0))))",
+        TrapCode::InvalidConversionToInteger,
+        "I32TruncF64S",
+    ),
+    (
+        "(drop (i64.trunc_f32_u (f32.const -1.5)))",
+        TrapCode::IntegerOverflow,
+        "I64TruncF32U",
+    ),
+    (
+        "(drop (i32.load (i32.const -4)))",
+        TrapCode::MemoryOutOfBounds,
+        "I32Load ",
+    ),
+    (
+        "(drop (i32.load16_u offset=8 (i32.add (local.get $p) (i32.sub (local.get $p) (i32.const 1)))))",
+        TrapCode::MemoryOutOfBounds,
+        "I32Load16U",
+    ),
+    (
+        "(local.set $x (i32.const -9)) (local.set $f (f64.load (i32.add (local.get $p) (local.get $x))))",
+        TrapCode::MemoryOutOfBounds,
+        "F64Load",
+    ),
+    (
+        "(i64.store (i32.const 65529) (i64.const 0x123456789))",
+        TrapCode::MemoryOutOfBounds,
+        "I64Store",
+    ),
+    (
+        "(f32.store offset=4294967295 (local.get $p) (f32.const 1))",
+        TrapCode::MemoryOutOfBounds,
+        "F32Store",
+    ),
+    (
+        "(memory.fill (i32.const 1) (local.get $p) (i32.const 65536))",
+        TrapCode::MemoryOutOfBounds,
+        "MemoryFill",
+    ),
+    (
+        "(memory.copy (i32.const 1) (local.get $p) (i32.const 65536))",
+        TrapCode::MemoryOutOfBounds,
+        "MemoryCopy",
+    ),
+    (
+        "(memory.init $d (local.get $p) (i32.const 1) (i32.const 3))",
+        TrapCode::MemoryOutOfBounds,
+        "MemoryInit",
+    ),
+    (
+        "(drop (table.get $t (i32.const 9)))",
+        TrapCode::TableOutOfBounds,
+        "TableGet",
+    ),
+    (
+        "(table.set $t (i32.const 9) (ref.null func))",
+        TrapCode::TableOutOfBounds,
+        "TableSet",
+    ),
+    (
+        "(table.fill $t (i32.const 9) (ref.null func) (i32.const 1))",
+        TrapCode::TableOutOfBounds,
+        "TableFill",
+    ),
+    (
+        "(table.copy $t $t (local.get $p) (i32.const 9) (i32.const 1))",
+        TrapCode::TableOutOfBounds,
+        "TableCopy",
+    ),
+    (
+        "(table.init $t $e (local.get $p) (i32.const 9) (i32.const 1))",
+        TrapCode::TableOutOfBounds,
+        "TableInit",
+    ),
+    (
+        "(call_indirect (i32.const 9))",
+        TrapCode::UndefinedElement,
+        "CallIndirect",
+    ),
+    (
+        "(call_indirect (i32.add (local.get $p) (i32.const 1)))",
+        TrapCode::UninitializedElement,
+        "CallIndirect",
+    ),
+    (
+        "(drop (i32.add (local.get $p) (call_indirect (param i64) (result i32) (i64.const 1) (local.get $p))))",
+        TrapCode::IndirectCallTypeMismatch,
+        "CallIndirect",
+    ),
+    (
+        "(i32.const 7) (local.get $p) (call $same (i32.const 3)) (drop) (i32.div_u) (drop)",
+        TrapCode::IntegerDivideByZero,
+        "I32DivU",
+    ),
+    (
+        "(br_if 0 (i32.ne (local.get $p) (i32.const 0))) (select (i32.const 1) (i32.const 2) (local.get $p)) (drop) (unreachable)",
+        TrapCode::Unreachable,
+        "Unreachable",
+    ),
+];
+
+#[test]
+fn a_trap_stands_at_its_instruction() {
+    let engine = Engine::default();
+    for (body, code, op) in TRAPS {
+        let text = format!(
+            "(module
+            (memory 1) (data $d \"12\") (table $t 2 funcref) (elem (table $t) (i32.const 0) func $same) (elem $e func $same)
+            (func $same (param i32) (result i32) (local.get 0))
+            (func $f (export \"f\") (param $p i32) (local $x i32) (local $y i32) (local $f f64) {body})
+            (func $g (export \"g\") (param i32) (local i64)
+                (local.set 1 (i64.const 1)) (call $f (local.get 0)) (drop (i64.add (local.get 1) (local.get 1))))
+            (func $h (export \"h\") (param $p i32)
+                (loop (call $g (local.get $p)) (br_if 0 (local.get $p)))))"
+        );
+        let module = module(&engine, &text);
+        let mut store = engine.store(()).expect("a store has a stack");
+        let instance = Linker::new()
+            .instantiate(&mut store, &module)
+            .expect("it imports nothing");
+        let expected = [
+            (1, Some("f"), Some(byte_of(&module, 1, op))),
+            (2, Some("g"), Some(byte_of(&module, 2, "Call"))),
+            (3, Some("h"), Some(byte_of(&module, 3, "Call"))),
+        ];
+        // The second time all functions have been translated.
+        for _ in 0..2 {
+            let found = trap(&mut store, instance, "h", &[Val::I32(0)]);
+            assert_eq!(found.code(), Some(*code), "{body}");
+            assert_eq!(seen(&found), expected, "{body}");
+            let found = trap(&mut store, instance, "f", &[Val::I32(0)]);
+            assert_eq!(seen(&found), expected[..1], "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_return_address_behind_the_last_instruction_is_still_the_call() {
+    let engine = Engine::default();
+    let text = r#"(module
+        (func $trap unreachable)
+        (func $last (call $trap))
+        (func $loop (loop (call $last)))
+        (func $indirect (call_indirect (i32.const 0)))
+        (table funcref (elem $loop))
+        (func (export "run") (block (if (i32.const 1) (then (call $indirect))))))"#;
+    let module = module(&engine, text);
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let found = trap(&mut store, instance, "run", &[]);
+    let byte = |func, op| Some(byte_of(&module, func, op));
+    let expected = [
+        (0, Some("trap"), byte(0, "Unreachable")),
+        (1, Some("last"), byte(1, "Call")),
+        (2, Some("loop"), byte(2, "Call")),
+        (3, Some("indirect"), byte(3, "CallIndirect")),
+        (4, Some("run"), byte(4, "Call")),
+    ];
+    assert_eq!(seen(&found), expected);
+}
+
+#[test]
+fn frames_have_names_or_numbers() {
+    let engine = Engine::default();
+    let text = r#"(module $the_module
+        (func (unreachable))
+        (func (export "exported") (call 0))
+        (func $named (export "other") (call 1)))"#;
+    let module = module(&engine, text);
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let found = trap(&mut store, instance, "other", &[]);
+    let names: Vec<_> = found
+        .frames()
+        .iter()
+        .map(|frame| frame.func_name.as_deref())
+        .collect();
+    assert_eq!(names, [None, Some("exported"), Some("named")]);
+    assert!(
+        found
+            .frames()
+            .iter()
+            .all(|frame| frame.module_name.as_deref() == Some("the_module"))
+    );
+    let at = |func, op| format!("{:#8x}", byte_of(&module, func, op));
+    let expected = format!(
+        "   0: {} - the_module!<function 0>\n   1: {} - the_module!exported\n   2: {} - the_module!named",
+        at(0, "Unreachable"),
+        at(1, "Call"),
+        at(2, "Call"),
+    );
+    assert_eq!(found.backtrace().to_string(), expected);
+    assert_eq!(found.to_string(), "unreachable");
+}
+
+/// Guest, host, guest of another instance, host that fails: all guest frames, innermost first.
+#[test]
+fn frames_go_through_the_host_and_other_instances() {
+    let engine = Engine::default();
+    let outer = module(
+        &engine,
+        r#"(module $outer
+        (import "host" "back" (func $back (param i32)))
+        (import "inner" "run" (func $run (param i32)))
+        (func $call_host (export "call_host") (param i32) (call $back (local.get 0)))
+        (func (export "call_inner") (param i32) (call $run (local.get 0)))
+        (func (export "start") (param i32) (call $call_host (local.get 0))))"#,
+    );
+    let inner = module(
+        &engine,
+        r#"(module $inner
+        (import "host" "fail" (func $fail))
+        (func $deeper (param i32) (if (local.get 0) (then (call $fail))) (unreachable))
+        (func (export "run") (param i32) (call $deeper (local.get 0))))"#,
+    );
+    let mut linker: Linker<()> = Linker::new();
+    linker.func(
+        "host",
+        "back",
+        |mut caller: Caller<'_, ()>, how: i32| -> Result<(), Trap> {
+            let Some(Extern::Func(func)) = caller.export("call_inner") else {
+                return Err(Trap::message("no such export"));
+            };
+            func.call(&mut caller, &[Val::I32(how)]).map(|_| ())
+        },
+    );
+    linker.func("host", "fail", |_: Caller<'_, ()>| -> Result<(), Trap> {
+        Err(Trap::message("no more"))
+    });
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = linker
+        .instantiate(&mut store, &inner)
+        .expect("it has its imports");
+    linker.instance(&store, "inner", instance);
+    let instance = linker
+        .instantiate(&mut store, &outer)
+        .expect("it has its imports");
+    for (how, op, text) in [(0, "Unreachable", "unreachable"), (1, "Call", "no more")] {
+        let found = trap(&mut store, instance, "start", &[Val::I32(how)]);
+        assert_eq!(found.to_string(), text);
+        let expected = [
+            (1, Some("deeper"), Some(byte_of(&inner, 1, op))),
+            (2, Some("run"), Some(byte_of(&inner, 2, "Call"))),
+            (3, Some("call_inner"), Some(byte_of(&outer, 3, "Call"))),
+            (2, Some("call_host"), Some(byte_of(&outer, 2, "Call"))),
+            (4, Some("start"), Some(byte_of(&outer, 4, "Call"))),
+        ];
+        assert_eq!(seen(&found), expected, "{text}");
+        let modules: Vec<_> = found
+            .frames()
+            .iter()
+            .map(|frame| frame.module_name.as_deref())
+            .collect();
+        let [i, o] = [Some("inner"), Some("outer")];
+        assert_eq!(modules, [i, i, o, o, o], "{text}");
+    }
+}
+
+#[test]
+fn deep_traces_are_cut_off() {
+    let engine = Engine::default();
+    let text = r#"(module (func $f (export "f") (param i32)
+        (if (i32.eqz (local.get 0)) (then (unreachable)))
+        (call $f (i32.sub (local.get 0) (i32.const 1)))))"#;
+    let module = module(&engine, text);
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let found = trap(&mut store, instance, "f", &[Val::I32(10)]);
+    assert_eq!(found.frames().len(), 11);
+    let found = trap(&mut store, instance, "f", &[Val::I32(100_000)]);
+    assert!(
+        (20..1000).contains(&found.frames().len()),
+        "{}",
+        found.frames().len()
+    );
+    assert_eq!(
+        found.frames()[0].module_offset,
+        Some(byte_of(&module, 0, "Unreachable"))
+    );
+    assert_eq!(
+        found.frames()[1].module_offset,
+        Some(byte_of(&module, 0, "Call"))
+    );
+}
+
+#[test]
+fn an_overflow_and_spent_fuel_have_frames() {
+    let engine = Engine::new(&Config::new().max_stack(64 << 10));
+    let text = r#"(module
+        (func $f (export "recurse") (result i32) (i32.add (call $f) (i32.const 1)))
+        (func $nothing)
+        (func $loop (loop (br 0)))
+        (func (export "loop") (call $loop))
+        (func (export "calls") (call $nothing) (call 2)))"#;
+    let module = module(&engine, text);
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let found = trap(&mut store, instance, "recurse", &[]);
+    assert_eq!(found.code(), Some(TrapCode::StackOverflow));
+    assert!(
+        found
+            .frames()
+            .iter()
+            .all(|frame| frame.module_offset == Some(byte_of(&module, 0, "Call")))
+    );
+    store.set_fuel(Some(100));
+    let found = trap(&mut store, instance, "loop", &[]);
+    assert_eq!(found.code(), Some(TrapCode::OutOfFuel));
+    let indices: Vec<_> = seen(&found).iter().map(|&(index, ..)| index).collect();
+    assert_eq!(indices, [2, 3]);
+    assert_eq!(
+        found.frames()[1].module_offset,
+        Some(byte_of(&module, 3, "Call"))
+    );
+    store.set_fuel(Some(0));
+    let found = trap(&mut store, instance, "loop", &[]);
+    assert_eq!(
+        seen(&found),
+        [(3, Some("loop"), Some(byte_of(&module, 3, "Call")))],
+        "at the call"
+    );
+}
+
+#[test]
+fn what_the_host_calls_itself_has_no_frames() {
+    let engine = Engine::default();
+    let mut store = engine.store(()).expect("a store has a stack");
+    let fail = tiered::Func::wrap(&mut store, |_: Caller<'_, ()>| -> Result<(), Trap> {
+        Err(Trap::new(TrapCode::Unreachable))
+    });
+    let found = fail.call(&mut store, &[]).expect_err("it fails");
+    assert_eq!(found.frames(), []);
+    assert_eq!(found.backtrace().to_string(), "");
+}
+
+#[test]
+fn an_exit_has_no_frames() {
+    let engine = Engine::default();
+    let module = module(
+        &engine,
+        r#"(module (import "h" "exit" (func $exit)) (func (export "f") (call $exit)))"#,
+    );
+    let mut linker: Linker<()> = Linker::new();
+    linker.func("h", "exit", |_: Caller<'_, ()>| -> Result<(), Trap> {
+        Err(Trap::exit(3))
+    });
+    let mut store = engine.store(()).expect("a store has a stack");
+    let instance = linker
+        .instantiate(&mut store, &module)
+        .expect("it has its imports");
+    let found = trap(&mut store, instance, "f", &[]);
+    assert_eq!(
+        (found.exit_code(), found.code(), found.frames().len()),
+        (Some(3), None, 0)
+    );
+    assert_eq!(found.to_string(), "exit with code 3");
+}
