@@ -47,6 +47,11 @@ pub(crate) fn assert_same(left: &[Event], right: &[Event]) {
     assert_eq!(left.len(), right.len(), "as much happens");
 }
 
+/// The module that an input is or describes, to be looked at.
+pub fn module(bytes: &[u8]) -> Option<Vec<u8>> {
+    plan(bytes).ok().map(|plan| plan.module)
+}
+
 fn plan(bytes: &[u8]) -> Result<Plan> {
     if input::is_module(bytes) {
         return Ok(Plan::of_module(bytes));

@@ -29,11 +29,15 @@ const TABLE_OUT_OF_BOUNDS: End = End::Trap("out of bounds table access");
 pub fn run(bytes: &[u8]) {
     // Too few bytes for the choices to be made are no finding.
     let Ok(plan) = plan(bytes) else { return };
-    let Some(ours) = execute::observe(&plan) else { return };
-    if input::is_module(bytes) && shows_nans(&plan.module) {
-        return;
+    if !(input::is_module(bytes) && shows_nans(&plan.module)) {
+        compare(&plan);
     }
-    let theirs = observe(&plan);
+}
+
+/// Panics at the first difference that is not one of limits.
+fn compare(plan: &Plan) {
+    let Some(ours) = execute::observe(plan) else { return };
+    let theirs = observe(plan);
     let ours: Vec<Event> = ours.into_iter().filter(|event| !matches!(event, Event::Fuel(_))).map(canonical).collect();
     let common = |events: &[Event]| events.iter().position(Event::is_limit).unwrap_or(events.len());
     let compared = common(&ours).min(common(&theirs));
@@ -43,6 +47,11 @@ pub fn run(bytes: &[u8]) {
     } else {
         execute::assert_same(&ours[..compared], &theirs[..compared]);
     }
+}
+
+/// The module that an input is or describes, to be looked at.
+pub fn module(bytes: &[u8]) -> Option<Vec<u8>> {
+    plan(bytes).ok().map(|plan| plan.module)
 }
 
 fn plan(bytes: &[u8]) -> Result<Plan> {

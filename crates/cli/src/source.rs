@@ -1,4 +1,4 @@
-//! Reads a module from where the command line says: a file, mapped, or standard input.
+//! Reads a module from where the command line says: a file, or standard input.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ pub(crate) fn load(engine: &Engine, path: &OsStr) -> Result<Module, Failure> {
         Some("-") => ("standard input".into(), read_stdin()),
         _ => (
             path.display().to_string(),
-            tiered::map_file(Path::new(path)),
+            tiered::read_file(Path::new(path)),
         ),
     };
     let bytes = bytes.map_err(|err| Failure::io(&name, &err))?;

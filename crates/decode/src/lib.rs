@@ -33,6 +33,7 @@ pub use bytes::Bytes;
 pub use wasmparser;
 
 pub use error::Error;
+pub use file::read_file;
 pub use module::{Config, FuncBody, LoopHeader, Module};
 pub use names::Names;
 
@@ -53,6 +54,8 @@ pub mod proposals;
 pub mod names;
 
 pub mod error;
+
+mod file;
 
 mod body;
 mod loops;

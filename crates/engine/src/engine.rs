@@ -96,15 +96,12 @@ impl Module {
         )?)))
     }
 
-    /// As [`Module::new`], from a file, which is mapped into memory: nobody may change it while the module is used.
+    /// As [`Module::new`], from a file.
     ///
     /// # Errors
     /// What the host says of the file, or what is wrong with the bytes.
     pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module, ModuleError> {
-        Ok(Module::new(
-            engine,
-            tiered_runtime::map_file(path.as_ref())?,
-        )?)
+        Ok(Module::new(engine, tiered_decode::read_file(path)?)?)
     }
 }
 

@@ -31,11 +31,11 @@ mod engine;
 pub use config::{Config, TierMode};
 pub use engine::{Engine, Module, ModuleError};
 pub use tiered_decode as decode;
-pub use tiered_decode::Error as DecodeError;
+pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{
     AnyStore, Backtrace, Caller, Extern, ExternRef, Frame, Func, Global, HostValue, HostValues,
     Instance, InstantiateError, InterruptHandle, IntoHostFunc, LimitError, Limits, Linker, Memory,
-    PAGE_BYTES, SetError, Store, Table, Trap, TrapCode, TypeMismatch, TypedFunc, Val, map_file,
+    PAGE_BYTES, SetError, Store, Table, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

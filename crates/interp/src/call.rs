@@ -189,13 +189,24 @@ impl<const N: usize> Op for ZeroFewLocals<N> {
 
 /// The handler that sets `count` locals to zero.
 pub(crate) fn zero_handler(count: u32) -> Handler {
-    match count {
-        1 => exec::<ZeroFewLocals<1>>,
-        2 => exec::<ZeroFewLocals<2>>,
-        3 => exec::<ZeroFewLocals<3>>,
-        4 => exec::<ZeroFewLocals<4>>,
-        _ => exec::<ZeroLocals>,
-    }
+    const FEW: [Handler; 12] = [
+        exec::<ZeroFewLocals<1>>,
+        exec::<ZeroFewLocals<2>>,
+        exec::<ZeroFewLocals<3>>,
+        exec::<ZeroFewLocals<4>>,
+        exec::<ZeroFewLocals<5>>,
+        exec::<ZeroFewLocals<6>>,
+        exec::<ZeroFewLocals<7>>,
+        exec::<ZeroFewLocals<8>>,
+        exec::<ZeroFewLocals<9>>,
+        exec::<ZeroFewLocals<10>>,
+        exec::<ZeroFewLocals<11>>,
+        exec::<ZeroFewLocals<12>>,
+    ];
+    let few = (count as usize)
+        .checked_sub(1)
+        .and_then(|index| FEW.get(index));
+    few.copied().unwrap_or(exec::<ZeroLocals>)
 }
 
 struct PickIndirect;

@@ -17,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Read [`regs`] first: the machine; then `operand`, the classes of operands; then `compile`, the translator. Absent
+//! Read `regs` first: the machine; then `operand`, the classes of operands; then `compile`, the translator. Absent
 //! on purpose: any knowledge of a compiler. What is hot is said to the store's [`Tier`], which may move a frame on.
 
 mod builtin;

@@ -248,15 +248,13 @@ fn branches_at_all_heights() {
                         write!(
                             text,
                             "(func (export \"{name}\") (param $taken i32) {} {} {}
-                            (block {ty} (block {ty} {} {} {instr} {drop} {other}) {})
+                            (block {ty} (block {ty} {} {} {instr} {drop} {other}) (local.set $t (i64.const 0)))
                             )",
                             results(below + values),
                             numbered_locals(),
                             operands(1, below, kind),
                             operands(4, under, kind + 1),
                             operands(8, values, kind + 2),
-                            // Shows that the inner block was left by its end or by a branch to it.
-                            "(local.set $t (i64.const 0))",
                             ty = results(values),
                         )
                         .expect("a string takes everything");

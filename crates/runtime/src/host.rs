@@ -11,6 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tiered_decode::types::{FuncType, ValType};
 
@@ -20,7 +21,7 @@ use crate::instance::Instance;
 use crate::linker::Extern;
 use crate::memory::Memory;
 use crate::store::{AnyStore, InterruptHandle};
-use crate::trap::Trap;
+use crate::trap::{Trap, TrapCode};
 use crate::value::{Handle, HostValue, RawStore, Val};
 use crate::vmctx::VmCtx;
 
@@ -71,6 +72,12 @@ pub(crate) unsafe extern "C" fn call_host(
     }));
     ctx.free.set(free);
     match result {
+        // A host function may have taken long: whoever wants the guest to stop is not kept waiting for a budget.
+        Ok(Ok(())) if ctx.interrupt.load(Ordering::Relaxed) => {
+            ctx.interrupt.store(false, Ordering::Relaxed);
+            ctx.raise(Trap::new(TrapCode::Interrupted));
+            Outcome::Trapped
+        }
         Ok(Ok(())) => Outcome::Returned,
         Ok(Err(trap)) => {
             ctx.raise(trap);

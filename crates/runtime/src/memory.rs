@@ -222,8 +222,7 @@ impl Memory {
     /// # Errors
     /// [`LimitError`] if the store may not have it or the host can't give it.
     pub fn new(store: &mut AnyStore, ty: MemoryType) -> Result<Memory, LimitError> {
-        let record = MemoryRecord::new(&ty, store.ctx())?;
-        store.add_memory(record)
+        store.add_memory(|ctx| MemoryRecord::new(&ty, ctx))
     }
 
     /// The type, with the present size as its minimum.

@@ -182,20 +182,28 @@ impl AnyStore {
             .expect("the type of the data was checked when the host function was linked")
     }
 
-    pub(crate) fn add_memory(&mut self, record: MemoryRecord) -> Result<Memory, LimitError> {
-        check_count(
-            "memories",
-            self.memories.0.len(),
-            self.ctx().limits.memories,
-        )?;
+    /// Adds the memory that `make` makes, if there may be another one.
+    pub(crate) fn add_memory(
+        &mut self,
+        make: impl FnOnce(&StoreCtx) -> Result<MemoryRecord, LimitError>,
+    ) -> Result<Memory, LimitError> {
+        let count = self.memories.0.len();
+        check_count("memories", count, self.ctx().limits.memories)?;
+        let record = make(self.ctx())?;
         Ok(Memory(Handle {
             store: self.id,
             record: self.memories.push(Box::new(record)),
         }))
     }
 
-    pub(crate) fn add_table(&mut self, record: TableRecord) -> Result<Table, LimitError> {
-        check_count("tables", self.tables.0.len(), self.ctx().limits.tables)?;
+    /// Adds the table that `make` makes, if there may be another one.
+    pub(crate) fn add_table(
+        &mut self,
+        make: impl FnOnce(&StoreCtx) -> Result<TableRecord, LimitError>,
+    ) -> Result<Table, LimitError> {
+        let count = self.tables.0.len();
+        check_count("tables", count, self.ctx().limits.tables)?;
+        let record = make(self.ctx())?;
         Ok(Table(Handle {
             store: self.id,
             record: self.tables.push(Box::new(record)),

@@ -170,8 +170,8 @@ impl Table {
             ty.element.into(),
             "an element of the table's type"
         );
-        let record = TableRecord::new(ty, init.to_slot(store.id()), store.ctx())?;
-        store.add_table(record)
+        let init = init.to_slot(store.id());
+        store.add_table(|ctx| TableRecord::new(ty, init, ctx))
     }
 
     /// The type, with the present size as its minimum.

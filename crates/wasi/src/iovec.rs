@@ -1,8 +1,11 @@
 //! Lists of guest buffers, handed to the host as they are: data moves straight between a file and guest memory.
 //!
-//! Invariant: every buffer is checked before the first byte moves. Nothing is copied and nothing the size of a guest
-//! request is allocated; a batch is at most [`BATCH`] buffers, and up to [`INLINE`] need no allocation at all.
-//! Reads into buffers that overlap cannot be one host call, so they are done one buffer after another.
+//! Invariant: the list is read and every buffer checked before the first byte moves, so data that lands on the list changes
+//! nothing. No data is copied and nothing the size of a guest request is allocated; a call takes part in at most
+//! [`MAX_BUFFERS`], in batches of [`BATCH`], and up to [`INLINE`] need no allocation at all. Empty buffers do not reach the
+//! host.
+//! Reads into buffers that overlap cannot be one host call: from files they are done one buffer after another, from
+//! streams, which must not be waited for twice, into the first alone.
 
 use std::array;
 use std::io::{IoSlice, IoSliceMut};
@@ -17,6 +20,9 @@ const INLINE: usize = 16;
 
 /// Buffers in one host call; Linux takes no more.
 const BATCH: usize = 1024;
+
+/// Buffers in one call of the guest; the transfer is short where its list is longer.
+const MAX_BUFFERS: usize = 65_536;
 
 /// Bytes of an `iovec` in guest memory.
 const IOVEC_SIZE: u32 = 8;
@@ -93,6 +99,7 @@ impl Iovecs {
                 fill(
                     memory,
                     spans,
+                    flow,
                     &mut order[..spans.len()],
                     &mut slices[..spans.len()],
                     &mut read,
@@ -100,7 +107,7 @@ impl Iovecs {
             } else {
                 let mut order: Vec<usize> = (0..spans.len()).collect();
                 let mut slices: Vec<_> = spans.iter().map(|_| IoSliceMut::new(&mut [])).collect();
-                fill(memory, spans, &mut order, &mut slices, &mut read)
+                fill(memory, spans, flow, &mut order, &mut slices, &mut read)
             }
         })
     }
@@ -138,7 +145,7 @@ impl Iovecs {
         Ok(u32::try_from(transfer()?).unwrap_or(u32::MAX))
     }
 
-    /// Runs `transfer` over the list in batches until it ends, comes up short or fails.
+    /// Runs `transfer` over the buffers in batches until they end, it comes up short or fails.
     fn batches(
         &self,
         memory: &mut GuestMemory<'_>,
@@ -150,21 +157,27 @@ impl Iovecs {
         }
         let mut inline = [(0, 0); INLINE];
         let mut large = Vec::new();
-        let mut done = 0usize;
-        let mut first = 0;
-        while first < self.count {
-            let len = (self.count - first).min(BATCH);
-            let spans = if len <= INLINE {
-                &mut inline[..len]
-            } else {
-                large.resize(len, (0, 0));
-                &mut large[..len]
-            };
-            for (index, span) in spans.iter_mut().enumerate() {
-                *span = self.span(memory, first + index)?;
+        let spans = if self.count <= INLINE {
+            let mut len = 0;
+            for span in self.filled(memory) {
+                inline[len] = span?;
+                len += 1;
             }
-            let wanted: usize = spans.iter().map(|span| span.1).sum();
-            match transfer(memory.all_mut(), spans) {
+            &inline[..len]
+        } else {
+            let most = match flow {
+                Flow::ToTheEnd => MAX_BUFFERS,
+                Flow::Once => BATCH,
+            };
+            for span in self.filled(memory).take(most) {
+                large.push(span?);
+            }
+            &large[..]
+        };
+        let mut done = 0usize;
+        for batch in spans.chunks(BATCH) {
+            let wanted: usize = batch.iter().map(|span| span.1).sum();
+            match transfer(memory.all_mut(), batch) {
                 Ok(moved) => {
                     done += moved;
                     if moved < wanted {
@@ -174,12 +187,15 @@ impl Iovecs {
                 Err(errno) if done == 0 => return Err(errno.into()),
                 Err(_) => break,
             }
-            if flow == Flow::Once && done > 0 {
-                break;
-            }
-            first += len;
         }
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
+    }
+
+    /// The buffers that are not empty, checked.
+    fn filled(&self, memory: &GuestMemory<'_>) -> impl Iterator<Item = Result<Span, Error>> {
+        (0..self.count)
+            .map(|index| self.span(memory, index))
+            .filter(|span| !matches!(span, Ok((_, 0))))
     }
 }
 
@@ -199,10 +215,11 @@ pub(crate) fn write_from(fd: impl AsFd, slices: &[IoSlice<'_>]) -> rustix::io::R
     }
 }
 
-/// One batch of a read: a single call when the buffers are disjoint, else one call for each.
+/// One batch of a read: a single call when the buffers are disjoint, else as `flow` allows.
 fn fill<'m>(
     memory: &'m mut [u8],
     spans: &[Span],
+    flow: Flow,
     order: &mut [usize],
     slices: &mut [IoSliceMut<'m>],
     read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
@@ -210,16 +227,16 @@ fn fill<'m>(
     if spans.len() > 1 {
         order.sort_unstable_by_key(|&index| spans[index]);
         if !disjoint(spans, order) {
-            return fill_each(memory, spans, read);
+            return match flow {
+                Flow::ToTheEnd => fill_each(memory, spans, read),
+                Flow::Once => fill_each(memory, &spans[..1], read),
+            };
         }
     }
     let mut rest = memory;
     let mut start = 0;
     for &index in order.iter() {
         let (at, len) = spans[index];
-        if len == 0 {
-            continue;
-        }
         let (_, tail) = rest.split_at_mut(at - start);
         let (slice, tail) = tail.split_at_mut(len);
         slices[index] = IoSliceMut::new(slice);
@@ -235,7 +252,6 @@ fn disjoint(spans: &[Span], order: &[usize]) -> bool {
     order
         .iter()
         .map(|&index| spans[index])
-        .filter(|span| span.1 > 0)
         .all(|(at, len)| {
             let clear = at >= end;
             end = at + len;
@@ -250,7 +266,7 @@ fn fill_each(
     read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     let mut done = 0;
-    for &(at, len) in spans.iter().filter(|span| span.1 > 0) {
+    for &(at, len) in spans {
         match read(&mut [IoSliceMut::new(&mut memory[at..at + len])]) {
             Ok(moved) => {
                 done += moved;
@@ -317,6 +333,43 @@ mod tests {
         let (moved, calls, bytes) = scatter(&list, &input);
         assert_eq!((moved, calls), (2500, 3));
         assert!((0..2500).all(|index| bytes[index * 2] == (index % 251) as u8));
+    }
+
+    #[test]
+    fn overlapping_buffers_of_a_stream_are_one_call() {
+        let mut bytes = vec![0; 0x10000];
+        lay(&mut bytes, 0x8000, &[(9, 0), (0, 4), (2, 4)]);
+        let mut memory = GuestMemory::new(&mut bytes);
+        let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
+        let mut calls = 0;
+        let moved = iovecs.scatter(&mut memory, Flow::Once, |slices| {
+            calls += 1;
+            Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
+        });
+        assert_eq!((moved, calls), (Ok(4), 1));
+        assert_eq!(&bytes[0..6], b"abcd\0\0");
+    }
+
+    #[test]
+    fn data_that_lands_on_the_list_changes_nothing() {
+        // Two batches; the first buffer of the first is the part of the list that the second batch is described by.
+        let list: Vec<(u32, u32)> = [(0x8000 + 8 * 1024, 8)]
+            .into_iter()
+            .chain((0..1100).map(|index| (index, 1)))
+            .collect();
+        let (moved, calls, bytes) = scatter(&list, &[0xff; 2000]);
+        assert_eq!((moved, calls), (1108, 2));
+        assert!(bytes[..1100].iter().all(|&byte| byte == 0xff));
+    }
+
+    #[test]
+    fn empty_buffers_do_not_reach_the_host() {
+        let mut list = vec![(0, 0); 4000];
+        assert_eq!(scatter(&list, b"abc").1, 0);
+        list.push((0, 2));
+        let (moved, calls, bytes) = scatter(&list, b"abc");
+        assert_eq!((moved, calls), (2, 1));
+        assert_eq!(&bytes[0..3], b"ab\0");
     }
 
     #[test]
