@@ -44,6 +44,9 @@ pub enum ConstOp {
 impl ConstExpr {
     /// Reads an expression that validation has accepted.
     pub(crate) fn read(expr: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Error> {
+        if let Some(value) = read_i32_const(expr) {
+            return Ok(ConstExpr(Ops::One(ConstOp::I32Const(value))));
+        }
         let mut reader = expr.get_operators_reader();
         let first = read_op(&mut reader)?.ok_or_else(|| unsupported(&reader))?;
         let Some(second) = read_op(&mut reader)? else {
@@ -99,6 +102,17 @@ impl ConstExpr {
         }
         stack.pop().unwrap_or_default()
     }
+}
+
+/// The value of an expression that is a single `i32.const`: the offset of nearly every segment, of which there may be
+/// a hundred thousand.
+fn read_i32_const(expr: &wasmparser::ConstExpr<'_>) -> Option<i32> {
+    const I32_CONST: u8 = 0x41;
+    const END: u8 = 0x0b;
+    let mut reader = expr.get_binary_reader();
+    (reader.read_u8().ok()? == I32_CONST).then_some(())?;
+    let value = reader.read_var_i32().ok()?;
+    (reader.read_u8().ok()? == END && reader.eof()).then_some(value)
 }
 
 /// Reads an op; `None` at the final `end`.

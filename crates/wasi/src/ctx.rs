@@ -5,8 +5,8 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::{fmt, io};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -18,10 +18,14 @@ use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
 use crate::functions::Call;
 use crate::interrupt::InterruptHandle;
 use crate::path::reopened_for_reading;
+use crate::readdir::ListingBudget;
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
 /// How many descriptors a guest may have open unless told otherwise.
 const DEFAULT_MAX_OPEN_FDS: usize = 65_536;
+
+/// How many bytes of names a guest may have listed at once unless told otherwise.
+const DEFAULT_MAX_LISTING_BYTES: usize = 64 << 20;
 
 /// Is shown every call after it returned.
 pub(crate) type Tracer = Box<dyn FnMut(&Call<'_>) + Send>;
@@ -31,6 +35,7 @@ pub struct WasiCtx {
     pub(crate) args: Strings,
     pub(crate) environ: Strings,
     pub(crate) table: FdTable,
+    pub(crate) listings: ListingBudget,
     pub(crate) interrupt: InterruptHandle,
     pub(crate) monotonic: Monotonic,
     pub(crate) tracer: Option<Tracer>,
@@ -44,7 +49,7 @@ impl WasiCtx {
 
     /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.interrupt.clone()
+        self.interrupt.give_out()
     }
 }
 
@@ -100,6 +105,14 @@ pub enum BuildError {
         /// Why not.
         source: io::Error,
     },
+    /// A read-only directory lies within, or is, one that is granted for writing: it could be changed through that one.
+    #[error("cannot grant directory {} read-only: it lies within {}, which grants writing", read_only.display(), writable.display())]
+    ReadOnlyWithin {
+        /// The directory to be read-only, as it was given.
+        read_only: PathBuf,
+        /// The directory around it, as it was given.
+        writable: PathBuf,
+    },
     /// A guest's name for a directory is empty or contains a NUL byte.
     #[error("invalid guest path {name:?} for a directory")]
     GuestPath {
@@ -141,6 +154,7 @@ pub struct WasiCtxBuilder {
     preopens: Vec<Preopen>,
     listeners: Vec<TcpListener>,
     max_open_fds: usize,
+    max_listing_bytes: usize,
     tracer: Option<Tracer>,
 }
 
@@ -155,6 +169,7 @@ impl Default for WasiCtxBuilder {
             preopens: Vec::new(),
             listeners: Vec::new(),
             max_open_fds: DEFAULT_MAX_OPEN_FDS,
+            max_listing_bytes: DEFAULT_MAX_LISTING_BYTES,
             tracer: None,
         }
     }
@@ -235,6 +250,11 @@ impl WasiCtxBuilder {
     }
 
     /// Grants the host directory `host`, which the guest sees as `name`. Descriptors count from 3, in this order.
+    ///
+    /// A grant covers all that lies below its directory, however it is reached. So a directory cannot be read-only within
+    /// one that is granted for writing, or be granted both ways: [`build`](Self::build) refuses that
+    /// ([`BuildError::ReadOnlyWithin`]). It compares the canonical paths of the directories named here; it does not see that
+    /// one is mounted in another place too. Writing within a read-only grant is fine.
     #[must_use]
     pub fn preopen_dir(
         self,
@@ -245,7 +265,8 @@ impl WasiCtxBuilder {
         self.preopen_source(Source::Path(host.into()), name.into(), access)
     }
 
-    /// Grants an open directory, which the guest sees as `name`.
+    /// Grants an open directory, which the guest sees as `name`. Where it lies is not known here, so that no directory for
+    /// writing is around a read-only one is the caller's to see to.
     #[must_use]
     pub fn preopen(self, dir: Dir, name: impl Into<String>, access: Access) -> Self {
         self.preopen_source(Source::Dir(dir), name.into(), access)
@@ -274,6 +295,14 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Limits how many bytes all listings of directories that the guest has begun and not read to their end may take at
+    /// once, names and what belongs to them; beyond it `fd_readdir` fails with `NOMEM`. 64 MiB unless set.
+    #[must_use]
+    pub fn max_listing_bytes(mut self, limit: usize) -> Self {
+        self.max_listing_bytes = limit;
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`.
     #[must_use]
     pub fn trace(mut self, tracer: impl FnMut(&Call<'_>) + Send + 'static) -> Self {
@@ -296,6 +325,7 @@ impl WasiCtxBuilder {
             output(self.stdout, rustix::stdio::stdout()),
             output(self.stderr, rustix::stdio::stderr()),
         ];
+        require_no_read_only_within(&self.preopens)?;
         for (id, preopen) in (0..).zip(self.preopens) {
             entries.push(open(preopen, id)?);
         }
@@ -314,6 +344,7 @@ impl WasiCtxBuilder {
             args: Strings::from_args(self.args)?,
             environ: Strings::from_environ(self.environ)?,
             table,
+            listings: ListingBudget::new(self.max_listing_bytes),
             interrupt: InterruptHandle::new()?,
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
@@ -341,12 +372,49 @@ fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
         Source::Path(path) => Dir::open_ambient_dir(&path, ambient_authority())
             .map_err(|source| BuildError::Preopen { path, source })?,
     };
-    let inheriting = Rights::DIRECTORY.union(Rights::FILE);
     let grant = Grant { id, access };
-    Ok(Entry::dir(
+    Ok(Entry::preopen(
         reopened_for_reading(dir),
-        Some(name.into()),
-        inheriting,
+        name.into(),
         grant,
     ))
+}
+
+/// Refuses a read-only directory that lies within one for writing, or is one.
+fn require_no_read_only_within(preopens: &[Preopen]) -> Result<(), BuildError> {
+    let (read_only, writable): (Vec<_>, Vec<_>) = preopens
+        .iter()
+        .partition(|preopen| preopen.access == Access::ReadOnly);
+    // Without both there is nothing to compare, and no reason to ask the host.
+    if read_only.is_empty() || writable.is_empty() {
+        return Ok(());
+    }
+    let writable = canonical(&writable)?;
+    for (read_only, place) in canonical(&read_only)? {
+        if let Some((around, _)) = writable.iter().find(|(_, around)| place.starts_with(around)) {
+            return Err(BuildError::ReadOnlyWithin {
+                read_only: read_only.to_path_buf(),
+                writable: around.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The directories given by path, each with its canonical path.
+fn canonical<'a>(preopens: &[&'a Preopen]) -> Result<Vec<(&'a Path, PathBuf)>, BuildError> {
+    preopens
+        .iter()
+        .filter_map(|preopen| match &preopen.source {
+            Source::Path(path) => Some(path),
+            Source::Dir(_) => None,
+        })
+        .map(|path| match fs::canonicalize(path) {
+            Ok(canonical) => Ok((path.as_path(), canonical)),
+            Err(source) => Err(BuildError::Preopen {
+                path: path.clone(),
+                source,
+            }),
+        })
+        .collect()
 }

@@ -1,8 +1,8 @@
 //! The descriptors of a guest: what is behind each, and what may be done with it.
 //!
 //! Invariant: a new descriptor takes the lowest free number, and a closed one is dropped at once.
-//! Invariant: rights never grow. An entry's rights come from the directory it was opened through, and its grant is that
-//! directory's grant.
+//! Invariant: rights never grow. A directory has no right that the one it was opened through lacked, a file none that this
+//! one did not pass on, and the grant of either is that directory's grant.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -75,7 +75,7 @@ pub(crate) struct OpenDir {
     pub(crate) dir: Dir,
     /// The guest's name for it, if it is a preopen.
     pub(crate) preopen: Option<Box<str>>,
-    /// The names found when the guest last began to list it.
+    /// The names found when the guest last began to list it, while it has not seen them all.
     pub(crate) listing: Option<Listing>,
 }
 
@@ -101,23 +101,33 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A directory with the rights `inheriting` leaves it.
-    pub(crate) fn dir(
-        dir: Dir,
-        preopen: Option<Box<str>>,
-        inheriting: Rights,
-        grant: Grant,
-    ) -> Self {
+    /// A directory of the embedder's, which the guest sees as `name`, with all rights.
+    pub(crate) fn preopen(dir: Dir, name: Box<str>, grant: Grant) -> Self {
         Self {
             object: Object::Dir(OpenDir {
                 dir,
-                preopen,
+                preopen: Some(name),
                 listing: None,
             }),
-            base: Rights::DIRECTORY & inheriting,
-            inheriting,
+            base: Rights::DIRECTORY,
+            inheriting: Rights::DIRECTORY.union(Rights::FILE),
             flags: FdFlags::NONE,
             grant,
+        }
+    }
+
+    /// A directory opened through this one: it has what this one has itself and passes on.
+    pub(crate) fn dir_below(&self, dir: Dir) -> Self {
+        Self {
+            object: Object::Dir(OpenDir {
+                dir,
+                preopen: None,
+                listing: None,
+            }),
+            base: self.base & self.inheriting,
+            inheriting: self.inheriting,
+            flags: FdFlags::NONE,
+            grant: self.grant,
         }
     }
 

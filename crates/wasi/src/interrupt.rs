@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -13,9 +14,14 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use crate::abi::Errno;
 
 /// Breaks a guest out of a blocking WASI call, from any thread.
+///
+/// Every wait can be broken: sleeping, polling, reading, accepting, and writing to a pipe, a socket or a terminal that takes
+/// no more. What cannot is the host's own work on a file, and the rest of a write of up to 4096 bytes that a terminal, when
+/// it was ready, began to take. Writes to a stream of the host's cost a poll each from the moment there is a handle.
 #[derive(Clone, Debug)]
 pub struct InterruptHandle {
     event: Arc<OwnedFd>,
+    given_out: Arc<AtomicBool>,
 }
 
 impl InterruptHandle {
@@ -23,7 +29,19 @@ impl InterruptHandle {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
             event: Arc::new(event),
+            given_out: Arc::default(),
         })
+    }
+
+    /// A handle for others than the context.
+    pub(crate) fn give_out(&self) -> Self {
+        self.given_out.store(true, Ordering::Relaxed);
+        self.clone()
+    }
+
+    /// Whether anyone but the context has, or ever had, a handle: otherwise it cannot be raised.
+    pub(crate) fn is_given_out(&self) -> bool {
+        self.given_out.load(Ordering::Relaxed)
     }
 
     /// Makes the current and all later waits fail with `INTR`.
@@ -106,7 +124,7 @@ pub(crate) enum Blocking {
     Never,
     /// The descriptor is ours and non-blocking: wait when it says `AGAIN`.
     Ours,
-    /// The descriptor is shared with other processes, so its mode must stay as it is: wait before reading.
+    /// The descriptor is shared with other processes, so its mode must stay as it is: wait first.
     Shared,
 }
 
@@ -120,8 +138,10 @@ impl Blocking {
         interrupt: &InterruptHandle,
         mut transfer: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Result<usize, Errno> {
-        // A write to a shared descriptor goes ahead unless it must not block: polling first would double its cost.
-        if self == Self::Shared && (nonblock || events.contains(PollFlags::IN)) {
+        // A write to a shared descriptor goes ahead if nobody could break it: polling first would double its cost.
+        if self == Self::Shared
+            && (nonblock || events.contains(PollFlags::IN) || interrupt.is_given_out())
+        {
             interrupt.wait(fd.as_fd(), events, nonblock)?;
         }
         loop {

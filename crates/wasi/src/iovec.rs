@@ -44,7 +44,7 @@ pub(crate) struct Iovecs {
 pub(crate) enum Flow {
     /// Goes on until the list ends or a transfer is short: files.
     ToTheEnd,
-    /// Stops once anything has moved, because the next call might block: streams.
+    /// Is over after one host call, because the next might block: streams.
     Once,
 }
 

@@ -155,7 +155,7 @@ impl Request {
     /// The table entry for what was opened below `dir`.
     fn entry(&self, dir: &Entry, opened: Opened) -> Entry {
         match opened {
-            Opened::Dir(opened) => Entry::dir(opened, None, dir.inheriting, dir.grant),
+            Opened::Dir(opened) => dir.dir_below(opened),
             Opened::File(file) => {
                 let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !self.access;
                 Entry {

@@ -3,8 +3,12 @@
 //! Files are always ready; streams are asked of the host in one `poll`, with the nearest clock as its timeout and the
 //! interrupt in its set. A subscription that cannot be waited for becomes an event with an error, so one bad descriptor
 //! does not spoil the rest.
+//!
+//! Invariant: the host is asked about each descriptor once, however many subscriptions name it, so its limit on a poll,
+//! which is that on open descriptors, is never met.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -44,6 +48,39 @@ struct Watch<'a> {
     userdata: u64,
     kind: u8,
     fd: BorrowedFd<'a>,
+}
+
+impl Watch<'_> {
+    /// What the host is asked.
+    fn asks(&self) -> PollFlags {
+        if self.kind == FD_READ {
+            PollFlags::IN
+        } else {
+            PollFlags::OUT
+        }
+    }
+}
+
+/// What to ask the host, once for each descriptor, and which of that answers each watch.
+fn poll_set<'a>(watches: &[Watch<'a>]) -> (Vec<PollFd<'a>>, Vec<usize>) {
+    let mut asked: Vec<(BorrowedFd<'a>, PollFlags)> = Vec::new();
+    let mut place_of = HashMap::new();
+    let places = watches
+        .iter()
+        .map(|watch| {
+            let place = *place_of.entry(watch.fd.as_raw_fd()).or_insert_with(|| {
+                asked.push((watch.fd, PollFlags::empty()));
+                asked.len() - 1
+            });
+            asked[place].1 |= watch.asks();
+            place
+        })
+        .collect();
+    let set = asked
+        .into_iter()
+        .map(|(fd, events)| PollFd::from_borrowed_fd(fd, events))
+        .collect();
+    (set, places)
 }
 
 /// The subscriptions of a call, sorted by how they are waited for.
@@ -100,24 +137,15 @@ impl<'a> Waits<'a> {
         } else {
             Some(0)
         };
-        let events_of = |kind| {
-            if kind == FD_READ {
-                PollFlags::IN
-            } else {
-                PollFlags::OUT
-            }
-        };
-        let mut set: Vec<PollFd<'_>> = self
-            .watches
-            .iter()
-            .map(|watch| PollFd::new(&watch.fd, events_of(watch.kind)))
-            .collect();
+        let (mut set, places) = poll_set(&self.watches);
         set.push(ctx.interrupt.watch());
         ctx.interrupt
             .poll(&mut set, timeout.map(Duration::from_nanos))?;
-        for (watch, polled) in self.watches.iter().zip(&set) {
-            if !polled.revents().is_empty() {
-                self.events.push(polled_event(watch, polled.revents()));
+        for (watch, place) in self.watches.iter().zip(places) {
+            let unasked = (PollFlags::IN | PollFlags::OUT) - watch.asks();
+            let answer = set[place].revents() - unasked;
+            if !answer.is_empty() {
+                self.events.push(polled_event(watch, answer));
             }
         }
         // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.

@@ -3,7 +3,7 @@
 //! Whatever is behind them, they are streams to the guest: no seeking, and a character device if and only if a terminal.
 
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,7 @@ use rustix::event::PollFlags;
 use crate::abi::{Errno, FileType};
 use crate::interrupt::{Blocking, InterruptHandle};
 use crate::iovec::{read_into, write_from};
+use crate::poll::WRITABLE;
 
 /// Where a guest's standard input comes from.
 #[derive(Debug, Default)]
@@ -62,16 +63,37 @@ impl InputBuffer {
     }
 }
 
+/// How many bytes an [`OutputBuffer`] holds unless told otherwise.
+const DEFAULT_OUTPUT_LIMIT: usize = 64 << 20;
+
 /// Collects what a guest writes; clones share the same bytes.
-#[derive(Clone, Debug, Default)]
+///
+/// It holds up to a limit. A write that meets it is cut short, and where nothing fits any more writes fail with `NOSPC`,
+/// as on a full disk, until the embedder [takes](Self::take) the contents.
+#[derive(Clone, Debug)]
 pub struct OutputBuffer {
     bytes: Arc<Mutex<Vec<u8>>>,
+    limit: usize,
+}
+
+impl Default for OutputBuffer {
+    fn default() -> Self {
+        Self::with_limit(DEFAULT_OUTPUT_LIMIT)
+    }
 }
 
 impl OutputBuffer {
-    /// An empty buffer.
+    /// An empty buffer for up to 64 MiB.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty buffer for up to `limit` bytes.
+    pub fn with_limit(limit: usize) -> Self {
+        Self {
+            bytes: Arc::default(),
+            limit,
+        }
     }
 
     /// A copy of what has been written so far.
@@ -82,6 +104,23 @@ impl OutputBuffer {
     /// What has been written so far, leaving the buffer empty.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// Appends what fits; `NOSPC` where there is something to write and nothing does.
+    fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut bytes = self.lock();
+        let before = bytes.len();
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            let fits = slice.len().min(self.limit.saturating_sub(bytes.len()));
+            if fits == 0 || bytes.try_reserve(fits).is_err() {
+                break;
+            }
+            bytes.extend_from_slice(&slice[..fits]);
+        }
+        match bytes.len() - before {
+            0 if slices.iter().any(|slice| !slice.is_empty()) => Err(Errno::NOSPC),
+            written => Ok(written),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
@@ -132,6 +171,66 @@ impl HostStream {
             filetype,
             blocking,
         }
+    }
+
+    /// Writes in one go where that cannot block for long or nobody could break it, else in steps that can be broken.
+    fn write(
+        &self,
+        slices: &[IoSlice<'_>],
+        nonblock: bool,
+        interrupt: &InterruptHandle,
+    ) -> Result<usize, Errno> {
+        let may_break = nonblock || interrupt.is_given_out();
+        if self.blocking == Blocking::Shared && may_break {
+            self.write_in_steps(slices, nonblock, interrupt)
+        } else {
+            self.blocking
+                .run(&self.host, PollFlags::OUT, nonblock, interrupt, || {
+                    write_from(&self.host, slices)
+                })
+        }
+    }
+
+    /// Writes everything, waiting before each step, which is no more than a ready pipe takes at once. What was written
+    /// before an interrupt, or before it would block, counts.
+    fn write_in_steps(
+        &self,
+        slices: &[IoSlice<'_>],
+        nonblock: bool,
+        interrupt: &InterruptHandle,
+    ) -> Result<usize, Errno> {
+        let mut rest = slices.to_vec();
+        let mut rest = &mut rest[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        let mut done = 0;
+        while let Some(first) = rest.first() {
+            let mut room = WRITABLE as usize;
+            let whole = rest.iter().take_while(|slice| {
+                let left = room.checked_sub(slice.len());
+                room = left.unwrap_or(0);
+                left.is_some()
+            });
+            let cut = [IoSlice::new(&first[..first.len().min(WRITABLE as usize)])];
+            let step = match whole.count() {
+                0 => &cut[..],
+                count => &rest[..count],
+            };
+            let written =
+                self.blocking
+                    .run(&self.host, PollFlags::OUT, nonblock, interrupt, || {
+                        write_from(&self.host, step)
+                    });
+            match written {
+                Ok(0) => break,
+                Ok(moved) => {
+                    done += moved;
+                    IoSlice::advance_slices(&mut rest, moved);
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
     }
 }
 
@@ -237,20 +336,14 @@ impl Output {
     ) -> Result<usize, Errno> {
         match self {
             Self::Null => Ok(slices.iter().map(|slice| slice.len()).sum()),
-            Self::Host(stream) => {
-                stream
-                    .blocking
-                    .run(&stream.host, PollFlags::OUT, nonblock, interrupt, || {
-                        write_from(&stream.host, slices)
-                    })
-            }
-            Self::Buffer(buffer) => Ok(buffer.lock().write_vectored(slices)?),
+            Self::Host(stream) => stream.write(slices, nonblock, interrupt),
+            Self::Buffer(buffer) => buffer.write(slices),
         }
     }
 
     pub(crate) fn readiness(&self) -> Readiness<'_> {
         match self {
-            Self::Null | Self::Buffer(_) => Readiness::Now(crate::poll::WRITABLE),
+            Self::Null | Self::Buffer(_) => Readiness::Now(WRITABLE),
             Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
         }
     }

@@ -1,6 +1,7 @@
 //! Read-only grants, and what may cross from one grant to another.
 
 use super::*;
+use crate::ctx::BuildError;
 
 /// `inside` read-write as 3, `outside` read-only as 4, and a second read-write one as 5.
 fn guest() -> Guest {
@@ -143,4 +144,59 @@ fn a_read_only_directory_moved_onto_another_number_stays_read_only() {
         guest.on_path("path_unlink_file", "secret"),
         Errno::NOTCAPABLE
     );
+}
+
+/// Grants `a/b/c` of a directory with `l`, a link to `a/b`, twice or more.
+fn granted(grants: &[(&str, Access)]) -> Result<WasiCtx, BuildError> {
+    let base = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(base.path().join("a/b/c")).unwrap();
+    std::fs::create_dir_all(base.path().join("a/bb")).unwrap();
+    std::os::unix::fs::symlink("a/b", base.path().join("l")).unwrap();
+    let mut builder = WasiCtx::builder();
+    for (path, access) in grants {
+        builder = builder.preopen_dir(base.path().join(path), *path, *access);
+    }
+    builder.build()
+}
+
+#[test]
+fn read_only_within_read_write_is_refused() {
+    let (ro, rw) = (Access::ReadOnly, Access::ReadWrite);
+    for (read_only, writable) in [
+        ("a/b", "a"),
+        ("a/b/c", "a"),
+        ("a/b", "a/b"),
+        ("l", "a"),
+        ("a/b/c", "l"),
+        ("a/b/../b/c", "a/bb/.."),
+    ] {
+        for grants in [
+            [(read_only, ro), (writable, rw)],
+            [(writable, rw), (read_only, ro)],
+        ] {
+            let Err(error) = granted(&grants) else {
+                panic!("{grants:?} was granted");
+            };
+            assert!(matches!(
+                &error,
+                BuildError::ReadOnlyWithin { read_only: inner, writable: outer }
+                    if inner.ends_with(read_only) && outer.ends_with(writable)
+            ));
+            let text = error.to_string();
+            assert!(text.contains("read-only: it lies within"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn other_grants_stand_beside_and_within_each_other() {
+    let (ro, rw) = (Access::ReadOnly, Access::ReadWrite);
+    for grants in [
+        [("a", ro), ("a/b", rw)],
+        [("a/b", ro), ("a/bb", rw)],
+        [("a", ro), ("a/b", ro)],
+        [("a", rw), ("a/b", rw)],
+    ] {
+        assert!(granted(&grants).is_ok(), "{grants:?}");
+    }
 }

@@ -396,3 +396,20 @@ fn descriptors_behind_stdio_files() {
     assert_eq!(filetype, 0, "not a terminal");
     assert!(!base.intersects(Rights::FD_SEEK | Rights::FD_TELL));
 }
+
+#[test]
+fn an_output_buffer_holds_up_to_its_limit() {
+    let output = OutputBuffer::with_limit(10);
+    let shared = output.clone();
+    let mut guest = Guest::with(|builder, _| builder.stdout(Stdout::Buffer(shared)));
+    assert_eq!(guest.write(1, b"12345678"), Ok(8));
+    guest.memory[0x9000..0x9004].copy_from_slice(b"abcd");
+    let iovs = guest.iovs(&[(0x9000, 1), (0x9001, 3)]);
+    guest.ok("fd_write", &[1, iovs, 2, RESULT.into()]);
+    assert_eq!(guest.u32_at(RESULT), 2, "cut short");
+    assert_eq!(guest.write(1, b"x"), Err(Errno::NOSPC));
+    assert_eq!(guest.write(1, b""), Ok(0));
+    assert_eq!(output.take(), b"12345678ab");
+    assert_eq!(guest.write(1, b"x"), Ok(1));
+    assert_eq!(output.contents(), b"x");
+}

@@ -65,9 +65,11 @@ fn an_empty_directory_has_two_entries() {
     assert_eq!(names, [".", ".."]);
     assert_eq!(entries[0].ino, guest.fd_stat(ROOT).unwrap().ino);
     assert_eq!(entries[0].filetype, 3);
-    assert_ne!(
-        entries[1].ino,
-        std::os::unix::fs::MetadataExt::ino(&guest.base.path().metadata().unwrap())
+    let parts = |entry: &Entry| (entry.ino, entry.filetype);
+    assert_eq!(
+        parts(&entries[1]),
+        parts(&entries[0]),
+        "nothing is told about the parent, and 0 would make libc's scandir look"
     );
 }
 
@@ -217,4 +219,39 @@ fn only_directories_are_listed() {
             errno
         );
     }
+}
+
+#[test]
+fn all_listings_together_have_a_limit() {
+    let mut guest = Guest::with(|builder, _| builder.max_listing_bytes(16 << 10));
+    for index in 0..100 {
+        guest.file(&format!("{index:0>64}"), "");
+    }
+    let begin = |guest: &mut Guest, fd: u32| {
+        guest.errno("fd_readdir", &[fd.into(), 0x4000, 512, 0, RESULT.into()])
+    };
+    let dirs: Vec<u32> = (0..3)
+        .map(|_| guest.open(".", OFlags::DIRECTORY, Rights::NONE).unwrap())
+        .collect();
+    // One takes 100 names of 64 bytes and some bytes for each.
+    assert_eq!(begin(&mut guest, dirs[0]), Errno::SUCCESS);
+    assert_eq!(begin(&mut guest, dirs[1]), Errno::NOMEM);
+    assert_eq!(begin(&mut guest, dirs[0]), Errno::SUCCESS, "it is replaced");
+    guest.close(dirs[0]);
+    assert_eq!(begin(&mut guest, dirs[1]), Errno::SUCCESS);
+    let (_, mut used) = readdir(&mut guest, dirs[1], 0x4000, 2);
+    assert!(used < 0x4000, "read to its end");
+    assert_eq!(begin(&mut guest, dirs[2]), Errno::SUCCESS);
+    assert_eq!(
+        guest.errno(
+            "fd_readdir",
+            &[dirs[1].into(), 0x4000, 512, 50, RESULT.into()]
+        ),
+        Errno::NOMEM
+    );
+    guest.close(dirs[2]);
+    let rest;
+    (rest, used) = readdir(&mut guest, dirs[1], 0x4000, 50);
+    assert_eq!(rest.len(), 52, "and listed again when asked again");
+    assert!(used < 0x4000);
 }

@@ -299,6 +299,28 @@ fn dropped_rights_are_gone() {
 }
 
 #[test]
+fn opening_a_directory_again_brings_no_right_back() {
+    let mut guest = Guest::new();
+    guest.file("f", "abc");
+    guest.dir("d");
+    let (base, inheriting, ..) = guest.fdstat(ROOT);
+    let without = base & !Rights::PATH_UNLINK_FILE;
+    assert_eq!(
+        set_rights(&mut guest, ROOT, without, inheriting),
+        Errno::SUCCESS
+    );
+    for name in [".", "d"] {
+        let dir = guest.open(name, OFlags::DIRECTORY, RW).unwrap();
+        assert_eq!(guest.fdstat(dir).0, without);
+        assert_eq!(
+            guest.on_path_at("path_unlink_file", dir, "f"),
+            Errno::NOTCAPABLE
+        );
+    }
+    assert!(guest.open("f", PLAIN, RW).is_ok());
+}
+
+#[test]
 fn telling_needs_no_right_to_seek() {
     let mut guest = Guest::new();
     let fd = guest.open("f", CREATE, RW).unwrap();
