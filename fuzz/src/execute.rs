@@ -145,9 +145,13 @@ impl Run<'_> {
     /// Something for each import; `None` if the limits forbid it.
     fn imports(&mut self) -> Option<Vec<Extern>> {
         let mut externs = Vec::new();
-        for (index, import) in self.module.imports().iter().enumerate() {
+        let mut funcs = 0;
+        for import in self.module.imports() {
             externs.push(match import.ty {
-                ImportType::Func(ty) => self.host_func(index, self.module.types()[ty.index()].clone()).into(),
+                ImportType::Func(ty) => {
+                    funcs += 1;
+                    self.host_func(funcs, self.module.types()[ty.index()].clone()).into()
+                }
                 ImportType::Table(ty) => {
                     let init = Val::default_for(ty.element.into())?;
                     Table::new(&mut self.store, ty, init).ok()?.into()

@@ -23,7 +23,7 @@ impl Host {
         Host { random: Random(seed), seen: 0, calls: 0 }
     }
 
-    /// The results of the import of number `index`; `None` if it is to trap.
+    /// The results of the imported function of number `index`; `None` if it is to trap.
     pub(crate) fn answer(&mut self, index: usize, args: &[Value], results: &[ValType]) -> Option<Vec<Value>> {
         self.calls += 1;
         let mut hasher = DefaultHasher::new();

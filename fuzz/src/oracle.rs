@@ -136,8 +136,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn instance(&mut self, ours: &Module, module: &wasmi::Module) {
+        // By kind, not in the order of the module.
         let types: Vec<ExternType> = module.imports().map(|import| import.ty().clone()).collect();
-        let imports = types.iter().enumerate().map(|(index, ty)| self.import(index, ty)).collect::<Option<Vec<_>>>();
+        let mut funcs = 0;
+        let imports = types.iter().map(|ty| self.import(&mut funcs, ty)).collect::<Option<Vec<_>>>();
         let Some(imports) = imports else {
             return self.events.push(Event::Instantiated(Err(End::Limit("imports"))));
         };
@@ -153,9 +155,12 @@ impl Run<'_> {
         }
     }
 
-    fn import(&mut self, index: usize, ty: &ExternType) -> Option<Extern> {
+    fn import(&mut self, funcs: &mut usize, ty: &ExternType) -> Option<Extern> {
         Some(match ty {
-            ExternType::Func(ty) => self.host_func(index, ty.clone()).into(),
+            ExternType::Func(ty) => {
+                *funcs += 1;
+                self.host_func(*funcs, ty.clone()).into()
+            }
             ExternType::Table(ty) => Table::new(&mut self.store, *ty, Ref::default_for_ty(ty.element())).ok()?.into(),
             ExternType::Memory(ty) => Memory::new(&mut self.store, *ty).ok()?.into(),
             ExternType::Global(ty) => {

@@ -10,9 +10,11 @@
 //! millisecond, and the whole parser costs as much as a small program's decoding.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{
     Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -69,28 +71,28 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) grants: Grants,
     /// Set an environment variable; without a value, pass on this process's own
-    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = EnvVar::parse)]
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = text(EnvVar::parse))]
     pub(crate) env: Vec<EnvVar>,
     /// The program's own name, its argument 0 [default: the module's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<OsString>,
     /// Call this exported function with ARGS and print its results, one per line
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     pub(crate) invoke: Option<String>,
     /// Listen on this address; the sockets come after the directories, from descriptor 3 on
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
     /// How code is executed: always interpreted, or as the engine chooses
     #[arg(long, value_enum, default_value_t)]
     pub(crate) tier: Tier,
     /// Bytes that the program's memories may have together, with k, m or g for KiB, MiB or GiB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
     pub(crate) max_memory: Option<u64>,
-    /// Stop the program after this time: 500ms, 2s, 1.5, 10m
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// Stop the program after this time, loading included: 500ms, 2s, 1.5, 10m
+    #[arg(long, value_name = "DURATION", value_parser = text(parse_duration))]
     pub(crate) timeout: Option<Duration>,
     /// Stop the program after about this many calls and loop iterations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
     /// The module, binary or text; `-` reads it from standard input. What follows it goes to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
@@ -162,9 +164,15 @@ pub(crate) struct Grant {
 
 impl Grant {
     /// `HOST[::GUEST][::ro]`; a single `::ro` is the mark.
-    fn parse_dir(text: &str) -> Result<Grant, String> {
-        let mut parts: Vec<_> = text.split("::").collect();
-        let read_only = parts.len() > 1 && parts.last() == Some(&"ro");
+    fn parse_dir(word: &OsStr) -> Result<Grant, String> {
+        let mut parts = vec![];
+        let mut rest = word;
+        while let Some((part, after)) = split_once(rest, "::") {
+            parts.push(part);
+            rest = after;
+        }
+        parts.push(rest);
+        let read_only = parts.len() > 1 && rest == "ro";
         if read_only {
             parts.pop();
         }
@@ -173,30 +181,42 @@ impl Grant {
             [host, guest] => (host, guest),
             _ => return Err("expected HOST[::GUEST][::ro]".into()),
         };
-        Grant::new(format!("--dir {text}"), host, guest, read_only)
+        Grant::new(format!("--dir {}", word.display()), host, guest, read_only)
     }
 
     /// `GUEST::HOST`, or with a single colon.
-    fn parse_mapdir(text: &str) -> Result<Grant, String> {
-        let (guest, host) = text
-            .split_once("::")
-            .or_else(|| text.split_once(':'))
+    fn parse_mapdir(word: &OsStr) -> Result<Grant, String> {
+        let (guest, host) = split_once(word, "::")
+            .or_else(|| split_once(word, ":"))
             .ok_or("expected GUEST::HOST or GUEST:HOST")?;
-        Grant::new(format!("--mapdir {text}"), host, guest, false)
+        Grant::new(format!("--mapdir {}", word.display()), host, guest, false)
     }
 
-    fn new(option: String, host: &str, guest: &str, read_only: bool) -> Result<Grant, String> {
-        match (host, guest) {
-            ("", _) => Err("the host directory is empty".into()),
-            (_, "") => Err("the guest directory is empty".into()),
-            _ => Ok(Grant {
+    fn new(option: String, host: &OsStr, guest: &OsStr, read_only: bool) -> Result<Grant, String> {
+        if host.is_empty() {
+            return Err("the host directory is empty".into());
+        }
+        match guest.to_str() {
+            Some("") => Err("the guest directory is empty".into()),
+            Some(guest) => Ok(Grant {
                 option,
                 host: host.into(),
                 guest: guest.into(),
                 read_only,
             }),
+            None => Err("its name for the guest, GUEST or else HOST, is not valid UTF-8".into()),
         }
     }
+}
+
+/// The word before and after the first `separator`.
+fn split_once<'a>(word: &'a OsStr, separator: &str) -> Option<(&'a OsStr, &'a OsStr)> {
+    let (bytes, len) = (word.as_bytes(), separator.len());
+    let at = bytes
+        .windows(len)
+        .position(|window| window == separator.as_bytes())?;
+    let part = OsStr::from_bytes;
+    Some((part(&bytes[..at]), part(&bytes[at + len..])))
 }
 
 /// All directories, in the order of the command line, whichever option names them: of two for the same guest directory
@@ -236,7 +256,7 @@ impl Args for Grants {
                     .long("dir")
                     .action(ArgAction::Append)
                     .value_name("HOST[::GUEST][::ro]")
-                    .value_parser(Grant::parse_dir)
+                    .value_parser(word(Grant::parse_dir))
                     .help("Grant a directory, under the name GUEST if given; `::ro` makes it read-only"),
             )
             .arg(
@@ -244,7 +264,7 @@ impl Args for Grants {
                     .long("mapdir")
                     .action(ArgAction::Append)
                     .value_name("GUEST::HOST")
-                    .value_parser(Grant::parse_mapdir)
+                    .value_parser(word(Grant::parse_mapdir))
                     .help("Grant the directory HOST under the name GUEST; GUEST:HOST is the same"),
             )
     }
@@ -276,6 +296,28 @@ impl EnvVar {
             }),
         }
     }
+}
+
+/// A parser of a word that need not be text. With one, clap's message about a word names the option.
+fn word<T: Clone + Send + Sync + 'static>(
+    parse: impl Fn(&OsStr) -> Result<T, String> + Clone + Send + Sync + 'static,
+) -> impl TypedValueParser<Value = T> {
+    OsStringValueParser::new().try_map(move |word| parse(&word))
+}
+
+/// A parser of a word that must be text.
+fn text<T: Clone + Send + Sync + 'static>(
+    parse: fn(&str) -> Result<T, String>,
+) -> impl TypedValueParser<Value = T> {
+    word(move |word| parse(word.to_str().ok_or("not valid UTF-8")?))
+}
+
+fn as_given(text: &str) -> Result<String, String> {
+    Ok(text.into())
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a number".into())
 }
 
 /// Bytes, with an optional binary suffix.
@@ -325,11 +367,14 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The words make no command, or ask for help or the version: clap prints it and knows the exit code.
 pub(crate) fn parse(words: Vec<OsString>) -> Result<Command, clap::Error> {
-    match words.get(1).map(|word| word.to_str().unwrap_or_default()) {
-        None | Some("-h" | "--help" | "-V" | "--version") => parse_command(&words),
+    let Some(first) = words.get(1) else {
+        return parse_command(&words);
+    };
+    match first.to_str() {
+        Some("-h" | "--help" | "-V" | "--version") => parse_command(&words),
         Some(word) if is_command(word) => parse_command(&words),
-        Some(word) if word.starts_with('-') && word != "-" => parse_plain(words),
-        Some(_) => Ok(Command::Run(RunArgs {
+        _ if first.as_bytes().starts_with(b"-") && first != "-" => parse_plain(words),
+        _ => Ok(Command::Run(RunArgs {
             module_and_args: words[1..].to_vec(),
             ..RunArgs::default()
         })),

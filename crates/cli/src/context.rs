@@ -65,11 +65,31 @@ fn value(var: &EnvVar) -> Result<OsString, Failure> {
 
 /// Why there is no context, with the option to blame where there is one.
 fn refused(args: &RunArgs, err: &BuildError) -> Failure {
-    let BuildError::Preopen { path, source } = err else {
-        return Failure::host(args.module().display(), err);
-    };
-    match args.grants.0.iter().find(|grant| grant.host == *path) {
-        Some(grant) => Failure::io(&grant.option, source),
-        None => Failure::io(path.display(), source),
+    match err {
+        BuildError::Preopen { path, source } => {
+            Failure::io(option(args, |grant| grant.host == *path), source)
+        }
+        BuildError::ReadOnlyWithin {
+            read_only,
+            writable,
+        } => {
+            let outer = option(args, |grant| grant.host == *writable && !grant.read_only);
+            Failure::usage(
+                option(args, |grant| grant.host == *read_only && grant.read_only),
+                format!("lies within {outer}, which grants writing"),
+            )
+        }
+        BuildError::EnvNotUtf8 { name } => Failure::host(
+            format!("--env {}", name.display()),
+            "its value is not valid UTF-8",
+        ),
+        _ => Failure::host(args.module().display(), err),
     }
+}
+
+/// The option, as written, of the first grant that is meant.
+fn option(args: &RunArgs, meant: impl Fn(&Grant) -> bool) -> &str {
+    let grant = args.grants.0.iter().find(|grant| meant(grant));
+    // Every directory of the context is one of them.
+    grant.map_or("--dir", |grant| grant.option.as_str())
 }

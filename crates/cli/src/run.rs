@@ -35,6 +35,7 @@ impl From<Failure> for Stop {
 /// # Errors
 /// The host cannot run it, or it traps.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let watchdog = watch(args)?;
     let engine = Engine::new(&config(args));
     let module = source::load(&engine, args.module())?;
     let ctx = context::build(args)?;
@@ -43,7 +44,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         .map_err(|err| Failure::host(args.module().display(), err))?;
     let mut linker = Linker::new();
     tiered_wasi::add_to_linker(&mut linker, |ctx| ctx);
-    let watchdog = watch(args, &store)?;
+    if let Some(watchdog) = &watchdog {
+        guard(watchdog, &store);
+    }
 
     let ending = execute(args, &mut store, &linker, &module);
     // The process ends now: the system takes the memory back faster than this program could give it.
@@ -97,22 +100,24 @@ pub(crate) fn engine_config(tier: Tier) -> Config {
 }
 
 /// Starts the clock if there is a time limit.
-fn watch(args: &RunArgs, store: &Store<WasiCtx>) -> Result<Option<Watchdog>, Failure> {
+fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
     let Some(timeout) = args.timeout else {
         return Ok(None);
     };
-    let (guest, wasi) = (store.interrupt_handle(), store.data().interrupt_handle());
     let headline = headline(args);
-    let interrupt = move || {
-        guest.interrupt();
-        wasi.interrupt();
-    };
-    let watchdog = Watchdog::start(timeout, interrupt, move |reason| {
-        trapped(&headline, reason, "")
-    });
+    let watchdog = Watchdog::start(timeout, move |reason| trapped(&headline, reason, ""));
     watchdog
         .map(Some)
         .map_err(|err| Failure::io("--timeout", &err))
+}
+
+/// From here on the program itself is stopped when its time is up.
+fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
+    let (guest, wasi) = (store.interrupt_handle(), store.data().interrupt_handle());
+    watchdog.guard(move || {
+        guest.interrupt();
+        wasi.interrupt();
+    });
 }
 
 /// Instantiates the module and calls what the command line or WASI says, in WASI's order.

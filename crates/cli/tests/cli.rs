@@ -325,6 +325,152 @@ fn a_socket_is_granted() {
         .expect(1, "", &message);
 }
 
+/// The exit code of a command that ends by itself within half a minute; it is killed if it does not.
+fn ends(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status.code(),
+            None if Instant::now() > deadline => child.kill().unwrap(),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn a_timeout_ends_a_program_whose_output_nobody_reads() {
+    let place = Place::new(&[]);
+    let words = ["--timeout", "100ms", &program("flood.wat")];
+    // One pipe for both, so that there is no room for the message either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let stuck = place
+        .command(&words)
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    assert_eq!(ends(stuck), Some(134));
+    drop(reader);
+
+    // With another place for the message, the program is interrupted in its write, so there is a backtrace.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut stuck = place
+        .command(&words)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut message = String::new();
+    let mut stderr = stuck.stderr.take().unwrap();
+    stderr.read_to_string(&mut message).unwrap();
+    assert_eq!(ends(stuck), Some(134));
+    drop(reader);
+    assert!(
+        message.contains("interrupted: timeout of 100ms"),
+        "{message}"
+    );
+    assert!(message.contains("wasm backtrace"), "{message}");
+}
+
+#[test]
+fn a_timeout_counts_from_before_the_module_is_read() {
+    let place = Place::new(&[]);
+    let mut child = piped(&mut place.command(&["--timeout", "100ms", "-"]));
+    let stdin = child.stdin.take();
+    let mut stderr = child.stderr.take().unwrap();
+    assert_eq!(ends(child), Some(134));
+    drop(stdin);
+    let mut message = String::new();
+    stderr.read_to_string(&mut message).unwrap();
+    assert!(
+        message.contains("interrupted: timeout of 100ms"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_read_only_grant_within_a_writable_one_is_refused() {
+    let place = Place::new(&[("a.wat", NOTHING)]);
+    fs::create_dir(place.path().join("config")).unwrap();
+    for (words, message) in [
+        (
+            &["--dir", ".", "--dir", "config::ro", "a.wat"][..],
+            "Error: --dir config::ro: lies within --dir ., which grants writing\n",
+        ),
+        (
+            &["--dir", "./config::/c::ro", "--mapdir", "/w:.", "a.wat"],
+            "Error: --dir ./config::/c::ro: lies within --mapdir /w:., which grants writing\n",
+        ),
+        (
+            &["--dir", ".", "--dir", ".::ro", "a.wat"],
+            "Error: --dir .::ro: lies within --dir ., which grants writing\n",
+        ),
+    ] {
+        place.run(words).expect(2, "", message);
+    }
+    place
+        .run(&["--dir", ".::ro", "--dir", "config", "a.wat"])
+        .expect(0, "", "");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn words_that_are_not_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let place = Place::new(&[("a.wat", NOTHING)]);
+    let word = |bytes| OsStr::from_bytes(bytes).to_os_string();
+    let run = |words: &[&[u8]]| {
+        let mut command = place.command(&[]);
+        command.args(words.iter().map(|bytes| word(bytes)));
+        command.env("BAD", word(b"\xff"));
+        let output = command.output().expect("the command starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    for (words, exit_code, culprit) in [
+        (&[&b"--dir=\xff"[..], b"a.wat"][..], 2, "'--dir <HOST"),
+        (
+            &[b"--dir", b".", b"--dir", b"\xff", b"a.wat"],
+            2,
+            "'--dir <HOST",
+        ),
+        (
+            &[b"--dir=\xff::/d", b"a.wat"],
+            1,
+            "Error: --dir \u{fffd}::/d: No such file",
+        ),
+        (&[b"--mapdir=\xff::.", b"a.wat"], 2, "'--mapdir <GUEST"),
+        (&[b"-\xff", b"a.wat"], 2, "unexpected argument"),
+        (&[b"--\xff", b"a.wat"], 2, "unexpected argument"),
+        (&[b"--env", b"A=\xff", b"a.wat"], 2, "'--env <NAME"),
+        (
+            &[b"--env", b"BAD", b"a.wat"],
+            1,
+            "Error: --env BAD: its value is not valid UTF-8",
+        ),
+        (&[b"--invoke", b"\xff", b"a.wat"], 2, "'--invoke <NAME>'"),
+        (&[b"--fuel", b"\xff", b"a.wat"], 2, "'--fuel <N>'"),
+        (
+            &[b"a.wat", b"\xff"],
+            1,
+            "Error: a.wat: argument 1 is not valid UTF-8",
+        ),
+    ] {
+        let (code, stderr) = run(words);
+        assert_eq!(code, Some(exit_code), "{words:?}: {stderr}");
+        assert!(stderr.contains(culprit), "{words:?}: {stderr}");
+    }
+    fs::create_dir(place.path().join(word(b"\xff"))).unwrap();
+    assert_eq!(
+        run(&[b"--dir=\xff::/d::ro", b"a.wat"]),
+        (Some(0), String::new())
+    );
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn control_c_kills_by_signal() {

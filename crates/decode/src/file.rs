@@ -28,10 +28,11 @@ pub fn read_file(path: impl AsRef<Path>) -> io::Result<Bytes> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    if metadata.is_file() && metadata.len() >= LARGE {
-        if let Some(bytes) = read_large(&mut file, metadata.len())? {
-            return Ok(bytes);
-        }
+    if metadata.is_file()
+        && metadata.len() >= LARGE
+        && let Some(bytes) = read_large(&mut file, metadata.len())?
+    {
+        return Ok(bytes);
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

@@ -19,6 +19,7 @@ mod stack;
 mod visit;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ptr::NonNull;
 
 use tiered_decode::index::FuncIdx;
@@ -51,10 +52,17 @@ thread_local! {
 /// Buffers that are larger than this are given back.
 const MAX_KEPT_WORDS: usize = 1 << 20;
 
+/// A body's code may have so many words, and so many more for each of its bytes, up to a number for all: what branches
+/// take along is copied at each of them, which a hostile body could make gigabytes of. Ordinary code needs half a word
+/// a byte.
+const MIN_WORDS: usize = 64 << 10;
+const WORDS_PER_BYTE: usize = 256;
+const MAX_WORDS: usize = 64 << 20;
+
 /// Why a function can't be translated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Error {
-    /// The frame has more slots than cells can name.
+    /// The frame has more slots than cells can name, or the code is out of all proportion to the body.
     TooLarge,
     /// The body can't be read, which validation excludes unless the bytes have changed.
     Unreadable,
@@ -195,6 +203,8 @@ pub(crate) struct Translator<'m> {
     vmctx: &'m VmCtx,
     module: &'m Module,
     code: Vec<u64>,
+    /// The most words there may be.
+    max_words: usize,
     relocations: Vec<u32>,
     layout: FrameLayout,
     local_types: Vec<ValType>,
@@ -232,7 +242,7 @@ impl<'m> Translator<'m> {
             if translator.reachable {
                 translator.mark();
                 ops.visit_operator(&mut translator)??;
-                translator.check_frame()?;
+                translator.check_size()?;
             } else {
                 translator.skip(&ops.read()?);
             }
@@ -267,6 +277,7 @@ impl<'m> Translator<'m> {
             vmctx,
             module,
             code,
+            max_words: (MIN_WORDS + body.len() * WORDS_PER_BYTE).min(MAX_WORDS),
             relocations,
             layout,
             stack: OperandStack::new(local_types.len()),
@@ -540,6 +551,7 @@ impl<'m> Translator<'m> {
         );
         // Targets that need copies or budget get a piece of code of their own behind the table.
         let mut pieces: Vec<(usize, Label)> = Vec::new();
+        let mut piece_of: HashMap<usize, usize> = HashMap::new();
         for depth in depths {
             let target = self.target(depth);
             let direct = matches!(self.route(target), Route::Forward)
@@ -550,13 +562,10 @@ impl<'m> Translator<'m> {
                 self.control[target].label = label;
                 continue;
             }
-            let piece = pieces
-                .iter()
-                .position(|&(other, _)| other == target)
-                .unwrap_or_else(|| {
-                    pieces.push((target, Label::Unbound(None)));
-                    pieces.len() - 1
-                });
+            let piece = *piece_of.entry(target).or_insert_with(|| {
+                pieces.push((target, Label::Unbound(None)));
+                pieces.len() - 1
+            });
             let mut label = pieces[piece].1;
             self.emit_label(&mut label);
             pieces[piece].1 = label;
@@ -566,6 +575,7 @@ impl<'m> Translator<'m> {
             self.stack.forget_held();
             self.move_to(target);
             self.jump_to(target);
+            self.check_size()?;
         }
         self.set_unreachable();
         Ok(())

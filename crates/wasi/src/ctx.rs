@@ -391,7 +391,10 @@ fn require_no_read_only_within(preopens: &[Preopen]) -> Result<(), BuildError> {
     }
     let writable = canonical(&writable)?;
     for (read_only, place) in canonical(&read_only)? {
-        if let Some((around, _)) = writable.iter().find(|(_, around)| place.starts_with(around)) {
+        if let Some((around, _)) = writable
+            .iter()
+            .find(|(_, around)| place.starts_with(around))
+        {
             return Err(BuildError::ReadOnlyWithin {
                 read_only: read_only.to_path_buf(),
                 writable: around.to_path_buf(),

@@ -249,14 +249,11 @@ fn fill<'m>(
 /// Whether no byte belongs to two of the spans, which `order` sorts by address.
 fn disjoint(spans: &[Span], order: &[usize]) -> bool {
     let mut end = 0;
-    order
-        .iter()
-        .map(|&index| spans[index])
-        .all(|(at, len)| {
-            let clear = at >= end;
-            end = at + len;
-            clear
-        })
+    order.iter().map(|&index| spans[index]).all(|(at, len)| {
+        let clear = at >= end;
+        end = at + len;
+        clear
+    })
 }
 
 /// Reads into one buffer after another, so that a later one may overwrite an earlier one.

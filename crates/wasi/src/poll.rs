@@ -288,3 +288,26 @@ fn only_timer(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_asked_once_about_each_descriptor() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let watch = |userdata, kind, fd| Watch { userdata, kind, fd };
+        let mut watches: Vec<_> = (0..100_000)
+            .map(|userdata| watch(userdata, FD_READ, reader.as_fd()))
+            .collect();
+        watches.push(watch(100_000, FD_WRITE, writer.as_fd()));
+        watches.push(watch(100_001, FD_READ, writer.as_fd()));
+        let (mut set, places) = poll_set(&watches);
+        assert_eq!(set.len(), 2);
+        assert!(places[..100_000].iter().all(|&place| place == 0));
+        assert_eq!(places[100_000..], [1, 1]);
+        rustix::event::poll(&mut set, None).unwrap();
+        assert_eq!(set[0].revents(), PollFlags::empty());
+        assert_eq!(set[1].revents(), PollFlags::OUT);
+    }
+}

@@ -264,10 +264,7 @@ mod tests {
         let mut listing = Listing::empty(&budget);
         let name = "x".repeat(60);
         listing.push(&name, 1, FileType::Unknown).unwrap();
-        assert_eq!(
-            listing.push(&name, 1, FileType::Unknown),
-            Err(Errno::NOMEM)
-        );
+        assert_eq!(listing.push(&name, 1, FileType::Unknown), Err(Errno::NOMEM));
         drop(listing);
         assert_eq!(budget.take(100), Ok(()));
         assert_eq!(budget.take(1), Err(Errno::NOMEM));

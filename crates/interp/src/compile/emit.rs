@@ -322,10 +322,12 @@ impl Translator<'_> {
     /// Puts the value of the top operand, which stays, into local `index`.
     pub(crate) fn set_local(&mut self, index: u32) {
         let top = self.stack.height() - 1;
-        for height in self.stack.operands_of(index) {
-            if height != top {
-                self.settle(height);
-            }
+        let operand = self.stack.operand(top);
+        if matches!(operand.place, Place::Local(same) if same == index) {
+            return;
+        }
+        for height in self.stack.take_operands_of(index) {
+            self.settle(height);
         }
         let slot = self.layout.local(index);
         let to = match () {
@@ -333,10 +335,6 @@ impl Translator<'_> {
             () if self.pins[1] == Some(index) => Dest::L1,
             () => Dest::Slot,
         };
-        let operand = self.stack.operand(top);
-        if matches!(operand.place, Place::Local(same) if same == index) {
-            return;
-        }
         let bank = bank(operand.ty);
         let last = self.last_cell();
         match operand.place {
@@ -397,10 +395,11 @@ impl Translator<'_> {
         self.produced = None;
     }
 
-    /// Checks that the frame is not larger than fields can name.
-    pub(crate) fn check_frame(&self) -> Result<(), Error> {
+    /// Checks that the frame is not larger than fields can name, and the code not out of all proportion.
+    pub(crate) fn check_size(&self) -> Result<(), Error> {
         // A call writes its header behind the arguments, which may be where no operand ever is.
-        if self.layout.operand(self.stack.max_height) + 16 < MAX_FRAME_SLOTS {
+        let slots = self.layout.operand(self.stack.max_height) + 16;
+        if slots < MAX_FRAME_SLOTS && self.code.len() <= self.max_words {
             Ok(())
         } else {
             Err(Error::TooLarge)

@@ -37,6 +37,13 @@ pub(crate) struct Operand {
     pub(crate) place: Place,
 }
 
+/// Links an operand that was pushed as the value of a local to the one before it of the same local.
+#[derive(Clone, Copy)]
+struct Link {
+    local: u32,
+    previous: Option<u32>,
+}
+
 /// What an accumulator holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
@@ -60,9 +67,11 @@ pub(crate) fn bank(ty: ValType) -> Bank {
 #[derive(Default)]
 pub(crate) struct OperandStack {
     operands: Vec<Operand>,
+    /// One for each operand.
+    links: Vec<Option<Link>>,
+    /// For each local, the topmost operand that was pushed as its value, unless all such are in their slots.
+    topmost: Vec<Option<u32>>,
     held: [Option<Held>; 3],
-    /// For each local, how many operands are its value.
-    local_operands: Vec<u32>,
     settled: u32,
     /// The most operands there ever were.
     pub(crate) max_height: u32,
@@ -71,7 +80,7 @@ pub(crate) struct OperandStack {
 impl OperandStack {
     pub(crate) fn new(locals: usize) -> OperandStack {
         OperandStack {
-            local_operands: vec![0; locals],
+            topmost: vec![None; locals],
             ..OperandStack::default()
         }
     }
@@ -121,9 +130,13 @@ impl OperandStack {
                 *held = None;
             }
         }
-        if let Place::Local(index) = place {
-            self.local_operands[index as usize] += 1;
-        }
+        self.links.push(match place {
+            Place::Local(local) => {
+                let previous = self.topmost[local as usize].replace(height);
+                Some(Link { local, previous })
+            }
+            _ => None,
+        });
         self.operands.push(Operand { ty, place });
         self.max_height = self.max_height.max(height + 1);
     }
@@ -131,10 +144,14 @@ impl OperandStack {
     /// Takes the top operand off; what an accumulator holds of it stays known until the next push.
     pub(crate) fn pop(&mut self) -> Operand {
         let operand = self.operands.pop().expect("validation counts the operands");
-        if let Place::Local(index) = operand.place {
-            self.local_operands[index as usize] -= 1;
+        let height = self.height();
+        if let Some(Some(Link { local, previous })) = self.links.pop() {
+            let topmost = &mut self.topmost[local as usize];
+            if *topmost == Some(height) {
+                *topmost = previous;
+            }
         }
-        self.settled = self.settled.min(self.height());
+        self.settled = self.settled.min(height);
         operand
     }
 
@@ -146,21 +163,19 @@ impl OperandStack {
 
     /// The operand at `height` is in its slot now.
     pub(crate) fn settle(&mut self, height: u32) {
-        let operand = &mut self.operands[height as usize];
-        if let Place::Local(index) = operand.place {
-            self.local_operands[index as usize] -= 1;
-        }
-        operand.place = Place::Slot;
+        self.operands[height as usize].place = Place::Slot;
     }
 
-    /// The operands that are the value of local `index`, from the top down.
-    pub(crate) fn operands_of(&self, index: u32) -> Vec<u32> {
-        let count = self.local_operands[index as usize] as usize;
-        if count == 0 {
-            return Vec::new();
+    /// The operands that are the value of local `index`, from the top down; the caller settles them all.
+    pub(crate) fn take_operands_of(&mut self, index: u32) -> Vec<u32> {
+        let mut heights = Vec::new();
+        let mut next = self.topmost[index as usize].take();
+        while let Some(height) = next {
+            if matches!(self.operand(height).place, Place::Local(_)) {
+                heights.push(height);
+            }
+            next = self.links[height as usize].and_then(|link| link.previous);
         }
-        let heights = (0..self.height()).rev();
-        let is = |&height: &u32| matches!(self.operand(height).place, Place::Local(local) if local == index);
-        heights.filter(is).take(count).collect()
+        heights
     }
 }
