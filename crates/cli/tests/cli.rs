@@ -420,7 +420,7 @@ fn words_that_are_not_text() {
     use std::os::unix::ffi::OsStrExt;
 
     let place = Place::new(&[("a.wat", NOTHING)]);
-    let word = |bytes| OsStr::from_bytes(bytes).to_os_string();
+    let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_os_string();
     let run = |words: &[&[u8]]| {
         let mut command = place.command(&[]);
         command.args(words.iter().map(|bytes| word(bytes)));

@@ -184,6 +184,9 @@ pub struct CustomSection {
 
 impl Module {
     /// Decodes and validates a module, binary or text, with the default [`Config`].
+    ///
+    /// The bytes must not change as long as the module is used, which [`Bytes`] of one's own can't promise for a file
+    /// that is mapped: what runs must be what was validated. [`read_file`](crate::read_file) copies.
     pub fn new(bytes: impl Into<Bytes>) -> Result<Module, Error> {
         Module::with_config(bytes, &Config::default())
     }

@@ -7,7 +7,7 @@
 //! * *Invariant:* at every label each operand is in its own slot, and nothing is known of the accumulators. So a
 //!   frame at a loop header is complete without registers.
 //! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words,
-//!   from which the place of each cell in the module is found when a back trace needs it ([`offset_of`]).
+//!   from which the place of each cell in the module is found when a back trace needs it ([`offsets_of`]).
 //!
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
@@ -36,10 +36,11 @@ use crate::control::{
 };
 use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
+use crate::variable::COPY_MANY;
 
 use emit::{Immediates, fields};
 use scan::LoopPlan;
-use stack::{OperandStack, Place, bank};
+use stack::{OperandStack, bank};
 
 /// What a translation needs room for, besides what it returns: code, relocations, types of locals.
 type Buffers = (Vec<u64>, Vec<u32>, Vec<ValType>);
@@ -52,12 +53,13 @@ thread_local! {
 /// Buffers that are larger than this are given back.
 const MAX_KEPT_WORDS: usize = 1 << 20;
 
-/// A body's code may have so many words, and so many more for each of its bytes, up to a number for all: what branches
-/// take along is copied at each of them, which a hostile body could make gigabytes of. Ordinary code needs half a word
-/// a byte.
-const MIN_WORDS: usize = 64 << 10;
-const WORDS_PER_BYTE: usize = 256;
-const MAX_WORDS: usize = 64 << 20;
+/// A body's code may have so many words, and so many more for each of its bytes: a hostile body could otherwise take
+/// out of all proportion. Ordinary code needs half a word a byte.
+const MIN_WORDS: usize = 4 << 10;
+const WORDS_PER_BYTE: usize = 16;
+
+/// Operands that a branch takes along are copied one by one up to this number.
+const MAX_SINGLE_COPIES: u32 = 3;
 
 /// Why a function can't be translated.
 #[derive(Clone, Copy, Debug)]
@@ -82,26 +84,37 @@ pub(crate) unsafe fn translate(func: NonNull<FuncRecord>) -> Option<NonNull<u64>
     // SAFETY: the caller's promise.
     let record = unsafe { func.as_ref() };
     let translator = Translator::run(record, false).ok()?;
-    let mut code: Box<[u64]> = translator.code.as_slice().into();
+    // SAFETY: the store is alive, and the function is one of its instances'.
+    let code = unsafe {
+        let code = translator.code.as_slice().into();
+        let mut map = record.store.as_ref().code().borrow_mut();
+        map.insert(func, code, offsets_of).cast::<u64>()
+    };
     let base = code.as_ptr().expose_provenance() as u64;
     for &at in &translator.relocations {
-        code[at as usize] = base + code[at as usize] * 8;
+        // SAFETY: a relocation is the place of a word of the code, which nobody runs yet.
+        unsafe {
+            let word = code.add(at as usize);
+            word.write(base + word.read() * 8);
+        }
     }
     translator.recycle();
-    // SAFETY: the store is alive.
-    let ctx = unsafe { record.store.as_ref() };
-    let code = ctx.code().borrow_mut().insert(func, code, offset_of);
     // SAFETY: the code runs the function, and the store keeps it.
-    unsafe { record.set_stream(code.as_ptr()) };
+    unsafe { record.set_stream(crate::exec::doors().stream, code.as_ptr()) };
     Some(code)
 }
 
-/// The byte of the module whose instruction is at `byte` of the code of `func`.
-fn offset_of(func: &FuncRecord, byte: usize) -> Option<u32> {
-    let word = (byte / 8) as u32;
-    let marks = Translator::run(func, true).ok()?.marks?;
-    let behind = marks.partition_point(|&(at, _)| at <= word);
-    Some(marks[behind.checked_sub(1)?].1)
+/// The bytes of the module whose instructions are at `bytes` of the code of `func`.
+fn offsets_of(func: &FuncRecord, bytes: &[usize]) -> Vec<Option<u32>> {
+    let marks = Translator::run(func, true)
+        .ok()
+        .and_then(|translator| translator.marks);
+    let marks = marks.unwrap_or_default();
+    let offset_of = |&byte: &usize| {
+        let behind = marks.partition_point(|&(at, _)| at <= (byte / 8) as u32);
+        Some(marks[behind.checked_sub(1)?].1)
+    };
+    bytes.iter().map(offset_of).collect()
 }
 
 /// A place in the code that branches lead to.
@@ -277,7 +290,7 @@ impl<'m> Translator<'m> {
             vmctx,
             module,
             code,
-            max_words: (MIN_WORDS + body.len() * WORDS_PER_BYTE).min(MAX_WORDS),
+            max_words: MIN_WORDS + body.len() * WORDS_PER_BYTE,
             relocations,
             layout,
             stack: OperandStack::new(local_types.len()),
@@ -377,13 +390,6 @@ impl<'m> Translator<'m> {
         });
     }
 
-    fn push_slots(&mut self, types: &[ValType]) {
-        for &ty in types {
-            self.stack.push(ty, Place::Slot);
-        }
-        self.stack.set_settled();
-    }
-
     fn op_block(&mut self, block: wasmparser::BlockType) {
         self.settle_all();
         self.push_control(
@@ -436,7 +442,7 @@ impl<'m> Translator<'m> {
         frame.otherwise = Label::Unbound(None);
         frame.kind = Kind::Else;
         self.stack.truncate(frame.base);
-        self.push_slots(frame.params);
+        self.stack.push_slots(frame.params);
         self.stack.forget_held();
         self.reachable = frame.entered;
         self.control.push(frame);
@@ -461,7 +467,7 @@ impl<'m> Translator<'m> {
             self.bind(frame.otherwise);
             self.bind(frame.label);
             self.stack.truncate(frame.base);
-            self.push_slots(frame.results);
+            self.stack.push_slots(frame.results);
             self.stack.forget_held();
             self.reachable = true;
         }
@@ -489,6 +495,7 @@ impl<'m> Translator<'m> {
         if self.control[target].kind == Kind::Body {
             return self.op_return();
         }
+        self.settle_many(self.control[target].branch_types().len() as u32);
         self.move_to(target);
         self.jump_to(target);
         self.set_unreachable();
@@ -501,11 +508,26 @@ impl<'m> Translator<'m> {
         self.control[target].label = label;
     }
 
-    /// Writes copies that put the top operands where the target has them; the stack stays as it is.
+    /// Has many operands that a branch takes along be in their slots, from where one cell moves them.
+    fn settle_many(&mut self, count: u32) {
+        if count > MAX_SINGLE_COPIES {
+            self.settle_from(self.stack.height() - count);
+        }
+    }
+
+    /// Writes copies that put the top operands where the target has them; the stack stays as it is. Many operands are
+    /// in their slots ([`Translator::settle_many`]).
     fn move_to(&mut self, target: usize) {
         let frame = &self.control[target];
         let (base, count) = (frame.base, frame.branch_types().len() as u32);
         let from = self.stack.height() - count;
+        if from == base {
+            return self.settle_from(from);
+        }
+        if count > MAX_SINGLE_COPIES {
+            let (source, slot) = (self.operand_slot(from), self.operand_slot(base));
+            return self.emit(COPY_MANY, fields(source, slot, count));
+        }
         for index in 0..count {
             let operand = self.stack.operand(from + index);
             let slot = self.operand_slot(base + index);
@@ -527,6 +549,7 @@ impl<'m> Translator<'m> {
             self.control[target].label = label;
             return;
         }
+        self.settle_many(count);
         let mut over = Label::Unbound(None);
         self.emit_test(&test.negated(), Route::Forward, &mut over);
         self.move_to(target);

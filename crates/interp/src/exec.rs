@@ -18,7 +18,7 @@ use crate::regs::{Ended, Handler, Op, Regs, exec};
 /// Loop iterations between two looks at what else is to be done.
 const LOOP_BUDGET: i32 = 50_000;
 /// Calls of one function between two looks.
-const CALL_BUDGET: i32 = 10_000;
+const CALL_BUDGET: i32 = 1_000;
 
 const RETURNED: Ended = Outcome::Returned as Ended;
 const TRAPPED: Ended = Outcome::Trapped as Ended;
@@ -76,9 +76,10 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
 
 /// Says that the guest stands at the cell that runs.
 #[inline(always)]
-fn suspend_here(regs: &Regs) {
+unsafe fn suspend_here(regs: &Regs) {
     let fp = NonNull::new(regs.fp).expect("a running function has a frame");
-    Activation::suspend(regs.ctx(), regs.pc.addr() + 1, fp);
+    // SAFETY: a handler runs, in a frame with a header.
+    unsafe { Activation::suspend(regs.ctx(), regs.pc.addr() + 1, fp) };
 }
 
 /// Behind the outermost function's last instruction.
@@ -97,7 +98,8 @@ impl Op for RaiseTrap {
     #[cold]
     #[inline(never)]
     unsafe fn run(regs: Regs) -> Ended {
-        suspend_here(&regs);
+        // SAFETY: a handler runs.
+        unsafe { suspend_here(&regs) };
         regs.ctx().raise(Trap::new(code_of(regs.acc)));
         TRAPPED
     }
@@ -172,7 +174,8 @@ unsafe fn suspend_at_call(regs: &Regs) {
     // SAFETY: the callee's frame has a header.
     let caller = unsafe { to_caller(*regs) };
     if let Some(fp) = NonNull::new(caller.fp) {
-        Activation::suspend(caller.ctx(), caller.pc.addr(), fp);
+        // SAFETY: as above, of the caller.
+        unsafe { Activation::suspend(caller.ctx(), caller.pc.addr(), fp) };
     }
 }
 
@@ -276,7 +279,8 @@ pub(crate) struct LoopSpent;
 impl Op for LoopSpent {
     #[inline(always)]
     unsafe fn run(mut regs: Regs) -> Ended {
-        suspend_here(&regs);
+        // SAFETY: a handler runs.
+        unsafe { suspend_here(&regs) };
         // SAFETY: `pc` is a loop's header: the word before it has the loop's place in its upper half.
         unsafe {
             let offset = (*regs.pc.sub(1) >> 32) as u32;

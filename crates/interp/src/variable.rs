@@ -7,7 +7,7 @@ use tiered_runtime::frame::Slot;
 
 use crate::operand::D;
 use crate::operand::{
-    B, Bank, ByDest, Class, Dest, Dst, Family, Reg, Src, ToL0, ToL1, WithSrc, family,
+    A, B, Bank, ByDest, Class, Dest, Dst, Family, Reg, Src, ToL0, ToL1, WithSrc, family,
 };
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
@@ -68,6 +68,24 @@ impl Op for CopyPair {
         }
     }
 }
+
+/// Copies slots from `a` on to those from `d` on, which may overlap: as many as `b` says.
+struct CopyMany;
+
+impl Op for CopyMany {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell.
+        unsafe {
+            let count = regs.u32::<B>() as usize;
+            std::ptr::copy(regs.slot::<A>(), regs.slot::<D>(), count);
+            regs.next::<2>()
+        }
+    }
+}
+
+/// The handler that copies many slots.
+pub(crate) const COPY_MANY: Handler = exec::<CopyMany>;
 
 /// The handler that copies two slots.
 pub(crate) const COPY_PAIR: Handler = exec::<CopyPair>;

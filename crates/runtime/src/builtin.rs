@@ -57,6 +57,7 @@ pub fn memory_fill(
     value: u8,
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count);
     let target = within(memory(ctx, index), start, count)?;
     // SAFETY: the bytes are within the memory; a store has one thread, and nobody holds a reference to them.
     unsafe { target.write_bytes(value, count as usize) };
@@ -73,6 +74,7 @@ pub fn memory_copy(
     (from, from_start): (MemoryIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count);
     let target = within(memory(ctx, to), start, count)?;
     let source = within(memory(ctx, from), from_start, count)?;
     // SAFETY: `count` bytes are within bounds on both sides; `copy` allows them to overlap.
@@ -92,6 +94,7 @@ pub fn memory_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count);
     let end = from_start
         .checked_add(count)
         .ok_or(TrapCode::MemoryOutOfBounds)?;
@@ -153,6 +156,7 @@ pub fn table_fill(
     value: Slot,
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count * 8);
     table(ctx, index)
         .fill(start, value, count)
         .ok_or(TrapCode::TableOutOfBounds)
@@ -168,6 +172,7 @@ pub fn table_copy(
     (from, from_start): (TableIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count * 8);
     table(ctx, to)
         .copy(start, table(ctx, from), from_start, count)
         .ok_or(TrapCode::TableOutOfBounds)
@@ -185,6 +190,7 @@ pub fn table_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
+    ctx.store().charge(count * 8);
     let segment = ctx.element(element).borrow();
     let end = from_start
         .checked_add(count)

@@ -111,12 +111,17 @@ impl FuncRecord {
         self.stream.load(Ordering::Acquire)
     }
 
-    /// Opens the first tier's door elsewhere: it has made code of its own for the function.
+    /// Opens the first tier's door elsewhere, unless it leads to another tier by now: the first tier has made code of
+    /// its own for the function. `cold` is [`Doors::stream`] of the store's tier.
     ///
     /// # Safety
     /// `stream` runs this function by the first tier's rules and lives as long as the store.
-    pub unsafe fn set_stream(&self, stream: *const u64) {
-        self.stream.store(stream.cast_mut(), Ordering::Release);
+    pub unsafe fn set_stream(&self, cold: *const u64, stream: *const u64) {
+        let (cold, stream) = (cold.cast_mut(), stream.cast_mut());
+        // Losing to `publish` is what is wanted: the function has moved on.
+        let _ = self
+            .stream
+            .compare_exchange(cold, stream, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Moves the function to another tier: new calls from everywhere enter `entry`. `native` is
@@ -163,7 +168,11 @@ pub enum HotPoint {
 }
 
 /// Who runs functions, and what happens when a budget is spent.
-pub trait Tier: Send + Sync {
+///
+/// # Safety
+/// The doors and entries that an implementation gives keep this module's invariants: each runs the function that it is
+/// used for, by the rules of [`EntryFn`] and of [`crate::frame`], and lives as long as the store.
+pub unsafe trait Tier: Send + Sync {
     /// How every function of a store starts out.
     fn cold(&self) -> Doors;
 

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 
 use thiserror::Error;
 use tiered_decode::types::FuncType;
@@ -132,7 +133,13 @@ impl Func {
         ctx.native_limit.set(outermost);
         match outcome {
             Outcome::Returned => Ok(read(frame)),
-            Outcome::Trapped if outermost == 0 => Err(host::resume_panic(ctx.take_trap())),
+            Outcome::Trapped if outermost == 0 => {
+                let trap = host::resume_panic(ctx.take_trap());
+                if trap.code() == Some(TrapCode::Interrupted) {
+                    ctx.interrupt.store(false, Ordering::Relaxed);
+                }
+                Err(trap)
+            }
             Outcome::Trapped => Err(ctx.take_trap()),
         }
     }

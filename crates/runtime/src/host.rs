@@ -74,7 +74,6 @@ pub(crate) unsafe extern "C" fn call_host(
     match result {
         // A host function may have taken long: whoever wants the guest to stop is not kept waiting for a budget.
         Ok(Ok(())) if ctx.interrupt.load(Ordering::Relaxed) => {
-            ctx.interrupt.store(false, Ordering::Relaxed);
             ctx.raise(Trap::new(TrapCode::Interrupted));
             Outcome::Trapped
         }

@@ -26,6 +26,9 @@ impl Instance {
     ///
     /// # Errors
     /// [`InstantiateError`]; what active segments wrote before a trap stays written, as the spec has it.
+    ///
+    /// # Panics
+    /// If an import is of another store.
     pub fn new(
         store: &mut AnyStore,
         module: &Arc<Module>,

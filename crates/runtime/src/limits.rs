@@ -17,7 +17,8 @@ pub struct Limits {
     pub tables: usize,
     /// Bytes of the stack that guest frames live on.
     pub stack_bytes: usize,
-    /// Bytes of the host's stack that nested calls between guest and host may use.
+    /// Bytes of the host's stack that nested calls between guest and host may use, from the outermost call on. The
+    /// thread must have them: a thread with a small stack wants a small number here.
     pub native_stack_bytes: usize,
 }
 

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tiered_decode::Module;
+use tiered_decode::module::Import;
 use tiered_decode::types::{ExternType, FuncType};
 
 use crate::func::Func;
@@ -138,29 +139,31 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     /// [`InstantiateError::UnknownImport`] for a name that is not defined; others as [`Instance::new`].
+    ///
+    /// # Panics
+    /// If a name stands for something of another store.
     pub fn instantiate(
         &self,
         store: &mut Store<T>,
         module: &Arc<Module>,
     ) -> Result<Instance, InstantiateError> {
-        let mut imports = Vec::with_capacity(module.imports().len());
-        for import in module.imports() {
-            let definition = self
-                .modules
-                .get(&import.module)
-                .and_then(|fields| fields.get(&import.name));
-            imports.push(match definition {
-                Some(Definition::Extern(value)) => *value,
-                Some(Definition::Host(host)) => Extern::Func(store.add_host_func(host)),
-                None => {
-                    return Err(InstantiateError::UnknownImport {
-                        module: import.module.to_string(),
-                        name: import.name.to_string(),
-                        expected: Box::new(import_type(module, &import.ty)),
-                    });
-                }
-            });
-        }
+        let resolve = |import: &Import| {
+            let fields = self.modules.get(&import.module);
+            let definition = fields.and_then(|fields| fields.get(&import.name));
+            definition.ok_or_else(|| InstantiateError::UnknownImport {
+                module: import.module.to_string(),
+                name: import.name.to_string(),
+                expected: Box::new(import_type(module, &import.ty)),
+            })
+        };
+        // All names are looked up before the first host function is added to the store, where it would stay.
+        let definitions: Result<Vec<&Definition>, _> =
+            module.imports().iter().map(resolve).collect();
+        let mut add = |definition: &Definition| match definition {
+            Definition::Extern(value) => *value,
+            Definition::Host(host) => Extern::Func(store.add_host_func(host)),
+        };
+        let imports: Vec<Extern> = definitions?.into_iter().map(&mut add).collect();
         Instance::new(store, module, &imports)
     }
 }

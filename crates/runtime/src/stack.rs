@@ -22,9 +22,18 @@ pub(crate) struct ValueStack {
 
 impl ValueStack {
     pub(crate) fn new(bytes: usize) -> Result<ValueStack, LimitError> {
-        let slots = bytes / size_of::<Slot>() + RED_ZONE_SLOTS;
+        let len = (bytes / size_of::<Slot>() + RED_ZONE_SLOTS).checked_mul(size_of::<Slot>());
+        let len = len
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or_else(|| {
+                let error = std::io::ErrorKind::OutOfMemory.into();
+                LimitError::Host {
+                    what: "a stack",
+                    error,
+                }
+            })?;
         let map = memmap2::MmapOptions::new()
-            .len(slots * size_of::<Slot>())
+            .len(len)
             .no_reserve_swap()
             .map_anon()
             .map_err(|error| LimitError::Host {

@@ -113,14 +113,19 @@ impl AnyStore {
         self.ctx.0[0]
     }
 
-    /// What running code sees of the store: translated code and its limits, for those who look at tiers.
     #[inline]
-    pub fn ctx(&self) -> &StoreCtx {
+    pub(crate) fn ctx(&self) -> &StoreCtx {
         // SAFETY: the context is freed with the store and changes by cells only.
         unsafe { self.ctx_ptr().as_ref() }
     }
 
-    /// Sets the fuel, `None` for no end of it. A call takes one unit, and so does each further iteration of a loop.
+    /// Bytes of code that the tiers have made for functions of this store.
+    pub fn code_bytes(&self) -> usize {
+        self.ctx().code.borrow().code_bytes()
+    }
+
+    /// Sets the fuel, `None` for no end of it. A call takes one unit, so does each further iteration of a loop, and so do
+    /// each 4 KiB that one instruction fills or copies.
     /// A program that has none left traps with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel).
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
         self.ctx().set_fuel(fuel);
@@ -361,8 +366,10 @@ impl<T: 'static> DerefMut for Store<T> {
 pub struct InterruptHandle(Arc<AtomicBool>);
 
 impl InterruptHandle {
-    /// Makes the guest trap with [`TrapCode::Interrupted`](crate::TrapCode::Interrupted) at its next call or loop
-    /// iteration that looks, which is within microseconds.
+    /// Makes the guest trap with [`TrapCode::Interrupted`](crate::TrapCode::Interrupted) when a budget of calls or loop
+    /// iterations runs out or a host function returns: within milliseconds, unless the host function itself takes
+    /// longer. If no guest runs, the next call traps. It holds until the host's outermost call has ended with that
+    /// trap, whatever host functions in between make of it.
     pub fn interrupt(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -96,7 +96,7 @@ impl StoreCtx {
     /// [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`].
     #[cold]
     pub fn spent(&self, func: &FuncRecord, at: HotPoint) -> Result<Option<EntryFn>, TrapCode> {
-        if self.interrupt.swap(false, Ordering::Relaxed) {
+        if self.interrupt.load(Ordering::Relaxed) {
             self.refill(func, at).ok();
             return Err(TrapCode::Interrupted);
         }
@@ -131,12 +131,25 @@ impl StoreCtx {
             return Ok(());
         }
         let rest = self.fuel.get().unwrap_or(0);
-        if rest == 0 {
+        let owed = u64::from(self.budget.get().unsigned_abs());
+        if rest < owed {
+            self.fuel.set(Some(0));
             self.budget.set(0);
             return Err(TrapCode::OutOfFuel);
         }
-        self.draw(rest - 1);
+        self.draw(rest - owed);
         Ok(())
+    }
+
+    /// Takes something off the budget for `bytes` that one instruction fills or copies, so that fuel and interrupts see
+    /// work that is neither a call nor an iteration.
+    pub(crate) fn charge(&self, bytes: u64) {
+        const BYTES_PER_UNIT: u64 = 4 << 10;
+        // Whoever counts the budget down further must not get around to the other end of its range.
+        const LOWEST: i32 = i32::MIN / 2;
+        let units = i32::try_from(bytes / BYTES_PER_UNIT).unwrap_or(i32::MAX);
+        let left = self.budget.get().saturating_sub(units);
+        self.budget.set(left.max(LOWEST));
     }
 
     /// Moves a loop budget's worth of `fuel` into the budget.
@@ -180,7 +193,8 @@ impl StoreCtx {
     #[cold]
     pub fn raise(&self, mut trap: Trap) {
         trap.set_frames(|| self.code.borrow().backtrace(self.activation.get()));
-        *self.trap.borrow_mut() = Some(trap);
+        // The old one, which nobody took, is dropped when nothing is borrowed.
+        let _old = self.trap.replace(Some(trap));
     }
 
     /// Keeps a trap that has its back trace already.

@@ -156,9 +156,38 @@ impl OperandStack {
     }
 
     pub(crate) fn truncate(&mut self, height: u32) {
-        while self.height() > height {
+        while let Some(link) = self
+            .links
+            .iter()
+            .skip(height as usize)
+            .rposition(Option::is_some)
+        {
+            let keep = height as usize + link;
+            self.links.truncate(keep + 1);
+            self.operands.truncate(keep + 1);
             self.pop();
         }
+        self.links.truncate(height as usize);
+        self.operands.truncate(height as usize);
+        self.settled = self.settled.min(self.height());
+    }
+
+    /// Pushes operands that are in their slots, on top of others that are.
+    pub(crate) fn push_slots(&mut self, types: &[ValType]) {
+        let height = self.height();
+        for held in &mut self.held {
+            if matches!(*held, Some(Held::Operand(other)) if other >= height) {
+                *held = None;
+            }
+        }
+        let slot = |&ty: &ValType| Operand {
+            ty,
+            place: Place::Slot,
+        };
+        self.operands.extend(types.iter().map(slot));
+        self.links.resize(self.operands.len(), None);
+        self.max_height = self.max_height.max(self.height());
+        self.settled = self.height();
     }
 
     /// The operand at `height` is in its slot now.
