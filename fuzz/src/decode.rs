@@ -2,7 +2,9 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use tiered::decode::const_expr::ConstExpr;
-use tiered::decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx};
+use tiered::decode::index::{
+    DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx,
+};
 use tiered::decode::module::{DataMode, ElementItems, ElementMode};
 use tiered::decode::{Config, Module};
 
@@ -99,7 +101,10 @@ fn changed(mut bytes: Vec<u8>, u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 
 /// Decodes, and asks the module, or the error, everything.
 fn inspect(bytes: Vec<u8>) {
-    let config = Config { threads: Some(1), ..Config::default() };
+    let config = Config {
+        threads: Some(1),
+        ..Config::default()
+    };
     let len = bytes.len();
     let binary = bytes.starts_with(b"\0asm");
     match Module::with_config(bytes, &config) {
@@ -108,24 +113,44 @@ fn inspect(bytes: Vec<u8>) {
             assert!(!error.reason().is_empty());
             assert!(!error.to_string().contains("\n\n"));
             if binary {
-                assert!(error.offset().is_some_and(|offset| offset <= len), "{error} of {len} bytes");
+                assert!(
+                    error.offset().is_some_and(|offset| offset <= len),
+                    "{error} of {len} bytes"
+                );
                 assert!(error.func().is_none() || error.section() == Some("code"));
             }
-            let _ = (error.position(), error.excerpt(), error.func_name(), error.is_text());
+            let _ = (
+                error.position(),
+                error.excerpt(),
+                error.func_name(),
+                error.is_text(),
+            );
         }
     }
 }
 
 fn ask(module: &Module) {
     let names = module.names();
-    let _ = (format!("{module:?} {names:?}"), names.module(), names.funcs().count());
+    let _ = (
+        format!("{module:?} {names:?}"),
+        names.module(),
+        names.funcs().count(),
+    );
     for func in (0..module.funcs().len() as u32).map(FuncIdx) {
         ask_func(module, func);
     }
     // Indices need not exist for names to be asked for.
     for index in 0..8 {
-        let _ = (names.ty(TypeIdx(index)), names.table(TableIdx(index)), names.memory(MemoryIdx(index)));
-        let _ = (names.global(GlobalIdx(index)), names.elem(ElemIdx(index)), names.data(DataIdx(index)));
+        let _ = (
+            names.ty(TypeIdx(index)),
+            names.table(TableIdx(index)),
+            names.memory(MemoryIdx(index)),
+        );
+        let _ = (
+            names.global(GlobalIdx(index)),
+            names.elem(ElemIdx(index)),
+            names.data(DataIdx(index)),
+        );
     }
     for import in module.imports() {
         let _ = module.import_type(import).to_string();
@@ -150,27 +175,44 @@ fn ask(module: &Module) {
         if let ElementItems::Exprs(exprs) = &element.items {
             exprs.iter().for_each(ask_expr);
         }
-        assert_eq!(element.items.is_empty(), element.items.len() == 0);
+        assert_eq!(element.items.is_empty(), matches!(element.items.len(), 0));
     }
     for section in module.custom_sections() {
         assert!(module.bytes().get(section.range.clone()).is_some());
     }
-    assert!(module.start().is_none_or(|start| start.index() < module.funcs().len()));
+    assert!(
+        module
+            .start()
+            .is_none_or(|start| start.index() < module.funcs().len())
+    );
 }
 
 fn ask_func(module: &Module, func: FuncIdx) {
     let _ = (module.func_type(func).to_string(), module.func_name(func));
-    let _ = (module.names().func(func), module.names().local(func, LocalIdx(0)));
+    let _ = (
+        module.names().func(func),
+        module.names().local(func, LocalIdx(0)),
+    );
     let Some(body) = module.body(func) else {
         assert!(module.is_imported(func));
         assert!(module.loop_headers(func).is_empty());
         return;
     };
-    assert_eq!(&module.bytes()[body.offset()..body.offset() + body.len()], body.bytes());
+    assert_eq!(
+        &module.bytes()[body.offset()..body.offset() + body.len()],
+        body.bytes()
+    );
     let _ = body.locals().count();
-    assert!(body.ops().into_iter().all(|op| op.is_ok()), "a valid body can be read");
+    assert!(
+        body.ops().into_iter().all(|op| op.is_ok()),
+        "a valid body can be read"
+    );
     for header in module.loop_headers(func) {
-        assert_eq!(module.bytes()[header.offset as usize], 0x03, "a header is a loop");
+        assert_eq!(
+            module.bytes()[header.offset as usize],
+            0x03,
+            "a header is a loop"
+        );
     }
 }
 

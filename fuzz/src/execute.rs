@@ -4,8 +4,8 @@ use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
-    AnyStore, Caller, Engine, Extern, ExternRef, Func, Global, Instance, InstantiateError, Limits, Memory, Module, Store,
-    Table, Trap, TrapCode, Val,
+    AnyStore, Caller, Engine, Extern, ExternRef, Func, Global, Instance, InstantiateError, Limits,
+    Memory, Module, Store, Table, Trap, TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, memory_hash};
@@ -69,9 +69,24 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         instances: 2,
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
-    let module = if u.ratio(1, 2)? { program::module(u)? } else { smith::any_module(u)? };
-    assert!(Module::new(&engine(&limits), module.clone()).is_ok(), "a valid module is accepted");
-    Ok(Plan { module, seed, fuel, limits, rounds, wild, twice })
+    let module = if u.ratio(1, 2)? {
+        program::module(u)?
+    } else {
+        smith::any_module(u)?
+    };
+    assert!(
+        Module::new(&engine(&limits), module.clone()).is_ok(),
+        "a valid module is accepted"
+    );
+    Ok(Plan {
+        module,
+        seed,
+        fuel,
+        limits,
+        rounds,
+        wild,
+        twice,
+    })
 }
 
 impl Plan {
@@ -87,21 +102,41 @@ impl Plan {
             instances: 2,
         };
         let seed = input::hash(bytes);
-        Plan { module: bytes.to_vec(), seed, fuel: Some(2000), limits, rounds: 2, wild: false, twice: false }
+        Plan {
+            module: bytes.to_vec(),
+            seed,
+            fuel: Some(2000),
+            limits,
+            rounds: 2,
+            wild: false,
+            twice: false,
+        }
     }
 }
 
 fn engine(limits: &Limits) -> Engine {
-    Engine::new(&tiered::Config::new().limits(limits.clone()).validation_threads(1))
+    Engine::new(
+        &tiered::Config::new()
+            .limits(limits.clone())
+            .validation_threads(1),
+    )
 }
 
 /// Everything that can be seen of the plan's module; `None` if it is not valid.
 pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
     let engine = engine(&plan.limits);
     let module = Module::new(&engine, plan.module.clone()).ok()?;
-    let mut store = engine.store(Host::new(plan.seed)).expect("a small stack can be reserved");
+    let mut store = engine
+        .store(Host::new(plan.seed))
+        .expect("a small stack can be reserved");
     store.set_fuel(plan.fuel);
-    let mut run = Run { plan, module: &module, store, random: Random(plan.seed), events: Vec::new() };
+    let mut run = Run {
+        plan,
+        module: &module,
+        store,
+        random: Random(plan.seed),
+        events: Vec::new(),
+    };
     run.instance();
     if plan.twice {
         run.instance();
@@ -123,7 +158,9 @@ impl Run<'_> {
     /// Instantiates the module, calls everything, looks at everything.
     fn instance(&mut self) {
         let Some(imports) = self.imports() else {
-            return self.events.push(Event::Instantiated(Err(End::Limit("imports"))));
+            return self
+                .events
+                .push(Event::Instantiated(Err(End::Limit("imports"))));
         };
         match Instance::new(&mut self.store, self.module, &imports) {
             Ok(instance) => {
@@ -137,7 +174,9 @@ impl Run<'_> {
                 let end = self.end_of(&trap);
                 self.events.push(Event::Instantiated(Err(end)));
             }
-            Err(InstantiateError::Limit(_)) => self.events.push(Event::Instantiated(Err(End::Limit("limits")))),
+            Err(InstantiateError::Limit(_)) => self
+                .events
+                .push(Event::Instantiated(Err(End::Limit("limits")))),
             Err(error) => panic!("the imports are the module's: {error}"),
         }
     }
@@ -150,7 +189,8 @@ impl Run<'_> {
             externs.push(match import.ty {
                 ImportType::Func(ty) => {
                     funcs += 1;
-                    self.host_func(funcs, self.module.types()[ty.index()].clone()).into()
+                    self.host_func(funcs, self.module.types()[ty.index()].clone())
+                        .into()
                 }
                 ImportType::Table(ty) => {
                     let init = Val::default_for(ty.element.into())?;
@@ -160,7 +200,9 @@ impl Run<'_> {
                 ImportType::Global(ty) => {
                     let value = Value::random(ty.content, &mut self.random);
                     let value = to_val(&mut self.store, value, None);
-                    Global::new(&mut self.store, ty, value).expect("of the global's type").into()
+                    Global::new(&mut self.store, ty, value)
+                        .expect("of the global's type")
+                        .into()
                 }
             });
         }
@@ -170,27 +212,39 @@ impl Run<'_> {
     fn host_func(&mut self, index: usize, ty: FuncType) -> Func {
         let wild = self.plan.wild;
         let types = ty.results.clone();
-        Func::new(&mut self.store, ty, move |mut caller: Caller<'_, Host>, args, results| {
-            let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, *arg)).collect();
-            let answer = caller.data_mut().answer(index, &args, &types);
-            let answer = answer.ok_or_else(|| Trap::message("the host traps"))?;
-            if wild {
-                act(&mut caller)?;
-            }
-            for (result, value) in results.iter_mut().zip(answer) {
-                *result = to_val(&mut caller, value, None);
-            }
-            Ok(())
-        })
+        Func::new(
+            &mut self.store,
+            ty,
+            move |mut caller: Caller<'_, Host>, args, results| {
+                let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, *arg)).collect();
+                let answer = caller.data_mut().answer(index, &args, &types);
+                let answer = answer.ok_or_else(|| Trap::message("the host traps"))?;
+                if wild {
+                    act(&mut caller)?;
+                }
+                for (result, value) in results.iter_mut().zip(answer) {
+                    *result = to_val(&mut caller, value, None);
+                }
+                Ok(())
+            },
+        )
     }
 
     fn call_all(&mut self, instance: Instance) {
         for (number, export) in self.module.exports().iter().enumerate() {
-            let Some(func) = instance.func(&self.store, &export.name) else { continue };
+            let Some(func) = instance.func(&self.store, &export.name) else {
+                continue;
+            };
             let ty = func.ty(&self.store);
-            let args = ty.params.iter().map(|&ty| Value::random(ty, &mut self.random));
+            let args = ty
+                .params
+                .iter()
+                .map(|&ty| Value::random(ty, &mut self.random));
             let args: Vec<Value> = args.collect();
-            let args: Vec<Val> = args.into_iter().map(|arg| to_val(&mut self.store, arg, Some(func))).collect();
+            let args: Vec<Val> = args
+                .into_iter()
+                .map(|arg| to_val(&mut self.store, arg, Some(func)))
+                .collect();
             if self.plan.wild && self.random.one_in(20) {
                 self.store.interrupt_handle().interrupt();
             }
@@ -200,8 +254,14 @@ impl Run<'_> {
             assert_eq!(self.store.fuel().is_some(), before.is_some());
             let result = match result {
                 Ok(values) => {
-                    assert!(values.iter().map(Val::ty).eq(ty.results.iter().copied()), "results have their types");
-                    Ok(values.into_iter().map(|value| to_value(&self.store, value)).collect())
+                    assert!(
+                        values.iter().map(Val::ty).eq(ty.results.iter().copied()),
+                        "results have their types"
+                    );
+                    Ok(values
+                        .into_iter()
+                        .map(|value| to_value(&self.store, value))
+                        .collect())
                 }
                 Err(trap) => Err(self.end_of(&trap)),
             };
@@ -213,10 +273,21 @@ impl Run<'_> {
     /// Checks what the trap says of itself.
     fn end_of(&self, trap: &Trap) -> End {
         for frame in trap.frames() {
-            assert!((frame.func_index as usize) < self.module.funcs().len(), "{trap:?}");
-            assert!(frame.module_offset.is_none_or(|offset| (offset as usize) < self.module.bytes().len()));
+            assert!(
+                (frame.func_index as usize) < self.module.funcs().len(),
+                "{trap:?}"
+            );
+            assert!(
+                frame
+                    .module_offset
+                    .is_none_or(|offset| (offset as usize) < self.module.bytes().len())
+            );
         }
-        let _ = (trap.to_string(), trap.backtrace().to_string(), format!("{trap:?}"));
+        let _ = (
+            trap.to_string(),
+            trap.backtrace().to_string(),
+            format!("{trap:?}"),
+        );
         match trap.code() {
             Some(TrapCode::StackOverflow) => End::Limit("stack"),
             Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
@@ -230,7 +301,9 @@ impl Run<'_> {
     /// Reads everything that is exported, and changes a little of it.
     fn look(&mut self, instance: Instance) {
         for (number, export) in self.module.exports().iter().enumerate() {
-            let value = instance.export(&self.store, &export.name).expect("exports can be found");
+            let value = instance
+                .export(&self.store, &export.name)
+                .expect("exports can be found");
             let expected = self.module.export_type(export.kind);
             let event = match value {
                 Extern::Func(func) => {
@@ -250,7 +323,8 @@ impl Run<'_> {
                 Extern::Table(table) => {
                     let size = table.size(&self.store);
                     assert_eq!(table.get(&self.store, size), None);
-                    let elements = (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
+                    let elements =
+                        (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
                     let elements = elements.map(|value| to_value(&self.store, value)).collect();
                     Event::Table(number, size, elements)
                 }
@@ -276,7 +350,12 @@ impl Run<'_> {
                 let grown = memory.grow(&mut self.store, self.random.next() % 3);
                 assert!(grown.is_none_or(|old| old <= memory.size(&self.store)));
                 let byte = self.random.next() as u8;
-                memory.data_mut(&mut self.store).iter_mut().skip(100).step_by(4099).for_each(|old| *old ^= byte);
+                memory
+                    .data_mut(&mut self.store)
+                    .iter_mut()
+                    .skip(100)
+                    .step_by(4099)
+                    .for_each(|old| *old ^= byte);
             }
             Extern::Table(table) => {
                 let element: ValType = table.ty(&self.store).element.into();
@@ -302,11 +381,15 @@ fn act(caller: &mut Caller<'_, Host>) -> std::result::Result<(), Trap> {
     if !caller.data_mut().one_in(4) {
         return Ok(());
     }
-    let Some(instance) = caller.instance() else { return Ok(()) };
-    let funcs = instance.exports(caller).filter_map(|(_, value)| match value {
-        Extern::Func(func) => Some(func),
-        _ => None,
-    });
+    let Some(instance) = caller.instance() else {
+        return Ok(());
+    };
+    let funcs = instance
+        .exports(caller)
+        .filter_map(|(_, value)| match value {
+            Extern::Func(func) => Some(func),
+            _ => None,
+        });
     let funcs: Vec<Func> = funcs.collect();
     if funcs.is_empty() {
         return Ok(());
@@ -314,7 +397,10 @@ fn act(caller: &mut Caller<'_, Host>) -> std::result::Result<(), Trap> {
     let func = funcs[caller.data().calls as usize % funcs.len()];
     let params = func.ty(caller).params;
     let args = caller.data_mut().values(&params);
-    let args: Vec<Val> = args.into_iter().map(|arg| to_val(caller, arg, Some(func))).collect();
+    let args: Vec<Val> = args
+        .into_iter()
+        .map(|arg| to_val(caller, arg, Some(func)))
+        .collect();
     match func.call(caller, &args) {
         // Half of the traps go on to the guest that called.
         Err(trap) if caller.data_mut().one_in(2) => Err(trap),
@@ -330,11 +416,17 @@ fn change_memory(caller: &mut Caller<'_, Host>) {
     for value in exports {
         if let Extern::Memory(memory) = value {
             let _ = memory.grow(caller, 1);
-            memory.data_mut(caller).iter_mut().step_by(1013).for_each(|byte| *byte = byte.wrapping_add(1));
+            memory
+                .data_mut(caller)
+                .iter_mut()
+                .step_by(1013)
+                .for_each(|byte| *byte = byte.wrapping_add(1));
         }
     }
     if let Some((bytes, host)) = caller.memory_and_data() {
-        host.calls = host.calls.wrapping_add(u32::from(bytes.first().copied().unwrap_or(1)));
+        host.calls = host
+            .calls
+            .wrapping_add(u32::from(bytes.first().copied().unwrap_or(1)));
     }
 }
 
@@ -362,7 +454,10 @@ fn to_value(store: &AnyStore, value: Val) -> Value {
             Value::Func(ty.is_some())
         }
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
-            *reference.data(store).downcast_ref::<u32>().expect("references are made of numbers")
+            *reference
+                .data(store)
+                .downcast_ref::<u32>()
+                .expect("references are made of numbers")
         })),
     }
 }

@@ -10,9 +10,9 @@ use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemorySection, MemoryType, Module,
-    RefType, TableSection, TableType, TypeSection,
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode, EntityType, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
+    Instruction, MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection,
 };
 
 const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
@@ -44,13 +44,19 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
 pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut sigs = Vec::new();
     for _ in 0..u.int_in_range(2..=5)? {
-        sigs.push(Sig { params: some_types(u, 6)?, results: some_types(u, 3)? });
+        sigs.push(Sig {
+            params: some_types(u, 6)?,
+            results: some_types(u, 3)?,
+        });
     }
     let mut module = Module::new();
     let mut types = TypeSection::new();
     for sig in &sigs {
-        let encoded = |types: &[ValType]| types.iter().map(|&ty| encoder_type(ty)).collect::<Vec<_>>();
-        types.ty().function(encoded(&sig.params), encoded(&sig.results));
+        let encoded =
+            |types: &[ValType]| types.iter().map(|&ty| encoder_type(ty)).collect::<Vec<_>>();
+        types
+            .ty()
+            .function(encoded(&sig.params), encoded(&sig.results));
     }
     // Type `sigs.len()` and later: blocks with parameters.
     let blocks = sigs.len() as u32;
@@ -78,7 +84,13 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     });
     module.section(&tables);
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 1, maximum: Some(2), memory64: false, shared: false, page_size_log2: None });
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: Some(2),
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
     module.section(&memories);
     module.section(&globals());
     let mut exports = ExportSection::new();
@@ -92,7 +104,11 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     module.section(&exports);
     let mut elements = ElementSection::new();
     let items: Vec<u32> = (0..blocks).collect();
-    elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(items.into()));
+    elements.active(
+        None,
+        &ConstExpr::i32_const(0),
+        Elements::Functions(items.into()),
+    );
     module.section(&elements);
     let mut code = CodeSection::new();
     for func in 1..sigs.len() {
@@ -113,7 +129,14 @@ fn globals() -> GlobalSection {
         (ValType::F64, ConstExpr::f64_const((-0.0).into())),
     ];
     for (ty, init) in inits {
-        globals.global(GlobalType { val_type: encoder_type(ty), mutable: true, shared: false }, &init);
+        globals.global(
+            GlobalType {
+                val_type: encoder_type(ty),
+                mutable: true,
+                shared: false,
+            },
+            &init,
+        );
     }
     globals
 }
@@ -124,14 +147,25 @@ fn some_types(u: &mut Unstructured<'_>, most: usize) -> Result<Vec<ValType>> {
 
 fn a_type(u: &mut Unstructured<'_>) -> Result<ValType> {
     // Integers are what addresses, conditions and counters are made of.
-    Ok(*u.choose(&[ValType::I32, ValType::I32, ValType::I32, ValType::I64, ValType::I64, ValType::F32, ValType::F64])?)
+    Ok(*u.choose(&[
+        ValType::I32,
+        ValType::I32,
+        ValType::I32,
+        ValType::I64,
+        ValType::I64,
+        ValType::F32,
+        ValType::F64,
+    ])?)
 }
 
 /// Whether a result of this op can show the sign or the payload of a NaN.
 fn shows_nans(op: NumOp) -> bool {
     matches!(
         op,
-        NumOp::I32ReinterpretF32 | NumOp::I64ReinterpretF64 | NumOp::F32Copysign | NumOp::F64Copysign
+        NumOp::I32ReinterpretF32
+            | NumOp::I64ReinterpretF64
+            | NumOp::F32Copysign
+            | NumOp::F64Copysign
     )
 }
 
@@ -157,7 +191,16 @@ impl<'a, 'u> Body<'a, 'u> {
         locals.extend(some_types(u, 8)?);
         let room = u.int_in_range(1..=120)?;
         let labels = vec![sig.results.clone()];
-        Ok(Body { u, sigs, sig, locals, counters: Vec::new(), labels, room, bytes: Vec::new() })
+        Ok(Body {
+            u,
+            sigs,
+            sig,
+            locals,
+            counters: Vec::new(),
+            labels,
+            room,
+            bytes: Vec::new(),
+        })
     }
 
     /// Writes the whole body.
@@ -240,7 +283,11 @@ impl<'a, 'u> Body<'a, 'u> {
             self.locals[index as usize] == ty && !(write && self.counters.contains(&index))
         };
         let fitting: Vec<u32> = (0..self.locals.len() as u32).filter(fits).collect();
-        if fitting.is_empty() { Ok(None) } else { self.u.choose(&fitting).copied().map(Some) }
+        if fitting.is_empty() {
+            Ok(None)
+        } else {
+            self.u.choose(&fitting).copied().map(Some)
+        }
     }
 
     fn set_local(&mut self, depth: u32) -> Result<()> {
@@ -299,7 +346,10 @@ impl<'a, 'u> Body<'a, 'u> {
         if self.u.arbitrary()? {
             self.op(Instruction::MemoryFill(0));
         } else {
-            self.op(Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 });
+            self.op(Instruction::MemoryCopy {
+                src_mem: 0,
+                dst_mem: 0,
+            });
         }
         Ok(())
     }
@@ -334,7 +384,9 @@ impl<'a, 'u> Body<'a, 'u> {
     fn counted_loop(&mut self, depth: u32) -> Result<()> {
         let wide = self.u.ratio(1, 4)?;
         let ty = if wide { ValType::I64 } else { ValType::I32 };
-        let Some(local) = self.local(ty, true)? else { return Ok(()) };
+        let Some(local) = self.local(ty, true)? else {
+            return Ok(());
+        };
         let turns = self.u.int_in_range(1..=12)?;
         let up = self.u.arbitrary()?;
         let constant = |value: i32| match wide {
@@ -351,9 +403,17 @@ impl<'a, 'u> Body<'a, 'u> {
         self.counters.pop();
         self.op(Instruction::LocalGet(local));
         self.op(constant(if up { 1 } else { -1 }));
-        self.op(if wide { Instruction::I64Add } else { Instruction::I32Add });
+        self.op(if wide {
+            Instruction::I64Add
+        } else {
+            Instruction::I32Add
+        });
         let tee = self.u.arbitrary()?;
-        self.op(if tee { Instruction::LocalTee(local) } else { Instruction::LocalSet(local) });
+        self.op(if tee {
+            Instruction::LocalTee(local)
+        } else {
+            Instruction::LocalSet(local)
+        });
         if !tee {
             self.op(Instruction::LocalGet(local));
         }
@@ -398,7 +458,11 @@ impl<'a, 'u> Body<'a, 'u> {
         for _ in 0..self.u.int_in_range(0..=6)? {
             targets.push(*self.u.choose(&labels)?);
         }
-        let default = if self.u.ratio(3, 4)? { 0 } else { *self.u.choose(&labels)? };
+        let default = if self.u.ratio(3, 4)? {
+            0
+        } else {
+            *self.u.choose(&labels)?
+        };
         self.op(Instruction::BrTable(targets.into(), default));
         self.end_block();
         Ok(())
@@ -407,7 +471,9 @@ impl<'a, 'u> Body<'a, 'u> {
     /// A call; all results but one of type `wanted`, if that is asked for, are set to locals or dropped.
     fn call(&mut self, depth: u32, wanted: Option<ValType>) -> Result<()> {
         let gives = |sig: &Sig| wanted.is_none_or(|ty| sig.results.first() == Some(&ty));
-        let callees: Vec<usize> = (0..self.sigs.len()).filter(|&callee| gives(&self.sigs[callee])).collect();
+        let callees: Vec<usize> = (0..self.sigs.len())
+            .filter(|&callee| gives(&self.sigs[callee]))
+            .collect();
         if callees.is_empty() {
             return wanted.map_or(Ok(()), |ty| self.constant(ty));
         }
@@ -423,7 +489,10 @@ impl<'a, 'u> Body<'a, 'u> {
             } else {
                 self.value(ValType::I32, 1)?;
             }
-            self.op(Instruction::CallIndirect { type_index: callee as u32, table_index: 0 });
+            self.op(Instruction::CallIndirect {
+                type_index: callee as u32,
+                table_index: 0,
+            });
         } else {
             self.op(Instruction::Call(callee as u32));
         }
@@ -442,21 +511,44 @@ impl<'a, 'u> Body<'a, 'u> {
         let edge = self.u.ratio(1, 4)?;
         match ty {
             ValType::I32 if edge => {
-                let value = *self.u.choose(&[i32::MIN, i32::MAX, 0x7fff, 0x8000, 0xffff, 0x1_0000, -0x8001])?;
+                let value = *self.u.choose(&[
+                    i32::MIN,
+                    i32::MAX,
+                    0x7fff,
+                    0x8000,
+                    0xffff,
+                    0x1_0000,
+                    -0x8001,
+                ])?;
                 self.op(Instruction::I32Const(value));
             }
             ValType::I32 => self.op(Instruction::I32Const(small)),
             ValType::I64 if edge => {
-                let value = *self.u.choose(&[i64::MIN, i64::MAX, 1 << 31, 1 << 32, -(1 << 31), 0x7fff_ffff])?;
+                let value = *self.u.choose(&[
+                    i64::MIN,
+                    i64::MAX,
+                    1 << 31,
+                    1 << 32,
+                    -(1 << 31),
+                    0x7fff_ffff,
+                ])?;
                 self.op(Instruction::I64Const(value));
             }
             ValType::I64 => self.op(Instruction::I64Const(small.into())),
             ValType::F32 => {
-                let value = if edge { *self.u.choose(&[f32::INFINITY, -0.0, 2e9, 1e-40])? } else { small as f32 / 2.0 };
+                let value = if edge {
+                    *self.u.choose(&[f32::INFINITY, -0.0, 2e9, 1e-40])?
+                } else {
+                    small as f32 / 2.0
+                };
                 self.op(Instruction::F32Const(value.into()));
             }
             _ => {
-                let value = if edge { *self.u.choose(&[f64::INFINITY, -0.0, 9e18, 1e-310])? } else { f64::from(small) / 2.0 };
+                let value = if edge {
+                    *self.u.choose(&[f64::INFINITY, -0.0, 9e18, 1e-310])?
+                } else {
+                    f64::from(small) / 2.0
+                };
                 self.op(Instruction::F64Const(value.into()));
             }
         }
@@ -499,7 +591,11 @@ impl<'a, 'u> Body<'a, 'u> {
             }
             16 if ty == ValType::I32 => self.memory_size(),
             _ => {
-                let global = TYPES.iter().position(|&other| other == ty).unwrap_or_default() as u32 + 1;
+                let global = TYPES
+                    .iter()
+                    .position(|&other| other == ty)
+                    .unwrap_or_default() as u32
+                    + 1;
                 self.op(Instruction::GlobalGet(global));
                 Ok(())
             }
@@ -522,7 +618,11 @@ impl<'a, 'u> Body<'a, 'u> {
     }
 
     fn load(&mut self, ty: ValType, depth: u32) -> Result<()> {
-        let ops: Vec<LoadOp> = LoadOp::ALL.iter().filter(|op| op.result() == ty).copied().collect();
+        let ops: Vec<LoadOp> = LoadOp::ALL
+            .iter()
+            .filter(|op| op.result() == ty)
+            .copied()
+            .collect();
         let op = *self.u.choose(&ops)?;
         self.address(depth)?;
         op.opcode().encode(&mut self.bytes);
@@ -555,7 +655,10 @@ impl<'a, 'u> Body<'a, 'u> {
 
     /// A block or a loop with a result, and perhaps with a parameter.
     fn block_value(&mut self, ty: ValType, depth: u32) -> Result<()> {
-        let position = TYPES.iter().position(|&other| other == ty).unwrap_or_default();
+        let position = TYPES
+            .iter()
+            .position(|&other| other == ty)
+            .unwrap_or_default();
         let with_param = BlockType::FunctionType((self.sigs.len() + position) as u32);
         match self.u.int_in_range(0..=2)? {
             0 => {

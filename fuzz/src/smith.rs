@@ -28,7 +28,11 @@ pub(crate) enum Floats {
 impl Shape {
     /// Any shape.
     pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Shape> {
-        Ok(Shape { floats: u.arbitrary()?, maxima: u.arbitrary()?, counted: u.ratio(1, 4)? })
+        Ok(Shape {
+            floats: u.arbitrary()?,
+            maxima: u.arbitrary()?,
+            counted: u.ratio(1, 4)?,
+        })
     }
 }
 

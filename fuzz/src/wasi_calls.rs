@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use arbitrary::{Result, Unstructured};
 use tempfile::TempDir;
 use tiered::{Config, Engine, Extern, Instance, Linker, Module, Store, Val};
-use tiered_wasi::{Abi, Access, FUNCTIONS, Function, GuestMemory, InputBuffer, OutputBuffer, Stdin, Stdout, WasiCtx};
+use tiered_wasi::{
+    Abi, Access, FUNCTIONS, Function, GuestMemory, InputBuffer, OutputBuffer, Stdin, Stdout,
+    WasiCtx,
+};
 
 /// The guest's memory.
 const MEMORY: usize = 1 << 16;
@@ -26,17 +29,56 @@ const PATH_ROOM: u32 = 64;
 
 /// Names that lead to something, to nothing, and out.
 const PATHS: [&str; 40] = [
-    "a", "b", "c", "new", "dir", "dir/x", "dir/sub", "dir/sub/y", ".", "..", "./a", "dir/..", "dir/../a", "../outside/secret",
-    "dir/../../outside/secret", "/", "/a", "/etc/passwd", "out_relative", "out_absolute", "out_dir", "out_dir/secret",
-    "out_dir/../rw/a", "in_link", "in_dir_link/x", "loop", "loop/x", "dangling", "a/", "dir/", "dir//x", "a/x", "dir/.", "dir/./x",
-    "", "../rw/a", "../ro/kept", "kept", "kept_dir/z", "out_dir/new",
+    "a",
+    "b",
+    "c",
+    "new",
+    "dir",
+    "dir/x",
+    "dir/sub",
+    "dir/sub/y",
+    ".",
+    "..",
+    "./a",
+    "dir/..",
+    "dir/../a",
+    "../outside/secret",
+    "dir/../../outside/secret",
+    "/",
+    "/a",
+    "/etc/passwd",
+    "out_relative",
+    "out_absolute",
+    "out_dir",
+    "out_dir/secret",
+    "out_dir/../rw/a",
+    "in_link",
+    "in_dir_link/x",
+    "loop",
+    "loop/x",
+    "dangling",
+    "a/",
+    "dir/",
+    "dir//x",
+    "a/x",
+    "dir/.",
+    "dir/./x",
+    "",
+    "../rw/a",
+    "../ro/kept",
+    "kept",
+    "kept_dir/z",
+    "out_dir/new",
 ];
 
 /// Makes the calls that `bytes` describe.
 pub fn run(bytes: &[u8]) {
     let u = &mut Unstructured::new(bytes);
     // An input that holds the secret would find it.
-    if bytes.windows(8).any(|window| SECRET.windows(8).any(|part| part == window)) {
+    if bytes
+        .windows(8)
+        .any(|window| SECRET.windows(8).any(|part| part == window))
+    {
         return;
     }
     let world = World::new();
@@ -76,7 +118,9 @@ impl World {
             fs::write(at("ro/kept"), b"kept as it is")?;
             fs::write(at("ro/kept_dir/z"), b"kept as well")?;
             for grant in ["rw", "ro"] {
-                let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, at(grant).join(name));
+                let link = |target: &Path, name: &str| {
+                    std::os::unix::fs::symlink(target, at(grant).join(name))
+                };
                 link(Path::new("../outside/secret"), "out_relative")?;
                 link(&at("outside/secret"), "out_absolute")?;
                 link(Path::new("../outside"), "out_dir")?;
@@ -115,12 +159,21 @@ fn look(root: &Path, folders: &[&str]) -> Vec<Seen> {
             pending.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
             Vec::new()
         } else if metadata.is_symlink() {
-            fs::read_link(&path).expect("a link can be read").into_os_string().into_encoded_bytes()
+            fs::read_link(&path)
+                .expect("a link can be read")
+                .into_os_string()
+                .into_encoded_bytes()
         } else {
             fs::read(&path).expect("a file can be read")
         };
         let (len, readonly) = (metadata.len(), metadata.permissions().readonly());
-        seen.push(Seen { path, contents, len, readonly, modified: metadata.modified().ok() });
+        seen.push(Seen {
+            path,
+            contents,
+            len,
+            readonly,
+            modified: metadata.modified().ok(),
+        });
     }
     seen.sort_by(|a, b| a.path.cmp(&b.path));
     seen
@@ -148,7 +201,11 @@ fn sequence(u: &mut Unstructured<'_>, world: &World) -> Result<()> {
     if listening || u.ratio(1, 16)? {
         ctx.interrupt_handle().interrupt();
     }
-    let mut guest = if u.ratio(1, 4)? { Guest::linked(ctx) } else { Guest::plain(ctx) };
+    let mut guest = if u.ratio(1, 4)? {
+        Guest::linked(ctx)
+    } else {
+        Guest::plain(ctx)
+    };
     lay_paths(guest.memory());
     for _ in 0..u.int_in_range(1..=60)? {
         if u.ratio(1, 4)? {
@@ -202,12 +259,18 @@ enum Guest {
     /// By the bodies, on bytes.
     Plain { ctx: Box<WasiCtx>, bytes: Vec<u8> },
     /// By a module that imports them all.
-    Linked { store: Box<Store<WasiCtx>>, instance: Instance },
+    Linked {
+        store: Box<Store<WasiCtx>>,
+        instance: Instance,
+    },
 }
 
 impl Guest {
     fn plain(ctx: WasiCtx) -> Guest {
-        Guest::Plain { ctx: Box::new(ctx), bytes: vec![0xa5; MARGIN + MEMORY + MARGIN] }
+        Guest::Plain {
+            ctx: Box::new(ctx),
+            bytes: vec![0xa5; MARGIN + MEMORY + MARGIN],
+        }
     }
 
     fn linked(ctx: WasiCtx) -> Guest {
@@ -221,8 +284,13 @@ impl Guest {
         tiered_wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx);
         let mut store = engine.store(ctx).expect("a stack can be reserved");
         let module = Arc::clone(module);
-        let instance = linker.instantiate(&mut store, &module).expect("all calls are linked");
-        Guest::Linked { store: Box::new(store), instance }
+        let instance = linker
+            .instantiate(&mut store, &module)
+            .expect("all calls are linked");
+        Guest::Linked {
+            store: Box::new(store),
+            instance,
+        }
     }
 
     fn memory(&mut self) -> &mut [u8] {
@@ -238,7 +306,11 @@ impl Guest {
     /// Makes some call with arguments that often make sense.
     fn call(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let function = u.choose(FUNCTIONS)?;
-        let abi = if u.ratio(1, 3)? && function.in_unstable { Abi::Unstable } else { Abi::Preview1 };
+        let abi = if u.ratio(1, 3)? && function.in_unstable {
+            Abi::Unstable
+        } else {
+            Abi::Preview1
+        };
         let args = arguments(function, u)?;
         if function.name == "poll_oneoff" {
             shorten_waits(self.memory(), abi, &args);
@@ -250,42 +322,70 @@ impl Guest {
                     let _ = errno.name();
                 }
                 let margins = bytes[..MARGIN].iter().chain(&bytes[MARGIN + MEMORY..]);
-                assert!(margins.into_iter().all(|&byte| byte == 0xa5), "{} wrote outside", function.name);
+                assert!(
+                    margins.into_iter().all(|&byte| byte == 0xa5),
+                    "{} wrote outside",
+                    function.name
+                );
             }
             Guest::Linked { store, instance } => {
                 let name = format!("{} {}", abi.module(), function.name);
-                let Some(Extern::Func(func)) = instance.export(store, &name) else { panic!("{name} is exported") };
+                let Some(Extern::Func(func)) = instance.export(store, &name) else {
+                    panic!("{name} is exported")
+                };
                 let values = args.iter().zip(function.params);
                 let values: Vec<Val> = values
-                    .map(|(&arg, param)| if param.wide { Val::I64(arg.cast_signed()) } else { Val::I32(arg as i32) })
+                    .map(|(&arg, param)| {
+                        if param.wide {
+                            Val::I64(arg.cast_signed())
+                        } else {
+                            Val::I32(arg as i32)
+                        }
+                    })
                     .collect();
                 let _ = func.call(store, &values);
             }
         }
         let memory = self.memory();
         assert_eq!(memory.len(), MEMORY);
-        assert!(!contains_secret(memory), "{} read what it may not", function.name);
+        assert!(
+            !contains_secret(memory),
+            "{} read what it may not",
+            function.name
+        );
         Ok(())
     }
 }
 
 fn contains_secret(memory: &[u8]) -> bool {
-    memory.split(|&byte| byte == SECRET[0]).any(|rest| rest.starts_with(&SECRET[1..16]))
+    memory
+        .split(|&byte| byte == SECRET[0])
+        .any(|rest| rest.starts_with(&SECRET[1..16]))
 }
 
 /// A module that imports every call of both modules, and exports a function for each.
 fn all_calls() -> String {
     let (mut imports, mut funcs) = (String::new(), String::new());
     for abi in [Abi::Preview1, Abi::Unstable] {
-        for function in FUNCTIONS.iter().filter(|function| abi == Abi::Preview1 || function.in_unstable) {
-            let params: Vec<&str> =
-                function.params.iter().map(|param| if param.wide { "i64" } else { "i32" }).collect();
+        for function in FUNCTIONS
+            .iter()
+            .filter(|function| abi == Abi::Preview1 || function.in_unstable)
+        {
+            let params: Vec<&str> = function
+                .params
+                .iter()
+                .map(|param| if param.wide { "i64" } else { "i32" })
+                .collect();
             let (module, name, params) = (abi.module(), function.name, params.join(" "));
             let result = if function.returns { "(result i32)" } else { "" };
             let ty = format!("(param {params}) {result}");
             imports += &format!(r#"(import "{module}" "{name}" (func ${module}.{name} {ty}))"#);
-            let args: String = (0..function.params.len()).map(|index| format!("(local.get {index})")).collect();
-            funcs += &format!(r#"(func (export "{module} {name}") {ty} (call ${module}.{name} {args}))"#);
+            let args: String = (0..function.params.len())
+                .map(|index| format!("(local.get {index})"))
+                .collect();
+            funcs += &format!(
+                r#"(func (export "{module} {name}") {ty} (call ${module}.{name} {args}))"#
+            );
         }
     }
     format!(r#"(module {imports} (memory (export "memory") 1 1) {funcs})"#)
@@ -310,20 +410,32 @@ fn arguments(function: &Function, u: &mut Unstructured<'_>) -> Result<Vec<u64>> 
             }
             "path_len" | "old_path_len" | "new_path_len" if u.ratio(9, 10)? => {
                 let index = args[position - 1].wrapping_sub(PATHS_AT.into()) / u64::from(PATH_ROOM);
-                PATHS.get(index as usize).map_or(7, |path| path.len() as u64)
+                PATHS
+                    .get(index as usize)
+                    .map_or(7, |path| path.len() as u64)
             }
-            "oflags" | "fdflags" | "dirflags" | "flags" | "old_flags" | "fst_flags" | "ri_flags" | "si_flags" | "how"
-            | "whence" | "advice" | "id" | "signal" => {
-                if u.ratio(15, 16)? { u.int_in_range(0..=16)? } else { u.arbitrary::<u32>()?.into() }
+            "oflags" | "fdflags" | "dirflags" | "flags" | "old_flags" | "fst_flags"
+            | "ri_flags" | "si_flags" | "how" | "whence" | "advice" | "id" | "signal" => {
+                if u.ratio(15, 16)? {
+                    u.int_in_range(0..=16)?
+                } else {
+                    u.arbitrary::<u32>()?.into()
+                }
             }
             "fs_rights_base" | "fs_rights_inheriting" => {
-                if u.ratio(3, 4)? { u64::MAX >> 35 } else { u.arbitrary()? }
+                if u.ratio(3, 4)? {
+                    u64::MAX >> 35
+                } else {
+                    u.arbitrary()?
+                }
             }
-            name if name.ends_with("len") || name == "nsubscriptions" => match u.int_in_range(0..=7)? {
-                0 => u.arbitrary::<u32>()?.into(),
-                1 => u.int_in_range(0..=2000)?,
-                _ => u.int_in_range(0..=4)?,
-            },
+            name if name.ends_with("len") || name == "nsubscriptions" => {
+                match u.int_in_range(0..=7)? {
+                    0 => u.arbitrary::<u32>()?.into(),
+                    1 => u.int_in_range(0..=2000)?,
+                    _ => u.int_in_range(0..=4)?,
+                }
+            }
             _ if param.wide => match u.int_in_range(0..=3)? {
                 0 => u.arbitrary()?,
                 1 => u64::from(u.arbitrary::<u32>()?),
@@ -352,7 +464,9 @@ fn shorten_waits(memory: &mut [u8], abi: Abi, args: &[u64]) {
     let size = if abi == Abi::Unstable { 56 } else { 48 };
     let timeout_at = if abi == Abi::Unstable { 32 } else { 24 };
     let from = args[0] as usize;
-    let Some(subscriptions) = memory.get_mut(from..) else { return };
+    let Some(subscriptions) = memory.get_mut(from..) else {
+        return;
+    };
     for subscription in subscriptions.chunks_exact_mut(size).take(args[2] as usize) {
         // A clock that has run out, in absolute time as in relative.
         subscription[timeout_at..timeout_at + 8].fill(0);

@@ -24,14 +24,18 @@ fn run(target: fn(&[u8]), name: &str, bytes: &[u8]) {
 
 /// Runs `count` inputs, or as many as `FUZZ_SEEDS` says.
 fn seeds(target: fn(&[u8]), count: u64, most: u64) {
-    let wanted = std::env::var("FUZZ_SEEDS").ok().and_then(|count| count.parse().ok());
+    let wanted = std::env::var("FUZZ_SEEDS")
+        .ok()
+        .and_then(|count| count.parse().ok());
     for seed in 0..wanted.unwrap_or(count) {
         run(target, &format!("seed {seed}"), &pseudo_random(seed, most));
     }
 }
 
 fn files(target: fn(&[u8]), name: &str) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(name);
     let mut paths: Vec<_> = fs::read_dir(dir)
         .expect("every target has a corpus")
         .map(|entry| entry.expect("the corpus can be read").path())

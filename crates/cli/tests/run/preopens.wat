@@ -3,7 +3,7 @@
 ;; RUN: %m
 ;; RUN: --dir . %m
 ;; STDOUT: .
-;; RUN: --dir . --mapdir /b::granted --dir granted::/c::ro --mapdir /d:granted/sub --dir granted %m
+;; RUN: --dir .::ro --mapdir /b::granted --dir .::/c::ro --mapdir /d:granted/sub --dir granted %m
 ;; STDOUT: .
 ;; STDOUT: /b
 ;; STDOUT: /c
