@@ -102,6 +102,7 @@ pub(crate) enum Event {
     Fuel(Option<u64>),
 }
 
+#[cfg(feature = "oracle")]
 impl Event {
     /// Whether it ended by a limit, after which engines may differ.
     pub(crate) fn is_limit(&self) -> bool {

@@ -9,7 +9,7 @@ use tiered::decode::index::FuncIdx;
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::{FuncType, RefType, ValType};
 use tiered::decode::wasmparser::Operator;
-use wasmi::errors::ErrorKind;
+use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
     Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
     Mutability, Nullable, Ref, Store, StoreLimits, StoreLimitsBuilder, Table, TrapCode, Val,
@@ -30,7 +30,9 @@ const TABLE_OUT_OF_BOUNDS: End = End::Trap("out of bounds table access");
 pub fn run(bytes: &[u8]) {
     // Too few bytes for the choices to be made are no finding.
     let Ok(plan) = plan(bytes) else { return };
-    let Ok(module) = Module::new(plan.module.clone()) else { return };
+    let Ok(module) = Module::new(plan.module.clone()) else {
+        return;
+    };
     if !(input::is_module(bytes) && shows_nans(&module) || trips_wasmi(&module)) {
         compare(&plan);
     }
@@ -120,16 +122,21 @@ fn bodies(module: &Module) -> impl Iterator<Item = Vec<Operator<'_>>> {
 fn shows_nans(module: &Module) -> bool {
     let float = |ty: ValType| matches!(ty, ValType::F32 | ValType::F64);
     let computes = |op: &Operator<'_>| {
-        NumOp::from_operator(op).is_some_and(|op| float(op.result()) && op.params().iter().all(|&ty| float(ty)))
+        NumOp::from_operator(op)
+            .is_some_and(|op| float(op.result()) && op.params().iter().all(|&ty| float(ty)))
     };
     bodies(module).any(|ops| ops.iter().any(computes))
 }
 
 /// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on.
 fn trips_wasmi(module: &Module) -> bool {
-    let compares = |op: &Operator<'_>| matches!(op, Operator::I32Eqz | Operator::I32Eq | Operator::I32Ne);
+    let compares =
+        |op: &Operator<'_>| matches!(op, Operator::I32Eqz | Operator::I32Eq | Operator::I32Ne);
     let selects = |op: &Operator<'_>| matches!(op, Operator::Select | Operator::TypedSelect { .. });
-    bodies(module).any(|ops| ops.windows(2).any(|ops| compares(&ops[0]) && selects(&ops[1])))
+    bodies(module).any(|ops| {
+        ops.windows(2)
+            .any(|ops| compares(&ops[0]) && selects(&ops[1]))
+    })
 }
 
 fn canonical(event: Event) -> Event {
@@ -342,6 +349,9 @@ fn end_of(error: &Error) -> End {
         }
         None => match error.kind() {
             ErrorKind::Message(_) => End::Host,
+            ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
+                TABLE_OUT_OF_BOUNDS
+            }
             other => panic!("wasmi: {other}"),
         },
     }
