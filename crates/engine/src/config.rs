@@ -1,16 +1,141 @@
 //! Every knob of an engine.
+//!
+//! *Invariant:* a number that the tier policy weighs stands in [`CostModel`], with the reason for its default; none
+//! stands elsewhere.
 
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
 use tiered_runtime::Limits;
 
+use crate::event::{TierEvent, Trace};
+
 /// Which tiers run functions.
+///
+/// As text, as the command line has it: `interp`, `jit`, `auto`, `osr`, `random:SEED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TierMode {
     /// The interpreter alone.
     Interp,
-    /// What is best: today the interpreter, which is the only tier there is.
+    /// Each function is compiled at its first call, on the thread that calls it. One that can't be compiled stays
+    /// interpreted.
+    Jit,
+    /// Each loop is compiled at its first back edge, on the thread that runs it, and goes on in compiled code at once.
+    /// Functions are entered in the interpreter. For tests of the way from one tier to the other.
+    Osr,
+    /// Tiers change at random places, the same ones for the same seed as long as the guest has one thread. For tests.
+    Random {
+        /// Where the random numbers begin.
+        seed: u64,
+    },
+    /// All code begins in the interpreter; what is hot is compiled in the background, and moves over while it runs.
     #[default]
     Auto,
+}
+
+impl fmt::Display for TierMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TierMode::Interp => f.write_str("interp"),
+            TierMode::Jit => f.write_str("jit"),
+            TierMode::Osr => f.write_str("osr"),
+            TierMode::Random { seed } => write!(f, "random:{seed}"),
+            TierMode::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+/// A text that names no [`TierMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected interp, jit, auto, osr or random:SEED")]
+pub struct NoTierMode;
+
+impl FromStr for TierMode {
+    type Err = NoTierMode;
+
+    fn from_str(text: &str) -> Result<TierMode, NoTierMode> {
+        match text {
+            "interp" => Ok(TierMode::Interp),
+            "jit" => Ok(TierMode::Jit),
+            "osr" => Ok(TierMode::Osr),
+            "auto" => Ok(TierMode::Auto),
+            _ => {
+                let seed = text.strip_prefix("random:").ok_or(NoTierMode)?;
+                let seed = seed.parse().map_err(|_| NoTierMode)?;
+                Ok(TierMode::Random { seed })
+            }
+        }
+    }
+}
+
+/// What `perf` is told about compiled code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// `/tmp/perf-PID.map`: the name and place of each function.
+    PerfMap,
+    /// `jit-PID.dump`: the code itself as well, for `perf inject --jit`.
+    JitDump,
+}
+
+/// What interpreting and compiling are taken to cost: the tier policy weighs one against the other.
+///
+/// The unit is the nanosecond of one core of a machine of 2023; only ratios matter, so a slower machine needs no other
+/// numbers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CostModel {
+    /// Calls of one function before the policy first hears of it. A thousand calls of the smallest function take the
+    /// interpreter some 20 µs, a fifth of the cheapest compile.
+    pub call_budget: i32,
+    /// Loop iterations in a store between two questions: the loop that runs then is taken to have run all of them. This
+    /// is also the longest that a loop waits for code that is ready, so it must stay below a millisecond.
+    pub loop_budget: i32,
+    /// Interpreting a call and a return.
+    pub call_ns: f64,
+    /// Interpreting one byte of a body that is run through once: an instruction takes 2 to 3 bytes and 1 to 3 ns.
+    pub byte_ns: f64,
+    /// How many bytes of a body one call runs through at most. Bigger functions are bigger because they branch more.
+    pub bytes_per_call: u32,
+    /// Interpreting one iteration of a loop, calls in it apart: 50,000 of them take 0.1 to 1 ms.
+    pub iteration_ns: f64,
+    /// Compiling an empty body.
+    pub compile_ns: f64,
+    /// Compiling one byte of a small body. Fitted together with the next to `research/jit.md` §7 at 2.2 bytes an
+    /// instruction: 0.4 kB 0.2 ms, 6 kB 4.8 ms, 24 kB 22.7 ms, 88 kB 118 ms; this gives 0.4, 5.0, 22.9 and 119.
+    pub compile_byte_ns: f64,
+    /// The body size at which a byte takes twice as long: register allocation grows faster than the body.
+    pub compile_doubling_bytes: f64,
+    /// How many times cheaper than on the guest's thread a compile in the background counts: the ski is rented until
+    /// `spent × eagerness` would have bought it. 1 is the break-even that never costs more than twice the best fixed
+    /// choice; in the background a compile that was not worth it costs only the time of an idle core.
+    pub eagerness: f64,
+    /// A compile that takes longer than this is slow: not every thread may be busy with those.
+    pub slow_compile_ns: f64,
+    /// The most compiles that may wait; the coldest gives way and is asked for again if it stays hot.
+    pub queue_len: usize,
+}
+
+impl Default for CostModel {
+    fn default() -> CostModel {
+        CostModel {
+            call_budget: 1_000,
+            loop_budget: 50_000,
+            call_ns: 20.0,
+            byte_ns: 0.8,
+            bytes_per_call: 256,
+            iteration_ns: 8.0,
+            compile_ns: 100_000.0,
+            compile_byte_ns: 800.0,
+            compile_doubling_bytes: 131_072.0,
+            eagerness: 8.0,
+            slow_compile_ns: 10_000_000.0,
+            queue_len: 256,
+        }
+    }
 }
 
 /// How an [`Engine`](crate::Engine) works.
@@ -20,6 +145,12 @@ pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) fuel: Option<u64>,
     pub(crate) decode: tiered_decode::Config,
+    pub(crate) compile_threads: Option<usize>,
+    pub(crate) costs: CostModel,
+    pub(crate) max_code: Option<usize>,
+    pub(crate) verify: Option<bool>,
+    pub(crate) profile: Option<Profile>,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Config {
@@ -57,6 +188,14 @@ impl Config {
         self
     }
 
+    /// Bytes of the host's own stack that the guest may use: frames of compiled code lie there. The threads that call
+    /// the guest must have them.
+    #[must_use]
+    pub fn max_native_stack(mut self, bytes: usize) -> Config {
+        self.limits.native_stack_bytes = bytes;
+        self
+    }
+
     /// The fuel that each store begins with: a call or a loop iteration takes one unit. `None`, the default, does not
     /// count.
     #[must_use]
@@ -70,5 +209,80 @@ impl Config {
     pub fn validation_threads(mut self, threads: usize) -> Config {
         self.decode.threads = Some(threads);
         self
+    }
+
+    /// The threads that compile in [`TierMode::Auto`]. `None`, the default, is one on a machine of one or two cores and
+    /// two on others, and one more for small functions while a huge one is compiled if otherwise nothing else could
+    /// be. With `Some(0)` the guest's thread compiles, and waits. Threads start when there is something to compile.
+    #[must_use]
+    pub fn compile_threads(mut self, threads: Option<usize>) -> Config {
+        self.compile_threads = threads;
+        self
+    }
+
+    /// What the policy of [`TierMode::Auto`] takes interpreting and compiling to cost.
+    #[must_use]
+    pub fn costs(mut self, costs: CostModel) -> Config {
+        self.costs = costs;
+        self
+    }
+
+    /// Bytes of machine code that the engine may make. What finds no room stays interpreted.
+    #[must_use]
+    pub fn max_code(mut self, bytes: usize) -> Config {
+        self.max_code = Some(bytes);
+        self
+    }
+
+    /// Whether the compiler checks its own intermediate code; by default only in debug builds.
+    #[must_use]
+    pub fn verify_compiler(mut self, verify: bool) -> Config {
+        self.verify = Some(verify);
+        self
+    }
+
+    /// Tells `perf` where compiled code is; `None` by default.
+    #[must_use]
+    pub fn profile(mut self, profile: Option<Profile>) -> Config {
+        self.profile = profile;
+        self
+    }
+
+    /// Has `sink` called with each decision and step of the tiers, on the thread where it happens. It runs while that
+    /// thread could run the guest, so it should be quick.
+    #[must_use]
+    pub fn trace(mut self, sink: impl Fn(&TierEvent<'_>) + Send + Sync + 'static) -> Config {
+        self.trace = Some(Trace(Arc::new(sink)));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_read_as_they_are_written() {
+        for mode in [
+            TierMode::Interp,
+            TierMode::Jit,
+            TierMode::Osr,
+            TierMode::Auto,
+            TierMode::Random { seed: 0 },
+            TierMode::Random { seed: u64::MAX },
+        ] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        for text in [
+            "",
+            "Auto",
+            "random",
+            "random:",
+            "random:x",
+            "random:-1",
+            "jit ",
+        ] {
+            assert_eq!(text.parse::<TierMode>(), Err(NoTierMode), "{text:?}");
+        }
     }
 }

@@ -3,34 +3,51 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use thiserror::Error;
 use tiered_decode::Bytes;
+use tiered_decode::index::FuncIdx;
 use tiered_interp::Interpreter;
 use tiered_runtime::code::Tier;
 use tiered_runtime::{LimitError, Store};
 
 use crate::config::{Config, TierMode};
+use crate::dump::{Dump, DumpError};
+use crate::seam::Compiling;
+use crate::stats::Stats;
 
 /// Makes modules and stores that fit together. Clones are the same engine.
+///
+/// The compile threads end with the last clone and the last store.
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);
 
 struct Shared {
     config: Config,
     tier: Arc<dyn Tier>,
+    compiling: Result<Compiling, String>,
+    start: Instant,
 }
 
 impl Engine {
-    /// An engine that works as `config` says.
+    /// An engine that works as `config` says. Where nothing can be compiled it interprets, and
+    /// [`Engine::no_compiler`] says why.
     #[must_use]
     pub fn new(config: &Config) -> Engine {
-        let tier = match config.tier {
-            TierMode::Interp | TierMode::Auto => Interpreter::tier(),
+        let compiling = match config.tier {
+            TierMode::Interp => Err("the engine only interprets".to_owned()),
+            _ => Compiling::new(config),
+        };
+        let tier = match &compiling {
+            Ok(compiling) => compiling.tier(),
+            Err(_) => Interpreter::tier(),
         };
         Engine(Arc::new(Shared {
             config: config.clone(),
             tier,
+            compiling,
+            start: Instant::now(),
         }))
     }
 
@@ -38,6 +55,48 @@ impl Engine {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Why this engine compiles nothing; `None` if it does, or would. That a mode was asked for which needs a compiler
+    /// is no error by itself: every program runs interpreted, too.
+    #[must_use]
+    pub fn no_compiler(&self) -> Option<&str> {
+        self.0.compiling.as_ref().err().map(String::as_str)
+    }
+
+    /// What the tiers have done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        match &self.0.compiling {
+            Ok(compiling) => compiling.stats(),
+            Err(_) => Stats {
+                uptime: self.0.start.elapsed(),
+                ..Stats::default()
+            },
+        }
+    }
+
+    /// What the compiler makes of a function, or of what runs from one of its loops on: the loop at the byte
+    /// `loop_offset` of the module.
+    ///
+    /// # Errors
+    /// There is no such function or loop, or it can't be compiled.
+    pub fn dump(
+        &self,
+        module: &Module,
+        func: FuncIdx,
+        loop_offset: Option<u32>,
+        what: Dump,
+    ) -> Result<String, DumpError> {
+        let no_compiler = |reason: &String| DumpError::NoCompiler(reason.clone());
+        let compiling = self.0.compiling.as_ref().map_err(no_compiler)?;
+        module.body(func).ok_or(DumpError::NoBody)?;
+        if let Some(offset) = loop_offset {
+            let mut headers = module.loop_headers(func).into_iter();
+            let found = headers.any(|header| header.offset == offset);
+            found.then_some(()).ok_or(DumpError::NoLoop(offset))?;
+        }
+        compiling.dump(module, func, loop_offset, what)
     }
 
     /// A store with the host's `data` in it.

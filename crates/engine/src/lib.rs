@@ -23,13 +23,40 @@
 //!
 //! Absent on purpose: arguments and files of a program (`tiered-wasi`), and everything that prints.
 
-#![forbid(unsafe_code)]
+// Not `forbid`: one file keeps the contract between tiers, which is unsafe to keep.
+#![deny(unsafe_code)]
 
 mod config;
+mod dump;
 mod engine;
+mod event;
+mod stats;
 
-pub use config::{Config, TierMode};
+#[cfg(feature = "jit")]
+mod counters;
+#[cfg(feature = "jit")]
+mod ledger;
+#[cfg(feature = "jit")]
+mod policy;
+#[cfg(feature = "jit")]
+mod queue;
+#[cfg(feature = "jit")]
+mod seam;
+#[cfg(feature = "jit")]
+mod tier;
+#[cfg(feature = "jit")]
+mod workers;
+
+#[cfg(not(feature = "jit"))]
+mod no_jit;
+#[cfg(not(feature = "jit"))]
+use no_jit as seam;
+
+pub use config::{Config, CostModel, NoTierMode, Profile, TierMode};
+pub use dump::{Dump, DumpError};
 pub use engine::{Engine, Module, ModuleError};
+pub use event::{TierEvent, TierEventKind};
+pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{

@@ -42,6 +42,8 @@ pub(crate) fn doors() -> Doors {
         entry: enter,
         stream: TRANSLATE.stream(),
         native: NATIVE.stream(),
+        code: std::ptr::null(),
+        builtins: std::ptr::null(),
         call_budget: CALL_BUDGET,
         loop_budget: LOOP_BUDGET,
     }
@@ -61,6 +63,18 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
             ctx.raise(Trap::new(TrapCode::StackOverflow));
             return Outcome::Trapped;
         }
+        // With fuel, calls are counted by callers, and this caller is not of the guest.
+        if !ctx.is_metered() {
+            let left = record.budget.get().wrapping_sub(1);
+            record.budget.set(left);
+            if left < 0 {
+                match ask(ctx, record, HotPoint::Call) {
+                    Verdict::GO_ON => {}
+                    Verdict::TRAPPED => return Outcome::Trapped,
+                    verdict => return verdict.entry()(func, frame),
+                }
+            }
+        }
         let header = frame.add(usize::from(record.params));
         header.write(EXIT.stream().expose_provenance() as Slot);
         header.add(1).write(0);
@@ -77,9 +91,8 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
 /// Says that the guest stands at the cell that runs.
 #[inline(always)]
 unsafe fn suspend_here(regs: &Regs) {
-    let fp = NonNull::new(regs.fp).expect("a running function has a frame");
     // SAFETY: a handler runs, in a frame with a header.
-    unsafe { Activation::suspend(regs.ctx(), regs.pc.addr() + 1, fp) };
+    unsafe { Activation::suspend(regs.ctx(), regs.pc.addr() + 1, regs.fp) };
 }
 
 /// Behind the outermost function's last instruction.
@@ -167,15 +180,13 @@ impl Op for CallFailed {
     }
 }
 
-/// Says that the guest stands at the call that entered the frame at `fp`. For a function that the host called there
-/// is nothing to say.
+/// Says that the guest stands at the call that entered the frame at `fp`; nowhere, if the host made it.
 #[inline(always)]
 unsafe fn suspend_at_call(regs: &Regs) {
     // SAFETY: the callee's frame has a header.
-    let caller = unsafe { to_caller(*regs) };
-    if let Some(fp) = NonNull::new(caller.fp) {
-        // SAFETY: as above, of the caller.
-        unsafe { Activation::suspend(caller.ctx(), caller.pc.addr(), fp) };
+    unsafe {
+        let caller = to_caller(*regs);
+        Activation::suspend(caller.ctx(), caller.pc.addr(), caller.fp);
     }
 }
 

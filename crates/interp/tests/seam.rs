@@ -725,7 +725,7 @@ fn a_function_moves_between_calls() {
     for export in ["calls", "indirect_calls"] {
         let probe = Probe::new(9, ENOUGH, |_, func, _| {
             // SAFETY: the entry runs the function by the rules.
-            unsafe { func.publish(native_triple, native_stream(func)) };
+            unsafe { func.publish(native_triple, native_stream(func), std::ptr::null()) };
             None
         });
         let mut guest = Guest::linked(CALLS, probe, &noting());
@@ -753,10 +753,10 @@ fn a_function_moves_back() {
         unsafe {
             if let Some(stream) = old.take() {
                 let doors = *func.store.as_ref().doors();
-                func.publish(doors.entry, std::ptr::with_exposed_provenance(stream));
+                func.publish(doors.entry, std::ptr::with_exposed_provenance(stream), std::ptr::null());
             } else {
                 *old = Some(func.stream().expose_provenance());
-                func.publish(native_triple, native_stream(func));
+                func.publish(native_triple, native_stream(func), std::ptr::null());
             }
         }
         None
@@ -826,7 +826,7 @@ fn a_function_moves_while_it_is_running() {
         let probe = Probe::new(budget, ENOUGH, move |_, func, _| {
             if func.index == FuncIdx(1) {
                 // SAFETY: the entry runs the function by the rules.
-                unsafe { func.publish(native_g, native_stream(func)) };
+                unsafe { func.publish(native_g, native_stream(func), std::ptr::null()) };
             }
             None
         });
@@ -896,7 +896,7 @@ fn traps_of_other_tiers_pass_through() {
     let probe = Probe::new(0, ENOUGH, |_, func, _| {
         if func.index == FuncIdx(1) {
             // SAFETY: the entry runs the function by the rules.
-            unsafe { func.publish(native_g, native_stream(func)) };
+            unsafe { func.publish(native_g, native_stream(func), std::ptr::null()) };
         }
         None
     });
@@ -937,7 +937,7 @@ fn endless_recursion_over_tiers_traps() {
         let probe = Probe::new(0, ENOUGH, |_, func, _| {
             if func.index == FuncIdx(1) {
                 // SAFETY: the entry runs the function by the rules.
-                unsafe { func.publish(native_g, native_stream(func)) };
+                unsafe { func.publish(native_g, native_stream(func), std::ptr::null()) };
             }
             None
         });

@@ -1,15 +1,54 @@
-//! The compiling tier: from a validated body to machine code, by Cranelift.
+//! The compiling tier: bodies of functions, and loops of them, to machine code by Cranelift.
 //!
-//! Nothing is compiled yet. What this crate will stand on is in place and tested without it, in `tiered-runtime`:
+//! A [`Jit`] holds the code; a [`Compiler`] makes it, on any thread; [`Code::publish`] opens a function's doors to it.
+//! What is worth compiling is not decided here: the `tiered` crate does that. [`Eager`] compiles everything.
 //!
-//! * `frame`: the one layout of a function's frame, which is complete at every loop header, so that a loop can go on
-//!   in compiled code with the interpreter's frame as its arguments;
-//! * `code`: [`FuncRecord`](tiered_runtime::code::FuncRecord) with the two doors of a function and how they are
-//!   replaced, [`EntryFn`](tiered_runtime::code::EntryFn), the call that crosses tiers, and
-//!   [`Tier`](tiered_runtime::code::Tier), who is asked when a budget is spent;
-//! * `builtin`: the bodies of instructions that are calls in compiled code;
-//! * `backtrace`: where every tier registers its code.
+//! ```
+//! use std::sync::Arc;
+//! use tiered_jit::runtime::decode::Module;
+//! use tiered_jit::runtime::{Limits, Linker, Store};
+//! use tiered_jit::{Config, Eager, Jit};
 //!
-//! Absent on purpose: running code, and deciding what is hot.
+//! let text = r#"(module (func (export "add") (param i32 i32) (result i32)
+//!     local.get 0 local.get 1 i32.add))"#;
+//! let module = Arc::new(Module::new(text.as_bytes().to_vec())?);
+//! let jit = Jit::new(&Config::default())?;
+//! let mut store = Store::new(Eager::tier(&jit), Limits::default(), ())?;
+//! let instance = Linker::new().instantiate(&mut store, &module)?;
+//! let add = instance.typed_func::<(i32, i32), i32>(&store, "add")?.ok_or("no export")?;
+//! assert_eq!(add.call(&mut store, (2, 3))?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Read `entry` first: the ways in and out; then `translate`, the compiler proper; then `fault`, how traps end.
+//! Absent on purpose: any knowledge of the interpreter, and any opinion on what is hot.
 
-#![forbid(unsafe_code)]
+mod abi;
+mod builtins;
+mod code_memory;
+mod compiler;
+mod eager;
+mod entry;
+mod error;
+mod fault;
+mod jit;
+mod numeric;
+mod profile;
+mod registry;
+mod signal;
+mod stub;
+mod translate;
+mod trap;
+
+pub use compiler::{Code, Compiler, Dump};
+pub use eager::Eager;
+pub use error::CompileError;
+pub use jit::{Config, Jit, Unavailable};
+pub use profile::Profile;
+pub use tiered_runtime as runtime;
+pub use translate::Entry;
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,47 +1,87 @@
 //! From a place in running code to the functions and module bytes that it stands for.
 //!
-//! Every tier registers the code it makes in the store's [`CodeMap`]. Frames are walked by the headers that
-//! [`crate::frame`] describes; one [`Activation`] stands for each time that guest code was entered from the host.
+//! One [`Activation`] stands for each time that guest code was entered from the host, or left without an end. Frames
+//! of the first tier are walked by the headers that [`crate::frame`] describes, through the store's [`CodeMap`];
+//! another tier brings the way to walk its own.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ptr::NonNull;
 
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
+
 use crate::code::FuncRecord;
 use crate::frame::Slot;
 use crate::trap::Frame;
-use crate::vmctx::{StoreCtx, VmCtx};
+use crate::vmctx::StoreCtx;
 
 /// The innermost frames that a back trace keeps.
-const MAX_FRAMES: usize = 64;
+pub const MAX_FRAMES: usize = 64;
 
-/// One stay in guest code, from where the host entered it: where it stands while it is not running.
+/// Adds the frames from `fp` on outwards to a trace, up to where their activation was entered. `pc` is a return
+/// address, or the end of the instruction at fault.
 ///
-/// *Invariant:* activations form a list in the order of the host's stack. Each tier's entry makes one, and keeps it
-/// alive until it returns.
+/// # Safety of calls
+/// The frames are there.
+pub type Walk = unsafe fn(ctx: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace);
+
+/// One stay in guest code: where it stands while something else runs.
+///
+/// *Invariant:* activations form a list in the order of the host's stack. Each tier's entry makes one, or the place
+/// where it leaves for the host or for another tier, and keeps it alive until it returns.
 #[derive(Debug)]
 pub struct Activation {
     previous: *const Activation,
     pc: Cell<usize>,
     fp: Cell<*const Slot>,
+    walk: Walk,
 }
 
 impl Activation {
-    /// Runs `body` as the innermost activation of `ctx`'s store.
+    /// Runs `body` as the innermost activation of `ctx`'s store, in the first tier.
     #[inline]
     pub fn enter<R>(ctx: &StoreCtx, body: impl FnOnce(&Activation) -> R) -> R {
         let activation = Activation {
             previous: ctx.activation.get(),
             pc: Cell::new(0),
             fp: Cell::new(std::ptr::null()),
+            walk: walk_headers,
         };
-        ctx.activation.set(&raw const activation);
-        let result = body(&activation);
-        ctx.activation.set(activation.previous);
+        activation.run(ctx, body)
+    }
+
+    /// Runs `body`, which is outside of guest code, while that stands at `pc` in the frame at `fp`.
+    ///
+    /// # Safety
+    /// `walk` finds its way from there, as long as `body` runs.
+    #[inline]
+    pub unsafe fn leave<R>(
+        ctx: &StoreCtx,
+        walk: Walk,
+        pc: usize,
+        fp: *const Slot,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        let activation = Activation {
+            previous: ctx.activation.get(),
+            pc: Cell::new(pc),
+            fp: Cell::new(fp),
+            walk,
+        };
+        activation.run(ctx, |_| body())
+    }
+
+    #[inline]
+    fn run<R>(&self, ctx: &StoreCtx, body: impl FnOnce(&Activation) -> R) -> R {
+        ctx.activation.set(std::ptr::from_ref(self));
+        let result = body(self);
+        ctx.activation.set(self.previous);
         result
     }
 
-    /// Says where the guest stands, before anything outside of it runs.
+    /// Says where the guest stands, before anything outside of it runs. Null for `fp` says that no frame of the guest
+    /// is left in this activation.
     ///
     /// `pc` is a return address: the code of the call or of the instruction at fault ends there. `fp` is that
     /// function's frame.
@@ -49,11 +89,11 @@ impl Activation {
     /// # Safety
     /// Within [`Activation::enter`] on `ctx`; the frames from `fp` on have headers, as long as nothing runs.
     #[inline]
-    pub unsafe fn suspend(ctx: &StoreCtx, pc: usize, fp: NonNull<Slot>) {
+    pub unsafe fn suspend(ctx: &StoreCtx, pc: usize, fp: *const Slot) {
         // SAFETY: the caller is inside `enter`, whose activation is alive.
         let activation = unsafe { &*ctx.activation.get() };
         activation.pc.set(pc);
-        activation.fp.set(fp.as_ptr());
+        activation.fp.set(fp);
     }
 }
 
@@ -82,13 +122,6 @@ impl Drop for CodeRange {
 #[derive(Debug, Default)]
 pub struct CodeMap {
     ranges: BTreeMap<usize, CodeRange>,
-}
-
-/// A frame that is being described: its function, and the place in the function's code.
-struct Place {
-    func: NonNull<FuncRecord>,
-    byte: usize,
-    offsets_of: OffsetsOf,
 }
 
 impl CodeMap {
@@ -127,52 +160,94 @@ impl CodeMap {
         let words: usize = self.ranges.values().map(|range| range.code.len()).sum();
         words * size_of::<u64>()
     }
+}
 
-    pub(crate) fn backtrace(&self, innermost: *const Activation) -> Vec<Frame> {
-        let mut places = Vec::new();
-        let mut next = innermost;
-        // SAFETY: the list holds only activations whose `enter` has not returned.
-        while let Some(activation) = unsafe { next.as_ref() } {
-            self.walk(activation.pc.get(), activation.fp.get(), &mut places);
-            next = activation.previous;
-        }
-        let offsets = offsets(&places);
-        // SAFETY: records live as long as the store.
-        let frame = |(place, offset): (&Place, _)| describe(unsafe { place.func.as_ref() }, offset);
-        places.iter().zip(offsets).map(frame).collect()
+/// A frame of the first tier: its function, and the place in the function's code.
+struct Place {
+    frame: usize,
+    func: NonNull<FuncRecord>,
+    byte: usize,
+    offsets_of: OffsetsOf,
+}
+
+/// The frames found so far, innermost first.
+#[derive(Default)]
+pub struct Trace {
+    frames: Vec<Frame>,
+    /// Frames whose bytes of the module are still to be found.
+    places: Vec<Place>,
+}
+
+impl Trace {
+    /// No more frames are kept.
+    pub fn is_full(&self) -> bool {
+        self.frames.len() >= MAX_FRAMES
     }
 
-    fn walk(&self, mut pc: usize, mut fp: *const Slot, places: &mut Vec<Place>) {
-        while places.len() < MAX_FRAMES && !fp.is_null() {
-            let Some((
-                start,
-                &CodeRange {
-                    func, offsets_of, ..
-                },
-            )) = self.range(pc)
-            else {
-                return;
-            };
-            places.push(Place {
-                func,
-                byte: pc - 1 - start,
-                offsets_of,
+    /// Adds a frame of function `func` of `module`, at the byte `offset` of the module.
+    pub fn push(&mut self, module: &Module, func: FuncIdx, offset: Option<u32>) {
+        if !self.is_full() {
+            self.frames.push(Frame {
+                func_index: func.0,
+                func_name: module.func_name(func).map(str::to_owned),
+                module_offset: offset,
+                module_name: module.names().module().map(str::to_owned),
             });
-            // SAFETY: records live as long as the store, and `fp` is a frame of `func`: the header's two slots stand
-            // behind its params (frame.rs).
-            unsafe {
-                let header = fp.add(usize::from(func.as_ref().params));
-                pc = usize::try_from(*header).unwrap_or(0);
-                fp =
-                    std::ptr::with_exposed_provenance(usize::try_from(*header.add(1)).unwrap_or(0));
-            }
+        }
+    }
+
+    /// Adds the frames of all activations of a store.
+    pub(crate) fn add_activations(&mut self, ctx: &StoreCtx) {
+        let mut next = ctx.activation.get();
+        // SAFETY: the list holds only activations that are still running.
+        while let Some(activation) = unsafe { next.as_ref() } {
+            // SAFETY: whoever made the activation, or suspended it last, promised that.
+            unsafe { (activation.walk)(ctx, activation.pc.get(), activation.fp.get(), self) };
+            next = activation.previous;
+        }
+    }
+
+    pub(crate) fn into_frames(mut self) -> Vec<Frame> {
+        find_offsets(&self.places, &mut self.frames);
+        self.frames
+    }
+}
+
+/// Walks frames of the first tier, by their headers.
+///
+/// # Safety
+/// The frames from `fp` on, if it is not null, have headers.
+unsafe fn walk_headers(ctx: &StoreCtx, mut pc: usize, mut fp: *const Slot, trace: &mut Trace) {
+    let code = ctx.code.borrow();
+    while !trace.is_full() && !fp.is_null() {
+        let Some((start, range)) = code.range(pc) else {
+            return;
+        };
+        let (func, offsets_of) = (range.func, range.offsets_of);
+        // SAFETY: records live as long as the store.
+        let record = unsafe { func.as_ref() };
+        let Some(module) = record.module() else {
+            return;
+        };
+        trace.places.push(Place {
+            frame: trace.frames.len(),
+            func,
+            byte: pc - 1 - start,
+            offsets_of,
+        });
+        trace.push(module, record.index, None);
+        // SAFETY: `fp` is a frame of `func`: the header's two slots stand behind its params (frame.rs).
+        unsafe {
+            let header = fp.add(usize::from(record.params));
+            pc = usize::try_from(*header).unwrap_or(0);
+            fp = std::ptr::with_exposed_provenance(usize::try_from(*header.add(1)).unwrap_or(0));
         }
     }
 }
 
-/// The module's byte for each place; each function is asked once, as long as their bodies are not too long together.
-fn offsets(places: &[Place]) -> Vec<Option<u32>> {
-    let mut offsets = vec![None; places.len()];
+/// Finds the module's byte for each place; each function is asked once, as long as their bodies are not too long
+/// together.
+fn find_offsets(places: &[Place], frames: &mut [Frame]) {
     let mut asked = HashSet::new();
     let mut bytes = 0;
     for place in places {
@@ -185,29 +260,15 @@ fn offsets(places: &[Place]) -> Vec<Option<u32>> {
         if bytes > MAX_BODY_BYTES {
             break;
         }
-        let of_func = |&index: &usize| places[index].func == place.func;
-        let indices: Vec<usize> = (0..places.len()).filter(of_func).collect();
-        let in_code: Vec<usize> = indices.iter().map(|&index| places[index].byte).collect();
-        for (index, offset) in indices.into_iter().zip((place.offsets_of)(func, &in_code)) {
-            offsets[index] = offset;
+        let of_func: Vec<&Place> = places.iter().filter(|other| other.func == place.func).collect();
+        let in_code: Vec<usize> = of_func.iter().map(|place| place.byte).collect();
+        for (place, offset) in of_func.iter().zip((place.offsets_of)(func, &in_code)) {
+            frames[place.frame].module_offset = offset;
         }
     }
-    offsets
 }
 
 fn body_len(func: &FuncRecord) -> usize {
-    // SAFETY: only functions of instances have code, and instances live as long as the store.
-    let module = unsafe { VmCtx::borrow(func.instance) }.module();
-    module.body(func.index).map_or(0, |body| body.len())
-}
-
-fn describe(func: &FuncRecord, module_offset: Option<u32>) -> Frame {
-    // SAFETY: only functions of instances have code, and instances live as long as the store.
-    let module = unsafe { VmCtx::borrow(func.instance) }.module();
-    Frame {
-        func_index: func.index.0,
-        func_name: module.func_name(func.index).map(str::to_owned),
-        module_offset,
-        module_name: module.names().module().map(str::to_owned),
-    }
+    let body = func.module().and_then(|module| module.body(func.index));
+    body.map_or(0, |body| body.len())
 }

@@ -1,11 +1,12 @@
 //! The seam between tiers: what a function is to those who call it, and who decides how it runs.
 //!
-//! A [`FuncRecord`] has two doors. [`FuncRecord::entry`] is open to everybody: the host, host functions, compiled
-//! code. [`FuncRecord::stream`] is the first tier's own door, an address that only that tier understands, so that a
-//! call between two functions of that tier needs no test of where the callee is. Moving a function to another tier
-//! replaces both with release stores; whoever is inside goes on where it is.
+//! A [`FuncRecord`] has three doors. [`FuncRecord::entry`] is open to everybody. [`FuncRecord::stream`] is the first
+//! tier's own door, an address that only that tier understands, so that a call between two functions of that tier
+//! needs no test of where the callee is. [`FuncRecord::CODE`] is the same for compiled callers: machine code by their
+//! own convention. Moving a function to another tier replaces all three with release stores; whoever is inside goes on
+//! where it is.
 //!
-//! * *Invariant:* both doors of a record are open at all times: each leads to code that runs this function.
+//! * *Invariant:* all doors of a record are open at all times: each leads to code that runs this function.
 //! * *Invariant:* an [`EntryFn`] reads its arguments from the frame's first slots and leaves its results there. For
 //!   a loop header the "arguments" are the whole frame ([`crate::frame`]), and the results are the function's.
 //! * *Invariant:* [`Tier`] has two methods. If it grows, the border is wrong.
@@ -16,9 +17,13 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use parking_lot::Mutex;
+use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::types::FuncType;
 
 use crate::frame::Slot;
 use crate::host::HostBody;
@@ -57,6 +62,8 @@ pub struct FuncRecord {
     pub instance: *const VmCtx,
     /// Everybody's door.
     entry: AtomicPtr<()>,
+    /// The door of compiled callers.
+    code: AtomicPtr<u8>,
     /// The store.
     pub store: NonNull<StoreCtx>,
     /// The body of a host function.
@@ -74,26 +81,35 @@ pub struct FuncRecord {
 #[repr(transparent)]
 pub struct SigId(pub u32);
 
+const _: () = assert!(size_of::<FuncRecord>() == 64);
+
 impl FuncRecord {
+    /// The offset of the door of compiled callers, in bytes.
+    pub const CODE: usize = std::mem::offset_of!(FuncRecord, code);
+
     pub(crate) fn new(
         store: NonNull<StoreCtx>,
         instance: *const VmCtx,
         index: FuncIdx,
         sig: SigId,
-        arity: (u16, u16),
+        ty: &FuncType,
         doors: &Doors,
     ) -> FuncRecord {
+        let slots = |values: usize| {
+            u16::try_from(values).expect("validation limits the arity of functions to 1000")
+        };
         FuncRecord {
             stream: AtomicPtr::new(doors.stream.cast_mut()),
             budget: Cell::new(doors.call_budget),
             sig,
             instance,
             entry: AtomicPtr::new(doors.entry as *mut ()),
+            code: AtomicPtr::new(doors.code.cast_mut()),
             store,
             host: None,
             index,
-            params: arity.0,
-            results: arity.1,
+            params: slots(ty.params.len()),
+            results: slots(ty.results.len()),
         }
     }
 
@@ -124,14 +140,103 @@ impl FuncRecord {
             .compare_exchange(cold, stream, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// Moves the function to another tier: new calls from everywhere enter `entry`. `native` is
-    /// [`Doors::native`] of the store's tier.
+    /// Moves the function to another tier: new calls from everywhere enter `entry`, those of compiled callers `code`.
+    /// `native` is [`Doors::native`] of the store's tier.
     ///
     /// # Safety
-    /// `entry` runs this function, by the rules of [`EntryFn`], and lives as long as the store.
-    pub unsafe fn publish(&self, entry: EntryFn, native: *const u64) {
+    /// `entry` runs this function, by the rules of [`EntryFn`], so does `code` by those of compiled callers, and both
+    /// live as long as the store.
+    pub unsafe fn publish(&self, entry: EntryFn, native: *const u64, code: *const u8) {
+        // Everybody's door may read the other.
+        self.code.store(code.cast_mut(), Ordering::Release);
         self.entry.store(entry as *mut (), Ordering::Release);
         self.stream.store(native.cast_mut(), Ordering::Release);
+    }
+
+    /// The door of compiled callers.
+    #[inline]
+    pub fn code(&self) -> *const u8 {
+        self.code.load(Ordering::Acquire)
+    }
+
+    /// Opens the door of compiled callers elsewhere, unless it is no longer `old`.
+    ///
+    /// # Safety
+    /// `new` runs this function by the rules of compiled callers and lives as long as the store.
+    pub unsafe fn replace_code(&self, old: *const u8, new: *const u8) {
+        // Losing to `publish` is what is wanted: the function has moved on.
+        let _ = self.code.compare_exchange(
+            old.cast_mut(),
+            new.cast_mut(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Opens all doors as they were at first.
+    pub(crate) fn reset(&self, doors: &Doors) {
+        self.entry.store(doors.entry as *mut (), Ordering::Release);
+        self.stream
+            .store(doors.stream.cast_mut(), Ordering::Release);
+        self.code.store(doors.code.cast_mut(), Ordering::Release);
+    }
+
+    fn store(&self) -> &StoreCtx {
+        // SAFETY: the record lives no longer than its store's context.
+        unsafe { self.store.as_ref() }
+    }
+
+    /// The module that the function is of; `None` for a host function.
+    pub fn module(&self) -> Option<&Arc<Module>> {
+        // SAFETY: an instance lives as long as its functions.
+        (!self.instance.is_null()).then(|| unsafe { VmCtx::borrow(self.instance) }.module())
+    }
+
+    /// The type.
+    pub fn ty(&self) -> Option<&FuncType> {
+        match (self.module(), &self.host) {
+            (Some(module), _) => Some(module.func_type(self.index)),
+            (None, Some(host)) => Some(&host.ty),
+            (None, None) => None,
+        }
+    }
+
+    /// How functions of the store start out.
+    pub fn doors(&self) -> &Doors {
+        self.store().doors()
+    }
+
+    /// True if the store counts fuel.
+    pub fn is_metered(&self) -> bool {
+        self.store().is_metered()
+    }
+
+    /// What tells another thread whether this record is still there.
+    pub fn liveness(&self) -> Arc<Liveness> {
+        Arc::clone(&self.store().liveness)
+    }
+}
+
+/// Tells other threads whether a store is still there.
+#[derive(Debug)]
+pub struct Liveness(Mutex<bool>);
+
+impl Default for Liveness {
+    fn default() -> Liveness {
+        Liveness(Mutex::new(true))
+    }
+}
+
+impl Liveness {
+    /// Runs `body` if the store is there, and keeps it there until `body` has ended.
+    pub fn while_alive<R>(&self, body: impl FnOnce() -> R) -> Option<R> {
+        let alive = self.0.lock();
+        (*alive).then(body)
+    }
+
+    /// The store is about to go.
+    pub(crate) fn end(&self) {
+        *self.0.lock() = false;
     }
 }
 
@@ -144,6 +249,10 @@ pub struct Doors {
     pub stream: *const u64,
     /// The first tier's door to anything that runs by [`FuncRecord::entry`]: host functions, compiled functions.
     pub native: *const u64,
+    /// The door of compiled callers to any function that was not compiled; null if nothing is ever compiled.
+    pub code: *const u8,
+    /// What compiled code calls: addresses that it finds at [`offsets::VMCTX_BUILTINS`](crate::layout::offsets).
+    pub builtins: *const u8,
     /// Calls of one function between two questions to [`Tier::hot`].
     pub call_budget: i32,
     /// Loop iterations in a store between two questions to [`Tier::hot`].

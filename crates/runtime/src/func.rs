@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 
 use thiserror::Error;
 use tiered_decode::types::FuncType;
@@ -121,8 +120,9 @@ impl Func {
         }
         write(frame);
         if outermost == 0 {
-            ctx.native_limit
-                .set(depth.saturating_sub(ctx.limits.native_stack_bytes).max(1));
+            let limit = depth.saturating_sub(ctx.limits.native_stack_bytes).max(1);
+            ctx.native_limit.set(limit);
+            ctx.guard.set_stack_limit(limit);
         }
         let entered = ctx.store.replace(Some(NonNull::from(store)));
         let caller = ctx.caller.replace(std::ptr::null());
@@ -136,7 +136,7 @@ impl Func {
             Outcome::Trapped if outermost == 0 => {
                 let trap = host::resume_panic(ctx.take_trap());
                 if trap.code() == Some(TrapCode::Interrupted) {
-                    ctx.interrupt.store(false, Ordering::Relaxed);
+                    ctx.guard.clear();
                 }
                 Err(trap)
             }

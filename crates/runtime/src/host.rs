@@ -11,7 +11,6 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tiered_decode::types::{FuncType, ValType};
 
@@ -33,7 +32,10 @@ type HostClosure =
     dyn Fn(&mut AnyStore, Option<NonNull<VmCtx>>, NonNull<Slot>) -> Result<(), Trap> + Send + Sync;
 
 /// The body of a host function, as its record keeps it.
-pub(crate) struct HostBody(pub(crate) Arc<HostClosure>);
+pub(crate) struct HostBody {
+    pub(crate) ty: FuncType,
+    pub(crate) closure: Arc<HostClosure>,
+}
 
 impl std::fmt::Debug for HostBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,12 +70,12 @@ pub(crate) unsafe extern "C" fn call_host(
             return Err(Trap::message("a host function without a body was called"));
         };
         // SAFETY: `Func::invoke` put the store there and does not touch it until this returns.
-        (body.0)(unsafe { store.as_mut() }, caller, frame)
+        (body.closure)(unsafe { store.as_mut() }, caller, frame)
     }));
     ctx.free.set(free);
     match result {
         // A host function may have taken long: whoever wants the guest to stop is not kept waiting for a budget.
-        Ok(Ok(())) if ctx.interrupt.load(Ordering::Relaxed) => {
+        Ok(Ok(())) if ctx.is_interrupted() => {
             ctx.raise(Trap::new(TrapCode::Interrupted));
             Outcome::Trapped
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::ConstExpr;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TypeIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
 use tiered_decode::module::{DataMode, Element, ElementItems, ElementMode, ExportKind, ImportType};
 use tiered_decode::types::{ExternType, Limits, ValType};
 
@@ -89,7 +89,7 @@ pub(crate) fn instantiate(
     let instance = add_instance(store, module, spaces)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
-    evaluate_globals(store, vmctx);
+    evaluate_globals(vmctx);
     keep_passive_elements(vmctx);
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
@@ -187,67 +187,48 @@ fn add_instance(
     module: &Arc<Module>,
     spaces: Spaces,
 ) -> Result<Instance, LimitError> {
-    let sigs: Box<[SigId]> = module.types().iter().map(|ty| store.sig(ty)).collect();
+    let sigs: Vec<SigId> = module.types().iter().map(|ty| store.sig(ty)).collect();
     let exported_memory = match module.export("memory") {
         Some(ExportKind::Memory(index)) => spaces.memories.get(index.index()).copied(),
         _ => None,
     };
-    let imported = spaces.funcs.len();
-    let defined: &[TypeIdx] = &module.funcs()[imported..];
-    let funcs: Vec<(FuncIdx, SigId)> = defined
-        .iter()
-        .enumerate()
-        .map(|(index, ty)| (FuncIdx((imported + index) as u32), sigs[ty.index()]))
-        .collect();
-    let vmctx = VmCtx::new(VmCtxParts {
-        store: store.ctx_ptr(),
-        module: Arc::clone(module),
-        imported_funcs: spaces.funcs.into(),
-        tables: spaces.tables.into(),
-        memories: spaces.memories.into(),
-        imported_globals: spaces.globals.into(),
-        sigs,
+    let ctx = store.ctx_ptr();
+    store.add_instance(&VmCtxParts {
+        // SAFETY: the context lives as long as the store and changes by cells only.
+        store: unsafe { ctx.as_ref() },
+        module,
+        imported_funcs: &spaces.funcs,
+        tables: &spaces.tables,
+        memories: &spaces.memories,
+        imported_globals: &spaces.globals,
+        sigs: &sigs,
         exported_memory,
-    });
-    store.add_instance(vmctx, funcs.into_iter())
-}
-
-/// The bits that `expr` stands for; it may name the globals that are there already.
-fn evaluate(expr: &ConstExpr, vmctx: &VmCtx, globals: &[NonNull<GlobalRecord>]) -> Slot {
-    // SAFETY: records live as long as the store.
-    let global = |index: GlobalIdx| unsafe { globals[index.index()].as_ref() }.value.get();
-    expr.eval(global, |index| func_ref(vmctx, index))
+    })
 }
 
 fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
     vmctx.func(index).as_ptr().expose_provenance() as Slot
 }
 
-fn evaluate_globals(store: &mut AnyStore, vmctx: &VmCtx) {
+fn evaluate_globals(vmctx: &VmCtx) {
     let module = vmctx.module();
-    let imported = module.globals().len() - module.global_inits().len();
-    let mut globals: Vec<NonNull<GlobalRecord>> = (0..imported)
-        .map(|index| vmctx.global(GlobalIdx(index as u32)))
-        .collect();
-    for (ty, init) in module.globals()[imported..]
-        .iter()
-        .zip(module.global_inits())
-    {
-        let value = evaluate(init, vmctx, &globals);
-        globals.push(store.add_global(GlobalRecord::new(*ty, value)).0.record);
+    let defined = module.imported_globals()..;
+    for (index, init) in defined.zip(module.global_inits()) {
+        let value = evaluate(init, vmctx);
+        // SAFETY: records live as long as the store.
+        unsafe { vmctx.global(GlobalIdx(index)).as_ref() }.value.set(value);
     }
-    vmctx.set_globals(globals.into());
 }
 
 fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
     match &element.items {
         ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
-        ElementItems::Exprs(exprs) => exprs.iter().map(|expr| evaluate_in(expr, vmctx)).collect(),
+        ElementItems::Exprs(exprs) => exprs.iter().map(|expr| evaluate(expr, vmctx)).collect(),
     }
 }
 
-/// As [`evaluate`], once the instance has all its globals.
-fn evaluate_in(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
+/// The bits that `expr` stands for; the globals that it names have their values.
+fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
     // SAFETY: records live as long as the store.
     let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.value.get();
     expr.eval(global, |index| func_ref(vmctx, index))
@@ -266,7 +247,7 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
         if let ElementMode::Active { table, offset } = &element.mode {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
-            let start = evaluate_in(offset, vmctx);
+            let start = evaluate(offset, vmctx);
             table
                 .write(start, &references(element, vmctx))
                 .ok_or(TrapCode::TableOutOfBounds)?;
@@ -286,7 +267,7 @@ fn populate_for_data(vmctx: &VmCtx) {
             offset,
         } = &data.mode
         {
-            let (at, length) = (evaluate_in(offset, vmctx), data.range.len() as u64);
+            let (at, length) = (evaluate(offset, vmctx), data.range.len() as u64);
             (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
         }
     }
@@ -302,7 +283,7 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), Trap> {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            builtin::memory_init(vmctx, *memory, index, evaluate_in(offset, vmctx), 0, length)?;
+            builtin::memory_init(vmctx, *memory, index, evaluate(offset, vmctx), 0, length)?;
             vmctx.drop_data(index);
         }
     }

@@ -19,10 +19,12 @@ pub mod backtrace;
 pub mod builtin;
 pub mod code;
 pub mod frame;
+pub mod layout;
 pub mod vmctx;
 
 mod func;
 mod global;
+mod guard;
 mod host;
 mod instance;
 mod instantiate;

@@ -56,6 +56,8 @@ pub fn no_memory() -> NonNull<u8> {
 }
 
 impl MemoryRecord {
+    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, base);
+
     fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
         let host_error = |error: rustix::io::Errno| LimitError::Host {
             what: "a memory",

@@ -57,8 +57,25 @@ impl ValueStack {
 }
 
 /// An address near the top of the host's stack, to compare depths with.
+///
+/// That of a local would not do: a sanitizer may keep locals on a stack of its own.
 #[inline(always)]
+#[allow(
+    unused_assignments,
+    reason = "without an assembler for the machine a local's address has to do"
+)]
 pub(crate) fn native_depth() -> usize {
-    let here = 0u8;
-    std::ptr::addr_of!(here).addr()
+    let mut here = 0usize;
+    here = std::ptr::addr_of!(here).addr();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!("mov {}, sp", out(reg) here, options(nomem, nostack, preserves_flags));
+    }
+    here
 }

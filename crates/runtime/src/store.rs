@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
@@ -19,6 +19,7 @@ use crate::code::{Doors, FuncRecord, SigId, Tier};
 use crate::frame::Slot;
 use crate::func::Func;
 use crate::global::{Global, GlobalRecord};
+use crate::guard::Guard;
 use crate::host::{HostBody, HostFunc, call_host};
 use crate::instance::Instance;
 use crate::limits::{LimitError, Limits};
@@ -26,7 +27,7 @@ use crate::memory::{Memory, MemoryRecord};
 use crate::stack::ValueStack;
 use crate::table::{Table, TableRecord};
 use crate::value::{ExternRef, Handle, StoreId};
-use crate::vmctx::{StoreCtx, VmCtx};
+use crate::vmctx::{OwnedVmCtx, StoreCtx, VmCtxParts};
 
 /// Owns records at addresses that stay.
 #[derive(Debug)]
@@ -57,8 +58,7 @@ impl<R: ?Sized> Drop for Arena<R> {
 pub struct AnyStore<Tail: ?Sized = [u8]> {
     id: StoreId,
     // Before the context, which the others' records point to.
-    instances: Arena<VmCtx>,
-    instance_funcs: Arena<[FuncRecord]>,
+    instances: Vec<OwnedVmCtx>,
     host_funcs: Arena<FuncRecord>,
     memories: Arena<MemoryRecord>,
     tables: Arena<TableRecord>,
@@ -85,11 +85,10 @@ impl AnyStore {
             tier,
             limits,
             (stack.base(), stack.limit()),
-        )));
+        )?));
         Ok(Box::new(AnyStore {
             id: StoreId(IDS.fetch_add(1, Ordering::Relaxed)),
-            instances: Arena(Vec::new()),
-            instance_funcs: Arena(Vec::new()),
+            instances: Vec::new(),
             host_funcs: Arena(Vec::new()),
             memories: Arena(Vec::new()),
             tables: Arena(Vec::new()),
@@ -125,20 +124,25 @@ impl AnyStore {
     }
 
     /// Sets the fuel, `None` for no end of it. A call takes one unit, so does each further iteration of a loop, and so do
-    /// each 4 KiB that one instruction fills or copies.
+    /// each 4 KiB that one instruction fills or copies. Whether fuel is counted at all is settled when a function is
+    /// entered: one that is running while a host function changes that may go on as it was.
     /// A program that has none left traps with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel).
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
-        self.ctx().set_fuel(fuel);
-        let budget = self.ctx().call_budget();
-        let host = self
-            .host_funcs
-            .0
-            .iter()
-            .map(|func| NonNull::slice_from_raw_parts(*func, 1));
-        for funcs in self.instance_funcs.0.iter().copied().chain(host) {
+        let ctx = self.ctx();
+        let changes = ctx.is_metered() != fuel.is_some();
+        ctx.set_fuel(fuel);
+        let budget = ctx.call_budget();
+        for func in &self.host_funcs.0 {
             // SAFETY: records live as long as the store.
-            for func in unsafe { funcs.as_ref() } {
+            unsafe { func.as_ref() }.budget.set(budget);
+        }
+        for instance in &self.instances {
+            // SAFETY: instances live as long as the store.
+            for func in unsafe { instance.as_ptr().as_ref() }.defined_funcs() {
                 func.budget.set(budget);
+                if changes {
+                    func.reset(ctx.doors());
+                }
             }
         }
     }
@@ -150,7 +154,7 @@ impl AnyStore {
 
     /// A handle that stops the guest from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle(Arc::clone(&self.ctx().interrupt))
+        InterruptHandle(Arc::clone(&self.ctx().guard))
     }
 
     /// Bytes of linear memory that the store holds.
@@ -237,44 +241,29 @@ impl AnyStore {
             std::ptr::null(),
             index,
             sig,
-            arity(&host.ty),
+            &host.ty,
             &doors,
         );
-        record.host = Some(Box::new(HostBody(Arc::clone(&host.closure))));
+        record.host = Some(Box::new(HostBody {
+            ty: host.ty.clone(),
+            closure: Arc::clone(&host.closure),
+        }));
         Func(Handle {
             store: self.id,
             record: self.host_funcs.push(Box::new(record)),
         })
     }
 
-    /// Adds an instance with the functions that its module defines: pairs of index and type.
-    pub(crate) fn add_instance(
-        &mut self,
-        instance: VmCtx,
-        funcs: impl Iterator<Item = (FuncIdx, SigId)>,
-    ) -> Result<Instance, LimitError> {
-        check_count(
-            "instances",
-            self.instances.0.len(),
-            self.ctx().limits.instances,
-        )?;
-        let ctx = self.ctx_ptr();
-        let instance = self.instances.push(Box::new(instance));
-        let doors = Doors {
-            call_budget: self.ctx().call_budget(),
-            ..*self.ctx().doors()
-        };
-        let types = &self.types;
-        let records = funcs.map(|(index, sig)| {
-            let arity = arity(&types[sig.0 as usize]);
-            FuncRecord::new(ctx, instance.as_ptr(), index, sig, arity, &doors)
-        });
-        let records = self.instance_funcs.push(records.collect());
-        // SAFETY: the instance was made above.
-        unsafe { instance.as_ref() }.set_defined_funcs(records);
+    /// Adds the instance that `parts` make.
+    pub(crate) fn add_instance(&mut self, parts: &VmCtxParts<'_>) -> Result<Instance, LimitError> {
+        let limit = self.ctx().limits.instances;
+        check_count("instances", self.instances.len(), limit)?;
+        let instance = OwnedVmCtx::new(parts);
+        let record = instance.as_ptr();
+        self.instances.push(instance);
         Ok(Instance(Handle {
             store: self.id,
-            record: instance,
+            record,
         }))
     }
 
@@ -300,11 +289,11 @@ fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), Lim
     }
 }
 
-/// The slots of the parameters and results. Validation allows 1000 of each.
-fn arity(ty: &FuncType) -> (u16, u16) {
-    let slots =
-        |values: usize| u16::try_from(values).expect("validation limits the arity of functions");
-    (slots(ty.params.len()), slots(ty.results.len()))
+impl<Tail: ?Sized> Drop for AnyStore<Tail> {
+    fn drop(&mut self) {
+        // SAFETY: the context is freed by the drop of its field, after this.
+        unsafe { self.ctx.0[0].as_ref() }.liveness.end();
+    }
 }
 
 /// A store with the host's data of type `T` in it.
@@ -363,7 +352,7 @@ impl<T: 'static> DerefMut for Store<T> {
 
 /// Stops the guest of one store, from any thread.
 #[derive(Clone, Debug)]
-pub struct InterruptHandle(Arc<AtomicBool>);
+pub struct InterruptHandle(Arc<Guard>);
 
 impl InterruptHandle {
     /// Makes the guest trap with [`TrapCode::Interrupted`](crate::TrapCode::Interrupted) when a budget of calls or loop
@@ -371,7 +360,7 @@ impl InterruptHandle {
     /// longer. If no guest runs, the next call traps. It holds until the host's outermost call has ended with that
     /// trap, whatever host functions in between make of it.
     pub fn interrupt(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.interrupt();
     }
 }
 

@@ -25,6 +25,9 @@ pub struct TableRecord {
 }
 
 impl TableRecord {
+    pub(crate) const BASE: usize = std::mem::offset_of!(TableRecord, base);
+    pub(crate) const LENGTH: usize = std::mem::offset_of!(TableRecord, length);
+
     fn new(ty: TableType, init: Slot, ctx: &StoreCtx) -> Result<TableRecord, LimitError> {
         let minimum = ty.limits.min;
         let record = TableRecord {

@@ -8,16 +8,17 @@
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tiered_decode::Module;
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
 
-use crate::backtrace::{Activation, CodeMap};
-use crate::code::{Doors, EntryFn, FuncRecord, HotPoint, SigId, Tier};
+use crate::backtrace::{Activation, CodeMap, Trace};
+use crate::code::{Doors, EntryFn, FuncRecord, HotPoint, Liveness, SigId, Tier};
 use crate::frame::Slot;
 use crate::global::GlobalRecord;
-use crate::limits::Limits;
+use crate::guard::Guard;
+use crate::layout::{ALIGN, FuncPlace, GlobalPlace, VmLayout};
+use crate::limits::{LimitError, Limits};
 use crate::memory::{self, MemoryRecord};
 use crate::stack::native_depth;
 use crate::store::AnyStore;
@@ -46,7 +47,8 @@ pub struct StoreCtx {
     pub(crate) memory_used: Cell<u64>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
-    pub(crate) interrupt: Arc<AtomicBool>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) trap: RefCell<Option<Trap>>,
     pub(crate) code: RefCell<CodeMap>,
     pub(crate) doors: Doors,
@@ -58,9 +60,9 @@ impl StoreCtx {
         tier: Arc<dyn Tier>,
         limits: Limits,
         stack: (NonNull<Slot>, NonNull<Slot>),
-    ) -> StoreCtx {
+    ) -> Result<StoreCtx, LimitError> {
         let doors = tier.cold();
-        StoreCtx {
+        Ok(StoreCtx {
             budget: Cell::new(doors.loop_budget),
             stack_limit: Cell::new(stack.1),
             free: Cell::new(stack.0),
@@ -72,12 +74,13 @@ impl StoreCtx {
             memory_used: Cell::new(0),
             table_used: Cell::new(0),
             limits,
-            interrupt: Arc::new(AtomicBool::new(false)),
+            guard: Arc::new(Guard::new()?),
+            liveness: Arc::default(),
             trap: RefCell::new(None),
             code: RefCell::new(CodeMap::default()),
             doors,
             tier,
-        }
+        })
     }
 
     /// The doors that functions of this store start out with.
@@ -96,16 +99,47 @@ impl StoreCtx {
     /// [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`].
     #[cold]
     pub fn spent(&self, func: &FuncRecord, at: HotPoint) -> Result<Option<EntryFn>, TrapCode> {
-        if self.interrupt.load(Ordering::Relaxed) {
+        if self.guard.is_interrupted() {
             self.refill(func, at).ok();
             return Err(TrapCode::Interrupted);
         }
-        self.refill(func, at)?;
+        let ask = self.refill(func, at)?;
         // A host function has no body that another tier could run.
-        if func.instance.is_null() {
+        if func.instance.is_null() || !ask {
             return Ok(None);
         }
         Ok(self.tier.hot(func, at))
+    }
+
+    /// Compiled code that counts fuel has used up the budget.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`].
+    #[cold]
+    pub fn refuel(&self) -> Result<(), TrapCode> {
+        if self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        match self.fuel.get() {
+            Some(rest) if self.budget.get() < 0 => self.draw_on(rest),
+            Some(_) => Ok(()),
+            None => {
+                self.budget.set(self.doors.loop_budget);
+                Ok(())
+            }
+        }
+    }
+
+    /// True if the store counts fuel: each call and each further iteration of a loop.
+    #[inline]
+    pub fn is_metered(&self) -> bool {
+        self.fuel.get().is_some()
+    }
+
+    /// True once somebody asked the guest to stop, until the outermost call has ended.
+    #[inline]
+    pub fn is_interrupted(&self) -> bool {
+        self.guard.is_interrupted()
     }
 
     /// There is enough of the host's stack left to enter guest code once more. Every tier asks where it is entered.
@@ -114,23 +148,32 @@ impl StoreCtx {
         native_depth() >= self.native_limit.get()
     }
 
-    fn refill(&self, func: &FuncRecord, at: HotPoint) -> Result<(), TrapCode> {
-        if self.fuel.get().is_none() {
+    /// True if the tier is to be asked. With fuel, that is when a new budget is drawn: a sample of what runs.
+    fn refill(&self, func: &FuncRecord, at: HotPoint) -> Result<bool, TrapCode> {
+        let Some(rest) = self.fuel.get() else {
             match at {
                 HotPoint::Call => func.budget.set(self.doors.call_budget),
                 HotPoint::Loop { .. } => self.budget.set(self.doors.loop_budget),
             }
-            return Ok(());
-        }
+            return Ok(true);
+        };
         // With fuel every call comes here, so that calls and back edges draw on one account.
         if at == HotPoint::Call {
             func.budget.set(0);
             self.budget.set(self.budget.get() - 1);
         }
+        let always = match at {
+            HotPoint::Call => self.doors.call_budget == 0,
+            HotPoint::Loop { .. } => self.doors.loop_budget == 0,
+        };
         if self.budget.get() >= 0 {
-            return Ok(());
+            return Ok(always);
         }
-        let rest = self.fuel.get().unwrap_or(0);
+        self.draw_on(rest).map(|()| true)
+    }
+
+    /// Pays what the budget is overdrawn from `rest`, the fuel, and fills the budget again.
+    fn draw_on(&self, rest: u64) -> Result<(), TrapCode> {
         let owed = u64::from(self.budget.get().unsigned_abs());
         if rest < owed {
             self.fuel.set(Some(0));
@@ -191,8 +234,20 @@ impl StoreCtx {
     ///
     /// The innermost [`Activation`] says what this place is.
     #[cold]
-    pub fn raise(&self, mut trap: Trap) {
-        trap.set_frames(|| self.code.borrow().backtrace(self.activation.get()));
+    pub fn raise(&self, trap: Trap) {
+        self.raise_from(trap, |_| ());
+    }
+
+    /// As [`StoreCtx::raise`], for code that has not said where it stands: `innermost` adds the frames in front of those
+    /// that are known.
+    #[cold]
+    pub fn raise_from(&self, mut trap: Trap, innermost: impl FnOnce(&mut Trace)) {
+        trap.set_frames(|| {
+            let mut trace = Trace::default();
+            innermost(&mut trace);
+            trace.add_activations(self);
+            trace.into_frames()
+        });
         // The old one, which nobody took, is dropped when nothing is borrowed.
         let _old = self.trap.replace(Some(trap));
     }
@@ -216,67 +271,168 @@ impl std::fmt::Debug for StoreCtx {
 }
 
 /// An instance, as running code sees it: the spec's module instance (section 4.2.5).
-#[repr(C)]
+///
+/// Behind it, in the same allocation, stand the arrays that [`VmLayout`] describes.
+#[repr(C, align(64))]
 pub struct VmCtx {
     /// The store that the instance lives in.
     pub store: NonNull<StoreCtx>,
     /// The first byte of memory 0; [`memory::no_memory`] if there is none.
     pub memory_base: Cell<NonNull<u8>>,
+    /// The store's [`Guard`], which begins with the limit of the native stack.
+    pub(crate) stack_guard: NonNull<Guard>,
+    /// The guard's page.
+    pub(crate) poll: NonNull<u8>,
+    /// [`Doors::builtins`].
+    pub(crate) builtins: *const u8,
+    /// This instance, with the right to reach the arrays behind it.
+    whole: NonNull<u8>,
+    layout: VmLayout,
     module: Arc<Module>,
-    imported_funcs: Box<[NonNull<FuncRecord>]>,
-    defined_funcs: Cell<NonNull<[FuncRecord]>>,
-    tables: Box<[NonNull<TableRecord>]>,
-    memories: Box<[NonNull<MemoryRecord>]>,
-    globals: RefCell<Box<[NonNull<GlobalRecord>]>>,
-    sigs: Box<[SigId]>,
     elements: Box<[RefCell<Box<[Slot]>>]>,
     dropped_data: Box<[Cell<bool>]>,
     exported_memory: Option<NonNull<MemoryRecord>>,
 }
 
-/// What an instance is made of before its own functions and globals are.
-pub(crate) struct VmCtxParts {
-    pub(crate) store: NonNull<StoreCtx>,
-    pub(crate) module: Arc<Module>,
-    pub(crate) imported_funcs: Box<[NonNull<FuncRecord>]>,
-    pub(crate) tables: Box<[NonNull<TableRecord>]>,
-    pub(crate) memories: Box<[NonNull<MemoryRecord>]>,
-    pub(crate) imported_globals: Box<[NonNull<GlobalRecord>]>,
-    pub(crate) sigs: Box<[SigId]>,
+const _: () = assert!(align_of::<VmCtx>() == ALIGN);
+
+/// What an instance is made of.
+pub(crate) struct VmCtxParts<'a> {
+    pub(crate) store: &'a StoreCtx,
+    pub(crate) module: &'a Arc<Module>,
+    pub(crate) imported_funcs: &'a [NonNull<FuncRecord>],
+    pub(crate) tables: &'a [NonNull<TableRecord>],
+    pub(crate) memories: &'a [NonNull<MemoryRecord>],
+    pub(crate) imported_globals: &'a [NonNull<GlobalRecord>],
+    pub(crate) sigs: &'a [SigId],
     pub(crate) exported_memory: Option<NonNull<MemoryRecord>>,
 }
 
-impl VmCtx {
-    pub(crate) fn new(parts: VmCtxParts) -> VmCtx {
+/// Owns an instance.
+#[derive(Debug)]
+pub(crate) struct OwnedVmCtx(NonNull<VmCtx>);
+
+impl OwnedVmCtx {
+    /// An instance whose functions are cold and whose own globals are zero.
+    pub(crate) fn new(parts: &VmCtxParts<'_>) -> OwnedVmCtx {
+        let layout = VmLayout::new(parts.module);
+        let size = allocation(&layout);
+        // SAFETY: an instance has a size.
+        let whole = unsafe { std::alloc::alloc_zeroed(size) };
+        let Some(whole) = NonNull::new(whole) else {
+            std::alloc::handle_alloc_error(size)
+        };
+        let store = parts.store;
         let memory_base = match parts.memories.first() {
             // SAFETY: records live as long as the store.
             Some(memory) => unsafe { memory.as_ref() }.base(),
             None => memory::no_memory(),
         };
-        VmCtx {
-            store: parts.store,
-            memory_base: Cell::new(memory_base),
-            elements: parts
-                .module
-                .elements()
-                .iter()
-                .map(|_| RefCell::default())
-                .collect(),
-            dropped_data: parts
-                .module
-                .data()
-                .iter()
-                .map(|_| Cell::new(false))
-                .collect(),
-            module: parts.module,
-            imported_funcs: parts.imported_funcs,
-            defined_funcs: Cell::new(NonNull::from(&mut [])),
-            tables: parts.tables,
-            memories: parts.memories,
-            globals: RefCell::new(parts.imported_globals),
-            sigs: parts.sigs,
-            exported_memory: parts.exported_memory,
+        let head = whole.cast::<VmCtx>();
+        // SAFETY: the allocation is large enough and aligned, by the layout; nobody else knows it yet.
+        unsafe {
+            head.write(VmCtx {
+                store: NonNull::from(store),
+                memory_base: Cell::new(memory_base),
+                stack_guard: NonNull::from(&*store.guard),
+                poll: store.guard.poll(),
+                builtins: store.doors.builtins,
+                whole,
+                layout,
+                elements: parts
+                    .module
+                    .elements()
+                    .iter()
+                    .map(|_| RefCell::default())
+                    .collect(),
+                dropped_data: parts
+                    .module
+                    .data()
+                    .iter()
+                    .map(|_| Cell::new(false))
+                    .collect(),
+                module: Arc::clone(parts.module),
+                exported_memory: parts.exported_memory,
+            });
+            head.as_ref().fill(parts);
         }
+        OwnedVmCtx(head)
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<VmCtx> {
+        self.0
+    }
+}
+
+impl Drop for OwnedVmCtx {
+    fn drop(&mut self) {
+        // SAFETY: `new` allocated and wrote it. The arrays hold nothing to drop: functions of instances have no host's
+        // body. An instance goes with its store, after which nobody looks.
+        unsafe {
+            let size = allocation(&self.0.as_ref().layout);
+            self.0.drop_in_place();
+            std::alloc::dealloc(self.0.as_ptr().cast(), size);
+        }
+    }
+}
+
+fn allocation(layout: &VmLayout) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(layout.size(), ALIGN).expect("an instance is below 2 GiB")
+}
+
+impl VmCtx {
+    /// Writes the arrays.
+    ///
+    /// # Safety
+    /// Nobody else knows the instance yet.
+    unsafe fn fill(&self, parts: &VmCtxParts<'_>) {
+        let (layout, module) = (&self.layout, parts.module);
+        // SAFETY: the layout gives each of these a place of its own in the allocation.
+        unsafe {
+            for (index, sig) in (0..).zip(parts.sigs) {
+                self.at(layout.sig(TypeIdx(index))).write(*sig);
+            }
+            for (index, record) in (0..).zip(parts.tables) {
+                self.at(layout.table(TableIdx(index))).write(*record);
+            }
+            for (index, record) in (0..).zip(parts.memories) {
+                self.at(layout.memory(MemoryIdx(index))).write(*record);
+            }
+            for (index, ty) in (0..).zip(module.globals()) {
+                match layout.global(GlobalIdx(index)) {
+                    GlobalPlace::Imported(at) => {
+                        self.at(at).write(parts.imported_globals[index as usize]);
+                    }
+                    GlobalPlace::Defined(at) => self.at(at).write(GlobalRecord::new(*ty, 0)),
+                }
+            }
+            let doors = Doors {
+                call_budget: parts.store.call_budget(),
+                ..parts.store.doors
+            };
+            for (index, ty) in (0..).zip(module.funcs()) {
+                match layout.func(FuncIdx(index)) {
+                    FuncPlace::Imported(at) => {
+                        self.at(at).write(parts.imported_funcs[index as usize]);
+                    }
+                    FuncPlace::Defined(at) => self.at(at).write(FuncRecord::new(
+                        self.store,
+                        self.whole.cast().as_ptr(),
+                        FuncIdx(index),
+                        parts.sigs[ty.index()],
+                        &module.types()[ty.index()],
+                        &doors,
+                    )),
+                }
+            }
+        }
+    }
+
+    /// The place at an offset of the layout.
+    #[inline(always)]
+    fn at<T>(&self, offset: i32) -> NonNull<T> {
+        // SAFETY: the layout gives offsets within the allocation only.
+        unsafe { self.whole.byte_offset(offset as isize).cast() }
     }
 
     /// The reference for the address that running code holds.
@@ -301,45 +457,55 @@ impl VmCtx {
         &self.module
     }
 
-    pub(crate) fn set_defined_funcs(&self, funcs: NonNull<[FuncRecord]>) {
-        self.defined_funcs.set(funcs);
-    }
-
-    pub(crate) fn set_globals(&self, globals: Box<[NonNull<GlobalRecord>]>) {
-        *self.globals.borrow_mut() = globals;
-    }
-
     /// The function at `index` of the module's index space.
     ///
     /// # Panics
     /// If the module has no such function; so do the other index spaces below.
     pub fn func(&self, index: FuncIdx) -> NonNull<FuncRecord> {
-        let imported = self.imported_funcs.len();
-        match index.index().checked_sub(imported) {
-            None => self.imported_funcs[index.index()],
-            // SAFETY: the records live as long as the instance.
-            Some(defined) => NonNull::from(unsafe { &self.defined_funcs.get().as_ref()[defined] }),
+        assert!(index.index() < self.module.funcs().len());
+        match self.layout.func(index) {
+            // SAFETY: `fill` wrote a pointer there.
+            FuncPlace::Imported(at) => unsafe { self.at(at).read() },
+            FuncPlace::Defined(at) => self.at(at),
         }
+    }
+
+    /// The functions that the module defines.
+    pub(crate) fn defined_funcs(&self) -> &[FuncRecord] {
+        let (at, count) = self.layout.defined_funcs();
+        // SAFETY: `fill` wrote that many records there; they change by cells and atomics only.
+        unsafe { NonNull::slice_from_raw_parts(self.at(at), count).as_ref() }
     }
 
     /// The table at `index`.
     pub fn table(&self, index: TableIdx) -> NonNull<TableRecord> {
-        self.tables[index.index()]
+        assert!(index.index() < self.module.tables().len());
+        // SAFETY: `fill` wrote a pointer there.
+        unsafe { self.at(self.layout.table(index)).read() }
     }
 
     /// The memory at `index`.
     pub fn memory(&self, index: MemoryIdx) -> NonNull<MemoryRecord> {
-        self.memories[index.index()]
+        assert!(index.index() < self.module.memories().len());
+        // SAFETY: `fill` wrote a pointer there.
+        unsafe { self.at(self.layout.memory(index)).read() }
     }
 
     /// The global at `index`.
     pub fn global(&self, index: GlobalIdx) -> NonNull<GlobalRecord> {
-        self.globals.borrow()[index.index()]
+        assert!(index.index() < self.module.globals().len());
+        match self.layout.global(index) {
+            // SAFETY: `fill` wrote a pointer there.
+            GlobalPlace::Imported(at) => unsafe { self.at(at).read() },
+            GlobalPlace::Defined(at) => self.at(at),
+        }
     }
 
     /// The store's number for the type at `index`.
     pub fn sig(&self, index: TypeIdx) -> SigId {
-        self.sigs[index.index()]
+        assert!(index.index() < self.module.types().len());
+        // SAFETY: `fill` wrote it there.
+        unsafe { self.at(self.layout.sig(index)).read() }
     }
 
     /// The memory exported as `memory`.
@@ -368,7 +534,7 @@ impl VmCtx {
 impl std::fmt::Debug for VmCtx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VmCtx")
-            .field("memories", &self.memories.len())
+            .field("layout", &self.layout)
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,148 @@
+//! What the tiers do, as it happens: one event for each decision and each step.
+//!
+//! *Invariant:* an event is told outside of every lock of the engine, so a sink may take its time or ask the engine.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
+
+/// A decision or a step of the tiers, about one function or one of its loops.
+///
+/// Its text is a line for people: when, what, of what, why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TierEvent<'a> {
+    /// What happened.
+    pub kind: TierEventKind<'a>,
+    /// The module that the function belongs to.
+    pub module: &'a Arc<Module>,
+    /// The function.
+    pub func: FuncIdx,
+    /// The loop that it is about, by the byte of its `loop` instruction in the module; `None` for the whole function.
+    pub loop_offset: Option<u32>,
+    /// Time since the engine was made.
+    pub at: Duration,
+}
+
+/// What a [`TierEvent`] tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TierEventKind<'a> {
+    /// It is hot, and now waits to be compiled.
+    Queued {
+        /// Calls of the function so far.
+        calls: u64,
+        /// Loop iterations in the function so far, by sample.
+        iterations: u64,
+        /// The time that the interpreter is taken to have spent in it.
+        spent: Duration,
+        /// The time that compiling it is expected to take.
+        estimate: Duration,
+        /// How many wait, this one included.
+        waiting: usize,
+    },
+    /// It has been compiled.
+    Compiled {
+        /// How long it waited for that.
+        waited: Duration,
+        /// How long the compiler took.
+        took: Duration,
+        /// Bytes of machine code.
+        code_bytes: usize,
+    },
+    /// New calls of the function, in one instance, enter compiled code from now on.
+    Published,
+    /// The frame that is running goes on in compiled code.
+    Entered,
+    /// It can't be compiled and stays interpreted.
+    Failed {
+        /// How long the attempt took.
+        took: Duration,
+        /// Why.
+        reason: &'a str,
+    },
+    /// It gave way in the queue to something hotter, and may be asked for again.
+    Dropped,
+}
+
+impl TierEvent<'_> {
+    /// The function's name in the module, if it has one.
+    pub fn func_name(&self) -> Option<&str> {
+        self.module.func_name(self.func)
+    }
+}
+
+impl fmt::Display for TierEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.kind {
+            TierEventKind::Queued { .. } => "queued",
+            TierEventKind::Compiled { .. } => "compiled",
+            TierEventKind::Published => "published",
+            TierEventKind::Entered => "entered",
+            TierEventKind::Failed { .. } => "failed",
+            TierEventKind::Dropped => "dropped",
+        };
+        write!(f, "[{:>10.3} ms] {verb:<9} ", millis(self.at))?;
+        if let Some(offset) = self.loop_offset {
+            write!(f, "loop @{offset:#x} of ")?;
+        }
+        write!(f, "func {}", self.func)?;
+        if let Some(name) = self.func_name() {
+            write!(f, " <{name}>")?;
+        }
+        match self.kind {
+            TierEventKind::Queued {
+                calls,
+                iterations,
+                spent,
+                estimate,
+                waiting,
+            } => write!(
+                f,
+                ": after {calls} calls and {iterations} iterations, {:.3} ms interpreted, {:.3} ms to compile, {waiting} waiting",
+                millis(spent),
+                millis(estimate)
+            ),
+            TierEventKind::Compiled {
+                waited,
+                took,
+                code_bytes,
+            } => write!(
+                f,
+                ": {:.3} ms, {code_bytes} bytes of code, after {:.3} ms in the queue",
+                millis(took),
+                millis(waited)
+            ),
+            TierEventKind::Failed { took, reason } => {
+                write!(
+                    f,
+                    ": {:.3} ms, {reason}; it stays interpreted",
+                    millis(took)
+                )
+            }
+            TierEventKind::Dropped => f.write_str(": hotter ones wait"),
+            TierEventKind::Published | TierEventKind::Entered => Ok(()),
+        }
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Who is told of events.
+#[derive(Clone)]
+#[cfg_attr(
+    not(feature = "jit"),
+    expect(dead_code, reason = "without a compiler nothing happens")
+)]
+pub(crate) struct Trace(pub(crate) Arc<dyn Fn(&TierEvent<'_>) + Send + Sync>);
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trace")
+    }
+}

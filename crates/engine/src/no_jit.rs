@@ -1,0 +1,47 @@
+//! What stands in for the compiler in a build without one.
+
+use std::sync::Arc;
+
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
+use tiered_runtime::code::Tier;
+
+use crate::config::Config;
+use crate::dump::{Dump, DumpError};
+use crate::stats::Stats;
+
+/// A compiler, of which there is none.
+pub(crate) enum Compiling {}
+
+impl Compiling {
+    pub(crate) fn new(config: &Config) -> Result<Compiling, String> {
+        let Config {
+            compile_threads: _,
+            costs: _,
+            max_code: _,
+            verify: _,
+            profile: _,
+            trace: _,
+            ..
+        } = config;
+        Err("this build has no compiler: its feature `jit` is off".to_owned())
+    }
+
+    pub(crate) fn tier(&self) -> Arc<dyn Tier> {
+        match *self {}
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        match *self {}
+    }
+
+    pub(crate) fn dump(
+        &self,
+        _: &Arc<Module>,
+        _: FuncIdx,
+        _: Option<u32>,
+        _: Dump,
+    ) -> Result<String, DumpError> {
+        match *self {}
+    }
+}

@@ -1,0 +1,275 @@
+//! What waits to be compiled.
+//!
+//! * *Invariant:* there are never more than the bound allows; what is hotter takes the place of what is coldest.
+//! * *Invariant:* the order is heat over cost, then age: a huge function waits until small hot ones are through, and
+//!   slow ones can be left out by who must not get stuck with one.
+//!
+//! # Why a plain list
+//! The bound is small, heat changes while something waits, and there is a compile for each time that the list is looked
+//! through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
+use tiered_runtime::code::HotPoint;
+
+/// A function whose code can be shared: by all instances of a module in stores that count fuel, or do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FuncKey {
+    /// The address of the module, which the ledger keeps alive.
+    pub(crate) module: usize,
+    pub(crate) func: FuncIdx,
+    pub(crate) metered: bool,
+}
+
+/// What of a function is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// All of it, to be called.
+    Function,
+    /// From a loop's header on, for a frame that is there; by the byte of the `loop` instruction in the module.
+    Loop(u32),
+}
+
+impl Part {
+    /// The part that goes on where a budget was spent.
+    pub(crate) fn at(point: HotPoint) -> Part {
+        match point {
+            HotPoint::Call => Part::Function,
+            HotPoint::Loop { offset } => Part::Loop(offset),
+        }
+    }
+
+    /// The loop, if it is one.
+    pub(crate) fn loop_offset(self) -> Option<u32> {
+        match self {
+            Part::Function => None,
+            Part::Loop(offset) => Some(offset),
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) module: &'a Arc<Module>,
+    pub(crate) func: FuncIdx,
+    pub(crate) part: Part,
+}
+
+/// Something to compile.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) key: FuncKey,
+    pub(crate) part: Part,
+    pub(crate) module: Arc<Module>,
+    /// Bytes of the function's body.
+    pub(crate) bytes: usize,
+}
+
+impl Job {
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            module: &self.module,
+            func: self.key.func,
+            part: self.part,
+        }
+    }
+}
+
+/// A job that waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) job: Job,
+    pub(crate) heat_ns: f64,
+    pub(crate) cost_ns: f64,
+    pub(crate) slow: bool,
+    /// Since when, as time since the engine was made.
+    pub(crate) since: Duration,
+}
+
+impl Waiting {
+    fn priority(&self) -> f64 {
+        self.heat_ns / self.cost_ns.max(1.0)
+    }
+}
+
+/// The jobs that wait, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    jobs: Vec<Waiting>,
+    bound: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(bound: usize) -> Queue {
+        Queue {
+            jobs: Vec::new(),
+            bound: bound.max(1),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Whether something waits that is not slow.
+    pub(crate) fn has_quick(&self) -> bool {
+        self.jobs.iter().any(|waiting| !waiting.slow)
+    }
+
+    /// Adds a job. What has no room, that one or one that waited, comes back.
+    pub(crate) fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
+        if self.jobs.len() < self.bound {
+            self.jobs.push(waiting);
+            return None;
+        }
+        let priorities = self.jobs.iter().map(Waiting::priority);
+        let coldest = priorities.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+        match coldest {
+            Some((at, priority)) if priority < waiting.priority() => {
+                let dropped = self.jobs.remove(at);
+                self.jobs.push(waiting);
+                Some(dropped)
+            }
+            _ => Some(waiting),
+        }
+    }
+
+    /// Raises the heat of a job that waits.
+    pub(crate) fn warm(&mut self, key: FuncKey, part: Part, heat_ns: f64) {
+        let found = self
+            .jobs
+            .iter_mut()
+            .find(|waiting| waiting.job.key == key && waiting.job.part == part);
+        if let Some(waiting) = found {
+            waiting.heat_ns = waiting.heat_ns.max(heat_ns);
+        }
+    }
+
+    /// Takes the job that is most worth compiling, the oldest of equal ones; slow ones only if `slow_too`.
+    pub(crate) fn pop(&mut self, slow_too: bool) -> Option<Waiting> {
+        let mut best: Option<(usize, f64)> = None;
+        for (at, waiting) in self.jobs.iter().enumerate() {
+            let priority = waiting.priority();
+            if (slow_too || !waiting.slow) && best.is_none_or(|(_, most)| priority > most) {
+                best = Some((at, priority));
+            }
+        }
+        // The order of the others is their age.
+        best.map(|(at, _)| self.jobs.remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn waiting(func: u32, heat_ns: f64, cost_ns: f64) -> Waiting {
+        let module = Arc::new(Module::new("(module)").expect("it is valid"));
+        Waiting {
+            job: Job {
+                key: FuncKey {
+                    module: 0,
+                    func: FuncIdx(func),
+                    metered: false,
+                },
+                part: Part::Function,
+                module,
+                bytes: 1,
+            },
+            heat_ns,
+            cost_ns,
+            slow: cost_ns > 100.0,
+            since: Duration::ZERO,
+        }
+    }
+
+    fn order(queue: &mut Queue, slow_too: bool) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop(slow_too))
+            .map(|waiting| waiting.job.key.func.0)
+            .collect()
+    }
+
+    #[test]
+    fn the_hottest_for_its_cost_comes_first_and_the_oldest_of_equals() {
+        let mut queue = Queue::new(10);
+        for (func, heat, cost) in [
+            (1, 10.0, 10.0),
+            (2, 900.0, 1000.0),
+            (3, 20.0, 10.0),
+            (4, 10.0, 10.0),
+        ] {
+            assert!(queue.push(waiting(func, heat, cost)).is_none());
+        }
+        assert_eq!(order(&mut queue, true), [3, 1, 4, 2]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn small_ones_pass_a_huge_one_and_it_comes_last() {
+        let mut queue = Queue::new(100);
+        queue.push(waiting(0, 10_000.0, 50_000.0));
+        (1..50).for_each(|func| drop(queue.push(waiting(func, 10.0, 10.0))));
+        let order = order(&mut queue, true);
+        assert_eq!((order.len(), order[49]), (50, 0));
+    }
+
+    #[test]
+    fn slow_ones_can_be_left_out() {
+        let mut queue = Queue::new(10);
+        queue.push(waiting(1, 1e9, 101.0));
+        queue.push(waiting(2, 1.0, 100.0));
+        assert!(queue.has_quick());
+        assert_eq!(order(&mut queue, false), [2]);
+        assert!(!queue.has_quick());
+        assert_eq!(order(&mut queue, true), [1]);
+    }
+
+    #[test]
+    fn what_is_hotter_takes_the_place_of_the_coldest() {
+        let mut queue = Queue::new(2);
+        assert!(queue.push(waiting(1, 10.0, 1.0)).is_none());
+        assert!(queue.push(waiting(2, 20.0, 1.0)).is_none());
+        let dropped = |waiting: Option<Waiting>| waiting.map(|waiting| waiting.job.key.func.0);
+        assert_eq!(dropped(queue.push(waiting(3, 5.0, 1.0))), Some(3));
+        assert_eq!(dropped(queue.push(waiting(4, 15.0, 1.0))), Some(1));
+        assert_eq!(order(&mut queue, true), [2, 4]);
+    }
+
+    #[test]
+    fn heat_grows_while_something_waits() {
+        let mut queue = Queue::new(10);
+        queue.push(waiting(1, 10.0, 1.0));
+        queue.push(waiting(2, 20.0, 1.0));
+        let key = queue.jobs[0].job.key;
+        queue.warm(key, Part::Loop(1), 99.0);
+        assert_eq!(queue.jobs[0].heat_ns, 10.0, "another part");
+        queue.warm(key, Part::Function, 30.0);
+        queue.warm(key, Part::Function, 1.0);
+        assert_eq!(order(&mut queue, true), [1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_the_bound_holds(jobs in prop::collection::vec((1.0..1e6, 1.0..1e3), 0..60), bound in 1usize..40) {
+            let mut queue = Queue::new(bound);
+            let mut dropped = 0;
+            for (func, &(heat, cost)) in jobs.iter().enumerate() {
+                dropped += usize::from(queue.push(waiting(func as u32, heat, cost)).is_some());
+                prop_assert!(queue.len() <= bound);
+            }
+            let left: Vec<_> = std::iter::from_fn(|| queue.pop(true)).collect();
+            prop_assert_eq!(left.len() + dropped, jobs.len());
+            prop_assert!(left.is_sorted_by(|a, b| a.priority() >= b.priority()));
+        }
+    }
+}

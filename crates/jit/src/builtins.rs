@@ -1,0 +1,194 @@
+//! What compiled code calls instead of doing it itself: one address each, in a table that an instance leads to.
+//!
+//! *Invariant:* an entry is a function by the host's C convention, `(vmctx, args…) -> i64`, every argument 64 bits wide
+//! and every `i32` among them zero-extended.
+//! *Invariant:* an entry neither unwinds nor traps: it notes what is wrong and says so ([`Kind::Status`]).
+
+use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
+use tiered_runtime::vmctx::VmCtx;
+use tiered_runtime::{TrapCode, builtin};
+
+use crate::fault;
+use crate::jit::Shared;
+
+/// An entry of the table, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Builtin {
+    /// `memory.grow`: (memory, delta).
+    MemoryGrow,
+    /// `memory.fill`: (memory, start, value, count).
+    MemoryFill,
+    /// `memory.copy`: (to | from << 32, start, from start, count).
+    MemoryCopy,
+    /// `memory.init`: (memory | data << 32, start, from start, count).
+    MemoryInit,
+    /// `data.drop`: (data).
+    DataDrop,
+    /// `table.grow`: (table, init, delta).
+    TableGrow,
+    /// `table.fill`: (table, start, value, count).
+    TableFill,
+    /// `table.copy`: (to | from << 32, start, from start, count).
+    TableCopy,
+    /// `table.init`: (table | element << 32, start, from start, count).
+    TableInit,
+    /// `elem.drop`: (element).
+    ElemDrop,
+    /// The budget is below zero: ().
+    Refuel,
+}
+
+/// What the result of a builtin says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The result of the instruction; one of 32 bits is in the low half.
+    Value,
+    /// 0, or else the store keeps a trap.
+    Status,
+    /// Nothing.
+    Nothing,
+}
+
+impl Builtin {
+    /// The arguments behind the instance.
+    pub(crate) fn args(self) -> usize {
+        match self {
+            Builtin::Refuel => 0,
+            Builtin::DataDrop | Builtin::ElemDrop => 1,
+            Builtin::MemoryGrow => 2,
+            Builtin::TableGrow => 3,
+            Builtin::MemoryFill
+            | Builtin::MemoryCopy
+            | Builtin::MemoryInit
+            | Builtin::TableFill
+            | Builtin::TableCopy
+            | Builtin::TableInit => 4,
+        }
+    }
+
+    /// What the result says.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Builtin::MemoryGrow | Builtin::TableGrow => Kind::Value,
+            Builtin::DataDrop | Builtin::ElemDrop => Kind::Nothing,
+            Builtin::MemoryFill
+            | Builtin::MemoryCopy
+            | Builtin::MemoryInit
+            | Builtin::TableFill
+            | Builtin::TableCopy
+            | Builtin::TableInit
+            | Builtin::Refuel => Kind::Status,
+        }
+    }
+}
+
+/// The table that instances lead to, and behind it the compiler that it belongs to.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Table {
+    entries: [*const (); ENTRIES.len()],
+    /// Of use to [`crate::stub`] alone.
+    pub(crate) shared: *const Shared,
+}
+
+// SAFETY: addresses of functions, and of a value that is shared between threads.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
+impl Table {
+    pub(crate) fn new(shared: *const Shared) -> Table {
+        Table {
+            entries: ENTRIES,
+            shared,
+        }
+    }
+}
+
+/// In the order of [`Builtin`].
+const ENTRIES: [*const (); 11] = [
+    memory_grow as *const (),
+    memory_fill as *const (),
+    memory_copy as *const (),
+    memory_init as *const (),
+    data_drop as *const (),
+    table_grow as *const (),
+    table_fill as *const (),
+    table_copy as *const (),
+    table_init as *const (),
+    elem_drop as *const (),
+    refuel as *const (),
+];
+
+const _: () = assert!(Builtin::Refuel as usize + 1 == ENTRIES.len());
+
+fn status(result: Result<(), TrapCode>) -> u64 {
+    match result {
+        Ok(()) => 0,
+        Err(code) => {
+            fault::set_pending(code);
+            1
+        }
+    }
+}
+
+/// Two indices that came as one argument.
+fn pair(indices: u64) -> (u32, u32) {
+    (indices as u32, (indices >> 32) as u32)
+}
+
+/// Flat rows: a function of the table, its arguments behind the instance, its body.
+macro_rules! entries {
+    ($($name:ident($ctx:ident $(, $arg:ident)*) $body:block)*) => {$(
+        unsafe extern "C" fn $name(ctx: *const VmCtx $(, $arg: u64)*) -> u64 {
+            // SAFETY: compiled code passes the address of its own instance.
+            let $ctx = unsafe { VmCtx::borrow(ctx) };
+            $body
+        }
+    )*};
+}
+
+entries! {
+    memory_grow(ctx, memory, delta) {
+        builtin::memory_grow(ctx, MemoryIdx(memory as u32), delta)
+    }
+    memory_fill(ctx, memory, start, value, count) {
+        status(builtin::memory_fill(ctx, MemoryIdx(memory as u32), start, value as u8, count))
+    }
+    memory_copy(ctx, memories, start, from_start, count) {
+        let (to, from) = pair(memories);
+        let (to, from) = ((MemoryIdx(to), start), (MemoryIdx(from), from_start));
+        status(builtin::memory_copy(ctx, to, from, count))
+    }
+    memory_init(ctx, indices, start, from_start, count) {
+        let (memory, data) = pair(indices);
+        status(builtin::memory_init(ctx, MemoryIdx(memory), DataIdx(data), start, from_start, count))
+    }
+    data_drop(ctx, data) {
+        builtin::data_drop(ctx, DataIdx(data as u32));
+        0
+    }
+    table_grow(ctx, table, init, delta) {
+        builtin::table_grow(ctx, TableIdx(table as u32), init, delta)
+    }
+    table_fill(ctx, table, start, value, count) {
+        status(builtin::table_fill(ctx, TableIdx(table as u32), start, value, count))
+    }
+    table_copy(ctx, tables, start, from_start, count) {
+        let (to, from) = pair(tables);
+        let (to, from) = ((TableIdx(to), start), (TableIdx(from), from_start));
+        status(builtin::table_copy(ctx, to, from, count))
+    }
+    table_init(ctx, indices, start, from_start, count) {
+        let (table, element) = pair(indices);
+        status(builtin::table_init(ctx, TableIdx(table), ElemIdx(element), start, from_start, count))
+    }
+    elem_drop(ctx, element) {
+        builtin::elem_drop(ctx, ElemIdx(element as u32));
+        0
+    }
+    refuel(ctx) {
+        status(ctx.store().refuel())
+    }
+}

@@ -1,0 +1,200 @@
+//! The ways into and out of compiled code: one of each for a function type, one in for each compiled loop.
+//!
+//! An *entry* is an [`EntryFn`](tiered_runtime::code::EntryFn): arguments from the frame's slots into registers, call,
+//! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest.
+//! An *exit*, or thunk, has the native convention and does the opposite: it lays the arguments down as a frame behind
+//! all others and enters the callee by everybody's door.
+//!
+//! * *Invariant:* an entry keeps nothing in its frame that a trap must undo but [`StoreCtx::free`], which both of its
+//!   ends put back.
+//! * *Invariant:* while compiled code runs, [`StoreCtx::free`] is the frame that it was entered with: arguments and live
+//!   slots have been read before anything else runs, so what is called may overwrite them.
+//!
+//! [`StoreCtx::free`]: tiered_runtime::vmctx::StoreCtx
+
+use std::ptr::NonNull;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{
+    AbiParam, BlockArg, ExceptionTableData, ExceptionTableItem, Function, InstBuilder,
+    MemFlagsData, SigRef, Signature, UserFuncName, Value,
+};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use tiered_decode::types::FuncType;
+use tiered_runtime::backtrace::Activation;
+use tiered_runtime::code::{FuncRecord, Outcome};
+use tiered_runtime::frame::Slot;
+use tiered_runtime::layout::offsets::{FUNC_CODE, FUNC_INSTANCE, FUNC_STORE, STORE_FREE};
+use tiered_runtime::{Trap, TrapCode};
+
+use crate::abi::{load_slots, loop_signature, results_in_memory, signature, store_slots};
+use crate::error::CompileError;
+use crate::fault;
+use crate::trap;
+
+/// What an entry calls.
+#[derive(Clone, Copy)]
+pub(crate) enum Callee {
+    /// The function's present code, with its arguments.
+    Func,
+    /// The loop whose code is at this address, with the frame.
+    Loop(*const u8),
+}
+
+/// Fills `func` with the entry of functions, or of a loop, of type `ty`.
+pub(crate) fn build_entry(
+    ty: &FuncType,
+    callee: Callee,
+    isa: &dyn TargetIsa,
+    builder_ctx: &mut FunctionBuilderContext,
+    func: &mut Function,
+) -> Result<(), CompileError> {
+    func.name = UserFuncName::testcase("entry");
+    func.signature = Signature::new(isa.default_call_conv());
+    func.signature.params.extend([AbiParam::new(I64); 2]);
+    func.signature.returns.push(AbiParam::new(I64));
+    let mut b = FunctionBuilder::new(func, builder_ctx);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let (record, frame) = (b.block_params(block)[0], b.block_params(block)[1]);
+    let plain = MemFlagsData::trusted();
+    let vmctx = b.ins().load(I64, plain, record, FUNC_INSTANCE);
+    let store = b.ins().load(I64, plain, record, FUNC_STORE);
+    let free = b.ins().load(I64, plain, store, STORE_FREE);
+    let mut args = vec![vmctx, record];
+    let in_memory = results_in_memory(ty);
+    let (code, native) = match callee {
+        Callee::Func => {
+            load_slots(&mut b, frame, &ty.params, &mut args)?;
+            args.extend(in_memory.then_some(frame));
+            (b.ins().load(I64, plain, record, FUNC_CODE), signature(ty)?)
+        }
+        Callee::Loop(code) => {
+            args.push(frame);
+            (address(&mut b, code.addr()), loop_signature(ty)?)
+        }
+    };
+    b.ins().store(plain, frame, store, STORE_FREE);
+
+    let (returned, trapped) = (b.create_block(), b.create_block());
+    let mut results = Vec::with_capacity(native.returns.len());
+    for result in &native.returns {
+        results.push(b.append_block_param(returned, result.value_type));
+    }
+    let native = b.import_signature(native);
+    let pool = &mut b.func.dfg.value_lists;
+    let given = (0..results.len() as u32).map(BlockArg::TryCallRet);
+    let normal = cranelift_codegen::ir::BlockCall::new(returned, given, pool);
+    let handler = cranelift_codegen::ir::BlockCall::new(trapped, [], pool);
+    let table = ExceptionTableData::new(native, normal, [ExceptionTableItem::Default(handler)]);
+    let table = b.func.dfg.exception_tables.push(table);
+    b.ins().try_call_indirect(code, &args, table);
+
+    b.switch_to_block(returned);
+    store_slots(&mut b, frame, &results);
+    finish(&mut b, store, free, Outcome::Returned);
+
+    b.switch_to_block(trapped);
+    b.set_cold_block(trapped);
+    let signature = host_signature(&mut b, isa, 1, false);
+    let caught = address(&mut b, fault::caught as *const () as usize);
+    b.ins().call_indirect(signature, caught, &[store]);
+    finish(&mut b, store, free, Outcome::Trapped);
+    b.seal_all_blocks();
+    b.finalize(isa.frontend_config());
+    Ok(())
+}
+
+/// Puts back the free slots and returns.
+fn finish(b: &mut FunctionBuilder<'_>, store: Value, free: Value, outcome: Outcome) {
+    b.ins()
+        .store(MemFlagsData::trusted(), free, store, STORE_FREE);
+    let outcome = b.ins().iconst(I64, outcome as i64);
+    b.ins().return_(&[outcome]);
+}
+
+/// Fills `func` with the thunk by which compiled code calls functions of type `ty` that are not compiled.
+pub(crate) fn build_exit(
+    ty: &FuncType,
+    isa: &dyn TargetIsa,
+    builder_ctx: &mut FunctionBuilderContext,
+    func: &mut Function,
+) -> Result<(), CompileError> {
+    func.name = UserFuncName::testcase("exit");
+    func.signature = signature(ty)?;
+    let mut b = FunctionBuilder::new(func, builder_ctx);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let params = b.block_params(block).to_vec();
+    let record = params[1];
+    let plain = MemFlagsData::trusted();
+    let store = b.ins().load(I64, plain, record, FUNC_STORE);
+    let frame = b.ins().load(I64, plain, store, STORE_FREE);
+    store_slots(&mut b, frame, &params[2..2 + ty.params.len()]);
+    let fp = b.ins().get_frame_pointer(I64);
+    let signature = host_signature(&mut b, isa, 3, true);
+    let leave = address(&mut b, leave as *const () as usize);
+    let call = b
+        .ins()
+        .call_indirect(signature, leave, &[record, frame, fp]);
+    let outcome = b.inst_results(call)[0];
+    let failed = b
+        .ins()
+        .icmp_imm_u(IntCC::NotEqual, outcome, Outcome::Returned as i64);
+    b.ins().trapnz(failed, trap::RAISED);
+    let mut results = Vec::with_capacity(ty.results.len());
+    load_slots(&mut b, frame, &ty.results, &mut results)?;
+    if results_in_memory(ty) {
+        store_slots(&mut b, params[2 + ty.params.len()], &results);
+        results.clear();
+    }
+    b.ins().return_(&results);
+    b.seal_all_blocks();
+    b.finalize(isa.frontend_config());
+    Ok(())
+}
+
+/// An address of the host's program, which stays where it is.
+fn address(b: &mut FunctionBuilder<'_>, address: usize) -> Value {
+    b.ins().iconst(I64, address as i64)
+}
+
+fn host_signature(
+    b: &mut FunctionBuilder<'_>,
+    isa: &dyn TargetIsa,
+    params: usize,
+    result: bool,
+) -> SigRef {
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params = vec![AbiParam::new(I64); params];
+    signature.returns = vec![AbiParam::new(I64); usize::from(result)];
+    b.import_signature(signature)
+}
+
+/// Enters `func` by everybody's door, from the thunk whose frame pointer is `fp`.
+///
+/// # Safety
+/// Called by thunks only: the arguments are in the frame.
+unsafe extern "C" fn leave(
+    func: NonNull<FuncRecord>,
+    frame: NonNull<Slot>,
+    fp: *const usize,
+) -> Outcome {
+    // SAFETY: compiled code calls the function, whose record and store are alive; a thunk's frame begins with its
+    // caller's frame pointer and the return address.
+    unsafe {
+        let ctx = func.as_ref().store.as_ref();
+        let caller: *const Slot = std::ptr::with_exposed_provenance(*fp);
+        Activation::leave(ctx, fault::walk, *fp.add(1), caller, || {
+            if frame > ctx.stack_limit.get() {
+                ctx.raise(Trap::new(TrapCode::StackOverflow));
+                return Outcome::Trapped;
+            }
+            (func.as_ref().entry())(func, frame)
+        })
+    }
+}

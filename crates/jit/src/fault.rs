@@ -1,0 +1,170 @@
+//! What a trap in compiled code leaves behind, and what becomes of it.
+//!
+//! The signal handler writes down where the code stood and goes on in the entry through which the host came in
+//! ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack, [`caught`] makes a trap of it.
+//!
+//! * *Invariant:* between the handler and [`caught`] runs nothing that could trap, so one note a thread is enough.
+
+use std::cell::Cell;
+
+use cranelift_codegen::ir;
+use tiered_runtime::backtrace::{MAX_FRAMES, Trace};
+use tiered_runtime::frame::Slot;
+use tiered_runtime::vmctx::StoreCtx;
+use tiered_runtime::{Trap, TrapCode};
+
+use crate::registry::{self, CodeInfo, Kind};
+use crate::trap;
+
+/// Where compiled code stood when it trapped.
+struct Fault {
+    /// The trap's code in Cranelift's numbers; 0 for none.
+    code: Cell<u8>,
+    /// What a builtin found wrong, for [`trap::PENDING`].
+    pending: Cell<Option<TrapCode>>,
+    /// The addresses, innermost first: the instruction at fault, then return addresses.
+    frames: [Cell<usize>; MAX_FRAMES],
+    count: Cell<usize>,
+}
+
+thread_local! {
+    static FAULT: Fault = const {
+        Fault {
+            code: Cell::new(0),
+            pending: Cell::new(None),
+            frames: [const { Cell::new(0) }; MAX_FRAMES],
+            count: Cell::new(0),
+        }
+    };
+}
+
+/// A builtin found something wrong; its caller traps next.
+pub(crate) fn set_pending(code: TrapCode) {
+    FAULT.with(|fault| fault.pending.set(Some(code)));
+}
+
+/// The entry that the frames at `fp` lead to: its code, and its frame.
+///
+/// Calls `seen` with the return address of each frame on the way.
+///
+/// # Safety
+/// `fp` is the frame pointer of compiled code.
+unsafe fn walk_to_entry(
+    mut fp: *const usize,
+    mut seen: impl FnMut(usize, &'static CodeInfo),
+) -> Option<(&'static CodeInfo, *const usize)> {
+    loop {
+        // SAFETY: each frame of compiled code begins with its caller's frame pointer and the return address.
+        let (caller, pc) = unsafe { (*fp, *fp.add(1)) };
+        let info = registry::find(pc - 1)?;
+        fp = std::ptr::with_exposed_provenance(caller);
+        match info.kind {
+            Kind::Entry { .. } => return Some((info, fp)),
+            Kind::Func { .. } => seen(pc, info),
+            Kind::Exit => {}
+        }
+    }
+}
+
+/// Where the guest goes on after a trap.
+pub(crate) struct Landing {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    pub(crate) fp: usize,
+}
+
+/// Takes down a trap: `info` traps with `code` at `pc`, in the frame at `fp`. Runs in a signal handler.
+///
+/// # Safety
+/// `fp` is the frame pointer of that code, which has stopped there.
+pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Option<Landing> {
+    FAULT.with(|fault| {
+        fault.code.set(code);
+        fault.count.set(0);
+        let add = |pc| {
+            let count = fault.count.get();
+            if let Some(place) = fault.frames.get(count) {
+                place.set(pc);
+                fault.count.set(count + 1);
+            }
+        };
+        // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
+        let has_begun = code != ir::TrapCode::STACK_OVERFLOW.as_raw().get();
+        if has_begun && matches!(info.kind, Kind::Func { .. }) {
+            // As a return address: behind the instruction's first byte.
+            add(pc + 1);
+        }
+        let fp = std::ptr::with_exposed_provenance(fp);
+        // SAFETY: the caller's promise.
+        let (entry, fp) = unsafe { walk_to_entry(fp, |pc, _| add(pc)) }?;
+        let Kind::Entry { handler, frame } = entry.kind else {
+            return None;
+        };
+        Some(Landing {
+            pc: entry.start + handler as usize,
+            sp: fp.addr() - frame as usize,
+            fp: fp.addr(),
+        })
+    })
+}
+
+/// Keeps the trap that was taken down last for whoever called the guest.
+pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
+    // SAFETY: the entry was called by the store's rules, so the store is alive.
+    let ctx = unsafe { &*ctx };
+    FAULT.with(|fault| {
+        let Some(code) = code_of(fault, ctx) else {
+            return;
+        };
+        ctx.raise_from(Trap::new(code), |trace| {
+            for pc in fault.frames.iter().take(fault.count.get()) {
+                add_frame(pc.get(), trace);
+            }
+        });
+    });
+}
+
+/// The trap; `None` if whoever was called has kept one already.
+fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
+    let code = std::num::NonZeroU8::new(fault.code.replace(0))?;
+    Some(match ir::TrapCode::from_raw(code) {
+        trap::RAISED => return None,
+        trap::PENDING => fault.pending.take()?,
+        // The limit of the stack is how running code is stopped.
+        ir::TrapCode::STACK_OVERFLOW if ctx.is_interrupted() => TrapCode::Interrupted,
+        ir::TrapCode::STACK_OVERFLOW => TrapCode::StackOverflow,
+        ir::TrapCode::INTEGER_OVERFLOW => TrapCode::IntegerOverflow,
+        ir::TrapCode::INTEGER_DIVISION_BY_ZERO => TrapCode::IntegerDivideByZero,
+        ir::TrapCode::BAD_CONVERSION_TO_INTEGER => TrapCode::InvalidConversionToInteger,
+        trap::MEMORY_OUT_OF_BOUNDS => TrapCode::MemoryOutOfBounds,
+        trap::TABLE_OUT_OF_BOUNDS => TrapCode::TableOutOfBounds,
+        trap::UNDEFINED_ELEMENT => TrapCode::UndefinedElement,
+        trap::UNINITIALIZED_ELEMENT => TrapCode::UninitializedElement,
+        trap::INDIRECT_CALL_TYPE_MISMATCH => TrapCode::IndirectCallTypeMismatch,
+        trap::INTERRUPT => TrapCode::Interrupted,
+        _ => TrapCode::Unreachable,
+    })
+}
+
+fn add_frame(pc: usize, trace: &mut Trace) {
+    if let Some(info) = registry::find(pc - 1)
+        && let Kind::Func { module, func } = &info.kind
+    {
+        trace.push(module, *func, info.place(pc - 1));
+    }
+}
+
+/// Walks compiled frames from the one at `fp` outwards: a [`Walk`](tiered_runtime::backtrace::Walk).
+///
+/// # Safety
+/// `pc` is a return address in compiled code, and `fp` that code's frame pointer.
+pub(crate) unsafe fn walk(_: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace) {
+    add_frame(pc, trace);
+    let add = |pc, _: &CodeInfo| {
+        if !trace.is_full() {
+            add_frame(pc, trace);
+        }
+    };
+    // SAFETY: the caller's promise.
+    let _ = unsafe { walk_to_entry(fp.cast(), add) };
+}

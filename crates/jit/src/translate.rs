@@ -1,0 +1,390 @@
+//! From a validated body to Cranelift's intermediate form, from the function's start or from one of its loops.
+//!
+//! One pass over the ops. Operands are Cranelift values on a stack of our own; locals are variables of Cranelift's
+//! front end, which finds out where their values meet. What a branch takes along goes through variables too, the
+//! *carriers*: one for each place and type, set right before a branch and read right behind its label ([`carrier`]).
+//!
+//! * *Invariant:* code is relative to the instance alone: no address of the host is in it, and it has no relocations. So
+//!   it serves every instance of the module.
+//! * *Invariant:* every instruction carries the byte of the module that it comes from: traps and back traces have no
+//!   other source.
+//! * *Invariant:* a value of type `i8` on the operand stack is a comparison's result. [`Translator::pop`] makes an `i32`
+//!   of it, a branch takes it as it is.
+//! * *Invariant:* a loop can be entered from a frame of the first tier: see [`resume`].
+//! * *Invariant:* time and memory are bounded by a multiple of the body, not by products of what is in it.
+//!
+//! # Why no second validator
+//! The values carry their types, labels carry theirs, and behind an unconditional branch only the nesting of blocks is
+//! looked at.
+
+mod access;
+mod call;
+mod carrier;
+mod control;
+mod memory;
+mod resume;
+mod table;
+mod variable;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
+use cranelift_codegen::ir::{
+    self, GlobalValueData, InstBuilder, MemFlagsData, SourceLoc, Type, UserFuncName, Value,
+};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use tiered_decode::index::{FuncIdx, TypeIdx};
+use tiered_decode::module::FuncBody;
+use tiered_decode::types::ValType;
+use tiered_decode::{Module, wasmparser};
+use tiered_runtime::frame::FrameLayout;
+use tiered_runtime::layout::{VmLayout, offsets};
+
+use crate::abi::{clif_type, loop_signature, results_in_memory, signature};
+use crate::error::CompileError;
+
+use access::Access;
+use call::Callees;
+use carrier::{Carriers, Variables};
+use control::Frame;
+use resume::Resume;
+
+/// A body has at most so many bytes: more takes Cranelift seconds.
+const MAX_BODY_BYTES: usize = 2 << 20;
+
+/// There are at most so many values: more virtual registers than this and the register allocator refuses.
+const MAX_VALUES: usize = 1 << 21;
+
+/// There are at most so many blocks: the front end clears a set of all blocks at each `br_table`.
+const MAX_BLOCKS: usize = 1 << 17;
+
+/// Where compiled code is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// At the function's start, with its arguments.
+    Start,
+    /// At the header of a loop, with a frame of the first tier.
+    Loop {
+        /// The byte of the `loop` instruction, from the start of the module.
+        offset: u32,
+    },
+}
+
+/// What to translate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job<'m> {
+    /// The module.
+    pub(crate) module: &'m Module,
+    /// The function.
+    pub(crate) func: FuncIdx,
+    /// Where it is entered.
+    pub(crate) entry: Entry,
+    /// Count fuel.
+    pub(crate) metered: bool,
+}
+
+/// Translates a body into `func`, which is empty; the types of all functions that the body calls, each once.
+///
+/// If this panics, `context` must not be used again.
+pub(crate) fn translate(
+    job: &Job<'_>,
+    isa: &dyn TargetIsa,
+    context: &mut FunctionBuilderContext,
+    func: &mut ir::Function,
+) -> Result<Vec<TypeIdx>, CompileError> {
+    let translated = translate_body(job, isa, context, func);
+    if translated.is_err() {
+        // It still has what the translation left behind, and nothing else clears it.
+        *context = FunctionBuilderContext::new();
+    }
+    translated
+}
+
+fn translate_body(
+    job: &Job<'_>,
+    isa: &dyn TargetIsa,
+    context: &mut FunctionBuilderContext,
+    func: &mut ir::Function,
+) -> Result<Vec<TypeIdx>, CompileError> {
+    let body = job.module.body(job.func).ok_or(CompileError::NoBody)?;
+    if body.len() > MAX_BODY_BYTES {
+        return Err(CompileError::TooLarge);
+    }
+    let ty = job.module.func_type(job.func);
+    func.name = UserFuncName::user(0, job.func.0);
+    func.signature = match job.entry {
+        Entry::Start => signature(ty)?,
+        Entry::Loop { .. } => loop_signature(ty)?,
+    };
+    declare_stack_limit(func);
+    let mut translator = Translator::new(job, isa, FunctionBuilder::new(func, context));
+    translator.begin(job, &body)?;
+    translator.run(&body)?;
+    if let Some(resume) = &translator.resume
+        && !resume.is_entered()
+    {
+        return Err(resume::NO_LOOP);
+    }
+    translator.builder.finalize(isa.frontend_config());
+    Ok(translator.callees.into_types())
+}
+
+/// Has the function's first instructions compare the stack pointer with the word that the instance leads to.
+fn declare_stack_limit(func: &mut ir::Function) {
+    let flags = func.dfg.mem_flags.insert_unchecked(MemFlagsData::trusted());
+    let vmctx = func.create_global_value(GlobalValueData::VMContext);
+    let mut load = |base, offset: i32| {
+        func.create_global_value(GlobalValueData::Load {
+            base,
+            offset: offset.into(),
+            global_type: I64,
+            flags,
+        })
+    };
+    let guard = load(vmctx, offsets::VMCTX_STACK_GUARD);
+    let limit = load(guard, 0);
+    func.stack_limit = Some(limit);
+}
+
+fn unreadable<E>(_: E) -> CompileError {
+    CompileError::Unsupported("a body that can't be read")
+}
+
+/// The state of a translation.
+struct Translator<'a, 'm> {
+    module: &'m Module,
+    isa: &'a dyn TargetIsa,
+    layout: VmLayout,
+    builder: FunctionBuilder<'a>,
+    access: Access,
+    /// The instance.
+    vmctx: Value,
+    /// The store's context.
+    store: Value,
+    /// Byte 0 of memory 0, if there is one.
+    memory_base: Option<Value>,
+    /// Where the results go, if not into registers.
+    results: Option<Value>,
+    result_count: usize,
+    variables: Variables,
+    locals: Vec<carrier::Carrier>,
+    carriers: Carriers,
+    stack: Vec<Value>,
+    control: Vec<Frame<'m>>,
+    /// Parameters of the `if`s that are open, for their `else`.
+    kept: Vec<Value>,
+    callees: Callees,
+    /// Room for the arguments of a call.
+    arguments: Vec<Value>,
+    metered: bool,
+    /// The loop that is to be entered, if any.
+    resume: Option<Resume>,
+    reachable: bool,
+    /// Blocks begun since the code became unreachable.
+    skipped: u32,
+    /// The byte of the present instruction.
+    offset: u32,
+}
+
+impl<'a, 'm> Translator<'a, 'm> {
+    fn new(
+        job: &Job<'m>,
+        isa: &'a dyn TargetIsa,
+        mut builder: FunctionBuilder<'a>,
+    ) -> Translator<'a, 'm> {
+        let access = Access::new(builder.func);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let vmctx = builder.block_params(entry)[0];
+        let in_memory = results_in_memory(job.module.func_type(job.func));
+        let results = builder.block_params(entry).last().copied();
+        let results = results.filter(|_| in_memory);
+        // What is never used of these leaves no instruction behind.
+        let mut load = |offset: i32| builder.ins().load(I64, access.fixed, vmctx, offset);
+        let store = load(offsets::VMCTX_STORE);
+        let has_memory = !job.module.memories().is_empty();
+        let memory_base = has_memory.then(|| load(offsets::VMCTX_MEMORY_BASE));
+        Translator {
+            module: job.module,
+            isa,
+            layout: VmLayout::new(job.module),
+            builder,
+            access,
+            vmctx,
+            store,
+            memory_base,
+            results,
+            result_count: job.module.func_type(job.func).results.len(),
+            variables: Variables::default(),
+            locals: Vec::new(),
+            carriers: Carriers::default(),
+            stack: Vec::new(),
+            control: Vec::new(),
+            kept: Vec::new(),
+            callees: Callees::default(),
+            arguments: Vec::new(),
+            metered: job.metered,
+            resume: None,
+            reachable: true,
+            skipped: 0,
+            offset: 0,
+        }
+    }
+
+    /// Declares the locals and goes to where the ops begin.
+    fn begin(&mut self, job: &Job<'m>, body: &FuncBody<'m>) -> Result<(), CompileError> {
+        let ty = job.module.func_type(job.func);
+        self.control.push(Frame::body(&ty.results));
+        for &param in &ty.params {
+            self.declare_local(param)?;
+        }
+        for (count, ty) in body.locals() {
+            for _ in 0..count {
+                self.declare_local(ty)?;
+            }
+        }
+        match job.entry {
+            Entry::Start => self.set_locals(ty.params.len()),
+            Entry::Loop { offset } => {
+                let layout = FrameLayout::new(ty.params.len() as u32, self.locals.len() as u32);
+                self.begin_resume(body, offset, layout)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn declare_local(&mut self, ty: ValType) -> Result<(), CompileError> {
+        let local = self.variables.declare(&mut self.builder, clif_type(ty)?);
+        self.locals.push(local);
+        Ok(())
+    }
+
+    /// Gives the locals the values that a call starts with.
+    fn set_locals(&mut self, params: usize) {
+        // Four types at most: the zeros are found by looking.
+        let mut zeros: Vec<(Type, Value)> = Vec::with_capacity(4);
+        let entry = self.builder.current_block();
+        for index in 0..self.locals.len() {
+            let ty = self.locals[index].ty();
+            let value = if index < params {
+                let params = entry.map_or(&[][..], |entry| self.builder.block_params(entry));
+                params[index + 2]
+            } else if let Some(&(_, zero)) = zeros.iter().find(|&&(known, _)| known == ty) {
+                zero
+            } else {
+                let zero = self.zero(ty);
+                zeros.push((ty, zero));
+                zero
+            };
+            self.variables
+                .set(&mut self.builder, &mut self.locals[index], value);
+        }
+    }
+
+    fn zero(&mut self, ty: Type) -> Value {
+        match ty {
+            F32 => self.builder.ins().f32const(0.0),
+            F64 => self.builder.ins().f64const(0.0),
+            int => self.builder.ins().iconst(int, 0),
+        }
+    }
+
+    fn run(&mut self, body: &FuncBody<'m>) -> Result<(), CompileError> {
+        let mut ops = body.ops();
+        while !ops.eof() {
+            self.offset = ops.original_position() as u32;
+            if self.reachable {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                ops.visit_operator(self).map_err(unreadable)??;
+                self.check_proportion()?;
+            } else {
+                self.skip(&ops.read().map_err(unreadable)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No single instruction adds much, so it is enough to look behind each.
+    fn check_proportion(&self) -> Result<(), CompileError> {
+        let dfg = &self.builder.func.dfg;
+        let small = dfg.num_values() <= MAX_VALUES
+            && dfg.num_blocks() <= MAX_BLOCKS
+            && self.kept.len() <= MAX_VALUES;
+        if small && self.variables.are_in_proportion() {
+            Ok(())
+        } else {
+            Err(CompileError::TooLarge)
+        }
+    }
+
+    /// An instruction that can't be reached: only the nesting of blocks matters.
+    fn skip(&mut self, op: &wasmparser::Operator<'_>) -> Result<(), CompileError> {
+        use wasmparser::Operator;
+        match op {
+            Operator::Loop { .. } | Operator::Block { .. } | Operator::If { .. } => {
+                self.skipped += 1;
+            }
+            Operator::Else if self.skipped == 0 => {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                self.op_else();
+            }
+            Operator::End if self.skipped == 0 => {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                self.op_end()?;
+                self.check_proportion()?;
+            }
+            Operator::End => self.skipped -= 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    /// Takes the top operand off, a comparison's result as it is.
+    fn pop_condition(&mut self) -> Value {
+        self.stack.pop().expect("a valid body has its operands")
+    }
+
+    /// Takes the top operand off.
+    fn pop(&mut self) -> Value {
+        let value = self.pop_condition();
+        self.widened(value)
+    }
+
+    /// The value as one that WebAssembly has.
+    fn widened(&mut self, value: Value) -> Value {
+        if self.builder.func.dfg.value_type(value) == I8 {
+            self.builder.ins().uextend(I32, value)
+        } else {
+            value
+        }
+    }
+
+    /// Makes values that WebAssembly has of the operands from `from` on.
+    fn widen_from(&mut self, from: usize) {
+        for index in from..self.stack.len() {
+            self.stack[index] = self.widened(self.stack[index]);
+        }
+    }
+
+    /// Loads 64 bits that never change.
+    fn fixed(&mut self, base: Value, offset: i32) -> Value {
+        self.builder
+            .ins()
+            .load(I64, self.access.fixed, base, offset)
+    }
+
+    /// Takes the top operand off and makes 64 bits of it.
+    fn pop_u32(&mut self) -> Value {
+        let value = self.pop();
+        self.builder.ins().uextend(I64, value)
+    }
+}

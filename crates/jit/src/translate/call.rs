@@ -1,0 +1,224 @@
+//! Calls: of functions, of builtins, and what a metered function pays for them.
+//!
+//! * *Invariant:* every call goes through the callee's record, whose door may change at any time. So moving a function
+//!   to another tier is one store, and code knows no other function's address.
+//! * *Invariant:* whoever calls out of the instance says in the store who it is, for host functions.
+//! * *Invariant:* an indirect call tests in the order of the spec: bounds, null, type.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{
+    AbiParam, InstBuilder, SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, Value,
+};
+use tiered_decode::index::{FuncIdx, TableIdx, TypeIdx};
+use tiered_runtime::layout::{FuncPlace, offsets};
+
+use crate::abi::{SLOT_BYTES, load_slots, results_in_memory, signature};
+use crate::builtins::{Builtin, Kind};
+use crate::error::CompileError;
+use crate::trap;
+
+use super::Translator;
+
+/// More arguments than any builtin has, the instance among them.
+const BUILTIN_ARITIES: usize = 6;
+
+/// What the body calls.
+#[derive(Debug, Default)]
+pub(super) struct Callees {
+    sigs: HashMap<TypeIdx, (SigRef, Option<StackSlot>)>,
+    /// The keys of `sigs`, as the body comes by them.
+    types: Vec<TypeIdx>,
+    builtins: [Option<SigRef>; BUILTIN_ARITIES],
+}
+
+impl Callees {
+    /// The types of all functions that are called.
+    pub(super) fn into_types(self) -> Vec<TypeIdx> {
+        self.types
+    }
+}
+
+/// How a callee is reached.
+struct Callee {
+    code: Value,
+    instance: Value,
+    record: Value,
+}
+
+impl Translator<'_, '_> {
+    /// The convention for functions of type `ty`, and where results are to go that go to memory.
+    fn sig(&mut self, ty: TypeIdx) -> Result<(SigRef, Option<StackSlot>), CompileError> {
+        if let Some(&sig) = self.callees.sigs.get(&ty) {
+            return Ok(sig);
+        }
+        let func_type = &self.module.types()[ty.index()];
+        let signature = signature(func_type)?;
+        let sig = self.builder.import_signature(signature);
+        let memory = results_in_memory(func_type).then(|| {
+            let bytes = func_type.results.len() as u32 * SLOT_BYTES as u32;
+            let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+            self.builder.create_sized_stack_slot(slot)
+        });
+        self.callees.sigs.insert(ty, (sig, memory));
+        self.callees.types.push(ty);
+        Ok((sig, memory))
+    }
+
+    pub(super) fn op_call(&mut self, func: FuncIdx) -> Result<(), CompileError> {
+        if self.metered {
+            self.toll();
+        }
+        let callee = match self.layout.func(func) {
+            FuncPlace::Defined(at) => Callee {
+                code: self.code(self.vmctx, at + offsets::FUNC_CODE),
+                instance: self.vmctx,
+                record: self.builder.ins().iadd_imm_s(self.vmctx, i64::from(at)),
+            },
+            FuncPlace::Imported(at) => {
+                let record = self.fixed(self.vmctx, at);
+                self.leave_instance();
+                Callee {
+                    code: self.code(record, offsets::FUNC_CODE),
+                    instance: self.fixed(record, offsets::FUNC_INSTANCE),
+                    record,
+                }
+            }
+        };
+        self.call(self.module.funcs()[func.index()], &callee)
+    }
+
+    pub(super) fn op_call_indirect(
+        &mut self,
+        ty: TypeIdx,
+        table: TableIdx,
+    ) -> Result<(), CompileError> {
+        if self.metered {
+            self.toll();
+        }
+        let address = self.element(table, trap::UNDEFINED_ELEMENT);
+        let access = self.access;
+        let record = self.builder.ins().load(I64, access.element, address, 0);
+        // The load of a null element's type is the trap.
+        let sig = self
+            .builder
+            .ins()
+            .load(I32, access.sig, record, offsets::FUNC_SIG);
+        let wanted = self
+            .builder
+            .ins()
+            .load(I32, access.fixed, self.vmctx, self.layout.sig(ty));
+        let differs = self.builder.ins().icmp(IntCC::NotEqual, sig, wanted);
+        self.builder
+            .ins()
+            .trapnz(differs, trap::INDIRECT_CALL_TYPE_MISMATCH);
+        self.leave_instance();
+        let instance = self
+            .builder
+            .ins()
+            .load(I64, access.checked, record, offsets::FUNC_INSTANCE);
+        let callee = Callee {
+            code: self.code(record, offsets::FUNC_CODE),
+            instance,
+            record,
+        };
+        self.call(ty, &callee)
+    }
+
+    fn code(&mut self, base: Value, offset: i32) -> Value {
+        self.builder.ins().load(I64, self.access.code, base, offset)
+    }
+
+    fn leave_instance(&mut self) {
+        let (flags, store) = (self.access.store, self.store);
+        self.builder
+            .ins()
+            .store(flags, self.vmctx, store, offsets::STORE_CALLER);
+    }
+
+    /// Calls a function of type `ty` with the top operands.
+    fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
+        let (sig, memory) = self.sig(ty)?;
+        let from = self.stack.len() - self.module.types()[ty.index()].params.len();
+        self.widen_from(from);
+        self.arguments.clear();
+        self.arguments.extend([callee.instance, callee.record]);
+        self.arguments.extend(self.stack.drain(from..));
+        let memory = memory.map(|slot| self.builder.ins().stack_addr(I64, slot, 0));
+        self.arguments.extend(memory);
+        let call = self
+            .builder
+            .ins()
+            .call_indirect(sig, callee.code, &self.arguments);
+        match memory {
+            Some(memory) => {
+                let types = &self.module.types()[ty.index()].results;
+                load_slots(&mut self.builder, memory, types, &mut self.stack)
+            }
+            None => {
+                self.stack
+                    .extend_from_slice(self.builder.inst_results(call));
+                Ok(())
+            }
+        }
+    }
+
+    /// Calls a builtin and raises the trap that it kept, if it did; its result.
+    pub(super) fn builtin(&mut self, builtin: Builtin, arguments: &[Value]) -> Value {
+        debug_assert_eq!(arguments.len(), builtin.args());
+        let sig = self.builtin_sig(arguments.len());
+        let table = self.fixed(self.vmctx, offsets::VMCTX_BUILTINS);
+        let address = self.fixed(table, builtin as i32 * 8);
+        self.arguments.clear();
+        self.arguments.push(self.vmctx);
+        self.arguments.extend_from_slice(arguments);
+        let call = self
+            .builder
+            .ins()
+            .call_indirect(sig, address, &self.arguments);
+        let result = self.builder.inst_results(call)[0];
+        if builtin.kind() == Kind::Status {
+            self.builder.ins().trapnz(result, trap::PENDING);
+        }
+        result
+    }
+
+    fn builtin_sig(&mut self, arity: usize) -> SigRef {
+        let (builder, isa) = (&mut self.builder, self.isa);
+        *self.callees.builtins[arity].get_or_insert_with(|| {
+            let mut signature = Signature::new(isa.default_call_conv());
+            signature.params = vec![AbiParam::new(I64); arity + 1];
+            signature.returns = vec![AbiParam::new(I64)];
+            builder.import_signature(signature)
+        })
+    }
+
+    /// Takes one off the budget, which is filled again or ends the program if that was too much.
+    pub(super) fn toll(&mut self) {
+        let (flags, store) = (self.access.store, self.store);
+        let budget = self
+            .builder
+            .ins()
+            .load(I32, flags, store, offsets::STORE_BUDGET);
+        let left = self.builder.ins().iadd_imm_s(budget, -1);
+        self.builder
+            .ins()
+            .store(flags, left, store, offsets::STORE_BUDGET);
+        let is_spent = self
+            .builder
+            .ins()
+            .icmp_imm_s(IntCC::SignedLessThan, left, 0);
+        let refuel = self.builder.create_block();
+        let next = self.builder.create_block();
+        self.builder.ins().brif(is_spent, refuel, &[], next, &[]);
+        self.builder.seal_block(refuel);
+        self.builder.set_cold_block(refuel);
+        self.builder.switch_to_block(refuel);
+        self.builtin(Builtin::Refuel, &[]);
+        self.builder.ins().jump(next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+    }
+}

@@ -1,0 +1,396 @@
+//! Blocks, loops, branches (the spec's section 4.4.8).
+//!
+//! * *Invariant:* a label has a Cranelift block from the first branch to it on, a loop from its beginning. No block is
+//!   made for an end that nothing branches to.
+//! * *Invariant:* a loop's header is sealed at the loop's end, every other label where it is bound.
+//! * *Invariant:* each further iteration of a loop goes through its header, which polls; a metered one pays in front of
+//!   the branch that leads back.
+
+use std::ops::Range;
+
+use cranelift_codegen::ir::types::I8;
+use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData};
+use tiered_decode::types::ValType;
+use tiered_decode::wasmparser::{BlockType, BrTable};
+
+use crate::abi::store_slots;
+use crate::error::CompileError;
+use crate::trap;
+use tiered_runtime::layout::offsets;
+
+use super::{Translator, unreadable};
+
+/// A `br_table` of more targets than this goes through one block for each label. Otherwise what a label takes along
+/// would stand in the table once for each target.
+const MAX_DIRECT_TARGETS: u32 = 16;
+
+/// The kind of a control frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The body itself.
+    Body,
+    Block,
+    Loop,
+    /// The first arm of an `if`, and where the other is to begin.
+    If(Otherwise),
+    Else,
+}
+
+/// Where an `if` goes when its condition is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Otherwise {
+    /// To this block.
+    Block(Block),
+    /// To the end, for now: this branch goes to the label, and to the `else` if there is one.
+    End(Inst),
+}
+
+/// A control frame.
+#[derive(Debug)]
+pub(super) struct Frame<'m> {
+    kind: Kind,
+    /// Operands below the parameters.
+    base: usize,
+    params: &'m [ValType],
+    results: &'m [ValType],
+    /// Where branches to this frame go.
+    label: Option<Block>,
+    /// Some branch goes there.
+    is_target: bool,
+    /// How the present `br_table` gets there.
+    hop: Option<Block>,
+    /// Operands to be read back behind the end.
+    saved: Range<usize>,
+    /// How many values are kept for the frames around this one.
+    kept: usize,
+}
+
+impl<'m> Frame<'m> {
+    /// That of a function with these results.
+    pub(super) fn body(results: &'m [ValType]) -> Frame<'m> {
+        Frame {
+            kind: Kind::Body,
+            base: 0,
+            params: &[],
+            results,
+            label: None,
+            is_target: false,
+            hop: None,
+            saved: 0..0,
+            kept: 0,
+        }
+    }
+
+    /// What a branch to this frame takes along.
+    fn branch_types(&self) -> &'m [ValType] {
+        if self.kind == Kind::Loop {
+            self.params
+        } else {
+            self.results
+        }
+    }
+}
+
+impl<'m> Translator<'_, 'm> {
+    /// The present instruction begins a frame, whose parameters are on the stack.
+    fn frame(&mut self, kind: Kind, block: BlockType) -> Frame<'m> {
+        let (params, results) = self.module.block_type(block);
+        let base = self.stack.len() - params.len();
+        Frame {
+            kind,
+            base,
+            params,
+            saved: self.save(base),
+            kept: self.kept.len(),
+            ..Frame::body(results)
+        }
+    }
+
+    pub(super) fn op_block(&mut self, block: BlockType) {
+        let frame = self.frame(Kind::Block, block);
+        self.control.push(frame);
+    }
+
+    pub(super) fn op_loop(&mut self, block: BlockType) -> Result<(), CompileError> {
+        let mut frame = self.frame(Kind::Loop, block);
+        self.pass(frame.params.len());
+        let header = self.builder.create_block();
+        self.builder.ins().jump(header, &[]);
+        self.enter_target(header, frame.base);
+        self.builder.switch_to_block(header);
+        self.stack.truncate(frame.base);
+        self.receive(frame.params)?;
+        self.poll();
+        frame.label = Some(header);
+        self.control.push(frame);
+        Ok(())
+    }
+
+    /// Reads the poll page. An atomic load is one that no pass takes away or merges with the next.
+    fn poll(&mut self) {
+        let page = self.fixed(self.vmctx, offsets::VMCTX_POLL);
+        self.builder.ins().atomic_load(I8, self.access.poll, page);
+    }
+
+    pub(super) fn op_if(&mut self, block: BlockType) {
+        let condition = self.pop_condition();
+        let mut frame = self.frame(Kind::Block, block);
+        self.kept.extend_from_slice(&self.stack[frame.base..]);
+        let then = self.builder.create_block();
+        let otherwise = self.builder.create_block();
+        let branch = self
+            .builder
+            .ins()
+            .brif(condition, then, &[], otherwise, &[]);
+        // Only an `if` without parameters and results can do without `else` and have nothing to carry.
+        if frame.params.is_empty() && frame.results.is_empty() {
+            frame.kind = Kind::If(Otherwise::End(branch));
+            frame.label = Some(otherwise);
+        } else {
+            frame.kind = Kind::If(Otherwise::Block(otherwise));
+            self.builder.seal_block(otherwise);
+        }
+        self.builder.seal_block(then);
+        self.builder.switch_to_block(then);
+        self.control.push(frame);
+    }
+
+    pub(super) fn op_else(&mut self) {
+        let Some(mut frame) = self.control.pop() else {
+            return;
+        };
+        if self.reachable {
+            self.pass(frame.results.len());
+            self.jump_to(&mut frame);
+        }
+        if let Kind::If(otherwise) = frame.kind {
+            self.begin_else(&frame, otherwise);
+        }
+        frame.kind = Kind::Else;
+        self.reachable = true;
+        self.control.push(frame);
+    }
+
+    /// Goes to where the condition of an `if` is false, with its parameters.
+    fn begin_else(&mut self, frame: &Frame<'m>, otherwise: Otherwise) {
+        let block = match (otherwise, frame.label) {
+            (Otherwise::Block(block), _) => block,
+            (Otherwise::End(branch), Some(label)) => {
+                let block = self.builder.create_block();
+                self.builder.change_jump_destination(branch, label, block);
+                self.builder.seal_block(block);
+                block
+            }
+            (Otherwise::End(_), None) => return,
+        };
+        self.builder.switch_to_block(block);
+        self.stack.truncate(frame.base);
+        self.stack.extend_from_slice(&self.kept[frame.kept..]);
+    }
+
+    pub(super) fn op_end(&mut self) -> Result<(), CompileError> {
+        let Some(mut frame) = self.control.pop() else {
+            return Ok(());
+        };
+        match frame.kind {
+            Kind::Loop => {
+                if let Some(header) = frame.label {
+                    self.builder.seal_block(header);
+                }
+            }
+            Kind::If(Otherwise::End(_)) => {
+                frame.is_target = true;
+                self.bind_end(&mut frame)?;
+            }
+            Kind::If(otherwise @ Otherwise::Block(_)) => {
+                if self.reachable {
+                    self.pass(frame.results.len());
+                    self.jump_to(&mut frame);
+                }
+                self.begin_else(&frame, otherwise);
+                self.reachable = true;
+                frame.is_target = true;
+                self.bind_end(&mut frame)?;
+            }
+            _ if frame.is_target => self.bind_end(&mut frame)?,
+            _ => {}
+        }
+        self.kept.truncate(frame.kept);
+        if self.reachable {
+            self.restore(frame.saved.clone());
+            if frame.kind == Kind::Body {
+                self.op_return();
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on behind the end of a frame that something branches to.
+    fn bind_end(&mut self, frame: &mut Frame<'m>) -> Result<(), CompileError> {
+        if self.reachable {
+            self.pass(frame.results.len());
+            self.jump_to(frame);
+        }
+        let label = self.label(frame);
+        self.builder.seal_block(label);
+        self.builder.switch_to_block(label);
+        self.stack.truncate(frame.base);
+        self.receive(frame.results)?;
+        self.reachable = true;
+        Ok(())
+    }
+
+    /// The block that branches to `frame` go to.
+    fn label(&mut self, frame: &mut Frame<'m>) -> Block {
+        frame.is_target = true;
+        *frame
+            .label
+            .get_or_insert_with(|| self.builder.create_block())
+    }
+
+    fn jump_to(&mut self, frame: &mut Frame<'m>) {
+        let label = self.label(frame);
+        self.builder.ins().jump(label, &[]);
+    }
+
+    /// The frame that a branch of depth `depth` leads to: its index.
+    fn target(&self, depth: u32) -> usize {
+        self.control.len() - 1 - depth as usize
+    }
+
+    /// The block of that frame.
+    fn target_label(&mut self, target: usize) -> Block {
+        let builder = &mut self.builder;
+        let frame = &mut self.control[target];
+        frame.is_target = true;
+        *frame.label.get_or_insert_with(|| builder.create_block())
+    }
+
+    /// A branch there has to be paid for.
+    fn has_toll(&self, target: usize) -> bool {
+        self.metered && self.control[target].kind == Kind::Loop
+    }
+
+    pub(super) fn op_br(&mut self, depth: u32) {
+        let target = self.target(depth);
+        if self.control[target].kind == Kind::Body {
+            return self.op_return();
+        }
+        self.pass(self.control[target].branch_types().len());
+        if self.has_toll(target) {
+            self.toll();
+        }
+        let label = self.target_label(target);
+        self.builder.ins().jump(label, &[]);
+        self.set_unreachable();
+    }
+
+    pub(super) fn op_br_if(&mut self, depth: u32) {
+        let condition = self.pop_condition();
+        let target = self.target(depth);
+        self.pass(self.control[target].branch_types().len());
+        let label = self.target_label(target);
+        let has_toll = self.has_toll(target);
+        let taken = if has_toll {
+            self.builder.create_block()
+        } else {
+            label
+        };
+        let next = self.builder.create_block();
+        self.builder.ins().brif(condition, taken, &[], next, &[]);
+        self.builder.seal_block(next);
+        if has_toll {
+            self.hop(taken, target);
+        }
+        self.builder.switch_to_block(next);
+    }
+
+    /// Fills a block between a branch and its label.
+    fn hop(&mut self, block: Block, target: usize) {
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
+        if self.has_toll(target) {
+            self.toll();
+        }
+        let label = self.target_label(target);
+        self.builder.ins().jump(label, &[]);
+    }
+
+    pub(super) fn op_br_table(&mut self, table: &BrTable<'_>) -> Result<(), CompileError> {
+        let default = table.default();
+        let mut is_plain = true;
+        for depth in table.targets() {
+            is_plain &= depth.map_err(unreadable)? == default;
+        }
+        let index = self.pop();
+        if is_plain {
+            self.op_br(default);
+            return Ok(());
+        }
+        let count = self.control[self.target(default)].branch_types().len();
+        self.pass(count);
+        let through_hops = table.len() > MAX_DIRECT_TARGETS;
+        let mut calls = Vec::with_capacity(table.len() as usize);
+        for depth in table.targets() {
+            let depth = depth.map_err(unreadable)?;
+            calls.push(self.table_target(depth, through_hops));
+        }
+        let otherwise = self.table_target(default, through_hops);
+        let data = JumpTableData::new(otherwise, &calls);
+        let data = self.builder.create_jump_table(data);
+        self.builder.ins().br_table(index, data);
+        for depth in table.targets() {
+            self.fill_hop(depth.map_err(unreadable)?);
+        }
+        self.fill_hop(default);
+        self.set_unreachable();
+        Ok(())
+    }
+
+    fn table_target(&mut self, depth: u32, through_hops: bool) -> BlockCall {
+        let target = self.target(depth);
+        let block = if through_hops || self.has_toll(target) {
+            let builder = &mut self.builder;
+            let hop = &mut self.control[target].hop;
+            *hop.get_or_insert_with(|| builder.create_block())
+        } else {
+            self.target_label(target)
+        };
+        self.builder.func.dfg.block_call(block, &[])
+    }
+
+    /// Fills the block between the `br_table` and that label, if there is one and it is not filled.
+    fn fill_hop(&mut self, depth: u32) {
+        let target = self.target(depth);
+        if let Some(hop) = self.control[target].hop.take() {
+            self.hop(hop, target);
+        }
+    }
+
+    pub(super) fn op_return(&mut self) {
+        let from = self.stack.len() - self.result_count;
+        self.widen_from(from);
+        match self.results {
+            Some(memory) => {
+                store_slots(&mut self.builder, memory, &self.stack[from..]);
+                self.builder.ins().return_(&[]);
+            }
+            None => {
+                self.builder.ins().return_(&self.stack[from..]);
+            }
+        }
+        self.set_unreachable();
+    }
+
+    pub(super) fn op_unreachable(&mut self) {
+        self.builder.ins().trap(trap::UNREACHABLE);
+        self.set_unreachable();
+    }
+
+    fn set_unreachable(&mut self) {
+        self.reachable = false;
+        self.skipped = 0;
+        let base = self.control.last().map_or(0, |frame| frame.base);
+        self.stack.truncate(base);
+    }
+}

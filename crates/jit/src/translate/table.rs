@@ -1,0 +1,78 @@
+//! Tables (the spec's section 4.4.6): reading and writing an element is done here, the rest by builtins.
+//!
+//! *Invariant:* base and length are read at each access: growing moves the elements.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{InstBuilder, TrapCode, Value};
+use tiered_decode::index::TableIdx;
+use tiered_runtime::layout::offsets;
+
+use crate::builtins::Builtin;
+use crate::trap;
+
+use super::Translator;
+
+impl Translator<'_, '_> {
+    /// Takes an index off: the address of that element, or the trap `outside`.
+    pub(super) fn element(&mut self, table: TableIdx, outside: TrapCode) -> Value {
+        let index = self.pop_u32();
+        let record = self.fixed(self.vmctx, self.layout.table(table));
+        let length = self.table_field(record, offsets::TABLE_LENGTH);
+        let is_outside = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
+        self.builder.ins().trapnz(is_outside, outside);
+        let base = self.table_field(record, offsets::TABLE_BASE);
+        let distance = self.builder.ins().ishl_imm_u(index, 3);
+        self.builder.ins().iadd(base, distance)
+    }
+
+    fn table_field(&mut self, record: Value, offset: i32) -> Value {
+        self.builder
+            .ins()
+            .load(I64, self.access.table, record, offset)
+    }
+
+    pub(super) fn table_get(&mut self, table: TableIdx) {
+        let address = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        let value = self
+            .builder
+            .ins()
+            .load(I64, self.access.element, address, 0);
+        self.push(value);
+    }
+
+    pub(super) fn table_set(&mut self, table: TableIdx) {
+        let value = self.pop();
+        let address = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        self.builder
+            .ins()
+            .store(self.access.element, value, address, 0);
+    }
+
+    pub(super) fn table_size(&mut self, table: TableIdx) {
+        let record = self.fixed(self.vmctx, self.layout.table(table));
+        let length = self.table_field(record, offsets::TABLE_LENGTH);
+        let length = self.builder.ins().ireduce(I32, length);
+        self.push(length);
+    }
+
+    pub(super) fn table_grow(&mut self, table: TableIdx) {
+        let delta = self.pop_u32();
+        let init = self.pop();
+        let table = self.indices(table.0, 0);
+        let length = self.builtin(Builtin::TableGrow, &[table, init, delta]);
+        let length = self.builder.ins().ireduce(I32, length);
+        self.push(length);
+    }
+
+    pub(super) fn table_fill(&mut self, table: TableIdx) {
+        let count = self.pop_u32();
+        let value = self.pop();
+        let start = self.pop_u32();
+        let table = self.indices(table.0, 0);
+        self.builtin(Builtin::TableFill, &[table, start, value, count]);
+    }
+}
