@@ -83,6 +83,13 @@ pub(crate) enum End {
     Host,
 }
 
+impl End {
+    /// Whether each tier comes to it at a place of its own.
+    pub(crate) fn depends_on_tier(self) -> bool {
+        matches!(self, End::Limit("stack" | "interrupt" | "size"))
+    }
+}
+
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -90,10 +97,14 @@ pub(crate) enum Event {
     Instantiated(Result<(), End>),
     /// The export of that number was called.
     Called(usize, Result<Vec<Value>, End>),
+    /// Where that call trapped: functions and bytes of the module, innermost first.
+    Places(Vec<(u32, Option<u32>)>),
     /// An exported global.
     Global(usize, Value),
     /// An exported memory: its length and a hash of its bytes.
     Memory(usize, usize, u64),
+    /// An exported table: which exports the functions in it are.
+    Funcs(usize, Vec<Option<usize>>),
     /// An exported table: its elements, up to a number.
     Table(usize, u64, Vec<Value>),
     /// What the host was given, all together.
@@ -102,14 +113,29 @@ pub(crate) enum Event {
     Fuel(Option<u64>),
 }
 
-#[cfg(feature = "oracle")]
 impl Event {
+    /// How it ended, if it is something that ends and did not do so well.
+    pub(crate) fn end(&self) -> Option<End> {
+        match self {
+            Event::Instantiated(Err(end)) | Event::Called(_, Err(end)) => Some(*end),
+            _ => None,
+        }
+    }
+
     /// Whether it ended by a limit, after which engines may differ.
+    #[cfg(feature = "oracle")]
     pub(crate) fn is_limit(&self) -> bool {
-        matches!(
-            self,
-            Event::Instantiated(Err(End::Limit(_))) | Event::Called(_, Err(End::Limit(_)))
-        )
+        matches!(self.end(), Some(End::Limit(_)))
+    }
+
+    /// The same event, with one NaN for all.
+    pub(crate) fn canonical(self) -> Event {
+        let all = |values: Vec<Value>| values.into_iter().map(Value::canonical).collect();
+        match self {
+            Event::Called(number, Ok(values)) => Event::Called(number, Ok(all(values))),
+            Event::Global(number, value) => Event::Global(number, value.canonical()),
+            other => other,
+        }
     }
 }
 

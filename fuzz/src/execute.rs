@@ -1,11 +1,14 @@
 //! Execution: a valid module ends by results, fuel or trap, whatever it does, and does the same each time.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
-    AnyStore, Caller, Engine, Extern, ExternRef, Func, Global, Instance, InstantiateError, Limits,
-    Memory, Module, Store, Table, Trap, TrapCode, Val,
+    AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
+    InstantiateError, Limits, Memory, Module, Stats, Store, Table, TierEventKind, TierMode, Trap,
+    TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, memory_hash};
@@ -20,11 +23,18 @@ pub(crate) struct Plan {
     /// Decides the values of imports and arguments and what the host answers.
     pub(crate) seed: u64,
     pub(crate) fuel: Option<u64>,
+    /// What an exported global, the counter that stops the program, is set to before each call.
+    pub(crate) steps: Option<(&'static str, i32)>,
+    pub(crate) tier: TierMode,
+    /// Whether [`TierMode::Auto`] compiles what ran a few times, while it runs on.
+    pub(crate) hasty: bool,
     pub(crate) limits: Limits,
     /// How often every exported function is called.
     pub(crate) rounds: usize,
-    /// Whether host functions call back, grow memories and interrupt.
+    /// Whether host functions call back and grow memories.
     pub(crate) wild: bool,
+    /// Whether host functions interrupt their callers.
+    pub(crate) interrupts: bool,
     /// Whether the module is instantiated a second time in the same store.
     pub(crate) twice: bool,
 }
@@ -70,21 +80,25 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
     let module = if u.ratio(1, 2)? {
-        program::module(u)?
+        program::module(u, program::Extent::default())?
     } else {
         smith::any_module(u)?
     };
     assert!(
-        Module::new(&engine(&limits), module.clone()).is_ok(),
+        tiered::decode::Module::new(module.clone()).is_ok(),
         "a valid module is accepted"
     );
     Ok(Plan {
         module,
         seed,
         fuel,
+        steps: None,
+        tier: TierMode::Auto,
+        hasty: false,
         limits,
         rounds,
         wild,
+        interrupts: wild,
         twice,
     })
 }
@@ -106,25 +120,53 @@ impl Plan {
             module: bytes.to_vec(),
             seed,
             fuel: Some(2000),
+            steps: None,
+            tier: TierMode::Auto,
+            hasty: false,
             limits,
             rounds: 2,
             wild: false,
+            interrupts: false,
             twice: false,
         }
     }
 }
 
-fn engine(limits: &Limits) -> Engine {
-    Engine::new(
-        &tiered::Config::new()
-            .limits(limits.clone())
-            .validation_threads(1),
-    )
+/// What could not be compiled, and why.
+type Failures = Arc<Mutex<Vec<String>>>;
+
+fn engine(plan: &Plan, failures: &Failures) -> Engine {
+    let failures = Arc::clone(failures);
+    let mut costs = CostModel::default();
+    if plan.hasty {
+        (costs.call_budget, costs.loop_budget) = (2, 3);
+        costs.eagerness = 1e9;
+    }
+    let config = tiered::Config::new()
+        .tier(plan.tier)
+        .limits(plan.limits.clone())
+        .validation_threads(1)
+        .verify_compiler(true)
+        .max_code(64 << 20)
+        .costs(costs)
+        .trace(move |event| {
+            if let TierEventKind::Failed { .. } = event.kind {
+                let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                failures.push(event.to_string());
+            }
+        });
+    Engine::new(&config)
 }
 
 /// Everything that can be seen of the plan's module; `None` if it is not valid.
 pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
-    let engine = engine(&plan.limits);
+    observe_tiers(plan).map(|(events, _)| events)
+}
+
+/// As [`observe`], with what the tiers did meanwhile.
+pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
+    let failures = Failures::default();
+    let engine = engine(plan, &failures);
     let module = Module::new(&engine, plan.module.clone()).ok()?;
     let mut store = engine
         .store(Host::new(plan.seed))
@@ -142,7 +184,13 @@ pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
         run.instance();
     }
     run.events.push(Event::Host(run.store.data().seen));
-    Some(run.events)
+    let events = run.events;
+    let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(
+        failures.is_empty(),
+        "everything can be compiled: {failures:?}"
+    );
+    Some((events, engine.stats()))
 }
 
 /// A plan that is being carried out.
@@ -210,7 +258,7 @@ impl Run<'_> {
     }
 
     fn host_func(&mut self, index: usize, ty: FuncType) -> Func {
-        let wild = self.plan.wild;
+        let (wild, interrupts) = (self.plan.wild, self.plan.interrupts);
         let types = ty.results.clone();
         Func::new(
             &mut self.store,
@@ -219,6 +267,9 @@ impl Run<'_> {
                 let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, *arg)).collect();
                 let answer = caller.data_mut().answer(index, &args, &types);
                 let answer = answer.ok_or_else(|| Trap::message("the host traps"))?;
+                if interrupts && caller.data_mut().one_in(20) {
+                    caller.interrupt_handle().interrupt();
+                }
                 if wild {
                     act(&mut caller)?;
                 }
@@ -245,13 +296,15 @@ impl Run<'_> {
                 .into_iter()
                 .map(|arg| to_val(&mut self.store, arg, Some(func)))
                 .collect();
-            if self.plan.wild && self.random.one_in(20) {
+            if self.plan.interrupts && self.random.one_in(20) {
                 self.store.interrupt_handle().interrupt();
             }
+            self.wind(instance);
             let before = self.store.fuel();
             let result = func.call(&mut self.store, &args);
             assert!(self.store.fuel() <= before, "fuel does not grow");
             assert_eq!(self.store.fuel().is_some(), before.is_some());
+            let mut places = None;
             let result = match result {
                 Ok(values) => {
                     assert!(
@@ -263,10 +316,25 @@ impl Run<'_> {
                         .map(|value| to_value(&self.store, value))
                         .collect())
                 }
-                Err(trap) => Err(self.end_of(&trap)),
+                Err(trap) => {
+                    places = Some(Event::Places(places_of(&trap)));
+                    Err(self.end_of(&trap))
+                }
             };
             self.events.push(Event::Called(number, result));
+            self.events.extend(places);
             self.events.push(Event::Fuel(self.store.fuel()));
+        }
+    }
+
+    /// Gives the counter that stops the program what it has for one call.
+    fn wind(&mut self, instance: Instance) {
+        let Some((name, steps)) = self.plan.steps else {
+            return;
+        };
+        if let Some(Extern::Global(counter)) = instance.export(&self.store, name) {
+            // In a module that was given as it stands, it may be anything.
+            let _ = counter.set(&mut self.store, Val::I32(steps));
         }
     }
 
@@ -288,14 +356,7 @@ impl Run<'_> {
             trap.backtrace().to_string(),
             format!("{trap:?}"),
         );
-        match trap.code() {
-            Some(TrapCode::StackOverflow) => End::Limit("stack"),
-            Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
-            Some(TrapCode::Interrupted) => End::Limit("interrupt"),
-            Some(TrapCode::FunctionTooLarge) => End::Limit("size"),
-            Some(code) => End::Trap(code.spec_text()),
-            None => End::Host,
-        }
+        kind_of(trap)
     }
 
     /// Reads everything that is exported, and changes a little of it.
@@ -323,8 +384,12 @@ impl Run<'_> {
                 Extern::Table(table) => {
                     let size = table.size(&self.store);
                     assert_eq!(table.get(&self.store, size), None);
-                    let elements =
-                        (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
+                    let elements: Vec<Val> = (0..size.min(300))
+                        .filter_map(|index| table.get(&self.store, index))
+                        .collect();
+                    let funcs = self.exported(instance, &elements);
+                    self.events.push(Event::Funcs(number, funcs));
+                    let elements = elements.into_iter();
                     let elements = elements.map(|value| to_value(&self.store, value)).collect();
                     Event::Table(number, size, elements)
                 }
@@ -334,6 +399,20 @@ impl Run<'_> {
                 self.change(value);
             }
         }
+    }
+
+    /// Which exports the functions among the values are.
+    fn exported(&self, instance: Instance, values: &[Val]) -> Vec<Option<usize>> {
+        let exports: Vec<_> = instance.exports(&self.store).collect();
+        let number = |func: Func| {
+            let is_it = |export: &Extern| matches!(export, Extern::Func(other) if *other == func);
+            exports.iter().position(|(_, export)| is_it(export))
+        };
+        let number_of = |value: &Val| match value {
+            Val::FuncRef(func) => func.and_then(number),
+            _ => None,
+        };
+        values.iter().map(number_of).collect()
     }
 
     /// Changes what is exported, within what its type allows.
@@ -370,11 +449,34 @@ impl Run<'_> {
     }
 }
 
+/// The functions and bytes of the module at which a trap and its callers stand.
+fn places_of(trap: &Trap) -> Vec<(u32, Option<u32>)> {
+    let frames = trap.frames().iter();
+    let mut places: Vec<_> = frames
+        .map(|frame| (frame.func_index, frame.module_offset))
+        .collect();
+    // A compiler may make one instruction of a load and what uses its value, and the trap stands at either.
+    if trap.code() == Some(TrapCode::MemoryOutOfBounds)
+        && let Some(place) = places.first_mut()
+    {
+        place.1 = None;
+    }
+    places
+}
+
+fn kind_of(trap: &Trap) -> End {
+    match trap.code() {
+        Some(TrapCode::StackOverflow) => End::Limit("stack"),
+        Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
+        Some(TrapCode::Interrupted) => End::Limit("interrupt"),
+        Some(TrapCode::FunctionTooLarge) => End::Limit("size"),
+        Some(code) => End::Trap(code.spec_text()),
+        None => End::Host,
+    }
+}
+
 /// What a host function does beside answering.
 fn act(caller: &mut Caller<'_, Host>) -> std::result::Result<(), Trap> {
-    if caller.data_mut().one_in(20) {
-        caller.interrupt_handle().interrupt();
-    }
     if caller.data_mut().one_in(10) {
         change_memory(caller);
     }
@@ -402,7 +504,9 @@ fn act(caller: &mut Caller<'_, Host>) -> std::result::Result<(), Trap> {
         .map(|arg| to_val(caller, arg, Some(func)))
         .collect();
     match func.call(caller, &args) {
-        // Half of the traps go on to the guest that called.
+        // Where there is a limit depends on the tier, so it may not be lost.
+        Err(trap) if kind_of(&trap).depends_on_tier() => Err(trap),
+        // Half of the others go on to the guest that called.
         Err(trap) if caller.data_mut().one_in(2) => Err(trap),
         _ => Ok(()),
     }

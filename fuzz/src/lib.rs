@@ -15,10 +15,12 @@ pub mod decode;
 pub mod execute;
 #[cfg(feature = "oracle")]
 pub mod oracle;
+pub mod tiers_agree;
 pub mod wasi_calls;
 
 mod event;
 mod host;
 mod input;
+mod ops;
 mod program;
 mod smith;

@@ -3,12 +3,10 @@
 //! Only what each engine measures in its own way, fuel and stack, may differ; from there on nothing is compared.
 
 use arbitrary::{Result, Unstructured};
-use tiered::Limits;
 use tiered::decode::Module;
-use tiered::decode::index::FuncIdx;
-use tiered::decode::numeric::NumOp;
 use tiered::decode::types::{FuncType, RefType, ValType};
 use tiered::decode::wasmparser::Operator;
+use tiered::{Limits, TierMode};
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
     Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
@@ -19,6 +17,7 @@ use crate::event::{End, Event, Value, memory_hash};
 use crate::execute::{self, Plan};
 use crate::host::Host;
 use crate::input::{self, Random};
+use crate::ops::{bodies, shows_nans};
 use crate::{program, smith};
 
 /// The fuel of wasmi, which takes some for each instruction; ours takes it for each call and iteration.
@@ -46,7 +45,7 @@ fn compare(plan: &Plan) {
     let theirs = observe(plan);
     let ours: Vec<Event> = ours
         .into_iter()
-        .filter(|event| !matches!(event, Event::Fuel(_)))
+        .filter(|event| !matches!(event, Event::Fuel(_) | Event::Places(_) | Event::Funcs(..)))
         .map(canonical)
         .collect();
     let common = |events: &[Event]| {
@@ -78,54 +77,59 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         ..Limits::default()
     };
     if input::is_module(bytes) {
+        let plan = Plan::of_module(bytes);
+        let tier = tier(plan.seed);
         return Ok(Plan {
             limits,
-            ..Plan::of_module(bytes)
+            tier,
+            ..plan
         });
     }
     let u = &mut Unstructured::new(bytes);
     let seed = u.arbitrary()?;
     let rounds = u.int_in_range(1..=2)?;
+    // What stops by itself need not be counted, and is compiled to other code then.
+    let mut counted = true;
     let module = if u.ratio(2, 3)? {
-        program::module(u)?
+        let extent = program::Extent::any(u)?;
+        program::module(u, extent)?
     } else {
         let floats = if u.arbitrary()? {
             smith::Floats::None
         } else {
             smith::Floats::Canonical
         };
+        counted = u.ratio(2, 3)?;
         let shape = smith::Shape {
             floats,
             maxima: true,
-            counted: u.ratio(2, 3)?,
+            counted: counted.then_some(1000),
         };
         smith::module(u, &shape)?
     };
     Ok(Plan {
         module,
         seed,
-        fuel: Some(20_000),
+        fuel: (!counted || seed & 4 == 0).then_some(20_000),
+        steps: None,
+        tier: tier(seed),
+        hasty: false,
         limits,
         rounds,
         wild: false,
+        interrupts: false,
         twice: false,
     })
 }
 
-/// The ops of each body.
-fn bodies(module: &Module) -> impl Iterator<Item = Vec<Operator<'_>>> {
-    let bodies = (0..module.funcs().len() as u32).filter_map(|func| module.body(FuncIdx(func)));
-    bodies.map(|body| body.ops().into_iter().flatten().collect())
-}
-
-/// Whether a module that is given as it stands could show which NaN an engine computed.
-fn shows_nans(module: &Module) -> bool {
-    let float = |ty: ValType| matches!(ty, ValType::F32 | ValType::F64);
-    let computes = |op: &Operator<'_>| {
-        NumOp::from_operator(op)
-            .is_some_and(|op| float(op.result()) && op.params().iter().all(|&ty| float(ty)))
-    };
-    bodies(module).any(|ops| ops.iter().any(computes))
+/// The tier that is compared, one of all.
+fn tier(seed: u64) -> TierMode {
+    match seed % 4 {
+        0 => TierMode::Interp,
+        1 => TierMode::Jit,
+        2 => TierMode::Osr,
+        _ => TierMode::Random { seed },
+    }
 }
 
 /// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on.
@@ -140,12 +144,7 @@ fn trips_wasmi(module: &Module) -> bool {
 }
 
 fn canonical(event: Event) -> Event {
-    match event {
-        Event::Called(number, Ok(values)) => Event::Called(
-            number,
-            Ok(values.into_iter().map(Value::canonical).collect()),
-        ),
-        Event::Global(number, value) => Event::Global(number, value.canonical()),
+    match event.canonical() {
         // One trap in wasmi, two in the spec's scripts.
         Event::Called(number, Err(End::Trap("undefined element"))) => {
             Event::Called(number, Err(TABLE_OUT_OF_BOUNDS))

@@ -5,14 +5,18 @@
 //!
 //! *Invariant:* a counter in a global stops every program at the same place in every engine.
 
+mod reference;
+mod wide;
+
 use arbitrary::{Result, Unstructured};
 use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode, EntityType, ExportKind,
-    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
-    Instruction, MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection,
+    BlockType, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements, Encode,
+    EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    ImportSection, Instruction, MemorySection, MemoryType, Module, RefType, TableSection,
+    TableType, TypeSection,
 };
 
 const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
@@ -20,8 +24,39 @@ const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::
 /// The global that counts calls and iterations down; then one of each type.
 const COUNTER: u32 = 0;
 
+/// The name under which that global is exported.
+pub(crate) const COUNTER_NAME: &str = "g0";
+
 /// How many calls and iterations there may be.
 const STEPS: i32 = 300;
+
+/// How much of the language programs have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Many parameters and results, blocks that take and give several values, operands that wait below loops.
+    pub(crate) wide: bool,
+    /// References, several tables, and the instructions on tables and segments.
+    pub(crate) references: bool,
+}
+
+impl Extent {
+    /// Any extent.
+    pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Extent> {
+        Ok(Extent {
+            wide: u.ratio(2, 3)?,
+            references: u.ratio(1, 2)?,
+        })
+    }
+
+    /// The most parameters, results and further locals of a function.
+    fn sizes(self, u: &mut Unstructured<'_>) -> Result<[usize; 3]> {
+        if self.wide && u.ratio(1, 2)? {
+            Ok([18, 14, 20])
+        } else {
+            Ok([6, 3, 8])
+        }
+    }
+}
 
 /// The type of a function.
 #[derive(Clone, Debug)]
@@ -36,17 +71,20 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
         ValType::I64 => wasm_encoder::ValType::I64,
         ValType::F32 => wasm_encoder::ValType::F32,
         ValType::F64 => wasm_encoder::ValType::F64,
-        _ => unreachable!("programs have numbers only"),
+        ValType::FuncRef => wasm_encoder::ValType::FUNCREF,
+        ValType::ExternRef => wasm_encoder::ValType::EXTERNREF,
+        ValType::V128 => unreachable!("programs have no vectors"),
     }
 }
 
 /// A valid module with functions, a memory, a table of all functions and globals, everything exported.
-pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>> {
     let mut sigs = Vec::new();
     for _ in 0..u.int_in_range(2..=5)? {
+        let [params, results, _] = extent.sizes(u)?;
         sigs.push(Sig {
-            params: some_types(u, 6)?,
-            results: some_types(u, 3)?,
+            params: some_types(u, params, extent)?,
+            results: some_types(u, results, extent)?,
         });
     }
     let mut module = Module::new();
@@ -82,6 +120,9 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         table64: false,
         shared: false,
     });
+    if extent.references {
+        reference::tables(&mut tables);
+    }
     module.section(&tables);
     let mut memories = MemorySection::new();
     memories.memory(MemoryType {
@@ -101,6 +142,9 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     for global in 0..=4 {
         exports.export(&format!("g{global}"), ExportKind::Global, global);
     }
+    if extent.references {
+        reference::exports(&mut exports);
+    }
     module.section(&exports);
     let mut elements = ElementSection::new();
     let items: Vec<u32> = (0..blocks).collect();
@@ -109,12 +153,22 @@ pub(crate) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         &ConstExpr::i32_const(0),
         Elements::Functions(items.into()),
     );
+    if extent.references {
+        reference::elements(&mut elements, blocks);
+    }
     module.section(&elements);
+    let data = extent.references.then(reference::data);
+    if let Some(data) = &data {
+        module.section(&DataCountSection { count: data.len() });
+    }
     let mut code = CodeSection::new();
     for func in 1..sigs.len() {
-        code.function(&Body::new(u, &sigs, func)?.function()?);
+        code.function(&Body::new(u, &sigs, func, extent)?.function()?);
     }
     module.section(&code);
+    if let Some(data) = &data {
+        module.section(data);
+    }
     Ok(module.finish())
 }
 
@@ -141,8 +195,12 @@ fn globals() -> GlobalSection {
     globals
 }
 
-fn some_types(u: &mut Unstructured<'_>, most: usize) -> Result<Vec<ValType>> {
-    (0..u.int_in_range(0..=most)?).map(|_| a_type(u)).collect()
+fn some_types(u: &mut Unstructured<'_>, most: usize, extent: Extent) -> Result<Vec<ValType>> {
+    let ty = |u: &mut Unstructured<'_>| match extent.references && u.ratio(1, 8)? {
+        true => reference::a_type(u),
+        false => a_type(u),
+    };
+    (0..u.int_in_range(0..=most)?).map(|_| ty(u)).collect()
 }
 
 fn a_type(u: &mut Unstructured<'_>) -> Result<ValType> {
@@ -174,6 +232,7 @@ struct Body<'a, 'u> {
     u: &'a mut Unstructured<'u>,
     sigs: &'a [Sig],
     sig: &'a Sig,
+    extent: Extent,
     locals: Vec<ValType>,
     /// Locals that count loops; nothing else sets them.
     counters: Vec<u32>,
@@ -185,16 +244,23 @@ struct Body<'a, 'u> {
 }
 
 impl<'a, 'u> Body<'a, 'u> {
-    fn new(u: &'a mut Unstructured<'u>, sigs: &'a [Sig], func: usize) -> Result<Self> {
+    fn new(
+        u: &'a mut Unstructured<'u>,
+        sigs: &'a [Sig],
+        func: usize,
+        extent: Extent,
+    ) -> Result<Self> {
         let sig = &sigs[func];
         let mut locals = sig.params.clone();
-        locals.extend(some_types(u, 8)?);
+        let [_, _, more] = extent.sizes(u)?;
+        locals.extend(some_types(u, more, extent)?);
         let room = u.int_in_range(1..=120)?;
         let labels = vec![sig.results.clone()];
         Ok(Body {
             u,
             sigs,
             sig,
+            extent,
             locals,
             counters: Vec::new(),
             labels,
@@ -253,6 +319,12 @@ impl<'a, 'u> Body<'a, 'u> {
     /// Something that leaves the stack as it is.
     fn statement(&mut self, depth: u32) -> Result<()> {
         let nested = depth > 0;
+        if self.extent.wide && nested && self.u.ratio(1, 5)? {
+            return self.wide_statement(depth);
+        }
+        if self.extent.references && self.u.ratio(1, 6)? {
+            return self.reference_statement(depth);
+        }
         match self.u.int_in_range(0..=13)? {
             0..=3 => self.set_local(depth),
             4 => {
@@ -317,7 +389,12 @@ impl<'a, 'u> Body<'a, 'u> {
     /// The alignment and the offset of an access.
     fn memarg(&mut self, natural: usize) -> Result<()> {
         let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
-        let offset = match self.u.int_in_range(0..=7)? {
+        let mut far = self.u.int_in_range(0..=7)?;
+        // A program that goes on for longer shows more.
+        if self.extent.wide && far < 2 && self.u.ratio(3, 4)? {
+            far = 7;
+        }
+        let offset = match far {
             0 => u64::from(self.u.arbitrary::<u32>()?),
             1 => 65536 - natural as u64,
             2..=4 => self.u.int_in_range(0..=70_000)?,
@@ -475,7 +552,7 @@ impl<'a, 'u> Body<'a, 'u> {
             .filter(|&callee| gives(&self.sigs[callee]))
             .collect();
         if callees.is_empty() {
-            return wanted.map_or(Ok(()), |ty| self.constant(ty));
+            return wanted.map_or(Ok(()), |ty| self.value(ty, 0));
         }
         let callee = *self.u.choose(&callees)?;
         let sigs = self.sigs;
@@ -497,7 +574,12 @@ impl<'a, 'u> Body<'a, 'u> {
             self.op(Instruction::Call(callee as u32));
         }
         let unwanted = usize::from(wanted.is_some());
-        for &ty in sigs[callee].results[unwanted..].iter().rev() {
+        self.keep(&sigs[callee].results[unwanted..])
+    }
+
+    /// Takes values of these types from the stack, into locals where there are some.
+    fn keep(&mut self, types: &[ValType]) -> Result<()> {
+        for &ty in types.iter().rev() {
             match self.local(ty, true)? {
                 Some(local) => self.op(Instruction::LocalSet(local)),
                 None => self.op(Instruction::Drop),
@@ -557,6 +639,9 @@ impl<'a, 'u> Body<'a, 'u> {
 
     /// An expression that leaves one value of type `ty`.
     fn value(&mut self, ty: ValType, depth: u32) -> Result<()> {
+        if ty.is_ref() {
+            return self.reference(ty, depth);
+        }
         if depth == 0 || !self.take() {
             return match self.local(ty, false)? {
                 Some(local) if self.u.ratio(2, 3)? => {
@@ -589,6 +674,7 @@ impl<'a, 'u> Body<'a, 'u> {
                 }
                 Ok(())
             }
+            16 if ty == ValType::I32 && self.extent.references => self.table_number(depth),
             16 if ty == ValType::I32 => self.memory_size(),
             _ => {
                 let global = TYPES

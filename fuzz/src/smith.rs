@@ -1,6 +1,8 @@
 //! Modules of `wasm-smith`, with exactly the features that tiered accepts.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use tiered::decode::wasmparser::{ExternalKind, Parser, Payload};
+use wasm_encoder::{ExportKind, ExportSection, RawSection};
 use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
 
 /// What a module is for.
@@ -10,8 +12,9 @@ pub(crate) struct Shape {
     pub(crate) floats: Floats,
     /// Makes every memory and table say how large it may become.
     pub(crate) maxima: bool,
-    /// Adds a counter that stops the program by `unreachable`, at the same place in every engine.
-    pub(crate) counted: bool,
+    /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: so many calls and
+    /// iterations.
+    pub(crate) counted: Option<u32>,
 }
 
 /// What a module does with floats.
@@ -31,7 +34,7 @@ impl Shape {
         Ok(Shape {
             floats: u.arbitrary()?,
             maxima: u.arbitrary()?,
-            counted: u.ratio(1, 4)?,
+            counted: u.ratio(1, 4)?.then_some(1000),
         })
     }
 }
@@ -65,11 +68,55 @@ pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>>
         ..accepted()
     };
     let mut module = Module::new(config, u)?;
-    if shape.counted {
-        // Fails only for bodies of raw bytes, which are not asked for.
-        let _ = module.ensure_termination(1000);
+    let Some(steps) = shape.counted else {
+        return Ok(module.to_bytes());
+    };
+    let counter = module
+        .ensure_termination(steps)
+        .expect("no body is of raw bytes");
+    Ok(export_global(&module.to_bytes(), counter))
+}
+
+/// The name under which a counter is exported.
+pub(crate) const COUNTER: &str = "the counter";
+
+/// The module with an export of a global added, as [`COUNTER`].
+fn export_global(module: &[u8], global: u32) -> Vec<u8> {
+    let mut exports = ExportSection::new();
+    let mut result = wasm_encoder::Module::new();
+    let mut pending = true;
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.expect("the module is valid");
+        if let Payload::ExportSection(section) = &payload {
+            for export in section.clone() {
+                let export = export.expect("the module is valid");
+                let kind = match export.kind {
+                    ExternalKind::Func => ExportKind::Func,
+                    ExternalKind::Table => ExportKind::Table,
+                    ExternalKind::Memory => ExportKind::Memory,
+                    _ => ExportKind::Global,
+                };
+                exports.export(export.name, kind, export.index);
+            }
+            continue;
+        }
+        let Some((id, range)) = payload.as_section() else {
+            continue;
+        };
+        // Only start, elements, data and code come behind the exports.
+        if pending && matches!(id, 8..=12) {
+            pending = false;
+            exports.export(COUNTER, ExportKind::Global, global);
+            result.section(&exports);
+        }
+        let data = &module[range.start as usize..range.end as usize];
+        result.section(&RawSection { id, data });
     }
-    Ok(module.to_bytes())
+    if pending {
+        exports.export(COUNTER, ExportKind::Global, global);
+        result.section(&exports);
+    }
+    result.finish()
 }
 
 /// Any module at all, of any proposal, valid or not.

@@ -19,6 +19,7 @@ use clap::error::ErrorKind;
 use clap::{
     Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
+use tiered::{NoTierMode, TierMode};
 
 const ABOUT: &str = "Runs WebAssembly programs, sandboxed";
 
@@ -82,9 +83,28 @@ pub(crate) struct RunArgs {
     /// Listen on this address; the sockets come after the directories, from descriptor 3 on
     #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
-    /// How code is executed: always interpreted, or as the engine chooses
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) tier: Tier,
+    /// How code is executed: `auto` compiles what is hot; `interp` nothing; `jit` each function at its first call; for
+    /// tests, `osr` each loop at its first back edge, and `random:SEED` at random places
+    #[arg(long, value_name = "TIER", default_value = "auto", value_parser = text(parse_tier))]
+    pub(crate) tier: TierMode,
+    /// Threads that compile; 0 makes the program wait for the compiler [default: as the machine has cores]
+    #[arg(long, value_name = "N", value_parser = text(parse_threads))]
+    pub(crate) compile_threads: Option<usize>,
+    /// Tell on standard error, a line each, what is compiled and why
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) trace: Vec<Trace>,
+    /// Tell on standard error at the end what the tiers did, as text or as JSON
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub(crate) stats: Option<StatsFormat>,
+    /// Print what a function becomes, and do not run the program
+    #[arg(long, value_enum, value_name = "WHAT", requires = "func")]
+    pub(crate) dump: Option<Dump>,
+    /// The function that `--dump` shows; with `@OFFSET`, from its loop at this byte of the module on
+    #[arg(long, value_name = "NAME|INDEX", requires = "dump", value_parser = text(as_given))]
+    pub(crate) func: Option<String>,
+    /// Tell `perf` the names of compiled functions: in a map, or with their code in a dump
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) profile: Option<Profile>,
     /// Bytes that the program's memories may have together, with k, m or g for KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
     pub(crate) max_memory: Option<u64>,
@@ -125,9 +145,9 @@ pub(crate) struct ValidateArgs {
 /// `tiered wast`.
 #[derive(Debug, Args)]
 pub(crate) struct WastArgs {
-    /// How code is executed: always interpreted, or as the engine chooses
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) tier: Tier,
+    /// How code is executed: auto, interp, jit, osr or random:SEED
+    #[arg(long, value_name = "TIER", default_value = "auto", value_parser = text(parse_tier))]
+    pub(crate) tier: TierMode,
     /// Scripts
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -144,12 +164,36 @@ pub(crate) struct InspectArgs {
     pub(crate) file: PathBuf,
 }
 
-/// How code is executed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Tier {
-    Interp,
-    #[default]
-    Auto,
+/// What is told while a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trace {
+    /// What the tiers do
+    Tier,
+}
+
+/// How numbers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsFormat {
+    Text,
+    Json,
+}
+
+/// What is shown of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dump {
+    /// The compiler's intermediate code
+    Clif,
+    /// Machine code
+    Asm,
+}
+
+/// What `perf` is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// /tmp/perf-PID.map
+    Perfmap,
+    /// jit-PID.dump
+    Jitdump,
 }
 
 /// A directory the program may use.
@@ -314,6 +358,16 @@ fn text<T: Clone + Send + Sync + 'static>(
 
 fn as_given(text: &str) -> Result<String, String> {
     Ok(text.into())
+}
+
+fn parse_tier(text: &str) -> Result<TierMode, String> {
+    text.parse().map_err(|err: NoTierMode| err.to_string())
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 256;
+    let threads = text.parse().ok().filter(|&threads| threads <= MOST);
+    threads.ok_or_else(|| format!("expected a number of threads, {MOST} at most"))
 }
 
 fn parse_count(text: &str) -> Result<u64, String> {

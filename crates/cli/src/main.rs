@@ -8,6 +8,8 @@
 mod args;
 mod capability;
 mod context;
+mod dump;
+mod engine;
 mod failure;
 mod inspect;
 mod invoke;
@@ -15,6 +17,7 @@ mod output;
 mod run;
 mod script;
 mod source;
+mod stats;
 mod validate;
 mod watchdog;
 

@@ -28,6 +28,11 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr().lock(), "Error: {}", printable(message));
 }
 
+/// Writes a line about what happens to standard error, where that can be.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
+}
+
 /// The text with its control characters escaped, but for the ends of lines: a name out of a module may hold any.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());

@@ -1,16 +1,16 @@
 //! `tiered run`: from the module's file to the program's exit code.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use tiered::{
-    Config, Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Store, TierMode, Trap,
-};
+use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Store, Trap};
 use tiered_wasi::WasiCtx;
 
-use crate::args::{RunArgs, Tier};
+use crate::args::RunArgs;
 use crate::failure::Failure;
+use crate::stats::Ending;
 use crate::watchdog::Watchdog;
-use crate::{context, invoke, output, source};
+use crate::{context, dump, engine, invoke, output, source, stats};
 
 /// Why a program does not run to its end.
 enum Stop {
@@ -35,9 +35,13 @@ impl From<Failure> for Stop {
 /// # Errors
 /// The host cannot run it, or it traps.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let begin = Instant::now();
     let watchdog = watch(args)?;
-    let engine = Engine::new(&config(args));
+    let engine = engine::new(&engine::run_config(args))?;
     let module = source::load(&engine, args.module())?;
+    if let (Some(what), Some(func)) = (args.dump, &args.func) {
+        return dump::run(args, &engine, &module, what, func);
+    }
     let ctx = context::build(args)?;
     let mut store = engine
         .store(ctx)
@@ -49,8 +53,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
 
     let ending = execute(args, &mut store, &linker, &module);
-    // The process ends now: the system takes the memory back faster than this program could give it.
-    std::mem::forget((store, linker, module));
+    if let Some(format) = args.stats {
+        let ending = Ending {
+            wall_time: begin.elapsed(),
+            trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
+            interpreter_bytes: store.code_bytes(),
+        };
+        output::note(&stats::text(format, &engine, &ending));
+    }
+    // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
+    // for what is still being compiled.
+    std::mem::forget((store, linker, module, engine));
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
@@ -80,23 +93,6 @@ fn exit_code(
             )),
         },
     }
-}
-
-/// The engine's settings that the options name.
-fn config(args: &RunArgs) -> Config {
-    let config = engine_config(args.tier).fuel(args.fuel);
-    match args.max_memory {
-        Some(bytes) => config.max_memory(bytes),
-        None => config,
-    }
-}
-
-/// The engine's settings for a tier.
-pub(crate) fn engine_config(tier: Tier) -> Config {
-    Config::new().tier(match tier {
-        Tier::Interp => TierMode::Interp,
-        Tier::Auto => TierMode::Auto,
-    })
 }
 
 /// Starts the clock if there is a time limit.

@@ -3,20 +3,18 @@
 use std::fmt::{Display, Write};
 use std::process::ExitCode;
 
-use tiered::Engine;
 use tiered_wast::Report;
 
 use crate::args::WastArgs;
 use crate::failure::Failure;
-use crate::output;
-use crate::run::engine_config;
+use crate::{engine, output};
 
 /// Runs every script, also after one that fails or cannot be read.
 ///
 /// # Errors
-/// Nothing can be printed.
+/// There is no such tier here, or nothing can be printed.
 pub(crate) fn run(args: &WastArgs) -> Result<ExitCode, Failure> {
-    let engine = Engine::new(&engine_config(args.tier));
+    let engine = engine::new(&engine::config(args.tier))?;
     let (mut passed, mut failed, mut unread) = (0, 0, 0);
     for file in &args.files {
         let name = file.display();

@@ -116,6 +116,12 @@ fn version_and_help() {
         "--invoke",
         "--tcplisten",
         "--tier",
+        "--compile-threads",
+        "--trace",
+        "--stats",
+        "--dump",
+        "--func",
+        "--profile",
         "--max-memory",
         "--timeout",
         "validate",
@@ -145,8 +151,54 @@ fn wrong_command_lines_exit_with_2() {
         (&["--dir", "."], "MODULE"),
         (&["run"], "MODULE"),
         (
-            &["--tier", "jit", "a.wat"],
-            "invalid value 'jit' for '--tier <TIER>'\n  [possible values: interp, auto]",
+            &["--tier", "fast", "a.wat"],
+            "invalid value 'fast' for '--tier <TIER>': expected interp, jit, auto, osr or random:SEED",
+        ),
+        (
+            &["--tier", "random:x", "a.wat"],
+            "invalid value 'random:x' for '--tier <TIER>'",
+        ),
+        (
+            &["wast", "--tier", "fast", "a.wast"],
+            "invalid value 'fast' for '--tier <TIER>'",
+        ),
+        (
+            &["--compile-threads", "some", "a.wat"],
+            "invalid value 'some' for '--compile-threads <N>'",
+        ),
+        (
+            &["--compile-threads", "1000", "a.wat"],
+            "expected a number of threads, 256 at most",
+        ),
+        (
+            &["--trace", "time", "a.wat"],
+            "invalid value 'time' for '--trace <WHAT>'\n  [possible values: tier]",
+        ),
+        (
+            &["--stats=xml", "a.wat"],
+            "invalid value 'xml' for '--stats[=<FORMAT>]'\n  [possible values: text, json]",
+        ),
+        (&["--dump", "clif", "a.wat"], "--func"),
+        (&["--func", "0", "a.wat"], "--dump"),
+        (
+            &["--dump", "llvm", "--func", "0", "a.wat"],
+            "invalid value 'llvm' for '--dump <WHAT>'",
+        ),
+        (
+            &["--dump", "clif", "--func", "nosuch", "a.wat"],
+            "--func nosuch: a.wat has no such function",
+        ),
+        (
+            &["--dump", "clif", "--func", "1", "a.wat"],
+            "--func 1: a.wat has no such function",
+        ),
+        (
+            &["--dump", "clif", "--func", "0@0x9", "a.wat"],
+            "--func 0@0x9: it has no loop at byte 0x9",
+        ),
+        (
+            &["--profile", "gdb", "a.wat"],
+            "invalid value 'gdb' for '--profile <FORM>'",
         ),
         (
             &["--timeout", "soon", "a.wat"],

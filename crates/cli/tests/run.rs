@@ -12,6 +12,8 @@
 //! | `STDERR` | a text in standard error; each must be there, and without one nothing may be |
 //! | `EXIT` | the exit code, 0 if not given |
 //!
+//! Each case runs as it is written, and once more in each tier: only one whose words name a tier does not.
+//!
 //! A case starts in a directory of its own: `granted/file.txt` holds `hello`, `granted/sub` is a directory,
 //! `granted/out` a link to `outside.txt`, which is next to `granted`.
 
@@ -34,6 +36,36 @@ struct Case {
 
 #[test]
 fn programs_do_what_their_comments_say() {
+    check(None);
+}
+
+#[test]
+fn interpreted_programs_do_the_same() {
+    check(Some("--tier=interp"));
+}
+
+#[test]
+fn compiled_programs_do_the_same() {
+    check(Some("--tier=jit"));
+}
+
+#[test]
+fn programs_whose_loops_move_do_the_same() {
+    check(Some("--tier=osr"));
+}
+
+#[test]
+fn programs_that_move_at_random_do_the_same() {
+    check(Some("--tier=random:1"));
+}
+
+#[test]
+fn programs_that_move_when_hot_do_the_same() {
+    check(Some("--tier=auto"));
+}
+
+/// Runs all cases, those that name no tier with one word more.
+fn check(tier: Option<&str>) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
     let entries = fs::read_dir(dir).expect("the directory is there");
     let mut programs: Vec<_> = entries
@@ -43,17 +75,22 @@ fn programs_do_what_their_comments_say() {
     programs.sort();
     let mut problems = Vec::new();
     for program in programs {
-        let cases = cases(&program);
+        let mut cases = cases(&program);
         assert!(!cases.is_empty(), "{}: no RUN line", program.display());
+        if tier.is_some() {
+            cases.retain(|case| !case.words.iter().any(|word| word.starts_with("--tier")));
+        }
         for case in cases {
             println!(
-                "{}:{}: {}",
+                "{}:{}: {} {}",
                 program.display(),
                 case.line,
+                tier.unwrap_or_default(),
                 case.words.join(" ")
             );
-            if let Err(problem) = run(&program, &case) {
-                problems.push(format!("{}:{}: {problem}", program.display(), case.line));
+            if let Err(problem) = run(&program, &case, tier) {
+                let place = format!("{}:{}", program.display(), case.line);
+                problems.push(format!("{place}: {tier:?}: {problem}"));
             }
         }
     }
@@ -108,12 +145,13 @@ fn cases(program: &Path) -> Vec<Case> {
     cases
 }
 
-/// Runs one case in a fresh directory.
-fn run(program: &Path, case: &Case) -> Result<(), String> {
+/// Runs one case in a fresh directory; `tier` is one word more.
+fn run(program: &Path, case: &Case, tier: Option<&str>) -> Result<(), String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     furnish(dir.path().to_path_buf());
     let mut command = Command::new(env!("CARGO_BIN_EXE_tiered"));
     command
+        .args(tier)
         .args(&case.words)
         .envs(case.env.iter().cloned())
         .current_dir(dir.path());

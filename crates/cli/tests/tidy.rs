@@ -21,6 +21,12 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "
 /// The crates that may hold `unsafe` code.
 const UNSAFE_CRATES: &[&str] = &["runtime", "interp", "jit"];
 
+/// Other files that may, each with the reason. Their crates deny it, and allow it there.
+const UNSAFE_FILES: &[(&str, &str)] = &[(
+    "crates/engine/src/seam.rs",
+    "implements the unsafe trait between tiers",
+)];
+
 /// Folder of a crate, the crates of the workspace that it may depend on, and the families of others where those are
 /// restricted too.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -293,10 +299,19 @@ fn unsafe_stands_only_where_it_may() {
         .into_iter()
         .filter(|path| !UNSAFE_CRATES.contains(&folder(path)))
     {
-        for (index, line) in code_lines(&read(&path)).iter().enumerate() {
-            if has_word(line, "unsafe") {
-                problems.push(format!("{}:{}: unsafe", path.display(), index + 1));
+        let excused = UNSAFE_FILES.iter().any(|(file, _)| path == Path::new(file));
+        let lines = code_lines(&read(&path));
+        let mut found = (1..)
+            .zip(&lines)
+            .filter(|(_, line)| has_word(line, "unsafe"));
+        match found.next() {
+            Some((number, _)) if !excused => {
+                problems.push(format!("{}:{number}: unsafe", path.display()));
             }
+            None if excused => {
+                problems.push(format!("{}: no unsafe, and still excused", path.display()));
+            }
+            _ => {}
         }
     }
     assert_none(&problems);
@@ -316,8 +331,15 @@ fn crates_without_unsafe_forbid_it() {
         let tops = ["lib.rs", "main.rs"]
             .map(|name| Path::new("crates").join(folder).join("src").join(name));
         let mut tops = tops.iter().filter(|path| root().join(path).exists());
-        if !tops.all(|path| read(path).contains("#![forbid(unsafe_code)]")) {
-            problems.push(format!("crates/{folder}: lacks #![forbid(unsafe_code)]"));
+        let excused = UNSAFE_FILES
+            .iter()
+            .any(|(file, _)| self::folder(Path::new(file)) == folder);
+        let lint = match excused {
+            true => "#![deny(unsafe_code)]",
+            false => "#![forbid(unsafe_code)]",
+        };
+        if !tops.all(|path| read(path).contains(lint)) {
+            problems.push(format!("crates/{folder}: lacks {lint}"));
         }
     }
     assert_none(&problems);

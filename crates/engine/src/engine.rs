@@ -57,6 +57,12 @@ impl Engine {
         &self.0.config
     }
 
+    /// Which tiers run functions.
+    #[must_use]
+    pub fn tier(&self) -> TierMode {
+        self.0.config.tier
+    }
+
     /// Why this engine compiles nothing; `None` if it does, or would. That a mode was asked for which needs a compiler
     /// is no error by itself: every program runs interpreted, too.
     #[must_use]

@@ -3,10 +3,24 @@
 //! The bytes are looked up in the module: a trap stands at the opcode of the instruction that trapped, and every frame
 //! around it at that of its call.
 
+mod modes;
+
+use modes::in_all_modes;
 use tiered::decode::index::FuncIdx;
 use tiered::{
     Caller, Config, Engine, Extern, Instance, Linker, Module, Store, Trap, TrapCode, Val,
 };
+
+in_all_modes! {
+    a_trap_stands_at_its_instruction,
+    a_return_address_behind_the_last_instruction_is_still_the_call,
+    frames_have_names_or_numbers,
+    frames_go_through_the_host_and_other_instances,
+    deep_traces_are_cut_off,
+    an_overflow_and_spent_fuel_have_frames,
+    what_the_host_calls_itself_has_no_frames,
+    an_exit_has_no_frames,
+}
 
 /// The byte of the only instruction of function `func` whose name in the binary parser begins with `name`.
 fn byte_of(module: &Module, func: u32, name: &str) -> u32 {
@@ -183,9 +197,8 @@ const TRAPS: &[(&str, TrapCode, &str)] = &[
     ),
 ];
 
-#[test]
-fn a_trap_stands_at_its_instruction() {
-    let engine = Engine::default();
+fn a_trap_stands_at_its_instruction(config: &Config) {
+    let engine = Engine::new(config);
     for (body, code, op) in TRAPS {
         let text = format!(
             "(module
@@ -218,9 +231,8 @@ fn a_trap_stands_at_its_instruction() {
     }
 }
 
-#[test]
-fn a_return_address_behind_the_last_instruction_is_still_the_call() {
-    let engine = Engine::default();
+fn a_return_address_behind_the_last_instruction_is_still_the_call(config: &Config) {
+    let engine = Engine::new(config);
     let text = r#"(module
         (func $trap unreachable)
         (func $last (call $trap))
@@ -245,9 +257,8 @@ fn a_return_address_behind_the_last_instruction_is_still_the_call() {
     assert_eq!(seen(&found), expected);
 }
 
-#[test]
-fn frames_have_names_or_numbers() {
-    let engine = Engine::default();
+fn frames_have_names_or_numbers(config: &Config) {
+    let engine = Engine::new(config);
     let text = r#"(module $the_module
         (func (unreachable))
         (func (export "exported") (call 0))
@@ -282,9 +293,8 @@ fn frames_have_names_or_numbers() {
 }
 
 /// Guest, host, guest of another instance, host that fails: all guest frames, innermost first.
-#[test]
-fn frames_go_through_the_host_and_other_instances() {
-    let engine = Engine::default();
+fn frames_go_through_the_host_and_other_instances(config: &Config) {
+    let engine = Engine::new(config);
     let outer = module(
         &engine,
         r#"(module $outer
@@ -344,9 +354,9 @@ fn frames_go_through_the_host_and_other_instances() {
     }
 }
 
-#[test]
-fn deep_traces_are_cut_off() {
-    let engine = Engine::default();
+fn deep_traces_are_cut_off(config: &Config) {
+    const NATIVE_STACK: usize = 256 << 20;
+    let engine = Engine::new(&config.clone().max_native_stack(NATIVE_STACK));
     let text = r#"(module (func $f (export "f") (param i32)
         (if (i32.eqz (local.get 0)) (then (unreachable)))
         (call $f (i32.sub (local.get 0) (i32.const 1)))))"#;
@@ -357,7 +367,14 @@ fn deep_traces_are_cut_off() {
         .expect("it imports nothing");
     let found = trap(&mut store, instance, "f", &[Val::I32(10)]);
     assert_eq!(found.frames().len(), 11);
-    let found = trap(&mut store, instance, "f", &[Val::I32(100_000)]);
+    // Compiled frames lie on the host's own stack.
+    let deep = || trap(&mut store, instance, "f", &[Val::I32(100_000)]);
+    let found = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(NATIVE_STACK + (1 << 20));
+        let thread = thread.spawn_scoped(scope, deep).expect("there is room");
+        thread.join().expect("the thread is well")
+    });
+    assert_eq!(found.code(), Some(TrapCode::Unreachable));
     assert!(
         (20..1000).contains(&found.frames().len()),
         "{}",
@@ -373,9 +390,8 @@ fn deep_traces_are_cut_off() {
     );
 }
 
-#[test]
-fn an_overflow_and_spent_fuel_have_frames() {
-    let engine = Engine::new(&Config::new().max_stack(64 << 10));
+fn an_overflow_and_spent_fuel_have_frames(config: &Config) {
+    let engine = Engine::new(&config.clone().max_stack(64 << 10));
     let text = r#"(module
         (func $f (export "recurse") (result i32) (i32.add (call $f) (i32.const 1)))
         (func $nothing)
@@ -413,9 +429,8 @@ fn an_overflow_and_spent_fuel_have_frames() {
     );
 }
 
-#[test]
-fn what_the_host_calls_itself_has_no_frames() {
-    let engine = Engine::default();
+fn what_the_host_calls_itself_has_no_frames(config: &Config) {
+    let engine = Engine::new(config);
     let mut store = engine.store(()).expect("a store has a stack");
     let fail = tiered::Func::wrap(&mut store, |_: Caller<'_, ()>| -> Result<(), Trap> {
         Err(Trap::new(TrapCode::Unreachable))
@@ -425,9 +440,8 @@ fn what_the_host_calls_itself_has_no_frames() {
     assert_eq!(found.backtrace().to_string(), "");
 }
 
-#[test]
-fn an_exit_has_no_frames() {
-    let engine = Engine::default();
+fn an_exit_has_no_frames(config: &Config) {
+    let engine = Engine::new(config);
     let module = module(
         &engine,
         r#"(module (import "h" "exit" (func $exit)) (func (export "f") (call $exit)))"#,

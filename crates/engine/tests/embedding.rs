@@ -1,57 +1,45 @@
-//! What an embedder does with functions and stores: typed and untyped host functions, calls back and forth, errors and
-//! panics on their way through guest frames, handles of the wrong store, threads.
+//! What an embedder does with functions: typed and untyped host functions, calls back and forth, errors and panics on
+//! their way through guest frames.
+
+mod guest;
+mod modes;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tiered::decode::types::{
-    FuncType, GlobalType, Limits as Size, MemoryType, RefType, TableType, ValType,
-};
-use tiered::{
-    Caller, Engine, Extern, ExternRef, Func, Global, Instance, Linker, Memory, Module, SetError,
-    Store, Table, Trap, TrapCode, Val,
-};
+use guest::{call, forwarding, guest};
+use modes::in_all_modes;
+use tiered::decode::types::{FuncType, ValType};
+use tiered::{Caller, Config, Extern, Func, Instance, Linker, Store, Trap, TrapCode, Val};
 
-fn module(engine: &Engine, text: &str) -> Module {
-    Module::new(engine, text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"))
+in_all_modes! {
+    typed_functions_of_all_types,
+    arity_0,
+    arity_1,
+    arity_2,
+    arity_3,
+    arity_4,
+    arity_5,
+    arity_6,
+    arity_7,
+    arity_8,
+    arity_9,
+    arity_10,
+    arity_11,
+    arity_12,
+    single_results_and_none,
+    typed_functions_check_their_types,
+    arguments_are_checked,
+    untyped_functions,
+    memory_and_data_at_once,
+    a_caller_without_memory_or_instance,
+    the_host_calls_back,
+    errors_keep_their_identity,
+    panics_go_on_at_the_outermost_call,
+    a_panic_is_a_trap_for_the_host_functions_in_between,
 }
 
-/// A store of an engine of its own, and an instance of the module in it.
-fn guest<T: 'static>(text: &str, linker: &Linker<T>, data: T) -> (Store<T>, Instance) {
-    let engine = Engine::default();
-    let module = module(&engine, text);
-    let mut store = engine.store(data).expect("a store has a stack");
-    let instance = linker
-        .instantiate(&mut store, &module)
-        .expect("it has its imports");
-    (store, instance)
-}
-
-fn call<T>(
-    store: &mut Store<T>,
-    instance: Instance,
-    name: &str,
-    args: &[Val],
-) -> Result<Vec<Val>, Trap> {
-    let func = instance
-        .func(store, name)
-        .unwrap_or_else(|| panic!("{name} is exported"));
-    func.call(store, args)
-}
-
-/// A module that exports as `f` a function that calls the import `host.f` of the same type.
-fn forwarding(params: &str, results: &str, count: usize) -> String {
-    let args: String = (0..count)
-        .map(|index| format!("(local.get {index})"))
-        .collect();
-    format!(
-        "(module (import \"host\" \"f\" (func $f (param {params}) (result {results})))
-        (func (export \"f\") (param {params}) (result {results}) {args} (call $f)))"
-    )
-}
-
-#[test]
-fn typed_functions_of_all_types() {
+fn typed_functions_of_all_types(config: &Config) {
     let mut linker: Linker<()> = Linker::new();
     linker.func(
         "host",
@@ -59,7 +47,7 @@ fn typed_functions_of_all_types() {
         |_: Caller<'_, ()>, a: i32, b: u32, c: i64, d: u64, e: f32, f: f64| (f, e, d, c, b, a),
     );
     let text = forwarding("i32 i32 i64 i64 f32 f64", "f64 f32 i64 i64 i32 i32", 6);
-    let (mut store, instance) = guest(&text, &linker, ());
+    let (mut store, instance) = guest(config, &text, &linker, ());
     type Params = (i32, u32, i64, u64, f32, f64);
     type Results = (f64, f32, u64, i64, u32, i32);
     let f = instance
@@ -92,13 +80,12 @@ fn typed_functions_of_all_types() {
     assert_eq!(found, args.into_iter().rev().collect::<Vec<_>>());
 }
 
-#[test]
-fn arity_0() {
+fn arity_0(config: &Config) {
     let mut linker: Linker<u64> = Linker::new();
     linker.func("host", "f", |mut caller: Caller<'_, u64>| {
         *caller.data_mut() += 1
     });
-    let (mut store, instance) = guest(&forwarding("", "", 0), &linker, 0);
+    let (mut store, instance) = guest(config, &forwarding("", "", 0), &linker, 0);
     assert_eq!(
         call(&mut store, instance, "f", &[]).expect("it does not trap"),
         []
@@ -106,18 +93,17 @@ fn arity_0() {
     assert_eq!(*store.data(), 1);
 }
 
-/// Makes a test of a function with so many parameters, and as many results.
+/// Tests a function with so many parameters, and as many results.
 macro_rules! arities {
     ($($name:ident: $count:literal ($($arg:ident)*);)*) => {$(
-        #[test]
-        fn $name() {
+        fn $name(config: &Config) {
             let mut linker: Linker<u64> = Linker::new();
             linker.func("host", "f", |mut caller: Caller<'_, u64>, $($arg: i64),*| {
                 *caller.data_mut() = 1 $(+ $arg.cast_unsigned())*;
                 ($($arg + 1,)*)
             });
             let types = "i64 ".repeat($count);
-            let (mut store, instance) = guest(&forwarding(&types, &types, $count), &linker, 0);
+            let (mut store, instance) = guest(config, &forwarding(&types, &types, $count), &linker, 0);
             let args: Vec<Val> = (10..10 + $count).map(Val::I64).collect();
             let found = call(&mut store, instance, "f", &args).expect("it does not trap");
             assert_eq!(found, (11..11 + $count).map(Val::I64).collect::<Vec<_>>());
@@ -141,8 +127,7 @@ arities! {
     arity_12: 12 (a b c d e f g h i j k l);
 }
 
-#[test]
-fn single_results_and_none() {
+fn single_results_and_none(config: &Config) {
     let mut linker: Linker<Vec<String>> = Linker::new();
     linker.func(
         "h",
@@ -167,7 +152,7 @@ fn single_results_and_none() {
         (import "h" "nothing_fallible" (func $nothing_fallible))
         (func (export "f") (param f64) (result f32)
             (call $nothing (i32.const -5)) (call $nothing_fallible) (call $fallible (local.get 0))))"#;
-    let (mut store, instance) = guest(text, &linker, Vec::new());
+    let (mut store, instance) = guest(config, text, &linker, Vec::new());
     let f = instance
         .typed_func::<f64, f32>(&store, "f")
         .expect("the type")
@@ -176,9 +161,9 @@ fn single_results_and_none() {
     assert_eq!(store.into_data(), ["-5"]);
 }
 
-#[test]
-fn typed_functions_check_their_types() {
+fn typed_functions_check_their_types(config: &Config) {
     let (store, instance) = guest(
+        config,
         r#"(module (func (export "f") (param i32 f64) (result i64) (i64.const 0)) (memory (export "m") 1))"#,
         &Linker::new(),
         (),
@@ -222,9 +207,9 @@ fn typed_functions_check_their_types() {
     );
 }
 
-#[test]
-fn arguments_are_checked() {
+fn arguments_are_checked(config: &Config) {
     let (mut store, instance) = guest(
+        config,
         r#"(module (func (export "f") (param i32 f64)))"#,
         &Linker::new(),
         (),
@@ -245,8 +230,7 @@ fn arguments_are_checked() {
     call(&mut store, instance, "f", &[Val::I32(1), Val::F64(0)]).expect("the right arguments");
 }
 
-#[test]
-fn untyped_functions() {
+fn untyped_functions(config: &Config) {
     let ty = FuncType::new([ValType::I32, ValType::F32], [ValType::I64, ValType::I32]);
     let mut linker: Linker<usize> = Linker::new();
     linker.func_new("host", "f", ty.clone(), |mut caller, args, results| {
@@ -263,7 +247,7 @@ fn untyped_functions() {
         }
         Ok(())
     });
-    let (mut store, instance) = guest(&forwarding("i32 f32", "i64 i32", 2), &linker, 0);
+    let (mut store, instance) = guest(config, &forwarding("i32 f32", "i64 i32", 2), &linker, 0);
     let mut run = |value: i32| {
         call(
             &mut store,
@@ -307,8 +291,7 @@ const MEMORY: &str = r#"(module
         (i32.const 7) (call $grow (i32.const 2))
         (i32.store (i32.const 196604) (i32.const 99)) (i32.add (i32.load (i32.const 196604))) (memory.size)))"#;
 
-#[test]
-fn memory_and_data_at_once() {
+fn memory_and_data_at_once(config: &Config) {
     let mut linker: Linker<Vec<String>> = Linker::new();
     linker.func(
         "host",
@@ -339,7 +322,7 @@ fn memory_and_data_at_once() {
                 .ok_or_else(|| Trap::message("no pages"))
         },
     );
-    let (mut store, instance) = guest(MEMORY, &linker, Vec::new());
+    let (mut store, instance) = guest(config, MEMORY, &linker, Vec::new());
     let results = call(&mut store, instance, "f", &[]).expect("it does not trap");
     assert_eq!(results, [Val::I32(i32::from(b'U'))]);
     assert_eq!(store.data(), &["GUEST"]);
@@ -351,8 +334,7 @@ fn memory_and_data_at_once() {
     assert_eq!(trap.to_string(), "no pages");
 }
 
-#[test]
-fn a_caller_without_memory_or_instance() {
+fn a_caller_without_memory_or_instance(config: &Config) {
     let mut linker: Linker<()> = Linker::new();
     linker.func("host", "f", |mut caller: Caller<'_, ()>| {
         let has_memory = caller.memory().is_some() || caller.memory_and_data().is_some();
@@ -363,7 +345,7 @@ fn a_caller_without_memory_or_instance() {
     });
     let text = r#"(module (import "host" "f" (func $f (result i32 i32))) (memory (export "other") 1)
         (export "direct" (func $f)) (func (export "f") (result i32 i32) (call $f)))"#;
-    let (mut store, instance) = guest(text, &linker, ());
+    let (mut store, instance) = guest(config, text, &linker, ());
     let mut run = |name| call(&mut store, instance, name, &[]).expect("it does not trap");
     assert_eq!(run("f"), [Val::I32(1), Val::I32(0)]);
     assert_eq!(
@@ -374,8 +356,7 @@ fn a_caller_without_memory_or_instance() {
     assert_eq!(run("f"), [Val::I32(1), Val::I32(0)]);
 }
 
-#[test]
-fn the_host_calls_back() {
+fn the_host_calls_back(config: &Config) {
     let mut linker: Linker<Vec<i32>> = Linker::new();
     linker.func(
         "host",
@@ -402,7 +383,7 @@ fn the_host_calls_back() {
             (i32.const 5) (call $twice (ref.func $nested) (local.get 0)) (i32.add))
         (func (export "null") (result i32) (call $twice (ref.null func) (i32.const 1)))
         (func (export "wrong") (result i32) (call $twice (ref.func $wrong) (i32.const 1))))"#;
-    let (mut store, instance) = guest(text, &linker, Vec::new());
+    let (mut store, instance) = guest(config, text, &linker, Vec::new());
     let mut run = |name, args: &[Val]| call(&mut store, instance, name, args);
     assert_eq!(
         run("plain", &[Val::I32(3)]).expect("it does not trap"),
@@ -484,9 +465,8 @@ fn assert_usable(store: &mut Store<u32>, instance: Instance) {
     call(store, instance, "through", &[Val::I32(-1)]).expect("through the host too");
 }
 
-#[test]
-fn errors_keep_their_identity() {
-    let (mut store, instance) = guest(FAILING, &failing(), 0);
+fn errors_keep_their_identity(config: &Config) {
+    let (mut store, instance) = guest(config, FAILING, &failing(), 0);
     for name in ["f", "through"] {
         let mut run =
             |how| call(&mut store, instance, name, &[Val::I32(how)]).expect_err("it fails");
@@ -518,9 +498,8 @@ fn errors_keep_their_identity() {
     assert_eq!(trap.code(), Some(TrapCode::IntegerDivideByZero));
 }
 
-#[test]
-fn panics_go_on_at_the_outermost_call() {
-    let (mut store, instance) = guest(FAILING, &failing(), 0);
+fn panics_go_on_at_the_outermost_call(config: &Config) {
+    let (mut store, instance) = guest(config, FAILING, &failing(), 0);
     for name in ["f", "through"] {
         for _ in 0..2 {
             let mut run = |how| {
@@ -549,8 +528,7 @@ fn panics_go_on_at_the_outermost_call() {
 }
 
 /// Not even a host function that catches the error of the inner call stops a panic's payload from being a trap there.
-#[test]
-fn a_panic_is_a_trap_for_the_host_functions_in_between() {
+fn a_panic_is_a_trap_for_the_host_functions_in_between(config: &Config) {
     let mut linker = failing();
     linker.func(
         "host",
@@ -563,408 +541,11 @@ fn a_panic_is_a_trap_for_the_host_functions_in_between() {
             Err(Trap::message(format!("inside: {trap}")))
         },
     );
-    let (mut store, instance) = guest(FAILING, &linker, 0);
+    let (mut store, instance) = guest(config, FAILING, &linker, 0);
     let trap = call(&mut store, instance, "through", &[Val::I32(4)]).expect_err("it fails");
     assert_eq!(trap.to_string(), "inside: a host function panicked");
     assert_eq!(
         call(&mut store, instance, "fine", &[]).expect("the store can be used"),
         [Val::I32(42)]
     );
-}
-
-#[test]
-fn references_of_the_host() {
-    let mut linker: Linker<Option<ExternRef>> = Linker::new();
-    linker.func(
-        "host",
-        "keep",
-        |mut caller: Caller<'_, Option<ExternRef>>, value: Option<ExternRef>| {
-            std::mem::replace(caller.data_mut(), value)
-        },
-    );
-    let text = r#"(module
-        (import "host" "keep" (func $keep (param externref) (result externref)))
-        (table (export "t") 2 externref) (global $g (export "g") (mut externref) (ref.null extern))
-        (func (export "f") (param externref) (result externref)
-            (table.set (i32.const 1) (local.get 0)) (global.set $g (local.get 0))
-            (call $keep (table.get (i32.const 1)))))"#;
-    let (mut store, instance) = guest(text, &linker, None);
-    let text = ExternRef::new(&mut store, String::from("a value"));
-    let number = ExternRef::new(&mut store, 7u64);
-    let f = instance
-        .typed_func::<Option<ExternRef>, Option<ExternRef>>(&store, "f")
-        .expect("the type")
-        .expect("the name");
-    assert_eq!(
-        f.call(&mut store, Some(text)).expect("it does not trap"),
-        None
-    );
-    assert_eq!(
-        f.call(&mut store, Some(number)).expect("it does not trap"),
-        Some(text)
-    );
-    assert_eq!(
-        text.data(&store)
-            .downcast_ref::<String>()
-            .map(String::as_str),
-        Some("a value")
-    );
-    assert_eq!(number.data(&store).downcast_ref(), Some(&7u64));
-    let table = instance.table(&store, "t").expect("it is exported");
-    assert_eq!(table.get(&store, 0), Some(Val::ExternRef(None)));
-    assert_eq!(table.get(&store, 1), Some(Val::ExternRef(Some(number))));
-    assert_eq!(table.get(&store, 2), None);
-    let global = instance.global(&store, "g").expect("it is exported");
-    assert_eq!(global.get(&store), Val::from(number));
-    assert_eq!(
-        f.call(&mut store, None).expect("it does not trap"),
-        Some(number)
-    );
-}
-
-#[test]
-fn globals_tables_and_memories_of_the_host() {
-    let engine = Engine::default();
-    let mut store = engine.store(()).expect("a store has a stack");
-    let mut ty = GlobalType {
-        content: ValType::I64,
-        mutable: true,
-    };
-    let global = Global::new(&mut store, ty, Val::I64(-5)).expect("the type");
-    assert_eq!(global.set(&mut store, Val::I64(6)), Ok(()));
-    assert_eq!(global.set(&mut store, Val::I32(6)), Err(SetError::Type));
-    assert_eq!(global.get(&store), Val::I64(6));
-    assert_eq!(
-        Global::new(&mut store, ty, Val::F64(0)),
-        Err(SetError::Type)
-    );
-    ty.mutable = false;
-    let constant = Global::new(&mut store, ty, Val::I64(1)).expect("the type");
-    assert_eq!(
-        constant.set(&mut store, Val::I64(6)),
-        Err(SetError::Immutable)
-    );
-    assert_eq!(
-        (constant.get(&store), constant.ty(&store)),
-        (Val::I64(1), ty)
-    );
-
-    let func = Func::wrap(&mut store, |_: Caller<'_, ()>| 5i32);
-    let ty = TableType {
-        element: RefType::FuncRef,
-        limits: Size {
-            min: 2,
-            max: Some(3),
-        },
-    };
-    let table = Table::new(&mut store, ty, Val::FuncRef(None)).expect("within the limits");
-    assert_eq!(table.set(&mut store, 1, func.into()), Ok(()));
-    assert_eq!(
-        table.set(&mut store, 2, func.into()),
-        Err(SetError::OutOfBounds)
-    );
-    assert_eq!(
-        table.set(&mut store, 0, Val::ExternRef(None)),
-        Err(SetError::Type)
-    );
-    assert_eq!(table.grow(&mut store, 1, func.into()), Some(2));
-    assert_eq!(table.grow(&mut store, 1, func.into()), None);
-    assert_eq!(table.grow(&mut store, 0, Val::I32(0)), None);
-    assert_eq!(table.size(&store), 3);
-    assert_eq!(
-        [0, 1, 2].map(|index| table.get(&store, index)),
-        [
-            Some(Val::FuncRef(None)),
-            Some(func.into()),
-            Some(func.into())
-        ]
-    );
-    assert_eq!(
-        table.ty(&store).limits,
-        Size {
-            min: 3,
-            max: Some(3)
-        }
-    );
-
-    let ty = MemoryType {
-        limits: Size {
-            min: 1,
-            max: Some(2),
-        },
-        shared: false,
-    };
-    let memory = Memory::new(&mut store, ty).expect("within the limits");
-    memory.data_mut(&mut store)[65535] = 9;
-    assert_eq!(memory.grow(&mut store, 1), Some(1));
-    assert_eq!(memory.grow(&mut store, 1), None);
-    assert_eq!(
-        (memory.size(&store), memory.data(&store).len()),
-        (2, 131_072)
-    );
-    assert_eq!(memory.data(&store)[65535..65537], [9, 0]);
-    assert_eq!(store.memory_bytes(), 131_072);
-}
-
-/// Takes what a use gives, if it gives something.
-fn look<T>(_: T) {}
-
-#[test]
-fn handles_of_another_store_panic() {
-    let text = r#"(module (func (export "f") (param funcref externref)) (table (export "t") 1 funcref)
-        (memory (export "m") 1) (global (export "g") (mut funcref) (ref.null func)))"#;
-    let (mut store, instance) = guest(text, &Linker::new(), ());
-    let (mut other, in_other) = guest(text, &Linker::new(), ());
-    let (func, table) = (
-        instance.func(&store, "f").expect("f"),
-        instance.table(&store, "t").expect("t"),
-    );
-    let (memory, global) = (
-        instance.memory(&store, "m").expect("m"),
-        instance.global(&store, "g").expect("g"),
-    );
-    let value = ExternRef::new(&mut store, 1);
-    let null = [Val::FuncRef(None), Val::ExternRef(None)];
-    type Use<'a> = Box<dyn FnMut(&mut Store<()>) + 'a>;
-    let mut uses: Vec<(&str, Use<'_>)> = Vec::new();
-    uses.push(("a function's type", Box::new(|other| look(func.ty(other)))));
-    uses.push(("a call", Box::new(|other| look(func.call(other, &null)))));
-    uses.push((
-        "a typed function",
-        Box::new(|other| look(func.typed::<(), ()>(other))),
-    ));
-    uses.push((
-        "an export",
-        Box::new(|other| look(instance.export(other, "f"))),
-    ));
-    uses.push((
-        "the exports",
-        Box::new(|other| assert_eq!(instance.exports(other).count(), 4)),
-    ));
-    uses.push(("a module", Box::new(|other| look(instance.module(other)))));
-    uses.push((
-        "a table's size",
-        Box::new(|other| assert_eq!(table.size(other), 1)),
-    ));
-    uses.push((
-        "a table's element",
-        Box::new(|other| look(table.get(other, 0))),
-    ));
-    uses.push((
-        "a table's growth",
-        Box::new(|other| look(table.grow(other, 1, null[0]))),
-    ));
-    uses.push((
-        "a memory's size",
-        Box::new(|other| assert_eq!(memory.size(other), 1)),
-    ));
-    uses.push((
-        "a memory's bytes",
-        Box::new(|other| assert_eq!(memory.data(other).len(), 65536)),
-    ));
-    uses.push((
-        "a memory's bytes to change",
-        Box::new(|other| memory.data_mut(other)[0] = 1),
-    ));
-    uses.push((
-        "a global's value",
-        Box::new(|other| look(global.get(other))),
-    ));
-    uses.push((
-        "a host value",
-        Box::new(|other| look(value.data(other).is::<i32>())),
-    ));
-    let foreign = [Val::from(func), Val::from(value)];
-    uses.push((
-        "a function as an argument",
-        Box::new(move |other| {
-            look(
-                in_other
-                    .func(other, "f")
-                    .expect("f")
-                    .call(other, &[foreign[0], null[1]]),
-            );
-        }),
-    ));
-    uses.push((
-        "a host value as an argument",
-        Box::new(move |other| {
-            look(
-                in_other
-                    .func(other, "f")
-                    .expect("f")
-                    .call(other, &[null[0], foreign[1]]),
-            );
-        }),
-    ));
-    uses.push((
-        "a function in a table",
-        Box::new(move |other| {
-            look(
-                in_other
-                    .table(other, "t")
-                    .expect("t")
-                    .set(other, 0, foreign[0]),
-            );
-        }),
-    ));
-    uses.push((
-        "a function in a global",
-        Box::new(move |other| {
-            look(
-                in_other
-                    .global(other, "g")
-                    .expect("g")
-                    .set(other, foreign[0]),
-            );
-        }),
-    ));
-    uses.push((
-        "an import",
-        Box::new(move |other| {
-            let engine = Engine::default();
-            let module = module(
-                &engine,
-                r#"(module (import "a" "f" (func (param funcref externref))))"#,
-            );
-            look(Instance::new(other, &module, &[func.into()]));
-        }),
-    ));
-    for (name, mut using) in uses {
-        let panic = catch_unwind(AssertUnwindSafe(|| using(&mut other))).expect_err(name);
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        assert!(
-            text.is_some_and(|text| text.contains("another store")),
-            "{name}"
-        );
-    }
-    // Nothing has changed, and the store goes on.
-    assert_eq!(
-        call(&mut other, in_other, "f", &null).expect("the store can be used"),
-        []
-    );
-    assert_eq!(
-        in_other.table(&other, "t").expect("t").get(&other, 0),
-        Some(Val::FuncRef(None))
-    );
-}
-
-#[test]
-fn a_foreign_reference_from_a_host_function_panics() {
-    let (store, instance) = guest(r#"(module (func (export "f")))"#, &Linker::new(), ());
-    let foreign = instance.func(&store, "f").expect("f");
-    let mut linker: Linker<()> = Linker::new();
-    linker.func("host", "f", move |_: Caller<'_, ()>| Some(foreign));
-    let text = r#"(module (import "host" "f" (func $f (result funcref)))
-        (func (export "f") (result i32) (ref.is_null (call $f))) (func (export "fine")))"#;
-    let (mut other, instance) = guest(text, &linker, ());
-    catch_unwind(AssertUnwindSafe(|| call(&mut other, instance, "f", &[])))
-        .expect_err("it is of another store");
-    call(&mut other, instance, "fine", &[]).expect("the store can be used");
-}
-
-#[test]
-fn stores_move_between_threads() {
-    fn assert_send<T: Send>(_: &T) {}
-    let text = r#"(module (import "host" "count" (func $count))
-        (memory (export "memory") 1) (global $g (mut i32) (i32.const 0)) (table 1 funcref)
-        (func (export "f") (param i32) (result i32)
-            (loop (call $count) (global.set $g (i32.add (global.get $g) (i32.const 1)))
-                (i32.store (i32.const 0) (global.get $g))
-                (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
-            (if (i32.gt_u (global.get $g) (i32.const 60)) (then (unreachable)))
-            (global.get $g)))"#;
-    let mut linker: Linker<Vec<u32>> = Linker::new();
-    linker.func("host", "count", |mut caller: Caller<'_, Vec<u32>>| {
-        caller.data_mut()[0] += 1
-    });
-    let (store, instance) = guest(text, &linker, vec![0]);
-    assert_send(&store);
-    let mut store = Some(store);
-    for turn in 1..=5 {
-        let mut moved = store.take().expect("it came back");
-        let thread = std::thread::spawn(move || {
-            let found = call(&mut moved, instance, "f", &[Val::I32(10)]).expect("it does not trap");
-            assert_eq!(found, [Val::I32(10 * turn)]);
-            moved
-        });
-        store = Some(thread.join().expect("the thread is well"));
-    }
-    let mut store = store.expect("it came back");
-    let trap = std::thread::scope(|scope| {
-        let call = || call(&mut store, instance, "f", &[Val::I32(20)]).expect_err("it traps");
-        scope.spawn(call).join().expect("the thread is well")
-    });
-    assert_eq!(trap.code(), Some(TrapCode::Unreachable));
-    let memory = instance.memory(&store, "memory").expect("it is exported");
-    assert_eq!(memory.data(&store)[0], 70);
-    assert_eq!(store.into_data(), [70]);
-}
-
-#[test]
-fn one_linker_serves_many_stores() {
-    let engine = Engine::default();
-    let mut linker: Linker<u32> = Linker::new();
-    linker.func("host", "f", |mut caller: Caller<'_, u32>| {
-        *caller.data_mut() += 1;
-        *caller.data()
-    });
-    let module = module(&engine, &forwarding("", "i32", 0));
-    let stores = std::thread::scope(|scope| {
-        let run = |start: u32| {
-            let (engine, linker, module) = (&engine, &linker, &module);
-            scope.spawn(move || {
-                let mut store = engine.store(start).expect("a store has a stack");
-                let instance = linker
-                    .instantiate(&mut store, module)
-                    .expect("it has its imports");
-                (0..100).for_each(|_| {
-                    drop(call(&mut store, instance, "f", &[]).expect("it does not trap"))
-                });
-                store.into_data()
-            })
-        };
-        let threads: Vec<_> = (0..4).map(|index| run(1000 * index)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("the thread is well"))
-            .collect::<Vec<_>>()
-    });
-    assert_eq!(stores, [100, 1100, 2100, 3100]);
-}
-
-/// Host functions own values: they go with the store.
-#[test]
-fn a_store_drops_what_it_owns() {
-    use std::sync::Arc;
-    let witness = Arc::new(());
-    let engine = Engine::default();
-    let mut store = engine
-        .store(Arc::clone(&witness))
-        .expect("a store has a stack");
-    let in_closure = Arc::clone(&witness);
-    Func::wrap(&mut store, move |_: Caller<'_, Arc<()>>| {
-        drop(Arc::clone(&in_closure))
-    });
-    ExternRef::new(&mut store, Arc::clone(&witness));
-    let mut linker = Linker::new();
-    let in_linker = Arc::clone(&witness);
-    linker.func("host", "f", move |_: Caller<'_, Arc<()>>| {
-        drop(Arc::clone(&in_linker))
-    });
-    linker
-        .instantiate(&mut store, &module(&engine, &forwarding("", "", 0)))
-        .expect("it has its imports");
-    assert_eq!(Arc::strong_count(&witness), 5);
-    drop(linker);
-    assert_eq!(
-        Arc::strong_count(&witness),
-        5,
-        "the store still has the function"
-    );
-    drop(store);
-    assert_eq!(Arc::strong_count(&witness), 1);
 }

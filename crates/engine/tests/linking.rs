@@ -1,11 +1,36 @@
 //! Modules and what they get from one another: names, types, order of instantiation, shared memories, tables and
 //! globals, calls from one instance to another, and the limits that a store sets to all of them together.
 
+mod modes;
+
+use modes::in_all_modes;
 use tiered::decode::types::{Limits as Size, MemoryType, RefType, TableType};
 use tiered::{
     Caller, Config, Engine, Extern, Instance, InstantiateError, LimitError, Limits, Linker, Memory,
     Module, PAGE_BYTES, Store, Table, Trap, TrapCode, Val,
 };
+
+in_all_modes! {
+    unknown_imports_are_named,
+    imports_must_match,
+    the_number_of_imports_is_checked,
+    definitions_replace_earlier_ones,
+    exports_of_exports,
+    each_instance_has_its_own_memory,
+    traps_of_other_instances_leave_everything_in_order,
+    memories_tables_and_globals_are_shared,
+    constant_expressions_see_imported_globals,
+    what_active_segments_wrote_stays,
+    nothing_happens_before_all_imports_match,
+    instances_that_failed_live_on,
+    start_functions_run_once_and_see_everything,
+    memory_is_limited,
+    memories_end_at_4_gib,
+    tables_are_limited,
+    counts_are_limited,
+    refused_things_cost_nothing,
+    limits_are_each_stores_own,
+}
 
 /// A linker and a store to put one module after the other into.
 struct World {
@@ -15,12 +40,8 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
-        World::within(Limits::default())
-    }
-
-    fn within(limits: Limits) -> World {
-        let engine = Engine::new(&Config::new().limits(limits));
+    fn new(config: &Config) -> World {
+        let engine = Engine::new(config);
         let store = engine.store(Vec::new()).expect("a store has a stack");
         World {
             engine,
@@ -60,9 +81,8 @@ impl World {
     }
 }
 
-#[test]
-fn unknown_imports_are_named() {
-    let mut world = World::new();
+fn unknown_imports_are_named(config: &Config) {
+    let mut world = World::new(config);
     world.add(
         "a",
         r#"(module (func (export "known")) (memory (export "memory") 1))"#,
@@ -97,9 +117,8 @@ fn unknown_imports_are_named() {
     }
 }
 
-#[test]
-fn imports_must_match() {
-    let mut world = World::new();
+fn imports_must_match(config: &Config) {
+    let mut world = World::new(config);
     world.add(
         "a",
         r#"(module
@@ -179,9 +198,8 @@ fn imports_must_match() {
         .expect("it has grown");
 }
 
-#[test]
-fn the_number_of_imports_is_checked() {
-    let mut world = World::new();
+fn the_number_of_imports_is_checked(config: &Config) {
+    let mut world = World::new(config);
     let a = world.add("a", r#"(module (func (export "f")))"#);
     let f = Extern::Func(a.func(&world.store, "f").expect("f"));
     let text = r#"(module (import "a" "f" (func)) (import "a" "f" (func)))"#;
@@ -196,9 +214,8 @@ fn the_number_of_imports_is_checked() {
     Instance::new(&mut world.store, &module, &[f, f]).expect("two");
 }
 
-#[test]
-fn definitions_replace_earlier_ones() {
-    let mut world = World::new();
+fn definitions_replace_earlier_ones(config: &Config) {
+    let mut world = World::new(config);
     let text = r#"(module (import "a" "f" (func $f (result i32))) (func (export "f") (result i32) (call $f)))"#;
     world.linker.func("a", "f", |_: Caller<'_, Vec<i32>>| 1);
     assert!(world.linker.is_defined("a", "f"));
@@ -218,9 +235,8 @@ fn definitions_replace_earlier_ones() {
     assert_eq!(found, [1, 2, 3, 1]);
 }
 
-#[test]
-fn exports_of_exports() {
-    let mut world = World::new();
+fn exports_of_exports(config: &Config) {
+    let mut world = World::new(config);
     let a = world.add(
         "a",
         r#"(module (memory (export "m") 1) (table (export "t") 1 funcref) (global (export "g") (mut i32) (i32.const 7))
@@ -295,8 +311,8 @@ const NONE: &str = r#"(module
     (import "second" "number" (func $second (result i32)))
     (func (export "through") (result i32) (i32.add (call $second) (i32.const 50))))"#;
 
-fn three() -> (World, Instance, Instance) {
-    let mut world = World::new();
+fn three(config: &Config) -> (World, Instance, Instance) {
+    let mut world = World::new(config);
     world
         .linker
         .func("host", "note", |mut caller: Caller<'_, Vec<i32>>| {
@@ -312,9 +328,8 @@ fn three() -> (World, Instance, Instance) {
     (world, first, second)
 }
 
-#[test]
-fn each_instance_has_its_own_memory() {
-    let (mut world, first, second) = three();
+fn each_instance_has_its_own_memory(config: &Config) {
+    let (mut world, first, second) = three(config);
     assert_eq!(world.i32(first, "number", &[]), 1);
     assert_eq!(world.i32(second, "number", &[]), 2);
     assert_eq!(world.i32(first, "direct", &[]), 201);
@@ -340,9 +355,8 @@ fn each_instance_has_its_own_memory() {
     );
 }
 
-#[test]
-fn traps_of_other_instances_leave_everything_in_order() {
-    let (mut world, first, second) = three();
+fn traps_of_other_instances_leave_everything_in_order(config: &Config) {
+    let (mut world, first, second) = three(config);
     let trapping = world.add(
         "trapping",
         r#"(module (import "table" "t" (table 4 funcref)) (memory 1) (elem (i32.const 3) func $f)
@@ -359,9 +373,8 @@ fn traps_of_other_instances_leave_everything_in_order() {
     }
 }
 
-#[test]
-fn memories_tables_and_globals_are_shared() {
-    let mut world = World::new();
+fn memories_tables_and_globals_are_shared(config: &Config) {
+    let mut world = World::new(config);
     let owner = world.add(
         "owner",
         r#"(module
@@ -424,9 +437,8 @@ fn memories_tables_and_globals_are_shared() {
     assert_eq!(world.i32(owner, "load", &[8]), -255);
 }
 
-#[test]
-fn constant_expressions_see_imported_globals() {
-    let mut world = World::new();
+fn constant_expressions_see_imported_globals(config: &Config) {
+    let mut world = World::new(config);
     world.add(
         "a",
         r#"(module (global (export "offset") i32 (i32.const 12)) (global (export "f") funcref (ref.func 0))
@@ -447,8 +459,8 @@ fn constant_expressions_see_imported_globals() {
 }
 
 /// A memory and a table that outlive instances that fail, and a module that fails in the given way.
-fn after_failure(rest: &str) -> (String, [u8; 4], [bool; 4]) {
-    let mut world = World::new();
+fn after_failure(config: &Config, rest: &str) -> (String, [u8; 4], [bool; 4]) {
+    let mut world = World::new(config);
     let owner = world.add(
         "owner",
         r#"(module (memory (export "memory") 1) (table (export "t") 4 funcref))"#,
@@ -468,8 +480,7 @@ fn after_failure(rest: &str) -> (String, [u8; 4], [bool; 4]) {
     (error.to_string(), bytes, set)
 }
 
-#[test]
-fn what_active_segments_wrote_stays() {
+fn what_active_segments_wrote_stays(config: &Config) {
     let (no, yes) = (false, true);
     for (rest, error, bytes, set) in [
         (
@@ -505,16 +516,15 @@ fn what_active_segments_wrote_stays() {
         ),
     ] {
         assert_eq!(
-            after_failure(rest),
+            after_failure(config, rest),
             (error.to_owned(), bytes, set),
             "{rest}"
         );
     }
 }
 
-#[test]
-fn nothing_happens_before_all_imports_match() {
-    let mut world = World::new();
+fn nothing_happens_before_all_imports_match(config: &Config) {
+    let mut world = World::new(config);
     let owner = world.add("owner", r#"(module (memory (export "memory") 1))"#);
     let text = r#"(module (import "owner" "memory" (memory 1)) (import "owner" "missing" (func))
         (data (i32.const 0) "\01") (func $s (i32.store (i32.const 4) (i32.const 1))) (start $s))"#;
@@ -530,9 +540,8 @@ fn nothing_happens_before_all_imports_match() {
 }
 
 /// A function of an instance that failed is in a table and can be called: the instance is there.
-#[test]
-fn instances_that_failed_live_on() {
-    let mut world = World::new();
+fn instances_that_failed_live_on(config: &Config) {
+    let mut world = World::new(config);
     let owner = world.add(
         "owner",
         r#"(module (table (export "t") 4 funcref)
@@ -550,9 +559,8 @@ fn instances_that_failed_live_on() {
     assert_eq!(world.i32(owner, "call", &[2]), 42);
 }
 
-#[test]
-fn start_functions_run_once_and_see_everything() {
-    let mut world = World::new();
+fn start_functions_run_once_and_see_everything(config: &Config) {
+    let mut world = World::new(config);
     world.linker.func(
         "host",
         "note",
@@ -592,12 +600,11 @@ fn start_functions_run_once_and_see_everything() {
     }
 }
 
-#[test]
-fn memory_is_limited() {
-    let mut world = World::within(Limits {
+fn memory_is_limited(config: &Config) {
+    let mut world = World::new(&config.clone().limits(Limits {
         memory_bytes: 5 * PAGE_BYTES + 100,
         ..Limits::default()
-    });
+    }));
     let text = r#"(module (memory (export "memory") 2)
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "size") (result i32) (memory.size)))"#;
@@ -620,9 +627,8 @@ fn memory_is_limited() {
     assert_eq!(world.store.memory_bytes(), 5 * PAGE_BYTES);
 }
 
-#[test]
-fn memories_end_at_4_gib() {
-    let mut world = World::new();
+fn memories_end_at_4_gib(config: &Config) {
+    let mut world = World::new(config);
     let text = r#"(module (memory 65535 65536)
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "last") (result i32) (i32.store8 (i32.const -1) (i32.const 9)) (i32.load8_u (i32.const -1))))"#;
@@ -635,12 +641,11 @@ fn memories_end_at_4_gib() {
     assert_eq!(world.i32(instance, "last", &[]), 9);
 }
 
-#[test]
-fn tables_are_limited() {
-    let mut world = World::within(Limits {
+fn tables_are_limited(config: &Config) {
+    let mut world = World::new(&config.clone().limits(Limits {
         table_elements: 100,
         ..Limits::default()
-    });
+    }));
     let text = r#"(module (table (export "t") 40 funcref) (table 10 externref)
         (func (export "grow") (param i32) (result i32) (table.grow 0 (ref.null func) (local.get 0)))
         (func (export "grow_other") (param i32) (result i32) (table.grow 1 (ref.null extern) (local.get 0))))"#;
@@ -662,15 +667,14 @@ fn tables_are_limited() {
     assert_eq!(table.grow(&mut world.store, 1, Val::FuncRef(None)), None);
 }
 
-#[test]
-fn counts_are_limited() {
+fn counts_are_limited(config: &Config) {
     let limits = Limits {
         instances: 2,
         memories: 1,
         tables: 1,
         ..Limits::default()
     };
-    let mut world = World::within(limits);
+    let mut world = World::new(&config.clone().limits(limits));
     world
         .try_add("(module (memory 1) (table 1 funcref))")
         .expect("the first of each");
@@ -698,8 +702,7 @@ fn counts_are_limited() {
 }
 
 /// What could not be made is not held against the store.
-#[test]
-fn refused_things_cost_nothing() {
+fn refused_things_cost_nothing(config: &Config) {
     let limits = Limits {
         memories: 1,
         tables: 1,
@@ -707,7 +710,7 @@ fn refused_things_cost_nothing() {
         table_elements: 40,
         ..Limits::default()
     };
-    let mut world = World::within(limits);
+    let mut world = World::new(&config.clone().limits(limits));
     let memory = MemoryType {
         limits: Size { min: 1, max: None },
         shared: false,
@@ -728,9 +731,8 @@ fn refused_things_cost_nothing() {
     assert_eq!(the_table.grow(&mut world.store, 30, null), Some(10));
 }
 
-#[test]
-fn limits_are_each_stores_own() {
-    let engine = Engine::new(&Config::new().max_memory(2 * PAGE_BYTES));
+fn limits_are_each_stores_own(config: &Config) {
+    let engine = Engine::new(&config.clone().max_memory(2 * PAGE_BYTES));
     let module = Module::new(&engine, "(module (memory 2))").expect("it is valid");
     for _ in 0..3 {
         let mut store = engine.store(()).expect("a store has a stack");

@@ -63,16 +63,12 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
             ctx.raise(Trap::new(TrapCode::StackOverflow));
             return Outcome::Trapped;
         }
-        // With fuel, calls are counted by callers, and this caller is not of the guest.
-        if !ctx.is_metered() {
-            let left = record.budget.get().wrapping_sub(1);
-            record.budget.set(left);
-            if left < 0 {
-                match ask(ctx, record, HotPoint::Call) {
-                    Verdict::GO_ON => {}
-                    Verdict::TRAPPED => return Outcome::Trapped,
-                    verdict => return verdict.entry()(func, frame),
-                }
+        match ctx.enters(record) {
+            Ok(None) => {}
+            Ok(Some(entry)) => return entry(func, frame),
+            Err(code) => {
+                ctx.raise(Trap::new(code));
+                return Outcome::Trapped;
             }
         }
         let header = frame.add(usize::from(record.params));
@@ -290,10 +286,10 @@ pub(crate) struct LoopSpent;
 impl Op for LoopSpent {
     #[inline(always)]
     unsafe fn run(mut regs: Regs) -> Ended {
-        // SAFETY: a handler runs.
-        unsafe { suspend_here(&regs) };
-        // SAFETY: `pc` is a loop's header: the word before it has the loop's place in its upper half.
+        // SAFETY: `pc` is a loop's header, and the cell before it the loop's entry, where the guest is said to stand; the
+        // word before the header has the loop's place in its upper half.
         unsafe {
+            Activation::suspend(regs.ctx(), regs.pc.addr(), regs.fp);
             let offset = (*regs.pc.sub(1) >> 32) as u32;
             let func = running(regs.ctx(), regs.pc.addr());
             match ask(regs.ctx(), func.as_ref(), HotPoint::Loop { offset }) {

@@ -55,12 +55,15 @@ impl CodeInfo {
         Some(self.traps[index].1)
     }
 
-    /// The byte of the module that the instruction around this address comes from.
+    /// The byte of the module that the instruction around this address comes from; that of the nearest one before, or
+    /// else behind, where optimization has left the instruction itself without.
     pub(crate) fn place(&self, pc: usize) -> Option<u32> {
         let offset = u32::try_from(pc - self.start).ok()?;
         let behind = self.places.partition_point(|&(at, _)| at <= offset);
-        let (_, place) = self.places[behind.checked_sub(1)?];
-        (place != NO_PLACE).then_some(place)
+        let known = |&&(_, place): &&(u32, u32)| place != NO_PLACE;
+        let (before, after) = self.places.split_at(behind);
+        let nearest = before.iter().rev().find(known).or_else(|| after.iter().find(known));
+        nearest.map(|&(_, place)| place)
     }
 }
 
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn traps_are_exact_and_places_are_not() {
+    fn traps_are_exact_and_places_the_nearest() {
         let info = info(1000, 1010);
         assert_eq!(
             [1001, 1002, 1004].map(|pc| info.trap(pc)),
@@ -268,7 +271,7 @@ mod tests {
         let places = [1000, 1001, 1002, 1005, 1006, 1009].map(|pc| info.place(pc));
         assert_eq!(
             places,
-            [None, None, Some(100), Some(100), Some(110), Some(110)]
+            [Some(100), Some(100), Some(100), Some(100), Some(110), Some(110)]
         );
     }
 

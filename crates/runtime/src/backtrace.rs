@@ -260,7 +260,10 @@ fn find_offsets(places: &[Place], frames: &mut [Frame]) {
         if bytes > MAX_BODY_BYTES {
             break;
         }
-        let of_func: Vec<&Place> = places.iter().filter(|other| other.func == place.func).collect();
+        let of_func: Vec<&Place> = places
+            .iter()
+            .filter(|other| other.func == place.func)
+            .collect();
         let in_code: Vec<usize> = of_func.iter().map(|place| place.byte).collect();
         for (place, offset) in of_func.iter().zip((place.offsets_of)(func, &in_code)) {
             frames[place.frame].module_offset = offset;

@@ -216,7 +216,9 @@ fn evaluate_globals(vmctx: &VmCtx) {
     for (index, init) in defined.zip(module.global_inits()) {
         let value = evaluate(init, vmctx);
         // SAFETY: records live as long as the store.
-        unsafe { vmctx.global(GlobalIdx(index)).as_ref() }.value.set(value);
+        unsafe { vmctx.global(GlobalIdx(index)).as_ref() }
+            .value
+            .set(value);
     }
 }
 

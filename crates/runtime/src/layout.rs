@@ -165,9 +165,9 @@ impl VmLayout {
     pub fn func(&self, index: FuncIdx) -> FuncPlace {
         match index.0.checked_sub(self.counts.imported_funcs) {
             None => FuncPlace::Imported((self.imported_funcs + index.index() * POINTER) as i32),
-            Some(defined) => FuncPlace::Defined(
-                (self.funcs + defined as usize * size_of::<FuncRecord>()) as i32,
-            ),
+            Some(defined) => {
+                FuncPlace::Defined((self.funcs + defined as usize * size_of::<FuncRecord>()) as i32)
+            }
         }
     }
 
@@ -187,9 +187,7 @@ impl VmLayout {
     #[must_use]
     pub fn global(&self, index: GlobalIdx) -> GlobalPlace {
         match index.0.checked_sub(self.counts.imported_globals) {
-            None => {
-                GlobalPlace::Imported((self.imported_globals + index.index() * POINTER) as i32)
-            }
+            None => GlobalPlace::Imported((self.imported_globals + index.index() * POINTER) as i32),
             Some(defined) => GlobalPlace::Defined(
                 (self.globals + defined as usize * size_of::<GlobalRecord>()) as i32,
             ),
@@ -234,7 +232,10 @@ mod tests {
         places.extend((0..4).map(global));
         places.sort_unstable();
         for pair in places.windows(2) {
-            assert!(pair[0].0 as usize + pair[0].1 <= pair[1].0 as usize, "{places:?}");
+            assert!(
+                pair[0].0 as usize + pair[0].1 <= pair[1].0 as usize,
+                "{places:?}"
+            );
         }
         let (at, size) = places[places.len() - 1];
         assert_eq!(at as usize + size, layout.size());

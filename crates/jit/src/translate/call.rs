@@ -68,9 +68,6 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn op_call(&mut self, func: FuncIdx) -> Result<(), CompileError> {
-        if self.metered {
-            self.toll();
-        }
         let callee = match self.layout.func(func) {
             FuncPlace::Defined(at) => Callee {
                 code: self.code(self.vmctx, at + offsets::FUNC_CODE),
@@ -95,9 +92,6 @@ impl Translator<'_, '_> {
         ty: TypeIdx,
         table: TableIdx,
     ) -> Result<(), CompileError> {
-        if self.metered {
-            self.toll();
-        }
         let address = self.element(table, trap::UNDEFINED_ELEMENT);
         let access = self.access;
         let record = self.builder.ins().load(I64, access.element, address, 0);
@@ -140,6 +134,10 @@ impl Translator<'_, '_> {
 
     /// Calls a function of type `ty` with the top operands.
     fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
+        // A call that never happens, for want of a callee, is not paid for.
+        if self.metered {
+            self.toll();
+        }
         let (sig, memory) = self.sig(ty)?;
         let from = self.stack.len() - self.module.types()[ty.index()].params.len();
         self.widen_from(from);

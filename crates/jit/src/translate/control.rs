@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use cranelift_codegen::ir::types::I8;
-use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData};
+use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc};
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{BlockType, BrTable};
 
@@ -49,6 +49,8 @@ enum Otherwise {
 #[derive(Debug)]
 pub(super) struct Frame<'m> {
     kind: Kind,
+    /// The byte of the instruction that begins it.
+    offset: u32,
     /// Operands below the parameters.
     base: usize,
     params: &'m [ValType],
@@ -70,6 +72,7 @@ impl<'m> Frame<'m> {
     pub(super) fn body(results: &'m [ValType]) -> Frame<'m> {
         Frame {
             kind: Kind::Body,
+            offset: 0,
             base: 0,
             params: &[],
             results,
@@ -98,6 +101,7 @@ impl<'m> Translator<'_, 'm> {
         let base = self.stack.len() - params.len();
         Frame {
             kind,
+            offset: self.offset,
             base,
             params,
             saved: self.save(base),
@@ -266,6 +270,16 @@ impl<'m> Translator<'_, 'm> {
         *frame.label.get_or_insert_with(|| builder.create_block())
     }
 
+    /// Pays for a branch, if that is due. Whoever can't pay has ended at the loop, as in the first tier.
+    fn pay(&mut self, target: usize) {
+        if self.has_toll(target) {
+            let at_loop = SourceLoc::new(self.control[target].offset);
+            self.builder.set_srcloc(at_loop);
+            self.toll();
+            self.builder.set_srcloc(SourceLoc::new(self.offset));
+        }
+    }
+
     /// A branch there has to be paid for.
     fn has_toll(&self, target: usize) -> bool {
         self.metered && self.control[target].kind == Kind::Loop
@@ -277,9 +291,7 @@ impl<'m> Translator<'_, 'm> {
             return self.op_return();
         }
         self.pass(self.control[target].branch_types().len());
-        if self.has_toll(target) {
-            self.toll();
-        }
+        self.pay(target);
         let label = self.target_label(target);
         self.builder.ins().jump(label, &[]);
         self.set_unreachable();
@@ -309,9 +321,7 @@ impl<'m> Translator<'_, 'm> {
     fn hop(&mut self, block: Block, target: usize) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
-        if self.has_toll(target) {
-            self.toll();
-        }
+        self.pay(target);
         let label = self.target_label(target);
         self.builder.ins().jump(label, &[]);
     }
@@ -383,6 +393,8 @@ impl<'m> Translator<'_, 'm> {
     }
 
     pub(super) fn op_unreachable(&mut self) {
+        // A block of a trap alone would become part of the branch to it, and the trap stand at the branch.
+        self.builder.ins().sequence_point();
         self.builder.ins().trap(trap::UNREACHABLE);
         self.set_unreachable();
     }

@@ -1,0 +1,161 @@
+//! `--stats`: what the tiers did, for people or for programs.
+
+use std::fmt::Write;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tiered::{Engine, Stats};
+
+use crate::args::StatsFormat;
+
+/// What is known at a program's end beside what the engine knows.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// Time since the command began.
+    pub(crate) wall_time: Duration,
+    pub(crate) trapped: bool,
+    /// Bytes of code that the interpreter made for itself.
+    pub(crate) interpreter_bytes: usize,
+}
+
+/// The numbers as text, without an end of line.
+pub(crate) fn text(format: StatsFormat, engine: &Engine, ending: &Ending) -> String {
+    let (tier, stats, peak) = (engine.tier().to_string(), engine.stats(), peak_memory());
+    match format {
+        StatsFormat::Text => for_people(&tier, &stats, ending, peak),
+        StatsFormat::Json => for_programs(&tier, &stats, ending, peak).to_string(),
+    }
+}
+
+fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, rest: String| {
+        let _ = writeln!(text, "{name:<10} {rest}");
+    };
+    let end = if ending.trapped {
+        ", ended by a trap"
+    } else {
+        ""
+    };
+    line(
+        "tier",
+        format!("{tier}, {} in all{end}", millis(ending.wall_time)),
+    );
+    let first = stats.first_compiled.map(millis);
+    line(
+        "compiled",
+        format!(
+            "{} functions, {} loops; {} failed; first code after {}",
+            stats.functions_compiled,
+            stats.loops_compiled,
+            stats.failures,
+            first.as_deref().unwrap_or("-")
+        ),
+    );
+    line(
+        "moved",
+        format!(
+            "{} functions, {} running loops",
+            stats.published, stats.entered
+        ),
+    );
+    line(
+        "compiling",
+        format!(
+            "{}, {} at most",
+            millis(stats.compile_time),
+            millis(stats.longest_compile)
+        ),
+    );
+    line(
+        "queue",
+        format!(
+            "waited {}, {} at most; {} dropped",
+            millis(stats.queue_wait),
+            millis(stats.longest_wait),
+            stats.dropped
+        ),
+    );
+    line(
+        "code",
+        format!(
+            "{} bytes from bodies of {} bytes; {} bytes of the interpreter",
+            stats.code_bytes, stats.body_bytes, ending.interpreter_bytes
+        ),
+    );
+    if let Some(peak) = peak {
+        line("memory", format!("{} KiB at most", peak / 1024));
+    }
+    line(
+        "pauses",
+        format!(
+            "{} questions, {} at most",
+            stats.questions,
+            millis(stats.pauses.longest())
+        ),
+    );
+    for (from, count) in stats.pauses.buckets() {
+        line("", format!("from {:>12} {count:>8}", millis(from)));
+    }
+    text.trim_end().to_owned()
+}
+
+fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> Value {
+    let pauses = stats.pauses.buckets();
+    let pauses: Vec<_> = pauses
+        .map(|(from, count)| json!({"from_ns": nanos(from), "count": count}))
+        .collect();
+    json!({
+        "tier": tier,
+        "wall_ns": nanos(ending.wall_time),
+        "trapped": ending.trapped,
+        "peak_memory_bytes": peak,
+        "functions_compiled": stats.functions_compiled,
+        "loops_compiled": stats.loops_compiled,
+        "compile_failures": stats.failures,
+        "first_compiled_ns": stats.first_compiled.map(nanos),
+        "functions_published": stats.published,
+        "loops_entered": stats.entered,
+        "compile_ns": nanos(stats.compile_time),
+        "longest_compile_ns": nanos(stats.longest_compile),
+        "queue_wait_ns": nanos(stats.queue_wait),
+        "longest_queue_wait_ns": nanos(stats.longest_wait),
+        "queue_dropped": stats.dropped,
+        "code_bytes": stats.code_bytes,
+        "body_bytes": stats.body_bytes,
+        "interpreter_code_bytes": ending.interpreter_bytes,
+        "questions": stats.questions,
+        "longest_pause_ns": nanos(stats.pauses.longest()),
+        "pauses": pauses,
+    })
+}
+
+/// The most memory that the process has held at a time, in bytes, where the system says so.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_knows_the_peak() {
+        let peak = peak_memory().expect("there is a /proc");
+        assert!((1 << 20..1 << 40).contains(&peak), "{peak}");
+    }
+}

@@ -1,0 +1,69 @@
+//! The tier modes that the tests of an engine run under, and the macro that makes a test of each.
+//!
+//! *Invariant:* a test sees no difference between modes but in time: whatever it expects, it expects in all of them.
+
+use tiered::{Config, CostModel};
+
+/// An engine in a mode that is named as on the command line; compile threads and costs matter to `auto` only, where
+/// everything is worth compiling once it was seen twice.
+pub(crate) fn config(mode: &str, compile_threads: usize) -> Config {
+    let mut costs = CostModel::default();
+    (costs.call_budget, costs.loop_budget) = (1, 1);
+    (costs.compile_ns, costs.compile_byte_ns) = (0.0, 0.0);
+    let tier = mode.parse().expect("it is the name of a mode");
+    Config::new()
+        .tier(tier)
+        .costs(costs)
+        .compile_threads(Some(compile_threads))
+}
+
+/// Makes tests of functions that take a [`Config`], one for each mode: `NAME::jit` and so on.
+macro_rules! in_all_modes {
+    ($($test:ident),* $(,)?) => {$(
+        mod $test {
+            use crate::modes::config;
+
+            #[test]
+            fn interp() {
+                super::$test(&config("interp", 0));
+            }
+
+            #[test]
+            fn jit() {
+                super::$test(&config("jit", 0));
+            }
+
+            #[test]
+            fn osr() {
+                super::$test(&config("osr", 0));
+            }
+
+            #[test]
+            fn random_0() {
+                super::$test(&config("random:0", 0));
+            }
+
+            #[test]
+            fn random_9() {
+                super::$test(&config("random:9", 0));
+            }
+
+            #[test]
+            fn random_77() {
+                super::$test(&config("random:77", 0));
+            }
+
+            #[test]
+            fn auto() {
+                super::$test(&config("auto", 1));
+            }
+
+            #[test]
+            fn auto_in_the_foreground() {
+                super::$test(&config("auto", 0));
+            }
+        }
+    )*};
+}
+
+pub(crate) use in_all_modes;

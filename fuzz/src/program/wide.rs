@@ -1,0 +1,163 @@
+//! Statements with many values: blocks that take and give several, operands that wait below loops, jumps that carry
+//! values.
+
+use arbitrary::Result;
+use tiered::decode::types::ValType;
+use wasm_encoder::{BlockType, Instruction};
+
+use super::{Body, Sig, some_types};
+
+impl Body<'_, '_> {
+    /// One of the statements of this file; there is room to nest.
+    pub(super) fn wide_statement(&mut self, depth: u32) -> Result<()> {
+        match self.u.int_in_range(0..=5)? {
+            0 | 1 => self.operands_below(depth),
+            2 | 3 => self.typed_block(depth),
+            4 => self.jump(depth),
+            _ => self.loop_with_exits(depth),
+        }
+    }
+
+    /// Statements, most of the time a loop, while operands wait on the stack.
+    fn operands_below(&mut self, depth: u32) -> Result<()> {
+        let types = some_types(self.u, 9, self.extent)?;
+        for &ty in &types {
+            self.value(ty, depth.min(1))?;
+        }
+        match self.u.int_in_range(0..=3)? {
+            0 => self.statements(depth - 1)?,
+            1 => self.typed_block(depth)?,
+            _ => self.counted_loop(depth)?,
+        }
+        self.keep(&types)
+    }
+
+    /// A block, a loop or an `if` with the type of some function.
+    fn typed_block(&mut self, depth: u32) -> Result<()> {
+        let index = self.u.choose_index(self.sigs.len())?;
+        let ty = BlockType::FunctionType(index as u32);
+        let sigs = self.sigs;
+        let Sig { params, results } = &sigs[index];
+        self.values(params, depth.min(2) - 1)?;
+        match self.u.int_in_range(0..=2)? {
+            0 => {
+                self.op(Instruction::Loop(ty));
+                self.labels.push(params.clone());
+                self.keep_some(params, |body| {
+                    body.spend_step();
+                    body.statements(depth - 1)
+                })?;
+                self.maybe_branch(0, params, depth)?;
+                self.values(results, 1)?;
+            }
+            1 => {
+                self.op(Instruction::Block(ty));
+                self.labels.push(results.clone());
+                self.keep_some(params, |body| body.statements(depth - 1))?;
+                self.maybe_branch(0, results, depth)?;
+                self.values(results, 1)?;
+            }
+            _ => {
+                self.value(ValType::I32, 1)?;
+                self.op(Instruction::If(ty));
+                self.labels.push(results.clone());
+                self.keep_some(params, |body| body.statements(depth - 1))?;
+                self.values(results, 1)?;
+                self.op(Instruction::Else);
+                self.keep_some(params, |body| body.statements(depth - 1))?;
+                self.values(results, 0)?;
+            }
+        }
+        self.end_block();
+        self.keep(results)
+    }
+
+    fn values(&mut self, types: &[ValType], depth: u32) -> Result<()> {
+        types.iter().try_for_each(|&ty| self.value(ty, depth))
+    }
+
+    /// Takes values from the stack, some of them only after `body`.
+    fn keep_some(
+        &mut self,
+        types: &[ValType],
+        body: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let (below, above) = types.split_at(self.u.int_in_range(0..=types.len())?);
+        self.keep(above)?;
+        body(self)?;
+        self.keep(below)
+    }
+
+    /// A branch that is taken or not, with values of these types; they are gone when it is not.
+    fn maybe_branch(&mut self, label: u32, types: &[ValType], depth: u32) -> Result<()> {
+        self.values(types, depth.min(1))?;
+        self.value(ValType::I32, depth.min(2))?;
+        self.op(Instruction::BrIf(label));
+        self.keep(types)
+    }
+
+    /// Behind a condition: a branch, a return, or a jump table whose targets all take the same values.
+    fn jump(&mut self, depth: u32) -> Result<()> {
+        self.value(ValType::I32, depth.min(2))?;
+        self.op(Instruction::If(BlockType::Empty));
+        self.labels.push(Vec::new());
+        let junk = some_types(self.u, 2, self.extent)?;
+        self.values(&junk, 0)?;
+        let label = self.u.choose_index(self.labels.len())?;
+        let takes = self.takes(label).to_vec();
+        match self.u.int_in_range(0..=4)? {
+            0 => {
+                let results = self.sig.results.clone();
+                self.values(&results, 1)?;
+                self.op(Instruction::Return);
+            }
+            1 => {
+                self.values(&takes, 1)?;
+                self.op(Instruction::Br(label as u32));
+            }
+            _ => {
+                let alike = |&other: &u32| self.takes(other as usize) == takes;
+                let alike: Vec<u32> = (0..self.labels.len() as u32).filter(alike).collect();
+                self.values(&takes, 1)?;
+                self.value(ValType::I32, depth.min(2))?;
+                let mut targets = Vec::new();
+                for _ in 0..self.u.int_in_range(0..=5)? {
+                    targets.push(*self.u.choose(&alike)?);
+                }
+                self.op(Instruction::BrTable(targets.into(), label as u32));
+            }
+        }
+        self.end_block();
+        Ok(())
+    }
+
+    /// What a branch to a label takes.
+    fn takes(&self, label: usize) -> &[ValType] {
+        &self.labels[self.labels.len() - 1 - label]
+    }
+
+    /// A loop in the middle of which it is left or begun again, two blocks deep.
+    fn loop_with_exits(&mut self, depth: u32) -> Result<()> {
+        self.op(Instruction::Block(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.op(Instruction::Loop(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.spend_step();
+        self.statements(depth - 1)?;
+        self.value(ValType::I32, depth.min(2))?;
+        self.op(Instruction::BrIf(1));
+        self.op(Instruction::Block(BlockType::Empty));
+        self.labels.push(Vec::new());
+        self.statements(depth - 1)?;
+        self.value(ValType::I32, depth.min(2))?;
+        let back = [Instruction::BrIf(1), Instruction::BrIf(2)];
+        let back = self.u.choose(&back)?.clone();
+        self.op(back);
+        self.end_block();
+        self.value(ValType::I32, depth.min(1))?;
+        self.op(Instruction::BrIf(0));
+        self.end_block();
+        self.end_block();
+        Ok(())
+    }
+}
