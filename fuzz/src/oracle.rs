@@ -4,8 +4,9 @@
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
+use tiered::decode::numeric::NumOp;
 use tiered::decode::types::{FuncType, RefType, ValType};
-use tiered::decode::wasmparser::Operator;
+use tiered::decode::wasmparser::{BlockType, Operator};
 use tiered::{Limits, TierMode};
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
@@ -91,7 +92,10 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     // What stops by itself need not be counted, and is compiled to other code then.
     let mut counted = true;
     let module = if u.ratio(2, 3)? {
-        let extent = program::Extent::any(u)?;
+        let extent = program::Extent {
+            if_params: false,
+            ..program::Extent::any(u)?
+        };
         program::module(u, extent)?
     } else {
         let floats = if u.arbitrary()? {
@@ -132,14 +136,34 @@ fn tier(seed: u64) -> TierMode {
     }
 }
 
-/// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on.
+/// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on,
+/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if`.
 fn trips_wasmi(module: &Module) -> bool {
-    let compares =
-        |op: &Operator<'_>| matches!(op, Operator::I32Eqz | Operator::I32Eq | Operator::I32Ne);
+    let compares = |op: &Operator<'_>| {
+        matches!(
+            op,
+            Operator::I32Eqz | Operator::I32Eq | Operator::I32Ne | Operator::RefIsNull
+        )
+    };
     let selects = |op: &Operator<'_>| matches!(op, Operator::Select | Operator::TypedSelect { .. });
+    let compares_floats = |op: &Operator<'_>| {
+        NumOp::from_operator(op).is_some_and(|op| {
+            let float = |ty: &ValType| matches!(ty, ValType::F32 | ValType::F64);
+            op.result() == ValType::I32 && op.params().len() == 2 && op.params().iter().all(float)
+        })
+    };
+    let has_params = |op: &Operator<'_>| match op {
+        Operator::If {
+            blockty: BlockType::FuncType(ty),
+        } => !module.types()[*ty as usize].params.is_empty(),
+        _ => false,
+    };
     bodies(module).any(|ops| {
-        ops.windows(2)
-            .any(|ops| compares(&ops[0]) && selects(&ops[1]))
+        let pairs = ops.windows(2).any(|ops| {
+            compares(&ops[0]) && selects(&ops[1])
+                || compares_floats(&ops[0]) && matches!(ops[1], Operator::I32Eqz)
+        });
+        pairs || ops.iter().any(has_params)
     })
 }
 

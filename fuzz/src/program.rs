@@ -35,6 +35,8 @@ const STEPS: i32 = 300;
 pub(crate) struct Extent {
     /// Many parameters and results, blocks that take and give several values, operands that wait below loops.
     pub(crate) wide: bool,
+    /// Parameters of an `if`, where blocks have any.
+    pub(crate) if_params: bool,
     /// References, several tables, and the instructions on tables and segments.
     pub(crate) references: bool,
 }
@@ -44,6 +46,7 @@ impl Extent {
     pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Extent> {
         Ok(Extent {
             wide: u.ratio(2, 3)?,
+            if_params: true,
             references: u.ratio(1, 2)?,
         })
     }

@@ -30,6 +30,7 @@ Exit codes:
 
 /// What the command line asks for.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
 pub(crate) enum Command {
     /// Run a program (the default)
     Run(RunArgs),

@@ -77,7 +77,7 @@ impl Compiled {
 /// The record of a function, for another thread.
 pub(crate) struct Remote {
     record: NonNull<FuncRecord>,
-    liveness: Arc<Liveness>,
+    liveness: Liveness,
     metered: bool,
 }
 
@@ -88,7 +88,7 @@ unsafe impl Send for Remote {}
 impl PartialEq for Remote {
     fn eq(&self, other: &Remote) -> bool {
         // A later store's record may lie where one of an earlier store was.
-        self.record == other.record && Arc::ptr_eq(&self.liveness, &other.liveness)
+        self.record == other.record && self.liveness == other.liveness
     }
 }
 

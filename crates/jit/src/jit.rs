@@ -246,7 +246,7 @@ impl Code {
 impl Machine {
     fn new(config: &Config) -> Result<Machine, Unavailable> {
         let failed = |error: &dyn fmt::Display| Unavailable(error.to_string());
-        let isa = target(config.verify).map_err(|error| Unavailable(error))?;
+        let isa = target(config.verify).map_err(Unavailable)?;
         let mapping = Mapping::new(config.code_bytes).map_err(|error| failed(&error))?;
         let mut builder =
             JITBuilder::with_isa(isa.clone(), cranelift_module::default_libcall_names());

@@ -62,7 +62,11 @@ impl CodeInfo {
         let behind = self.places.partition_point(|&(at, _)| at <= offset);
         let known = |&&(_, place): &&(u32, u32)| place != NO_PLACE;
         let (before, after) = self.places.split_at(behind);
-        let nearest = before.iter().rev().find(known).or_else(|| after.iter().find(known));
+        let nearest = before
+            .iter()
+            .rev()
+            .find(known)
+            .or_else(|| after.iter().find(known));
         nearest.map(|&(_, place)| place)
     }
 }
@@ -271,7 +275,14 @@ mod tests {
         let places = [1000, 1001, 1002, 1005, 1006, 1009].map(|pc| info.place(pc));
         assert_eq!(
             places,
-            [Some(100), Some(100), Some(100), Some(100), Some(110), Some(110)]
+            [
+                Some(100),
+                Some(100),
+                Some(100),
+                Some(100),
+                Some(110),
+                Some(110)
+            ]
         );
     }
 

@@ -8,8 +8,7 @@
 //! kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
 //! of which the stack limit leaves enough.
 
-use std::mem::MaybeUninit;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use libc::{SA_NODEFER, SA_ONSTACK, SA_SIGINFO, c_int, c_void, siginfo_t, ucontext_t};
 
@@ -18,23 +17,24 @@ use crate::registry;
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
-/// Who handled each signal before.
-static mut PREVIOUS: [MaybeUninit<libc::sigaction>; 4] = [const { MaybeUninit::uninit() }; 4];
+/// Who handled each signal before. Reading it in a handler is a load.
+static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
+    [const { OnceLock::new() }; SIGNALS.len()];
 
 /// Installs the handler, once for the process.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        for (index, signal) in SIGNALS.into_iter().enumerate() {
-            // SAFETY: the handler keeps to what handlers may do. The place for the previous one is written before the
-            // handler can run, by this one thread.
+        for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
+            // SAFETY: the handler keeps to what handlers may do, and all bits zero are a valid action.
             unsafe {
+                let mut old: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, std::ptr::null(), &raw mut old);
+                previous.get_or_init(|| old);
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = handle as *const () as usize;
                 action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
                 libc::sigemptyset(&raw mut action.sa_mask);
-                let previous = (&raw mut PREVIOUS[index]).cast();
-                libc::sigaction(signal, std::ptr::null(), previous);
                 let done = libc::sigaction(signal, &raw const action, std::ptr::null_mut());
                 assert_eq!(done, 0, "the signal can be handled");
             }
@@ -87,12 +87,10 @@ unsafe fn land(_: &mut ucontext_t) -> bool {
 /// # Safety
 /// As for a handler.
 unsafe fn forward(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let index = SIGNALS
-        .iter()
-        .position(|&known| known == signal)
-        .unwrap_or(0);
-    // SAFETY: `install` wrote it before this handler could run.
-    let previous = unsafe { (*(&raw const PREVIOUS[index])).assume_init_ref() };
+    let index = SIGNALS.iter().position(|&known| known == signal);
+    let Some(previous) = index.and_then(|index| PREVIOUS[index].get()) else {
+        return;
+    };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
             // The instruction runs again when the handler has returned, and then ends the process as it would have.

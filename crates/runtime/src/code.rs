@@ -212,31 +212,70 @@ impl FuncRecord {
     }
 
     /// What tells another thread whether this record is still there.
-    pub fn liveness(&self) -> Arc<Liveness> {
-        Arc::clone(&self.store().liveness)
+    pub fn liveness(&self) -> Liveness {
+        self.store().liveness.renewed()
     }
 }
 
-/// Tells other threads whether a store is still there.
+/// What a store says to other threads of the doors of its records.
 #[derive(Debug)]
-pub struct Liveness(Mutex<bool>);
+struct Doorkeeper {
+    alive: bool,
+    /// How often all doors were opened as they were at first.
+    resets: u64,
+}
 
-impl Default for Liveness {
-    fn default() -> Liveness {
-        Liveness(Mutex::new(true))
+/// Tells other threads whether a record is still there, and still as it was when this was made.
+#[derive(Clone, Debug)]
+pub struct Liveness {
+    keeper: Arc<Mutex<Doorkeeper>>,
+    resets: u64,
+}
+
+/// True of the same store in the same state.
+impl PartialEq for Liveness {
+    fn eq(&self, other: &Liveness) -> bool {
+        Arc::ptr_eq(&self.keeper, &other.keeper) && self.resets == other.resets
     }
 }
 
 impl Liveness {
-    /// Runs `body` if the store is there, and keeps it there until `body` has ended.
+    pub(crate) fn new() -> Liveness {
+        let keeper = Doorkeeper {
+            alive: true,
+            resets: 0,
+        };
+        Liveness {
+            keeper: Arc::new(Mutex::new(keeper)),
+            resets: 0,
+        }
+    }
+
+    /// Runs `body` if the store is there and has not begun or ended to count fuel since, and keeps it so until `body` has
+    /// ended.
     pub fn while_alive<R>(&self, body: impl FnOnce() -> R) -> Option<R> {
-        let alive = self.0.lock();
-        (*alive).then(body)
+        let keeper = self.keeper.lock();
+        (keeper.alive && keeper.resets == self.resets).then(body)
+    }
+
+    /// The same for what begins now.
+    fn renewed(&self) -> Liveness {
+        Liveness {
+            keeper: Arc::clone(&self.keeper),
+            resets: self.keeper.lock().resets,
+        }
+    }
+
+    /// Resets all doors, by `body`: whoever is about to open one comes too late.
+    pub(crate) fn reset(&self, body: impl FnOnce()) {
+        let mut keeper = self.keeper.lock();
+        keeper.resets += 1;
+        body();
     }
 
     /// The store is about to go.
     pub(crate) fn end(&self) {
-        *self.0.lock() = false;
+        self.keeper.lock().alive = false;
     }
 }
 

@@ -27,7 +27,7 @@ use crate::memory::{Memory, MemoryRecord};
 use crate::stack::ValueStack;
 use crate::table::{Table, TableRecord};
 use crate::value::{ExternRef, Handle, StoreId};
-use crate::vmctx::{OwnedVmCtx, StoreCtx, VmCtxParts};
+use crate::vmctx::{OwnedVmCtx, StoreCtx, VmCtx, VmCtxParts};
 
 /// Owns records at addresses that stay.
 #[derive(Debug)]
@@ -136,14 +136,17 @@ impl AnyStore {
             // SAFETY: records live as long as the store.
             unsafe { func.as_ref() }.budget.set(budget);
         }
-        for instance in &self.instances {
-            // SAFETY: instances live as long as the store.
-            for func in unsafe { instance.as_ptr().as_ref() }.defined_funcs() {
-                func.budget.set(budget);
-                if changes {
-                    func.reset(ctx.doors());
-                }
-            }
+        // SAFETY: instances live as long as the store.
+        let instances = || {
+            self.instances
+                .iter()
+                .map(|instance| unsafe { instance.as_ptr().as_ref() })
+        };
+        let funcs = || instances().flat_map(VmCtx::defined_funcs);
+        funcs().for_each(|func| func.budget.set(budget));
+        if changes {
+            ctx.liveness
+                .reset(|| funcs().for_each(|func| func.reset(ctx.doors())));
         }
     }
 

@@ -38,5 +38,4 @@
     local.set $x
     local.get $k
     local.get $x
-    (f64.add (f64.convert_i32_s (local.get $j)) (f64.const 0.5)) drop
     (f64.convert_i64_s (local.get $x))))

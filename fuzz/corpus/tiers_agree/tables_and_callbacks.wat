@@ -1,8 +1,8 @@
 (module
-  (global $steps (export "the counter") (mut i32) (i32.const 1000))
   (type $many (func (param i32 i64 i32 i64 i32 i64 i32 i64 i32 i64) (result i64 i32 i64 i32 i64 i32 i64 i32 i64 i32)))
   (type $unary (func (param i32) (result i32)))
   (import "host" "f" (func $host (param i32 i64) (result i32)))
+  (global $steps (export "the counter") (mut i32) (i32.const 1000))
   (table $t (export "table") 6 20 funcref)
   (table $e (export "externs") 2 10 externref)
   (memory (export "memory") 1 3)
@@ -31,17 +31,15 @@
     local.get 9 local.get 8 local.get 7 local.get 6 local.get 5 local.get 4 local.get 3 local.get 2 local.get 1 local.get 0)
   (func (export "many") (param $n i32) (result i64 i32 i64 i32 i64 i32 i64 i32 i64 i32) (local $i i32)
     i32.const 1 i64.const 2 i32.const 3 i64.const 4 i32.const 5 i64.const 6 i32.const 7 i64.const 8 i32.const 9 i64.const 10
-    (loop $again (param i32 i64 i32 i64 i32 i64 i32 i64 i32 i64) (result i64 i32 i64 i32 i64 i32 i64 i32 i64 i32)
-      call $swap
-      drop drop
+    call $swap
+    (loop $again (param i64 i32 i64 i32 i64 i32 i64 i32 i64 i32) (result i64 i32 i64 i32 i64 i32 i64 i32 i64 i32)
+      call $step
+      local.get $n
+      i32.add
       (call $host (local.get $i) (i64.const 5))
-      i64.extend_i32_u
-      local.set 0 (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      i32.const 10
-      i64.const 11
-      i32.const 12
-      (br_if 1 (i32.gt_u (local.get $i) (i32.const 9)))
-      unreachable))
+      i32.xor
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 9)))))
   (func (export "tables") (param $r externref) (param $f funcref) (result i32)
     (table.set $e (i32.const 1) (local.get $r))
     (table.set $t (i32.const 4) (local.get $f))

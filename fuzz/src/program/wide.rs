@@ -39,7 +39,8 @@ impl Body<'_, '_> {
         let sigs = self.sigs;
         let Sig { params, results } = &sigs[index];
         self.values(params, depth.min(2) - 1)?;
-        match self.u.int_in_range(0..=2)? {
+        let kinds = if self.extent.if_params { 2 } else { 1 };
+        match self.u.int_in_range(0..=kinds)? {
             0 => {
                 self.op(Instruction::Loop(ty));
                 self.labels.push(params.clone());

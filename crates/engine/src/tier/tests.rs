@@ -411,9 +411,13 @@ fn one_thread_means_one() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
     let huge = Record::new(20);
-    (0..2_000).for_each(|_| drop(world.looped(&huge, 9)));
+    for _ in 0..2_000 {
+        world.looped(&huge, 9);
+    }
     world.fake.wait_until(|log| log.begun.len() == 1);
-    (0..10).for_each(|func| drop(world.called(&Record::new(func))));
+    for func in 0..10 {
+        world.called(&Record::new(func));
+    }
     assert_eq!(world.fake.begun().len(), 1);
     world.fake.with_log(|log| log.permits = None);
     world.fake.wait_until(|log| log.ended == 11);
@@ -456,7 +460,9 @@ fn the_queue_is_bounded_and_what_was_dropped_comes_again() {
 fn the_end_waits_for_what_runs_and_not_for_what_waits() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
-    (0..5).for_each(|func| drop(world.called(&Record::new(func))));
+    for func in 0..5 {
+        world.called(&Record::new(func));
+    }
     world.fake.wait_until(|log| log.begun.len() == 1);
     let fake = world.fake.clone();
     let end = std::thread::spawn(move || drop(world));

@@ -1,0 +1,20 @@
+;; Without a counter, so with fuel: each way to pay for something that then does not happen, or to owe more than there is.
+(module
+  (type $none (func))
+  (type $one (func (param i32)))
+  (table $t (export "table") 4 funcref)
+  (memory (export "memory") 1 2)
+  (data $d "data")
+  (elem (table $t) (i32.const 1) func $loop $one)
+  (func $loop (export "loop") (local $i i32)
+    (loop $again
+      (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100)))))
+  (func $one (export "one") (type $one)
+    (if (local.get 0) (then unreachable)))
+  (func (export "null") (call $loop) (call_indirect $t (type $none) (i32.const 0)))
+  (func (export "other type") (call $loop) (call_indirect $t (type $none) (i32.const 2)))
+  (func (export "outside") (call $loop) (call_indirect $t (type $none) (i32.const 9)))
+  (func (export "init") (param i32) (call $loop) (memory.init $d (i32.const 0) (i32.const 0) (i32.const -1)))
+  (func (export "fill") (call $loop) (memory.fill (i32.const 0) (i32.const 7) (i32.const 65536)))
+  (func (export "deep") (param i32) (call $loop) (memory.copy (i32.const 1) (i32.const 0) (i32.const 65535)))
+  (func (export "endless") (loop $again (call $loop) (br $again))))
