@@ -137,7 +137,8 @@ fn tier(seed: u64) -> TierMode {
 }
 
 /// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on,
-/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if`.
+/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if` and operands that were
+/// set to a local just before a loop with parameters.
 fn trips_wasmi(module: &Module) -> bool {
     let compares = |op: &Operator<'_>| {
         matches!(
@@ -152,18 +153,23 @@ fn trips_wasmi(module: &Module) -> bool {
             op.result() == ValType::I32 && op.params().len() == 2 && op.params().iter().all(float)
         })
     };
-    let has_params = |op: &Operator<'_>| match op {
-        Operator::If {
-            blockty: BlockType::FuncType(ty),
-        } => !module.types()[*ty as usize].params.is_empty(),
+    let has_params = |ty: &BlockType| match ty {
+        BlockType::FuncType(ty) => !module.types()[*ty as usize].params.is_empty(),
         _ => false,
     };
+    let if_params =
+        |op: &Operator<'_>| matches!(op, Operator::If { blockty } if has_params(blockty));
+    let loop_params =
+        |op: &Operator<'_>| matches!(op, Operator::Loop { blockty } if has_params(blockty));
     bodies(module).any(|ops| {
         let pairs = ops.windows(2).any(|ops| {
             compares(&ops[0]) && selects(&ops[1])
                 || compares_floats(&ops[0]) && matches!(ops[1], Operator::I32Eqz)
         });
-        pairs || ops.iter().any(has_params)
+        let below_loops = ops
+            .windows(3)
+            .any(|ops| matches!(ops[0], Operator::LocalTee { .. }) && loop_params(&ops[2]));
+        pairs || below_loops || ops.iter().any(if_params)
     })
 }
 

@@ -182,6 +182,8 @@ pub(crate) enum StatsFormat {
 /// What is shown of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dump {
+    /// The interpreter's code
+    Ir,
     /// The compiler's intermediate code
     Clif,
     /// Machine code

@@ -1,4 +1,4 @@
-//! `--dump`: what the compiler makes of a function.
+//! `--dump`: what becomes of a function.
 
 use std::process::ExitCode;
 
@@ -27,6 +27,7 @@ pub(crate) fn run(
     let (what, name) = match what {
         args::Dump::Clif => (Dump::Clif, "clif"),
         args::Dump::Asm => (Dump::Asm, "asm"),
+        args::Dump::Ir => (Dump::Ir, "ir"),
     };
     let text = engine.dump(module, index, loop_offset, what);
     let text = text.map_err(|err| match err {

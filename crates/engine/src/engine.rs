@@ -13,7 +13,7 @@ use tiered_runtime::code::Tier;
 use tiered_runtime::{LimitError, Store};
 
 use crate::config::{Config, TierMode};
-use crate::dump::{Dump, DumpError};
+use crate::dump::{self, Dump, DumpError};
 use crate::seam::Compiling;
 use crate::stats::Stats;
 
@@ -82,8 +82,8 @@ impl Engine {
         }
     }
 
-    /// What the compiler makes of a function, or of what runs from one of its loops on: the loop at the byte
-    /// `loop_offset` of the module.
+    /// What becomes of a function, or, compiled, of what runs from one of its loops on: the loop at the byte `loop_offset`
+    /// of the module.
     ///
     /// # Errors
     /// There is no such function or loop, or it can't be compiled.
@@ -94,9 +94,13 @@ impl Engine {
         loop_offset: Option<u32>,
         what: Dump,
     ) -> Result<String, DumpError> {
+        module.body(func).ok_or(DumpError::NoBody)?;
+        if what == Dump::Ir {
+            // It needs no compiler.
+            return dump::interpreted(module, func);
+        }
         let no_compiler = |reason: &String| DumpError::NoCompiler(reason.clone());
         let compiling = self.0.compiling.as_ref().map_err(no_compiler)?;
-        module.body(func).ok_or(DumpError::NoBody)?;
         if let Some(offset) = loop_offset {
             let mut headers = module.loop_headers(func).into_iter();
             let found = headers.any(|header| header.offset == offset);

@@ -23,7 +23,7 @@ use tiered_jit::{Code, Compiler, Entry, Jit};
 use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Liveness, Tier};
 
 use crate::config::{Config, Profile};
-use crate::dump::{Dump, DumpError};
+use crate::dump::{self, Dump, DumpError};
 use crate::ledger::Question;
 use crate::queue::{Job, Part};
 use crate::stats::Stats;
@@ -225,6 +225,7 @@ impl Compiling {
         let what = match what {
             Dump::Clif => tiered_jit::Dump::Clif,
             Dump::Asm => tiered_jit::Dump::Asm,
+            Dump::Ir => return dump::interpreted(module, func),
         };
         let compiler = self.jit.compiler();
         let mut compiler = compiler.map_err(|error| DumpError::NoCompiler(error.to_string()))?;

@@ -12,6 +12,7 @@
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
 
+mod dump;
 mod emit;
 mod ops;
 mod scan;
@@ -38,6 +39,7 @@ use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
 use crate::variable::COPY_MANY;
 
+pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use scan::LoopPlan;
 use stack::{OperandStack, bank};

@@ -66,6 +66,14 @@ pub fn doors() -> Doors {
     exec::doors()
 }
 
+/// What the interpreter makes of a function, as text for people: a line for each instruction, with the words of code that
+/// it became. `None` for a host function, and for one that is too large.
+#[must_use]
+pub fn dump(func: &FuncRecord) -> Option<String> {
+    func.module()?;
+    compile::dump(func).ok()
+}
+
 /// True if instructions follow one another by jumps; false in debug builds, where a loop runs them.
 #[must_use]
 pub const fn uses_tail_calls() -> bool {

@@ -6,13 +6,15 @@ mod control;
 use tiered_interp::Interpreter;
 use tiered_runtime::{Limits, Store};
 
+fn store() -> Store<i32> {
+    Store::new(Interpreter::tier(), Limits::default(), 0).expect("a store has a stack")
+}
+
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {$(
         #[test]
         fn $test() {
-            control::$test(&|| {
-                Store::new(Interpreter::tier(), Limits::default(), 0).expect("a store has a stack")
-            });
+            control::$test(&store);
         }
     )*};
 }
@@ -34,4 +36,10 @@ tests! {
     frames_that_are_too_large_trap,
     frames_around_the_border,
     a_function_that_is_too_large_traps_at_its_caller,
+}
+
+/// More than compilers like.
+#[test]
+fn very_many_locals() {
+    control::so_many_locals(&store, &[4000, 20_000]);
 }

@@ -61,6 +61,9 @@ const MAX_VALUES: usize = 1 << 21;
 /// There are at most so many blocks: the front end clears a set of all blocks at each `br_table`.
 const MAX_BLOCKS: usize = 1 << 17;
 
+/// Loops are nested at most so deep: Cranelift looks at all loops around an instruction.
+const MAX_OPEN_LOOPS: u32 = 1000;
+
 /// Where compiled code is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
@@ -174,6 +177,8 @@ struct Translator<'a, 'm> {
     carriers: Carriers,
     stack: Vec<Value>,
     control: Vec<Frame<'m>>,
+    /// How many of these are loops.
+    open_loops: u32,
     /// Parameters of the `if`s that are open, for their `else`.
     kept: Vec<Value>,
     callees: Callees,
@@ -225,6 +230,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             carriers: Carriers::default(),
             stack: Vec::new(),
             control: Vec::new(),
+            open_loops: 0,
             kept: Vec::new(),
             callees: Callees::default(),
             arguments: Vec::new(),
@@ -314,7 +320,8 @@ impl<'a, 'm> Translator<'a, 'm> {
         let dfg = &self.builder.func.dfg;
         let small = dfg.num_values() <= MAX_VALUES
             && dfg.num_blocks() <= MAX_BLOCKS
-            && self.kept.len() <= MAX_VALUES;
+            && self.kept.len() <= MAX_VALUES
+            && self.open_loops <= MAX_OPEN_LOOPS;
         if small && self.variables.are_in_proportion() {
             Ok(())
         } else {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
 use tiered_decode::module::ExportKind;
 
+use crate::code::FuncRecord;
 use crate::func::{Func, TypeMismatch, TypedFunc};
 use crate::global::Global;
 use crate::host::HostValues;
@@ -35,6 +37,32 @@ impl Instance {
         imports: &[Extern],
     ) -> Result<Instance, InstantiateError> {
         instantiate::instantiate(store, module, imports)
+    }
+
+    /// Allocates an instance as [`Instance::new`] does, and leaves it at that: globals are zero, no segment is written, no
+    /// start function runs. For looking at what becomes of functions.
+    ///
+    /// # Errors
+    /// As [`Instance::new`], but no trap.
+    ///
+    /// # Panics
+    /// As [`Instance::new`].
+    pub fn allocated(
+        store: &mut AnyStore,
+        module: &Arc<Module>,
+        imports: &[Extern],
+    ) -> Result<Instance, InstantiateError> {
+        instantiate::allocate_instance(store, module, imports)
+    }
+
+    /// What callers know of the function at `index` of the module's index space.
+    ///
+    /// # Panics
+    /// If there is no such function.
+    pub fn record<'a>(&self, store: &'a AnyStore, index: FuncIdx) -> &'a FuncRecord {
+        let record = self.0.record(store).func(index);
+        // SAFETY: records live as long as the store, and change by cells and atomics only.
+        unsafe { record.as_ref() }
     }
 
     /// The module.

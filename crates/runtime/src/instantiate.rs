@@ -79,14 +79,23 @@ struct Spaces {
     globals: Vec<NonNull<GlobalRecord>>,
 }
 
-pub(crate) fn instantiate(
+/// An instance of which nothing has run and nothing is initialized.
+pub(crate) fn allocate_instance(
     store: &mut AnyStore,
     module: &Arc<Module>,
     imports: &[Extern],
 ) -> Result<Instance, InstantiateError> {
     let mut spaces = match_imports(store, module, imports)?;
     allocate(store, module, &mut spaces)?;
-    let instance = add_instance(store, module, spaces)?;
+    Ok(add_instance(store, module, spaces)?)
+}
+
+pub(crate) fn instantiate(
+    store: &mut AnyStore,
+    module: &Arc<Module>,
+    imports: &[Extern],
+) -> Result<Instance, InstantiateError> {
+    let instance = allocate_instance(store, module, imports)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
     evaluate_globals(vmctx);

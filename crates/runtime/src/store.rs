@@ -136,11 +136,11 @@ impl AnyStore {
             // SAFETY: records live as long as the store.
             unsafe { func.as_ref() }.budget.set(budget);
         }
-        // SAFETY: instances live as long as the store.
         let instances = || {
-            self.instances
-                .iter()
-                .map(|instance| unsafe { instance.as_ptr().as_ref() })
+            self.instances.iter().map(|instance| {
+                // SAFETY: instances live as long as the store.
+                unsafe { instance.as_ptr().as_ref() }
+            })
         };
         let funcs = || instances().flat_map(VmCtx::defined_funcs);
         funcs().for_each(|func| func.budget.set(budget));

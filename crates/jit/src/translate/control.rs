@@ -126,6 +126,7 @@ impl<'m> Translator<'_, 'm> {
         self.receive(frame.params)?;
         self.poll();
         frame.label = Some(header);
+        self.open_loops += 1;
         self.control.push(frame);
         Ok(())
     }
@@ -198,6 +199,7 @@ impl<'m> Translator<'_, 'm> {
         };
         match frame.kind {
             Kind::Loop => {
+                self.open_loops -= 1;
                 if let Some(header) = frame.label {
                     self.builder.seal_block(header);
                 }

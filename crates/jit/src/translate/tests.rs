@@ -479,6 +479,7 @@ fn hostile_bodies_stay_in_proportion() {
         })
     };
     let deep_loops = "(loop ".repeat(20_000) + &uses(10_000) + &")".repeat(20_000);
+    let nested_loops = "(loop (br_if 0 (local.get 0)) ".repeat(1001) + &")".repeat(1001);
     let branches = "(br_if 0 (local.get 0))".repeat(50_000) + &uses(20_000);
     let table = format!(
         "(br_if 0 (local.get 0)) {} (br_table {} 0 (local.get 0))",
@@ -496,6 +497,7 @@ fn hostile_bodies_stay_in_proportion() {
     let plain = "(i32.store (i32.const 1) (i32.const 2))".repeat(300_000);
     for (what, body, is_refused) in [
         ("deep loops", deep_loops, true),
+        ("nested loops", nested_loops, true),
         ("many branches", branches, true),
         ("a long table", table, false),
         ("wide labels", wide, true),

@@ -687,9 +687,13 @@ pub(crate) fn accumulators_of_all_banks(new: New<'_>) {
     );
 }
 
-/// Writes `count` locals with their own numbers, in a loop, and adds them up.
 pub(crate) fn many_locals(new: New<'_>) {
-    for count in [254usize, 255, 256, 257, 300, 4000, 20_000] {
+    so_many_locals(new, &[254, 255, 256, 257, 300, 1000]);
+}
+
+/// Writes so many locals with their own numbers, in a loop, and adds them up.
+pub(crate) fn so_many_locals(new: New<'_>, counts: &[usize]) {
+    for &count in counts {
         let mut text = format!(
             "(module (func (export \"run\") (param i32) (result i64 i64) (local{})",
             " i64".repeat(count)
