@@ -16,7 +16,7 @@ use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_runtime::code::HotPoint;
 
-use crate::policy::{Heat, Policy, Siblings};
+use crate::policy::{Heat, MAX_BUDGET, Policy, Siblings};
 use crate::queue::{FuncKey, Job, Part, Queue, Subject, Waiting};
 
 /// A budget that was spent.
@@ -226,7 +226,7 @@ impl<C: Clone, R: PartialEq> Ledger<C, R> {
             let next = match entry.function {
                 Status::Cold => policy.next_calls(&entry.heat, entry.bytes),
                 Status::InFlight => policy.costs().call_budget.saturating_mul(4),
-                Status::Ready(_) | Status::Failed => i32::MAX,
+                Status::Ready(_) | Status::Failed => MAX_BUDGET,
             };
             entry.heat.grant(next);
             noted.next_calls = Some(next);

@@ -21,6 +21,9 @@
 
 use crate::config::CostModel;
 
+/// The most calls between two questions. An interrupt is seen when a budget is spent, so this many must not take long.
+pub(crate) const MAX_BUDGET: i32 = 100_000;
+
 /// What is known of how much a function runs in the interpreter.
 #[derive(Clone, Debug)]
 pub(crate) struct Heat {

@@ -14,7 +14,7 @@ use tiered_runtime::code::HotPoint;
 use crate::config::{Config, TierMode};
 use crate::event::TierEventKind;
 use crate::ledger::{Ledger, Noted, Question};
-use crate::policy::Policy;
+use crate::policy::{MAX_BUDGET, Policy};
 use crate::queue::Part;
 use crate::stats::Stats;
 use crate::workers::{Backend, Threads, Workers};
@@ -69,7 +69,7 @@ impl<B: Backend> Tiering<B> {
         let (calls, iterations) = (config.costs.call_budget, config.costs.loop_budget);
         match config.tier {
             TierMode::Jit => (0, iterations),
-            TierMode::Osr => (i32::MAX, 0),
+            TierMode::Osr => (MAX_BUDGET, 0),
             TierMode::Random { seed } => ((seed % 8) as i32, (seed / 8 % 32) as i32),
             TierMode::Interp | TierMode::Auto => (calls, iterations),
         }
@@ -155,7 +155,7 @@ impl<B: Backend> Tiering<B> {
         match question.at {
             HotPoint::Loop { offset } => self.now(question, Part::Loop(offset)),
             HotPoint::Call => {
-                asker.set_budget(i32::MAX);
+                asker.set_budget(MAX_BUDGET);
                 None
             }
         }

@@ -92,9 +92,12 @@ fn modes_do_what_they_are_for() {
             let what = format!("{mode}, fuel {fuel:?}: {stats:?}");
             assert_eq!(stats.functions_compiled > 0, functions, "{what}");
             assert_eq!(stats.published > 0, functions, "{what}");
-            assert_eq!(stats.loops_compiled > 0, loops, "{what}");
-            assert_eq!(stats.entered > 0, loops, "{what}");
             assert_eq!(stats.failures, 0, "{what}");
+            // With fuel every call asks, so that at random all functions may have moved before a loop does.
+            if fuel.is_none() || !mode.starts_with("random") {
+                assert_eq!(stats.loops_compiled > 0, loops, "{what}");
+                assert_eq!(stats.entered > 0, loops, "{what}");
+            }
         }
     }
 }

@@ -25,11 +25,14 @@ const FUEL: Option<u64> = Some(1_000_000);
 /// Never spent.
 const ENOUGH: i32 = i32::MAX;
 
+/// Code by what it is of, and whether it counts fuel.
+type Codes = HashMap<(FuncIdx, Entry, bool), Code>;
+
 /// Compiles each function, and each loop, once.
 struct Maker {
     jit: Jit,
     module: Arc<Module>,
-    made: Mutex<(Compiler, HashMap<(FuncIdx, Entry, bool), Code>)>,
+    made: Mutex<(Compiler, Codes)>,
 }
 
 impl Maker {

@@ -43,3 +43,8 @@ tests! {
 fn very_many_locals() {
     control::so_many_locals(&store, &[4000, 20_000]);
 }
+
+#[test]
+fn all_frames_around_the_border() {
+    control::some_frames_around_the_border(&store, 8);
+}

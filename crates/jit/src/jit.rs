@@ -105,7 +105,8 @@ impl Jit {
     /// # Errors
     /// [`Unavailable`] on a machine that there is no code for.
     pub fn new(config: &Config) -> Result<Jit, Unavailable> {
-        check_machine()?;
+        // The processor is asked later: in a virtual machine that takes longer than a short program runs.
+        check_architecture()?;
         Ok(Jit(Arc::new_cyclic(|shared| Shared {
             this: shared.clone(),
             config: config.clone(),
@@ -157,7 +158,18 @@ impl fmt::Debug for Jit {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn check_machine() -> Result<(), Unavailable> {
+fn check_architecture() -> Result<(), Unavailable> {
+    Ok(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn check_architecture() -> Result<(), Unavailable> {
+    let machine = std::env::consts::ARCH;
+    Err(Unavailable(format!("there is no code for {machine} yet")))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn check_processor() -> Result<(), Unavailable> {
     if std::arch::is_x86_feature_detected!("sse4.1") {
         Ok(())
     } else {
@@ -166,9 +178,8 @@ fn check_machine() -> Result<(), Unavailable> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn check_machine() -> Result<(), Unavailable> {
-    let machine = std::env::consts::ARCH;
-    Err(Unavailable(format!("there is no code for {machine} yet")))
+fn check_processor() -> Result<(), Unavailable> {
+    check_architecture()
 }
 
 impl Shared {
@@ -246,6 +257,7 @@ impl Code {
 impl Machine {
     fn new(config: &Config) -> Result<Machine, Unavailable> {
         let failed = |error: &dyn fmt::Display| Unavailable(error.to_string());
+        check_processor()?;
         let isa = target(config.verify).map_err(Unavailable)?;
         let mapping = Mapping::new(config.code_bytes).map_err(|error| failed(&error))?;
         let mut builder =

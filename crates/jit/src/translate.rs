@@ -58,6 +58,9 @@ const MAX_BODY_BYTES: usize = 2 << 20;
 /// There are at most so many values: more virtual registers than this and the register allocator refuses.
 const MAX_VALUES: usize = 1 << 21;
 
+/// There are at most so many locals: Cranelift takes time that grows with the square of those that a loop carries.
+const MAX_LOCALS: usize = 4_000;
+
 /// There are at most so many blocks: the front end clears a set of all blocks at each `br_table`.
 const MAX_BLOCKS: usize = 1 << 17;
 
@@ -158,6 +161,8 @@ fn unreadable<E>(_: E) -> CompileError {
 
 /// The state of a translation.
 struct Translator<'a, 'm> {
+    /// The frame that the first tier would have.
+    frame: FrameLayout,
     module: &'m Module,
     isa: &'a dyn TargetIsa,
     layout: VmLayout,
@@ -215,6 +220,7 @@ impl<'a, 'm> Translator<'a, 'm> {
         let has_memory = !job.module.memories().is_empty();
         let memory_base = has_memory.then(|| load(offsets::VMCTX_MEMORY_BASE));
         Translator {
+            frame: FrameLayout::new(0, 0),
             module: job.module,
             isa,
             layout: VmLayout::new(job.module),
@@ -254,12 +260,13 @@ impl<'a, 'm> Translator<'a, 'm> {
                 self.declare_local(ty)?;
             }
         }
+        self.frame = FrameLayout::new(ty.params.len() as u32, self.locals.len() as u32);
+        if self.locals.len() > MAX_LOCALS {
+            return Err(CompileError::TooLarge);
+        }
         match job.entry {
             Entry::Start => self.set_locals(ty.params.len()),
-            Entry::Loop { offset } => {
-                let layout = FrameLayout::new(ty.params.len() as u32, self.locals.len() as u32);
-                self.begin_resume(body, offset, layout)?;
-            }
+            Entry::Loop { offset } => self.begin_resume(body, offset, self.frame)?,
         }
         Ok(())
     }
@@ -318,7 +325,8 @@ impl<'a, 'm> Translator<'a, 'm> {
     /// No single instruction adds much, so it is enough to look behind each.
     fn check_proportion(&self) -> Result<(), CompileError> {
         let dfg = &self.builder.func.dfg;
-        let small = dfg.num_values() <= MAX_VALUES
+        let small = self.frame.fits(self.stack.len() as u32)
+            && dfg.num_values() <= MAX_VALUES
             && dfg.num_blocks() <= MAX_BLOCKS
             && self.kept.len() <= MAX_VALUES
             && self.open_loops <= MAX_OPEN_LOOPS;

@@ -60,6 +60,15 @@ impl FrameLayout {
         self.locals + HEADER_SLOTS + height
     }
 
+    /// Whether a frame with up to `height` operands is small enough. All tiers ask this of the same heights, so that
+    /// what runs in one runs in all.
+    #[must_use]
+    #[inline]
+    pub fn fits(self, height: u32) -> bool {
+        // A call writes its header behind the arguments, which may be where no operand ever is.
+        self.operand(height) + 16 < MAX_FRAME_SLOTS
+    }
+
     /// The first slot of the header.
     #[must_use]
     #[inline]

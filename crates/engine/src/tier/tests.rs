@@ -364,7 +364,7 @@ fn what_fails_or_panics_stays_interpreted_and_is_not_tried_again() {
         records.each_ref().map(Record::is_published),
         [false, false, true]
     );
-    assert_eq!(records[0].budget(), i32::MAX);
+    assert_eq!(records[0].budget(), MAX_BUDGET);
     let failed = |line: &&String| line.starts_with("failed");
     assert_eq!(world.fake.events().iter().filter(failed).count(), 2);
     assert_eq!(world.tiering.stats().failures, 2);

@@ -18,11 +18,14 @@ pub(crate) struct Guest {
     pub(crate) instance: Instance,
 }
 
+/// A trap: its code, its text, and the function and byte of each frame.
+pub(crate) type Ended = (Option<TrapCode>, String, Vec<(u32, Option<u32>)>);
+
 /// Everything that two runs of a program can be told apart by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
-    /// Results as text; or the trap, and the function and byte of each frame.
-    pub(crate) outcome: Result<Vec<String>, (Option<TrapCode>, String, Vec<(u32, Option<u32>)>)>,
+    /// Results as text.
+    pub(crate) outcome: Result<Vec<String>, Ended>,
     pub(crate) notes: Notes,
     /// Exported globals, and elements of exported tables.
     pub(crate) values: BTreeMap<String, Vec<String>>,

@@ -4,7 +4,6 @@
 //! nothing has used.
 
 use tiered_decode::types::ValType;
-use tiered_runtime::frame::MAX_FRAME_SLOTS;
 
 use crate::operand::{Bank, Class, Dest, Family};
 use crate::regs::Handler;
@@ -397,9 +396,7 @@ impl Translator<'_> {
 
     /// Checks that the frame is not larger than fields can name, and the code not out of all proportion.
     pub(crate) fn check_size(&self) -> Result<(), Error> {
-        // A call writes its header behind the arguments, which may be where no operand ever is.
-        let slots = self.layout.operand(self.stack.max_height) + 16;
-        if slots < MAX_FRAME_SLOTS && self.code.len() <= self.max_words {
+        if self.layout.fits(self.stack.max_height) && self.code.len() <= self.max_words {
             Ok(())
         } else {
             Err(Error::TooLarge)
