@@ -96,7 +96,7 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
         ),
     );
     for (from, count) in stats.pauses.buckets() {
-        line("", format!("from {:>12} {count:>8}", millis(from)));
+        line("", format!("from {:>9} ns {count:>8}", nanos(from)));
     }
     text.trim_end().to_owned()
 }
