@@ -93,7 +93,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     let mut counted = true;
     let module = if u.ratio(2, 3)? {
         let extent = program::Extent {
-            if_params: false,
+            for_wasmi: true,
             ..program::Extent::any(u)?
         };
         program::module(u, extent)?
@@ -136,11 +136,11 @@ fn tier(seed: u64) -> TierMode {
     }
 }
 
-/// Whether wasmi 2.0.0 is known to be wrong: it forgets the operand of a comparison with zero that a `select` depends on,
-/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if` and operands that were
-/// set to a local just before a loop with parameters.
+/// Whether wasmi 2.0.0 is known to be wrong. It forgets the operand of a comparison with zero that a `select` depends on,
+/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if`, values that go through
+/// a jump table, and operands that were set to a local just before a loop with parameters.
 fn trips_wasmi(module: &Module) -> bool {
-    let compares = |op: &Operator<'_>| {
+    let is_negation = |op: &Operator<'_>| {
         matches!(
             op,
             Operator::I32Eqz | Operator::I32Eq | Operator::I32Ne | Operator::RefIsNull
@@ -148,29 +148,60 @@ fn trips_wasmi(module: &Module) -> bool {
     };
     let selects = |op: &Operator<'_>| matches!(op, Operator::Select | Operator::TypedSelect { .. });
     let compares_floats = |op: &Operator<'_>| {
-        NumOp::from_operator(op).is_some_and(|op| {
-            let float = |ty: &ValType| matches!(ty, ValType::F32 | ValType::F64);
-            op.result() == ValType::I32 && op.params().len() == 2 && op.params().iter().all(float)
-        })
+        let is_float = |ty: &ValType| matches!(ty, ValType::F32 | ValType::F64);
+        NumOp::from_operator(op)
+            .is_some_and(|op| op.result() == ValType::I32 && op.params().iter().all(is_float))
     };
-    let has_params = |ty: &BlockType| match ty {
-        BlockType::FuncType(ty) => !module.types()[*ty as usize].params.is_empty(),
+    let loops_with_params = |op: &Operator<'_>| match op {
+        Operator::Loop { blockty } => block_type(module, *blockty).0 > 0,
         _ => false,
     };
-    let if_params =
-        |op: &Operator<'_>| matches!(op, Operator::If { blockty } if has_params(blockty));
-    let loop_params =
-        |op: &Operator<'_>| matches!(op, Operator::Loop { blockty } if has_params(blockty));
     bodies(module).any(|ops| {
         let pairs = ops.windows(2).any(|ops| {
-            compares(&ops[0]) && selects(&ops[1])
+            is_negation(&ops[0]) && selects(&ops[1])
                 || compares_floats(&ops[0]) && matches!(ops[1], Operator::I32Eqz)
         });
         let below_loops = ops
             .windows(3)
-            .any(|ops| matches!(ops[0], Operator::LocalTee { .. }) && loop_params(&ops[2]));
-        pairs || below_loops || ops.iter().any(if_params)
+            .any(|ops| matches!(ops[0], Operator::LocalTee { .. }) && loops_with_params(&ops[2]));
+        pairs || below_loops || loses_values(module, &ops)
     })
+}
+
+/// Whether there is an `if` with parameters or a jump table that passes values on.
+fn loses_values(module: &Module, ops: &[Operator<'_>]) -> bool {
+    // What a branch to each enclosing label passes on; to the outermost, it is unknown here.
+    let mut labels = vec![1];
+    ops.iter().any(|op| {
+        match op {
+            Operator::Block { blockty } => labels.push(block_type(module, *blockty).1),
+            Operator::Loop { blockty } => labels.push(block_type(module, *blockty).0),
+            Operator::If { blockty } => {
+                let (params, results) = block_type(module, *blockty);
+                labels.push(results);
+                return params > 0;
+            }
+            Operator::End => drop(labels.pop()),
+            Operator::BrTable { targets } => {
+                let label = labels.len().checked_sub(1 + targets.default() as usize);
+                return label.is_none_or(|label| labels[label] > 0);
+            }
+            _ => {}
+        }
+        false
+    })
+}
+
+/// How many parameters and results a block has.
+fn block_type(module: &Module, ty: BlockType) -> (usize, usize) {
+    match ty {
+        BlockType::Empty => (0, 0),
+        BlockType::Type(_) => (0, 1),
+        BlockType::FuncType(ty) => {
+            let ty = &module.types()[ty as usize];
+            (ty.params.len(), ty.results.len())
+        }
+    }
 }
 
 fn canonical(event: Event) -> Event {

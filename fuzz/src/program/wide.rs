@@ -39,7 +39,7 @@ impl Body<'_, '_> {
         let sigs = self.sigs;
         let Sig { params, results } = &sigs[index];
         self.values(params, depth.min(2) - 1)?;
-        let kinds = if self.extent.if_params { 2 } else { 1 };
+        let kinds = if self.extent.for_wasmi { 1 } else { 2 };
         match self.u.int_in_range(0..=kinds)? {
             0 => {
                 self.op(Instruction::Loop(ty));
@@ -112,11 +112,7 @@ impl Body<'_, '_> {
                 self.values(&results, 1)?;
                 self.op(Instruction::Return);
             }
-            1 => {
-                self.values(&takes, 1)?;
-                self.op(Instruction::Br(label as u32));
-            }
-            _ => {
+            2.. if takes.is_empty() || !self.extent.for_wasmi => {
                 let alike = |&other: &u32| self.takes(other as usize) == takes;
                 let alike: Vec<u32> = (0..self.labels.len() as u32).filter(alike).collect();
                 self.values(&takes, 1)?;
@@ -126,6 +122,10 @@ impl Body<'_, '_> {
                     targets.push(*self.u.choose(&alike)?);
                 }
                 self.op(Instruction::BrTable(targets.into(), label as u32));
+            }
+            _ => {
+                self.values(&takes, 1)?;
+                self.op(Instruction::Br(label as u32));
             }
         }
         self.end_block();
