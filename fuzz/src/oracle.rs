@@ -137,8 +137,8 @@ fn tier(seed: u64) -> TierMode {
 }
 
 /// Whether wasmi 2.0.0 is known to be wrong. It forgets the operand of a comparison with zero that a `select` depends on,
-/// takes the opposite of a comparison of floats for its negation, and loses parameters of an `if`, values that go through
-/// a jump table, and operands that were set to a local just before a loop with parameters.
+/// takes the opposite of a comparison of floats for its negation, and loses values that go through a jump table, parameters
+/// of an `if`, and operands below other blocks with parameters: one just set to a local below a loop, any below two.
 fn trips_wasmi(module: &Module) -> bool {
     let is_negation = |op: &Operator<'_>| {
         matches!(
@@ -149,8 +149,11 @@ fn trips_wasmi(module: &Module) -> bool {
     let selects = |op: &Operator<'_>| matches!(op, Operator::Select | Operator::TypedSelect { .. });
     let compares_floats = |op: &Operator<'_>| {
         let is_float = |ty: &ValType| matches!(ty, ValType::F32 | ValType::F64);
-        NumOp::from_operator(op)
-            .is_some_and(|op| op.result() == ValType::I32 && op.params().iter().all(is_float))
+        NumOp::from_operator(op).is_some_and(|op| {
+            op.result() == ValType::I32
+                && op.params().len() == 2
+                && op.params().iter().all(is_float)
+        })
     };
     let loops_with_params = |op: &Operator<'_>| match op {
         Operator::Loop { blockty } => block_type(module, *blockty).0 > 0,
@@ -168,14 +171,22 @@ fn trips_wasmi(module: &Module) -> bool {
     })
 }
 
-/// Whether there is an `if` with parameters or a jump table that passes values on.
+/// Whether there is an `if` with a parameter, another block with two, or a jump table that passes values on.
 fn loses_values(module: &Module, ops: &[Operator<'_>]) -> bool {
     // What a branch to each enclosing label passes on; to the outermost, it is unknown here.
     let mut labels = vec![1];
     ops.iter().any(|op| {
         match op {
-            Operator::Block { blockty } => labels.push(block_type(module, *blockty).1),
-            Operator::Loop { blockty } => labels.push(block_type(module, *blockty).0),
+            Operator::Block { blockty } => {
+                let (params, results) = block_type(module, *blockty);
+                labels.push(results);
+                return params > 1;
+            }
+            Operator::Loop { blockty } => {
+                let (params, _) = block_type(module, *blockty);
+                labels.push(params);
+                return params > 1;
+            }
             Operator::If { blockty } => {
                 let (params, results) = block_type(module, *blockty);
                 labels.push(results);

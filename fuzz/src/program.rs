@@ -35,7 +35,7 @@ const STEPS: i32 = 300;
 pub(crate) struct Extent {
     /// Many parameters and results, blocks that take and give several values, operands that wait below loops.
     pub(crate) wide: bool,
-    /// Of those, none that wasmi 2.0.0 gets wrong: no parameters of an `if`, no values through a jump table.
+    /// Of those, none that wasmi 2.0.0 gets wrong: no block takes values, no jump table passes any on.
     pub(crate) for_wasmi: bool,
     /// References, several tables, and the instructions on tables and segments.
     pub(crate) references: bool,

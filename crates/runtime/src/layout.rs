@@ -52,11 +52,11 @@ pub mod offsets {
     pub const STORE_FREE: i32 = offset_of!(StoreCtx, free) as i32;
     /// [`GlobalRecord`]: the value's slot.
     pub const GLOBAL_VALUE: i32 = offset_of!(GlobalRecord, value) as i32;
-    /// [`TableRecord`](crate::TableRecord): the address of the elements.
+    /// [`TableRecord`]: the address of the elements.
     pub const TABLE_BASE: i32 = TableRecord::BASE as i32;
-    /// [`TableRecord`](crate::TableRecord): the number of elements, 64 bits.
+    /// [`TableRecord`]: the number of elements, 64 bits.
     pub const TABLE_LENGTH: i32 = TableRecord::LENGTH as i32;
-    /// [`MemoryRecord`](crate::MemoryRecord): the address of byte 0.
+    /// [`MemoryRecord`]: the address of byte 0.
     pub const MEMORY_BASE: i32 = MemoryRecord::BASE as i32;
     /// From a memory's base: the length in bytes, 64 bits.
     pub const MEMORY_LENGTH: i32 = -8;

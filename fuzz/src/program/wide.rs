@@ -34,13 +34,17 @@ impl Body<'_, '_> {
 
     /// A block, a loop or an `if` with the type of some function.
     fn typed_block(&mut self, depth: u32) -> Result<()> {
-        let index = self.u.choose_index(self.sigs.len())?;
+        let fits = |&index: &usize| !self.extent.for_wasmi || self.sigs[index].params.is_empty();
+        let fitting: Vec<usize> = (0..self.sigs.len()).filter(fits).collect();
+        if fitting.is_empty() {
+            return self.counted_loop(depth);
+        }
+        let index = *self.u.choose(&fitting)?;
         let ty = BlockType::FunctionType(index as u32);
         let sigs = self.sigs;
         let Sig { params, results } = &sigs[index];
         self.values(params, depth.min(2) - 1)?;
-        let kinds = if self.extent.for_wasmi { 1 } else { 2 };
-        match self.u.int_in_range(0..=kinds)? {
+        match self.u.int_in_range(0..=2)? {
             0 => {
                 self.op(Instruction::Loop(ty));
                 self.labels.push(params.clone());
