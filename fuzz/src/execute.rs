@@ -93,7 +93,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         seed,
         fuel,
         steps: None,
-        tier: TierMode::Auto,
+        tier: tier(seed),
         hasty: false,
         limits,
         rounds,
@@ -121,7 +121,7 @@ impl Plan {
             seed,
             fuel: Some(2000),
             steps: None,
-            tier: TierMode::Auto,
+            tier: tier(seed),
             hasty: false,
             limits,
             rounds: 2,
@@ -129,6 +129,16 @@ impl Plan {
             interrupts: false,
             twice: false,
         }
+    }
+}
+
+/// One of the tiers, or ways between them, that are the same each time.
+pub(crate) fn tier(seed: u64) -> TierMode {
+    match seed % 4 {
+        0 => TierMode::Interp,
+        1 => TierMode::Jit,
+        2 => TierMode::Osr,
+        _ => TierMode::Random { seed },
     }
 }
 

@@ -3,11 +3,11 @@
 //! Only what each engine measures in its own way, fuel and stack, may differ; from there on nothing is compared.
 
 use arbitrary::{Result, Unstructured};
+use tiered::Limits;
 use tiered::decode::Module;
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::{FuncType, RefType, ValType};
 use tiered::decode::wasmparser::{BlockType, Operator};
-use tiered::{Limits, TierMode};
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
     Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
@@ -78,12 +78,9 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         ..Limits::default()
     };
     if input::is_module(bytes) {
-        let plan = Plan::of_module(bytes);
-        let tier = tier(plan.seed);
         return Ok(Plan {
             limits,
-            tier,
-            ..plan
+            ..Plan::of_module(bytes)
         });
     }
     let u = &mut Unstructured::new(bytes);
@@ -116,7 +113,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         seed,
         fuel: (!counted || seed & 4 == 0).then_some(20_000),
         steps: None,
-        tier: tier(seed),
+        tier: execute::tier(seed),
         hasty: false,
         limits,
         rounds,
@@ -126,19 +123,9 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     })
 }
 
-/// The tier that is compared, one of all.
-fn tier(seed: u64) -> TierMode {
-    match seed % 4 {
-        0 => TierMode::Interp,
-        1 => TierMode::Jit,
-        2 => TierMode::Osr,
-        _ => TierMode::Random { seed },
-    }
-}
-
 /// Whether wasmi 2.0.0 is known to be wrong. It forgets the operand of a comparison with zero that a `select` depends on,
 /// takes the opposite of a comparison of floats for its negation, and loses values that go through a jump table, parameters
-/// of an `if`, and operands below other blocks with parameters: one just set to a local below a loop, any below two.
+/// of an `if`, and operands below other blocks with parameters: one that is a local below a loop, any below two parameters.
 fn trips_wasmi(module: &Module) -> bool {
     let is_negation = |op: &Operator<'_>| {
         matches!(
@@ -155,6 +142,8 @@ fn trips_wasmi(module: &Module) -> bool {
                 && op.params().iter().all(is_float)
         })
     };
+    let is_of_local =
+        |op: &Operator<'_>| matches!(op, Operator::LocalTee { .. } | Operator::LocalGet { .. });
     let loops_with_params = |op: &Operator<'_>| match op {
         Operator::Loop { blockty } => block_type(module, *blockty).0 > 0,
         _ => false,
@@ -166,7 +155,7 @@ fn trips_wasmi(module: &Module) -> bool {
         });
         let below_loops = ops
             .windows(3)
-            .any(|ops| matches!(ops[0], Operator::LocalTee { .. }) && loops_with_params(&ops[2]));
+            .any(|ops| is_of_local(&ops[0]) && loops_with_params(&ops[2]));
         pairs || below_loops || loses_values(module, &ops)
     })
 }
