@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     /// The function that `--dump` shows; with `@OFFSET`, from its loop at this byte of the module on
     #[arg(long, value_name = "NAME|INDEX", requires = "dump", value_parser = text(as_given))]
     pub(crate) func: Option<String>,
-    /// Tell `perf` the names of compiled functions: in a map, or with their code in a dump
+    /// Tell `perf` the names of functions: in a map, or with their code in a dump
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) profile: Option<Profile>,
     /// Bytes that the program's memories may have together, with k, m or g for KiB, MiB or GiB

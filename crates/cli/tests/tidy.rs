@@ -64,6 +64,9 @@ const FOREIGN_FLAGS: &[(&str, &str)] = &[
     ("--no-default-features", "cargo"),
     ("--nocapture", "cargo test"),
     ("--target", "cargo and clang"),
+    ("--jit", "perf inject"),
+    ("--children", "perf report"),
+    ("--sort", "perf report"),
 ];
 
 /// The top of the workspace.

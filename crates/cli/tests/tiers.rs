@@ -200,3 +200,37 @@ fn functions_are_shown_and_not_run() {
         "Error: --dump asm: the engine only interprets\n"
     );
 }
+
+#[test]
+fn perf_is_told_of_functions_in_both_tiers() {
+    for (tier, names) in [
+        (
+            "--tier=interp",
+            &["start (interpreted)", "step (interpreted)"][..],
+        ),
+        ("--tier=jit", &["start", "step"]),
+        (
+            "--compile-threads=0",
+            &["start (interpreted)", "step (interpreted)", "step"],
+        ),
+    ] {
+        let place = place();
+        let output = run(&place, &[tier, "--profile=jitdump"]);
+        assert_eq!(output.status.code(), Some(exit_code()), "{output:?}");
+        let mut files = fs::read_dir(place.path()).expect("the directory is there");
+        let dump = files.find_map(|file| {
+            let path = file.expect("it can be listed").path();
+            (path.extension()? == "dump").then(|| fs::read(path).expect("it can be read"))
+        });
+        let dump = dump.expect("there is a dump");
+        let told = |name: &str| {
+            let name = format!("{name}\0");
+            dump.windows(name.len())
+                .any(|bytes| bytes == name.as_bytes())
+        };
+        for name in names {
+            assert!(told(name), "{name} with {tier}");
+        }
+        assert_eq!(told("start (interpreted)"), names[0] != "start", "{tier}");
+    }
+}

@@ -71,7 +71,7 @@ impl FromStr for TierMode {
     }
 }
 
-/// What `perf` is told about compiled code.
+/// What `perf` is told about functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Profile {
@@ -241,7 +241,8 @@ impl Config {
         self
     }
 
-    /// Tells `perf` where compiled code is; `None` by default.
+    /// Tells `perf` where compiled code is, and has interpreted functions run below trampolines that it is told of, which
+    /// takes native stack and time at each of their calls; `None` by default.
     #[must_use]
     pub fn profile(mut self, profile: Option<Profile>) -> Config {
         self.profile = profile;

@@ -8,13 +8,12 @@ use std::time::Instant;
 use thiserror::Error;
 use tiered_decode::Bytes;
 use tiered_decode::index::FuncIdx;
-use tiered_interp::Interpreter;
 use tiered_runtime::code::Tier;
 use tiered_runtime::{LimitError, Store};
 
 use crate::config::{Config, TierMode};
 use crate::dump::{self, Dump, DumpError};
-use crate::seam::Compiling;
+use crate::seam::{Compiling, interpreting};
 use crate::stats::Stats;
 
 /// Makes modules and stores that fit together. Clones are the same engine.
@@ -41,7 +40,7 @@ impl Engine {
         };
         let tier = match &compiling {
             Ok(compiling) => compiling.tier(),
-            Err(_) => Interpreter::tier(),
+            Err(_) => interpreting(config),
         };
         Engine(Arc::new(Shared {
             config: config.clone(),

@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_interp::Interpreter;
 use tiered_runtime::code::Tier;
 
 use crate::config::Config;
 use crate::dump::{Dump, DumpError};
 use crate::stats::Stats;
+
+/// The tier of every engine.
+pub(crate) fn interpreting(_: &Config) -> Arc<dyn Tier> {
+    Interpreter::tier()
+}
 
 /// A compiler, of which there is none.
 pub(crate) enum Compiling {}

@@ -176,6 +176,43 @@ unsafe impl Tier for Upward {
     }
 }
 
+/// The tier of stores whose functions stay in the interpreter, where a profiler of the host may look at them.
+struct Flat {
+    doors: Doors,
+}
+
+// SAFETY: the doors are the interpreter's, with what it enters functions through; no entry is ever given.
+unsafe impl Tier for Flat {
+    fn cold(&self) -> Doors {
+        self.doors
+    }
+
+    fn hot(&self, _: &FuncRecord, _: HotPoint) -> Option<EntryFn> {
+        None
+    }
+}
+
+/// The tier of an engine without a compiler.
+pub(crate) fn interpreting(config: &Config) -> Arc<dyn Tier> {
+    let profile = config.profile.map(tiered_jit::Profile::from);
+    let trampoline = profile.and_then(tiered_jit::Profile::trampolines);
+    Arc::new(Flat {
+        doors: Doors {
+            trampoline,
+            ..doors()
+        },
+    })
+}
+
+impl From<Profile> for tiered_jit::Profile {
+    fn from(profile: Profile) -> tiered_jit::Profile {
+        match profile {
+            Profile::PerfMap => tiered_jit::Profile::PerfMap,
+            Profile::JitDump => tiered_jit::Profile::JitDump,
+        }
+    }
+}
+
 /// A compiler, and the tier that uses it.
 pub(crate) struct Compiling {
     jit: Jit,
@@ -239,9 +276,6 @@ fn jit_config(config: &Config) -> tiered_jit::Config {
     tiered_jit::Config {
         code_bytes: config.max_code.unwrap_or(default.code_bytes),
         verify: config.verify.unwrap_or(default.verify),
-        profile: config.profile.map(|profile| match profile {
-            Profile::PerfMap => tiered_jit::Profile::PerfMap,
-            Profile::JitDump => tiered_jit::Profile::JitDump,
-        }),
+        profile: config.profile.map(Into::into),
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! * *Invariant:* at every label each operand is in its own slot, and nothing is known of the accumulators. So a
 //!   frame at a loop header is complete without registers.
-//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words,
-//!   from which the place of each cell in the module is found when a back trace needs it ([`offsets_of`]).
+//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words
+//!   (but for the address of a trampoline), from which the place of each cell in the module is found when a back trace needs it ([`offsets_of`]).
 //!
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
@@ -37,6 +37,7 @@ use crate::control::{
 };
 use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
+use crate::trampoline::ENTER;
 use crate::variable::COPY_MANY;
 
 pub(crate) use dump::dump;
@@ -250,7 +251,7 @@ impl<'m> Translator<'m> {
         let body = module.body(func.index).ok_or(Error::Unreadable)?;
         let mut translator = Translator::new(vmctx, module, func.index, &body)?;
         translator.marks = mark.then(Vec::new);
-        translator.begin();
+        translator.begin(func);
         let mut ops = body.ops();
         while !ops.eof() {
             translator.offset = ops.original_position() as u32;
@@ -321,7 +322,16 @@ impl<'m> Translator<'m> {
     }
 
     /// Writes what a call begins with.
-    fn begin(&mut self) {
+    fn begin(&mut self, func: &FuncRecord) {
+        if let Some(trampoline_of) = func.doors().trampoline {
+            // Who asks for marks wants to know where cells are, and runs none.
+            let trampoline = (self.marks.is_none())
+                .then(|| trampoline_of(func))
+                .flatten();
+            let code = trampoline.map_or(std::ptr::null_mut(), |code| code.code().as_ptr());
+            self.emit_handler(ENTER);
+            self.code.push(code.expose_provenance() as u64);
+        }
         let zeroed = self.layout.zeroed();
         if !zeroed.is_empty() {
             let count = zeroed.len() as u32;

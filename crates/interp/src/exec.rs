@@ -20,8 +20,8 @@ const LOOP_BUDGET: i32 = 50_000;
 /// Calls of one function between two looks.
 const CALL_BUDGET: i32 = 1_000;
 
-const RETURNED: Ended = Outcome::Returned as Ended;
-const TRAPPED: Ended = Outcome::Trapped as Ended;
+pub(crate) const RETURNED: Ended = Outcome::Returned as Ended;
+pub(crate) const TRAPPED: Ended = Outcome::Trapped as Ended;
 
 /// A stream of one instruction without operands.
 struct Stub([Handler; 1]);
@@ -44,6 +44,7 @@ pub(crate) fn doors() -> Doors {
         native: NATIVE.stream(),
         code: std::ptr::null(),
         builtins: std::ptr::null(),
+        trampoline: None,
         call_budget: CALL_BUDGET,
         loop_budget: LOOP_BUDGET,
     }
@@ -71,9 +72,7 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
                 return Outcome::Trapped;
             }
         }
-        let header = frame.add(usize::from(record.params));
-        header.write(EXIT.stream().expose_provenance() as Slot);
-        header.add(1).write(0);
+        write_exit(record, frame);
         let memory = VmCtx::borrow(record.instance).memory_base.get();
         let acc = func.as_ptr().expose_provenance() as Slot;
         let regs = Regs::new(record.stream(), frame, memory, acc, record.store);
@@ -81,6 +80,20 @@ unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> O
             RETURNED => Outcome::Returned,
             _ => Outcome::Trapped,
         }
+    }
+}
+
+/// Has the frame of a call of `func` return to the host.
+///
+/// # Safety
+/// The frame is one of the function's.
+#[inline(always)]
+pub(crate) unsafe fn write_exit(func: &FuncRecord, frame: NonNull<Slot>) {
+    // SAFETY: the header's slots are within the frame.
+    unsafe {
+        let header = frame.add(usize::from(func.params));
+        header.write(EXIT.stream().expose_provenance() as Slot);
+        header.add(1).write(0);
     }
 }
 
@@ -178,7 +191,7 @@ impl Op for CallFailed {
 
 /// Says that the guest stands at the call that entered the frame at `fp`; nowhere, if the host made it.
 #[inline(always)]
-unsafe fn suspend_at_call(regs: &Regs) {
+pub(crate) unsafe fn suspend_at_call(regs: &Regs) {
     // SAFETY: the callee's frame has a header.
     unsafe {
         let caller = to_caller(*regs);
@@ -188,7 +201,7 @@ unsafe fn suspend_at_call(regs: &Regs) {
 
 /// The registers back in the caller of the frame at `fp`.
 #[inline(always)]
-unsafe fn to_caller(mut regs: Regs) -> Regs {
+pub(crate) unsafe fn to_caller(mut regs: Regs) -> Regs {
     // SAFETY: the header is in the frame; whoever made the call wrote it.
     unsafe {
         let header = regs.fp.add(usize::from(entered(&regs).as_ref().params));
@@ -218,16 +231,25 @@ unsafe fn call_native(regs: Regs, entry: EntryFn) -> Ended {
     // been read by then.
     unsafe {
         let func = entered(&regs);
-        let frame = regs.fp;
+        let frame = NonNull::new_unchecked(regs.fp);
         suspend_at_call(&regs);
-        let mut regs = to_caller(regs);
-        if entry(func, NonNull::new_unchecked(frame)) != Outcome::Returned {
+        let caller = to_caller(regs);
+        if entry(func, frame) != Outcome::Returned {
             return TRAPPED;
         }
-        regs.acc = *frame;
-        regs.acc_f32 = f32::from_bits(regs.acc as u32);
-        regs.acc_f64 = f64::from_bits(regs.acc);
-        regs.dispatch()
+        returned_from(caller, frame)
+    }
+}
+
+/// Goes on in the caller of a function that has left its results in the frame.
+#[inline(always)]
+pub(crate) unsafe fn returned_from(mut caller: Regs, frame: NonNull<Slot>) -> Ended {
+    // SAFETY: the frame has a slot; the caller's cell is the one behind its call.
+    unsafe {
+        caller.acc = frame.read();
+        caller.acc_f32 = f32::from_bits(caller.acc as u32);
+        caller.acc_f64 = f64::from_bits(caller.acc);
+        caller.dispatch()
     }
 }
 

@@ -29,6 +29,7 @@ mod memory;
 mod numeric;
 mod operand;
 mod regs;
+mod trampoline;
 mod variable;
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ use std::ptr::NonNull;
 
 use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
+use tiered_runtime::trampoline::Trampoline;
 use tiered_runtime::vmctx::StoreCtx;
 
 /// The registers of the interpreter.
@@ -294,6 +295,50 @@ impl Regs {
         self.acc = code as Slot;
         // SAFETY: the handler needs nothing but the registers.
         unsafe { self.become_op::<crate::exec::RaiseTrap>() }
+    }
+
+    /// As [`Regs::run`], below the frame of `trampoline`.
+    #[cfg(all(tail_calls, target_arch = "x86_64"))]
+    pub(crate) unsafe fn run_through(self, trampoline: Trampoline) -> Ended {
+        type Through = unsafe extern "sysv64" fn(
+            *const u64,
+            *mut Slot,
+            *mut u8,
+            Slot,
+            Slot,
+            Slot,
+            f64,
+            f64,
+            f32,
+            f64,
+            Handler,
+        ) -> Ended;
+        // SAFETY: `pc` points to a cell, which begins with a handler; the trampoline passes on what a handler takes, and
+        // is one by its type.
+        unsafe {
+            let handler: Handler = *self.pc.cast();
+            let through = std::mem::transmute::<*mut u8, Through>(trampoline.code().as_ptr());
+            through(
+                self.pc,
+                self.fp,
+                self.mem,
+                self.acc,
+                self.l0,
+                self.l1,
+                self.ctx,
+                self.head,
+                self.acc_f32,
+                self.acc_f64,
+                handler,
+            )
+        }
+    }
+
+    /// As [`Regs::run`]: there is nothing to profile.
+    #[cfg(not(all(tail_calls, target_arch = "x86_64")))]
+    pub(crate) unsafe fn run_through(self, _: Trampoline) -> Ended {
+        // SAFETY: the caller's promise.
+        unsafe { self.run() }
     }
 
     /// Runs from `pc` on to the end.

@@ -1,22 +1,29 @@
-//! Memory for machine code: one file without a name, mapped twice, once to write and once to run.
+//! Memory for machine code: pages that are mapped twice, once to write and once to run.
 //!
-//! * *Invariant:* no page is writable and executable at one address, and no protection ever changes: publishing stops
-//!   nobody, and costs no call of the kernel.
+//! * *Invariant:* no page is writable and executable at one address, and no protection changes once there is code:
+//!   publishing stops nobody, and costs no call of the kernel.
 //! * *Invariant:* addresses are given out upwards and never again, so what was placed last is behind everything else,
 //!   and code that was published is immutable.
 //!
 //! cranelift-jit writes through the addresses that it gets from [`CodeMemory::allocate`]; [`Mapping::executable`] says
 //! where the same bytes run. Code must therefore refer to nothing by its own address, which the compiler checks.
+//!
+//! # Why two kinds of pages
+//! Those of a file without a name take nothing until they are written to, however the host counts. But `perf` looks into
+//! its map of names for anonymous memory only, and such a file is none.
 
+use std::ffi::c_void;
 use std::io;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_jit::{BranchProtection, JITMemoryKind, JITMemoryProvider};
 use cranelift_module::ModuleResult;
 use rustix::fs::MemfdFlags;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{
+    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap,
+};
 
 /// The two views of the code. Unmapped with its last owner.
 #[derive(Debug)]
@@ -32,33 +39,22 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
+/// Whose pages a [`Mapping`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// Those of a file without a name.
+    File,
+    /// Nobody's.
+    Anonymous,
+}
+
 impl Mapping {
     /// Room for `len` bytes; pages take memory once there is code in them.
-    pub(crate) fn new(len: usize) -> io::Result<Arc<Mapping>> {
+    pub(crate) fn new(len: usize, backing: Backing) -> io::Result<Arc<Mapping>> {
         let len = len.max(1 << 16).next_multiple_of(1 << 16);
-        let file = rustix::fs::memfd_create("tiered-code", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&file, len as u64)?;
-        let map = |protection| {
-            // SAFETY: a fresh mapping at an address of the kernel's choice.
-            let address = unsafe {
-                rustix::mm::mmap(
-                    std::ptr::null_mut(),
-                    len,
-                    protection,
-                    MapFlags::SHARED,
-                    &file,
-                    0,
-                )
-            }?;
-            NonNull::new(address.cast::<u8>()).ok_or(io::Error::from(io::ErrorKind::OutOfMemory))
-        };
-        let executable = map(ProtFlags::READ | ProtFlags::EXEC)?;
-        let writable = match map(ProtFlags::READ | ProtFlags::WRITE) {
-            Ok(writable) => writable,
-            Err(error) => {
-                unmap(executable, len);
-                return Err(error);
-            }
+        let (executable, writable) = match backing {
+            Backing::File => file_views(len)?,
+            Backing::Anonymous => anonymous_views(len)?,
         };
         Ok(Arc::new(Mapping {
             executable,
@@ -93,6 +89,51 @@ impl Drop for Mapping {
         unmap(self.executable, self.len);
         unmap(self.writable, self.len);
     }
+}
+
+/// A view to run and a view to write, of the pages of one file.
+fn file_views(len: usize) -> io::Result<(NonNull<u8>, NonNull<u8>)> {
+    let file = rustix::fs::memfd_create("tiered-code", MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(&file, len as u64)?;
+    let map = |protection| {
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let view = unsafe { mmap(null_mut(), len, protection, MapFlags::SHARED, &file, 0) };
+        view_at(view?)
+    };
+    let executable = map(RUN)?;
+    let writable = map(WRITE).inspect_err(|_| unmap(executable, len))?;
+    Ok((executable, writable))
+}
+
+/// A view to run and a view to write, of anonymous pages.
+fn anonymous_views(len: usize) -> io::Result<(NonNull<u8>, NonNull<u8>)> {
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let executable = view_at(unsafe { mmap_anonymous(null_mut(), len, RUN, flags) }?)?;
+    let again = || {
+        let old = executable.as_ptr().cast();
+        // SAFETY: to move nothing of a shared mapping is to map it again.
+        let view = view_at(unsafe { mremap(old, 0, len, MremapFlags::MAYMOVE) }?)?;
+        // SAFETY: nobody uses the view yet.
+        let changed = unsafe {
+            mprotect(
+                view.as_ptr().cast(),
+                len,
+                MprotectFlags::READ | MprotectFlags::WRITE,
+            )
+        };
+        changed.inspect_err(|_| unmap(view, len))?;
+        io::Result::Ok(view)
+    };
+    let writable = again().inspect_err(|_| unmap(executable, len))?;
+    Ok((executable, writable))
+}
+
+const RUN: ProtFlags = ProtFlags::READ.union(ProtFlags::EXEC);
+const WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+fn view_at(address: *mut c_void) -> io::Result<NonNull<u8>> {
+    NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory.into())
 }
 
 fn unmap(address: NonNull<u8>, len: usize) {

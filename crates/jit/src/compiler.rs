@@ -258,11 +258,16 @@ impl Compiler {
     }
 }
 
-fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
-    let name = match module.func_name(func) {
+/// What people know a function by.
+pub(crate) fn func_name(module: &Module, func: FuncIdx) -> String {
+    match module.func_name(func) {
         Some(name) => name.to_owned(),
         None => format!("wasm function {}", func.0),
-    };
+    }
+}
+
+fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
+    let name = func_name(module, func);
     match at {
         Entry::Start => name,
         Entry::Loop { offset } => format!("{name} (loop at {offset:#x})"),

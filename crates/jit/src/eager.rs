@@ -32,6 +32,7 @@ impl Eager {
 unsafe impl Tier for Eager {
     fn cold(&self) -> Doors {
         self.0.doors(Doors {
+            trampoline: None,
             entry: compile_and_enter,
             stream: std::ptr::null(),
             native: std::ptr::null(),

@@ -18,10 +18,10 @@ use tiered_decode::types::FuncType;
 use tiered_runtime::code::{Doors, EntryFn, FuncRecord};
 
 use crate::builtins::Table;
-use crate::code_memory::{CodeMemory, Mapping};
+use crate::code_memory::{Backing, CodeMemory, Mapping};
 use crate::compiler::{Compiler, Piece};
 use crate::error::CompileError;
-use crate::profile::{Profile, Profiler};
+use crate::profile::{self, Profile};
 use crate::registry::{CodeInfo, CodeMap, Kind, NO_PLACE};
 use crate::{signal, stub};
 
@@ -32,7 +32,7 @@ pub struct Config {
     pub code_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
-    /// Tells a profiler of the host where code is.
+    /// Tells a profiler of the host where code is, and has interpreted functions run below code that it is told, too.
     pub profile: Option<Profile>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 /// What is made when the first compiler is.
 struct Machine {
     isa: OwnedTargetIsa,
-    code: Mutex<Code>,
+    code: Mutex<JITModule>,
     mapping: Arc<Mapping>,
     map: NonNull<CodeMap>,
     types: Mutex<HashMap<FuncType, Ways>>,
@@ -76,12 +76,6 @@ struct Machine {
 unsafe impl Send for Machine {}
 // SAFETY: as above.
 unsafe impl Sync for Machine {}
-
-/// The code that was placed.
-struct Code {
-    module: JITModule,
-    profiler: Option<Profiler>,
-}
 
 /// The ways in and out for one function type.
 #[derive(Clone, Copy)]
@@ -121,6 +115,7 @@ impl Jit {
         Doors {
             code: stub::address(),
             builtins: std::ptr::from_ref(&self.0.table).cast(),
+            trampoline: self.0.config.profile.and_then(Profile::trampolines),
             ..first
         }
     }
@@ -200,11 +195,11 @@ impl Shared {
     pub(crate) fn place(&self, piece: Piece, name: &str) -> Result<Address, CompileError> {
         let machine = self.made();
         let mut code = machine.code.lock();
-        let address = code.define(&piece, &machine.mapping)?;
+        let address = define(&mut code, &piece, &machine.mapping)?;
         let start = address.0.addr();
         let end = start + piece.bytes.len();
-        if let Some(profiler) = &mut code.profiler {
-            profiler.placed(address.0, &piece.bytes, name);
+        if let Some(form) = self.config.profile {
+            profile::placed(form, address.0, &piece.bytes, name);
         }
         let info = CodeInfo {
             start,
@@ -234,24 +229,26 @@ impl Shared {
     }
 }
 
-impl Code {
-    fn define(&mut self, piece: &Piece, mapping: &Mapping) -> Result<Address, CompileError> {
-        let no_room = |error: cranelift_module::ModuleError| match error {
-            cranelift_module::ModuleError::Allocation { .. } => CompileError::OutOfCodeMemory,
-            other => CompileError::Codegen(other.to_string()),
-        };
-        let module = &mut self.module;
-        let id = module
-            .declare_anonymous_function(&module.make_signature())
-            .map_err(no_room)?;
-        module
-            .define_function_bytes(id, piece.align, &piece.bytes, &[])
-            .map_err(no_room)?;
-        module.finalize_definitions().map_err(no_room)?;
-        Ok(Address(
-            mapping.executable(module.get_finalized_function(id)),
-        ))
-    }
+/// Adds code to what was placed; its address.
+fn define(
+    module: &mut JITModule,
+    piece: &Piece,
+    mapping: &Mapping,
+) -> Result<Address, CompileError> {
+    let no_room = |error: cranelift_module::ModuleError| match error {
+        cranelift_module::ModuleError::Allocation { .. } => CompileError::OutOfCodeMemory,
+        other => CompileError::Codegen(other.to_string()),
+    };
+    let id = module
+        .declare_anonymous_function(&module.make_signature())
+        .map_err(no_room)?;
+    module
+        .define_function_bytes(id, piece.align, &piece.bytes, &[])
+        .map_err(no_room)?;
+    module.finalize_definitions().map_err(no_room)?;
+    Ok(Address(
+        mapping.executable(module.get_finalized_function(id)),
+    ))
 }
 
 impl Machine {
@@ -259,7 +256,8 @@ impl Machine {
         let failed = |error: &dyn fmt::Display| Unavailable(error.to_string());
         check_processor()?;
         let isa = target(config.verify).map_err(Unavailable)?;
-        let mapping = Mapping::new(config.code_bytes).map_err(|error| failed(&error))?;
+        let backing = config.profile.map_or(Backing::File, Profile::backing);
+        let mapping = Mapping::new(config.code_bytes, backing).map_err(|error| failed(&error))?;
         let mut builder =
             JITBuilder::with_isa(isa.clone(), cranelift_module::default_libcall_names());
         builder.memory_provider(Box::new(CodeMemory(Arc::clone(&mapping))));
@@ -268,10 +266,7 @@ impl Machine {
         signal::install();
         Ok(Machine {
             isa,
-            code: Mutex::new(Code {
-                module: JITModule::new(builder),
-                profiler: config.profile.map(Profiler::new),
-            }),
+            code: Mutex::new(JITModule::new(builder)),
             mapping,
             map,
             types: Mutex::default(),

@@ -27,6 +27,7 @@ use tiered_decode::types::FuncType;
 
 use crate::frame::Slot;
 use crate::host::HostBody;
+use crate::trampoline::TrampolineFn;
 use crate::vmctx::{StoreCtx, VmCtx};
 
 /// How an [`EntryFn`] came back.
@@ -292,6 +293,8 @@ pub struct Doors {
     pub code: *const u8,
     /// What compiled code calls: addresses that it finds at [`offsets::VMCTX_BUILTINS`](crate::layout::offsets).
     pub builtins: *const u8,
+    /// Makes what functions of the first tier are entered through, for a profiler of the host; `None` if there is none.
+    pub trampoline: Option<TrampolineFn>,
     /// Calls of one function between two questions to [`Tier::hot`].
     pub call_budget: i32,
     /// Loop iterations in a store between two questions to [`Tier::hot`].

@@ -20,6 +20,7 @@ pub mod builtin;
 pub mod code;
 pub mod frame;
 pub mod layout;
+pub mod trampoline;
 pub mod vmctx;
 
 mod func;

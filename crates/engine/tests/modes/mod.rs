@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* a test sees no difference between modes but in time: whatever it expects, it expects in all of them.
 
-use tiered::{Config, CostModel};
+use tiered::{Config, CostModel, Limits, Profile};
 
 /// An engine in a mode that is named as on the command line; compile threads and costs matter to `auto` only, where
 /// everything is worth compiling once it was seen twice.
@@ -15,6 +15,23 @@ pub(crate) fn config(mode: &str, compile_threads: usize) -> Config {
         .tier(tier)
         .costs(costs)
         .compile_threads(Some(compile_threads))
+}
+
+/// Runs `test` while `perf` is told of all functions. Interpreted calls nest on the host's stack then, and debug builds
+/// take much of it.
+pub(crate) fn profiled(config: Config, test: fn(&Config)) {
+    let limits = Limits {
+        native_stack_bytes: 6 << 20,
+        ..Limits::default()
+    };
+    let config = config.limits(limits).profile(Some(Profile::PerfMap));
+    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    let thread = thread.spawn(move || test(&config)).expect("a thread");
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+    // Other tests go on writing to it; the last one that writes takes it away.
+    let _ = std::fs::remove_file(format!("/tmp/perf-{}.map", std::process::id()));
 }
 
 /// Makes tests of functions that take a [`Config`], one for each mode: `NAME::jit` and so on.
@@ -61,6 +78,16 @@ macro_rules! in_all_modes {
             #[test]
             fn auto_in_the_foreground() {
                 super::$test(&config("auto", 0));
+            }
+
+            #[test]
+            fn interp_profiled() {
+                crate::modes::profiled(config("interp", 0), super::$test);
+            }
+
+            #[test]
+            fn auto_profiled() {
+                crate::modes::profiled(config("auto", 0), super::$test);
             }
         }
     )*};

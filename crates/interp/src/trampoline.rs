@@ -1,0 +1,78 @@
+//! Running a function below its trampoline, for profilers of the host ([`tiered_runtime::trampoline`]).
+//!
+//! *Invariant:* such a function is an activation of its own: its frame's header says that it returns to the host, which
+//! is here, and the header that its caller wrote is kept on the native stack.
+
+use std::ptr::NonNull;
+
+use tiered_runtime::backtrace::Activation;
+use tiered_runtime::code::FuncRecord;
+use tiered_runtime::frame::Slot;
+use tiered_runtime::trampoline::Trampoline;
+use tiered_runtime::{Trap, TrapCode};
+
+use crate::call::entered;
+use crate::exec::{RETURNED, TRAPPED, returned_from, suspend_at_call, to_caller, write_exit};
+use crate::regs::{Ended, Handler, Op, Regs, exec};
+
+/// Words of a cell that enters a trampoline.
+const WORDS: usize = 2;
+
+/// The first cell of a function that has a trampoline, which is in the second word; null if it could not be made.
+struct Enter;
+
+impl Op for Enter {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell; a call left the callee in the accumulator, and its header in its frame.
+        unsafe {
+            let code = regs.pointer::<u8, 1>().cast_mut();
+            let Some(code) = NonNull::new(code) else {
+                return regs.next::<WORDS>();
+            };
+            suspend_at_call(&regs);
+            let (func, frame) = (entered(&regs), NonNull::new_unchecked(regs.fp));
+            let memory = NonNull::new_unchecked(regs.mem);
+            let caller = to_caller(regs);
+            if run_below(
+                Trampoline::new(code),
+                func,
+                frame,
+                memory,
+                regs.pc.add(WORDS),
+            ) != RETURNED
+            {
+                return TRAPPED;
+            }
+            returned_from(caller, frame)
+        }
+    }
+}
+
+/// Runs `func` from `pc` on, which no register but these matters to. Not inlined: an activation's address is known
+/// elsewhere.
+#[inline(never)]
+unsafe fn run_below(
+    trampoline: Trampoline,
+    func: NonNull<FuncRecord>,
+    frame: NonNull<Slot>,
+    memory: NonNull<u8>,
+    pc: *const u64,
+) -> Ended {
+    // SAFETY: the record and its context are alive, the frame is the function's, and what ran at its call is suspended.
+    unsafe {
+        let record = func.as_ref();
+        let ctx = record.store.as_ref();
+        if !ctx.has_native_stack() {
+            ctx.raise(Trap::new(TrapCode::StackOverflow));
+            return TRAPPED;
+        }
+        write_exit(record, frame);
+        let acc = func.as_ptr().expose_provenance() as Slot;
+        let regs = Regs::new(pc, frame, memory, acc, record.store);
+        Activation::enter(ctx, |_| regs.run_through(trampoline))
+    }
+}
+
+/// The handler of that cell.
+pub(crate) const ENTER: Handler = exec::<Enter>;
