@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Store, Trap};
+use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap};
 use tiered_wasi::WasiCtx;
 
 use crate::args::RunArgs;
@@ -52,9 +52,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         guard(watchdog, &store);
     }
 
+    // Without a timer the numbers say less.
+    let sampler = args.stats.and_then(|_| Sampler::start().ok());
     let ending = execute(args, &mut store, &linker, &module);
     if let Some(format) = args.stats {
         let ending = Ending {
+            tier_time: sampler.and_then(|sampler| sampler.time().ok()),
             wall_time: begin.elapsed(),
             trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
             interpreter_bytes: store.code_bytes(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tiered::{Engine, Stats};
+use tiered::{Engine, Stats, TierTime};
 
 use crate::args::StatsFormat;
 
@@ -14,6 +14,8 @@ use crate::args::StatsFormat;
 pub(crate) struct Ending {
     /// Time since the command began.
     pub(crate) wall_time: Duration,
+    /// How the program's processor time divides, if that is known.
+    pub(crate) tier_time: Option<TierTime>,
     pub(crate) trapped: bool,
     /// Bytes of code that the interpreter made for itself.
     pub(crate) interpreter_bytes: usize,
@@ -42,6 +44,17 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
         "tier",
         format!("{tier}, {} in all{end}", millis(ending.wall_time)),
     );
+    if let Some(time) = ending.tier_time {
+        line(
+            "time",
+            format!(
+                "{} in compiled code, {} elsewhere, by {} samples",
+                millis(time.compiled),
+                millis(time.other),
+                time.samples
+            ),
+        );
+    }
     let first = stats.first_compiled.map(millis);
     line(
         "compiled",
@@ -109,6 +122,9 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -
     json!({
         "tier": tier,
         "wall_ns": nanos(ending.wall_time),
+        "compiled_time_ns": ending.tier_time.map(|time| nanos(time.compiled)),
+        "other_time_ns": ending.tier_time.map(|time| nanos(time.other)),
+        "time_samples": ending.tier_time.map(|time| time.samples),
         "trapped": ending.trapped,
         "peak_memory_bytes": peak,
         "functions_compiled": stats.functions_compiled,

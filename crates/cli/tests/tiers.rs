@@ -158,10 +158,47 @@ fn the_numbers_come_at_the_end() {
         "tier       interp",
         "ended by a trap",
         "compiled   0 functions",
+        "in compiled code",
         "memory",
         "Error: ",
     ] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// A loop of so many steps.
+fn long(steps: u32) -> String {
+    format!(
+        r#"(module (func (export "_start") (local i32 i64)
+          (loop
+            (local.set 1 (i64.mul (i64.add (local.get 1) (i64.const 1)) (i64.const 31)))
+            (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+            (br_if 0 (i32.lt_u (local.get 0) (i32.const {steps}))))
+          (if (i64.eqz (local.get 1)) (then unreachable))))"#
+    )
+}
+
+#[test]
+fn time_is_that_of_the_tier_that_ran() {
+    // Long enough to be looked at several times.
+    let interpreted = if cfg!(debug_assertions) {
+        1_000_000
+    } else {
+        50_000_000
+    };
+    for (tier, steps, is_compiled) in [
+        ("--tier=interp", interpreted, false),
+        ("--tier=osr", 100_000_000, true),
+    ] {
+        let place = place();
+        fs::write(place.path().join("a.wat"), long(steps)).expect("a file");
+        let output = run(&place, &[tier, "--stats=json"]);
+        let numbers: serde_json::Value =
+            serde_json::from_str(&stderr(&output)).expect("it is JSON");
+        let number = |name: &str| numbers[name].as_u64().expect("a number");
+        assert!(number("time_samples") > 0, "{numbers}");
+        assert_eq!(number("compiled_time_ns") > 0, is_compiled, "{numbers}");
+        assert!(number("other_time_ns") < number("wall_ns"), "{numbers}");
     }
 }
 

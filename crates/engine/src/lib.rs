@@ -59,6 +59,8 @@ pub use event::{TierEvent, TierEventKind};
 pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
+#[cfg(feature = "jit")]
+pub use tiered_jit::{Sampler, TierTime};
 pub use tiered_runtime::{
     AnyStore, Backtrace, Caller, Extern, ExternRef, Frame, Func, Global, HostValue, HostValues,
     Instance, InstantiateError, InterruptHandle, IntoHostFunc, LimitError, Limits, Linker, Memory,

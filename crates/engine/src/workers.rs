@@ -363,6 +363,15 @@ impl<B: Backend> Workers<B> {
     }
 }
 
+#[cfg(test)]
+impl<B: Backend> Workers<B> {
+    /// What tells, also once these are being dropped, whether their end has begun.
+    pub(crate) fn watch_end(&self) -> impl Fn() -> bool + use<B> {
+        let shared = Arc::clone(&self.0);
+        move || shared.state.lock().closing
+    }
+}
+
 impl<B: Backend> Drop for Workers<B> {
     fn drop(&mut self) {
         let handles = {

@@ -4,7 +4,9 @@
 //! are registers for go to memory instead: a pointer follows the params, to as many slots as there are results, which
 //! hold them as frames do ([`tiered_runtime::frame`]).
 //!
-//! *Invariant:* instance and record are the first two arguments of every function, wherever the others are.
+//! * *Invariant:* instance and record are the first two arguments of every function, wherever the others are.
+//! * *Invariant:* only what stands in for a function that is not compiled looks at the record. Whoever calls compiled code
+//!   as such passes anything.
 
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{

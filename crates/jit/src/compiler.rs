@@ -2,32 +2,57 @@
 //!
 //! * *Invariant:* a compile that fails leaves nothing behind: code is placed once all of it is there.
 //! * *Invariant:* code refers to nothing by address but entries and exits, which name functions of this program and
-//!   code that was placed before; so relocations never occur, and are an error if they do.
+//!   code that was placed before, and calls of code of the same module, which are relative and filled in where it is
+//!   placed. Any other relocation is an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler};
+use cranelift_codegen::ir::{self, ExternalName};
+use cranelift_codegen::{
+    CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc,
+    FinalizedRelocTarget,
+};
 use cranelift_frontend::FunctionBuilderContext;
 use tiered_decode::Module;
-use tiered_decode::index::{FuncIdx, TypeIdx};
+use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
 use tiered_runtime::code::{EntryFn, FuncRecord};
 
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
 use crate::jit::{Address, Jit, Ways, entry_kind, merge_places};
+use crate::placement::Phases;
 use crate::registry::Kind;
-use crate::translate::{self, Entry, Job};
+use crate::translate::{self, Entry, FUNCS, Job, Translated};
 
 /// Machine code that is not placed yet.
 pub(crate) struct Piece {
     pub(crate) bytes: Box<[u8]>,
-    pub(crate) align: u64,
+    /// The calls that are to be filled in.
+    pub(crate) calls: Box<[DirectCall]>,
+    /// Where it begins within a cache line.
+    pub(crate) phases: Phases,
     pub(crate) traps: Box<[(u32, u8)]>,
     pub(crate) places: Box<[(u32, u32)]>,
     pub(crate) kind: Kind,
+}
+
+/// A call whose callee is known.
+pub(crate) struct DirectCall {
+    /// Where the distance to the callee stands.
+    pub(crate) at: u32,
+    pub(crate) callee: Target,
+}
+
+/// Code that is called directly.
+pub(crate) enum Target {
+    /// That which has the call.
+    Itself,
+    /// Code that was placed.
+    Placed(Address),
 }
 
 /// What [`Compiler::dump`] shows.
@@ -171,23 +196,33 @@ impl Compiler {
         at: Entry,
         metered: bool,
     ) -> Result<Code, CompileError> {
-        let callees = self.translate(module, func, at, metered)?;
+        let translated = self.translate(module, func, at, metered)?;
         let kind = Kind::Func {
             module: Arc::clone(module),
             func,
         };
-        let piece = piece(self.generate()?, kind)?;
+        let shared = self.jit.clone();
+        let mut piece = piece(self.generate()?, kind, translated.calls_itself)?;
+        let (code, made_of) = (self.context.compiled_code(), &self.context.func);
+        let code = code.expect("it was generated");
+        piece.calls = calls(code, made_of, |callee| {
+            match shared.shared().code_of(module, callee, metered) {
+                None if callee == func && at == Entry::Start => Some(Target::Itself),
+                code => code.map(Target::Placed),
+            }
+        })?;
         let bytes = piece.bytes.len();
-        for callee in callees {
+        for callee in translated.callees {
             self.ways(&module.types()[callee.index()])?;
         }
         let ty = module.func_type(func);
-        let shared = self.jit.clone();
         let place = |piece| shared.shared().place(piece, &name(module, func, at));
         let (code, entry) = match at {
             Entry::Start => {
                 let ways = self.ways(ty)?;
-                (place(piece)?, ways.entry)
+                let code = place(piece)?;
+                shared.shared().keep_code(module, func, metered, code);
+                (code, ways.entry)
             }
             Entry::Loop { .. } => {
                 let code = place(piece)?;
@@ -204,19 +239,24 @@ impl Compiler {
 
     fn translate(
         &mut self,
-        module: &Module,
+        module: &Arc<Module>,
         func: FuncIdx,
         entry: Entry,
         metered: bool,
-    ) -> Result<Vec<TypeIdx>, CompileError> {
+    ) -> Result<Translated, CompileError> {
         self.context.clear();
+        let shared = self.jit.shared();
+        let has_code = |callee| {
+            callee == func && entry == Entry::Start
+                || shared.code_of(module, callee, metered).is_some()
+        };
         let job = Job {
             module,
             func,
             entry,
             metered,
+            has_code: &has_code,
         };
-        let shared = self.jit.shared();
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)
     }
@@ -239,7 +279,7 @@ impl Compiler {
             self.context.clear();
             let isa = &**jit.shared().isa();
             entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-            let piece = piece(self.generate()?, Kind::Exit)?;
+            let piece = piece(self.generate()?, Kind::Exit, false)?;
             let exit = jit.shared().place(piece, "tiered exit")?;
             Ok(Ways { entry, exit })
         })
@@ -252,7 +292,9 @@ impl Compiler {
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
         let code = self.generate()?;
         let kind = landing(code)?;
-        let Address(address) = jit.shared().place(piece(code, kind)?, "tiered entry")?;
+        let Address(address) = jit
+            .shared()
+            .place(piece(code, kind, false)?, "tiered entry")?;
         // SAFETY: `build_entry` made a function of this type.
         Ok(unsafe { std::mem::transmute::<*const u8, EntryFn>(address) })
     }
@@ -274,18 +316,14 @@ fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
     }
 }
 
-/// What is placed of compiled code.
-fn piece(code: &CompiledCode, kind: Kind) -> Result<Piece, CompileError> {
-    if !code.buffer.relocs().is_empty() {
-        return Err(CompileError::Codegen(
-            "the code refers to something by address".into(),
-        ));
-    }
+/// What is placed of compiled code; `repeats` as in [`Phases::of`].
+fn piece(code: &CompiledCode, kind: Kind, repeats: bool) -> Result<Piece, CompileError> {
     let traps = code.buffer.traps().iter();
     let places = code.buffer.get_srclocs_sorted().iter();
     Ok(Piece {
         bytes: code.code_buffer().into(),
-        align: u64::from(code.buffer.alignment),
+        calls: Box::default(),
+        phases: Phases::of(code, repeats),
         traps: traps
             .map(|trap| (trap.offset, trap.code.as_raw().get()))
             .collect(),
@@ -293,6 +331,33 @@ fn piece(code: &CompiledCode, kind: Kind) -> Result<Piece, CompileError> {
         kind,
     })
 }
+
+/// The calls in `code`, made of `func`, that are to be filled in; `code_of` knows the code of a callee.
+fn calls(
+    code: &CompiledCode,
+    func: &ir::Function,
+    code_of: impl Fn(FuncIdx) -> Option<Target>,
+) -> Result<Box<[DirectCall]>, CompileError> {
+    let call = |reloc: &FinalizedMachReloc| {
+        let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = reloc.target else {
+            return None;
+        };
+        let name = &func.params.user_named_funcs()[name];
+        let is_call = (reloc.kind, reloc.addend) == (Reloc::X86CallPCRel4, -CALL_DISTANCE_BYTES);
+        let callee = code_of(FuncIdx(name.index))?;
+        (is_call && name.namespace == FUNCS).then_some(DirectCall {
+            at: reloc.offset,
+            callee,
+        })
+    };
+    let calls = code.buffer.relocs().iter().map(call).collect();
+    Option::ok_or_else(calls, || {
+        CompileError::Codegen("the code refers to something by address".into())
+    })
+}
+
+/// Bytes of the distance in a call of x86-64, which counts from behind them.
+pub(crate) const CALL_DISTANCE_BYTES: i64 = 4;
 
 /// Where an entry goes on after a trap.
 fn landing(code: &CompiledCode) -> Result<Kind, CompileError> {

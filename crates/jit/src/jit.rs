@@ -14,12 +14,14 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::Module as _;
 use parking_lot::Mutex;
 use thiserror::Error;
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
 use tiered_runtime::code::{Doors, EntryFn, FuncRecord};
 
 use crate::builtins::Table;
 use crate::code_memory::{Backing, CodeMemory, Mapping};
-use crate::compiler::{Compiler, Piece};
+use crate::compiler::{CALL_DISTANCE_BYTES, Compiler, DirectCall, Piece, Target};
 use crate::error::CompileError;
 use crate::profile::{self, Profile};
 use crate::registry::{CodeInfo, CodeMap, Kind, NO_PLACE};
@@ -70,6 +72,26 @@ struct Machine {
     mapping: Arc<Mapping>,
     map: NonNull<CodeMap>,
     types: Mutex<HashMap<FuncType, Ways>>,
+    /// The code of whole functions.
+    codes: Mutex<HashMap<CodeKey, Address>>,
+}
+
+/// A function of a module, and whether its code counts fuel. The module is known by its address: the registry keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct CodeKey {
+    module: usize,
+    func: FuncIdx,
+    metered: bool,
+}
+
+impl CodeKey {
+    fn new(module: &Arc<Module>, func: FuncIdx, metered: bool) -> CodeKey {
+        CodeKey {
+            module: Arc::as_ptr(module).addr(),
+            func,
+            metered,
+        }
+    }
 }
 
 // SAFETY: the map is written under a lock and read without.
@@ -213,6 +235,35 @@ impl Shared {
         Ok(address)
     }
 
+    /// Says that `code`, which is placed, runs a function from its start.
+    pub(crate) fn keep_code(
+        &self,
+        module: &Arc<Module>,
+        func: FuncIdx,
+        metered: bool,
+        code: Address,
+    ) {
+        let key = CodeKey::new(module, func, metered);
+        self.made().codes.lock().insert(key, code);
+    }
+
+    /// The code that runs a function from its start, if there is some; there always will be then, though not always the
+    /// same.
+    pub(crate) fn code_of(
+        &self,
+        module: &Arc<Module>,
+        func: FuncIdx,
+        metered: bool,
+    ) -> Option<Address> {
+        let machine = self.made();
+        // A call reaches so far from everywhere.
+        if i32::try_from(machine.mapping.range().len()).is_err() {
+            return None;
+        }
+        let key = CodeKey::new(module, func, metered);
+        machine.codes.lock().get(&key).copied()
+    }
+
     /// The ways in and out for `ty`, which `make` makes if they are not there yet.
     pub(crate) fn ways(
         &self,
@@ -229,6 +280,13 @@ impl Shared {
     }
 }
 
+/// What is between pieces of code: an instruction that traps.
+const FILLER: u8 = if cfg!(target_arch = "x86_64") {
+    0xcc
+} else {
+    0
+};
+
 /// Adds code to what was placed; its address.
 fn define(
     module: &mut JITModule,
@@ -239,16 +297,34 @@ fn define(
         cranelift_module::ModuleError::Allocation { .. } => CompileError::OutOfCodeMemory,
         other => CompileError::Codegen(other.to_string()),
     };
+    // What is placed begins where the last piece ended.
+    let gap = piece.phases.gap(mapping.used());
+    let start = mapping.range().start + mapping.used() + gap;
+    let mut bytes = vec![FILLER; gap];
+    bytes.extend_from_slice(&piece.bytes);
+    for &DirectCall { at, ref callee } in &piece.calls {
+        let callee = match callee {
+            Target::Itself => start,
+            Target::Placed(Address(code)) => code.addr(),
+        };
+        let from = start as i64 + i64::from(at) + CALL_DISTANCE_BYTES;
+        let distance =
+            i32::try_from(callee as i64 - from).map_err(|_| CompileError::OutOfCodeMemory)?;
+        let place = gap + at as usize..;
+        bytes[place][..4].copy_from_slice(&distance.to_le_bytes());
+    }
     let id = module
         .declare_anonymous_function(&module.make_signature())
         .map_err(no_room)?;
     module
-        .define_function_bytes(id, piece.align, &piece.bytes, &[])
+        .define_function_bytes(id, 1, &bytes, &[])
         .map_err(no_room)?;
     module.finalize_definitions().map_err(no_room)?;
-    Ok(Address(
-        mapping.executable(module.get_finalized_function(id)),
-    ))
+    let placed = mapping.executable(module.get_finalized_function(id));
+    // SAFETY: the code begins behind the filler.
+    let code = unsafe { placed.add(gap) };
+    assert_eq!(code.addr(), start, "calls were filled in for this place");
+    Ok(Address(code))
 }
 
 impl Machine {
@@ -270,6 +346,7 @@ impl Machine {
             mapping,
             map,
             types: Mutex::default(),
+            codes: Mutex::default(),
         })
     }
 }
@@ -289,6 +366,7 @@ fn target(verify: bool) -> Result<OwnedTargetIsa, String> {
     set("enable_verifier", if verify { "true" } else { "false" })?;
     set("preserve_frame_pointers", "true")?;
     set("is_pic", "false")?;
+    set("machine_code_cfg_info", "true")?;
     let isa = cranelift_native::builder()?;
     isa.finish(settings::Flags::new(flags))
         .map_err(|error| error.to_string())
@@ -324,11 +402,10 @@ pub(crate) unsafe fn thunk_of(record: &FuncRecord) -> *const u8 {
             "a type that nobody compiled a call of",
         ))
     };
-    let ways = record.ty().map(|ty| shared.ways(ty, unknown));
-    match ways {
-        Some(Ok(ways)) => ways.exit.0,
+    match shared.ways(record.ty(), unknown) {
+        Ok(ways) => ways.exit.0,
         // A compiler makes the ways for all types that its code calls, before that code is placed.
-        _ => std::process::abort(),
+        Err(_) => std::process::abort(),
     }
 }
 

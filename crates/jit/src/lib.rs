@@ -33,8 +33,10 @@ mod error;
 mod fault;
 mod jit;
 mod numeric;
+mod placement;
 mod profile;
 mod registry;
+mod sampler;
 mod signal;
 mod stub;
 mod translate;
@@ -45,6 +47,7 @@ pub use eager::Eager;
 pub use error::CompileError;
 pub use jit::{Config, Jit, Unavailable};
 pub use profile::Profile;
+pub use sampler::{Sampler, TierTime};
 pub use tiered_runtime as runtime;
 pub use translate::Entry;
 

@@ -4,8 +4,8 @@
 //! front end, which finds out where their values meet. What a branch takes along goes through variables too, the
 //! *carriers*: one for each place and type, set right before a branch and read right behind its label ([`carrier`]).
 //!
-//! * *Invariant:* code is relative to the instance alone: no address of the host is in it, and it has no relocations. So
-//!   it serves every instance of the module.
+//! * *Invariant:* code is relative to the instance alone: no address of the host is in it, and its only relocations are
+//!   calls of other code of the module. So it serves every instance of the module.
 //! * *Invariant:* every instruction carries the byte of the module that it comes from: traps and back traces have no
 //!   other source.
 //! * *Invariant:* a value of type `i8` on the operand stack is a comparison's result. [`Translator::pop`] makes an `i32`
@@ -48,6 +48,7 @@ use crate::error::CompileError;
 
 use access::Access;
 use call::Callees;
+pub(crate) use call::FUNCS;
 use carrier::{Carriers, Variables};
 use control::Frame;
 use resume::Resume;
@@ -80,7 +81,7 @@ pub enum Entry {
 }
 
 /// What to translate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Job<'m> {
     /// The module.
     pub(crate) module: &'m Module,
@@ -90,9 +91,48 @@ pub(crate) struct Job<'m> {
     pub(crate) entry: Entry,
     /// Count fuel.
     pub(crate) metered: bool,
+    /// Whether a function has code that can be called as it is.
+    pub(crate) has_code: &'m dyn Fn(FuncIdx) -> bool,
 }
 
-/// Translates a body into `func`, which is empty; the types of all functions that the body calls, each once.
+/// What is known of a body once it is translated.
+#[derive(Debug)]
+pub(crate) struct Translated {
+    /// The types of all functions that it calls, each once.
+    pub(crate) callees: Vec<TypeIdx>,
+    /// It calls itself, directly.
+    pub(crate) calls_itself: bool,
+}
+
+/// What a body calls.
+#[derive(Clone, Copy, Default)]
+struct Calls {
+    /// Functions.
+    any: bool,
+    /// Itself, directly.
+    itself: bool,
+}
+
+impl Calls {
+    /// Looks through the body of `func`.
+    fn of(body: &FuncBody<'_>, func: FuncIdx) -> Result<Calls, CompileError> {
+        let mut calls = Calls::default();
+        let mut ops = body.ops();
+        while !ops.eof() {
+            match ops.read().map_err(unreadable)? {
+                wasmparser::Operator::Call { function_index } => {
+                    calls.any = true;
+                    calls.itself |= function_index == func.0;
+                }
+                wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                _ => {}
+            }
+        }
+        Ok(calls)
+    }
+}
+
+/// Translates a body into `func`, which is empty.
 ///
 /// If this panics, `context` must not be used again.
 pub(crate) fn translate(
@@ -100,7 +140,7 @@ pub(crate) fn translate(
     isa: &dyn TargetIsa,
     context: &mut FunctionBuilderContext,
     func: &mut ir::Function,
-) -> Result<Vec<TypeIdx>, CompileError> {
+) -> Result<Translated, CompileError> {
     let translated = translate_body(job, isa, context, func);
     if translated.is_err() {
         // It still has what the translation left behind, and nothing else clears it.
@@ -114,19 +154,21 @@ fn translate_body(
     isa: &dyn TargetIsa,
     context: &mut FunctionBuilderContext,
     func: &mut ir::Function,
-) -> Result<Vec<TypeIdx>, CompileError> {
+) -> Result<Translated, CompileError> {
     let body = job.module.body(job.func).ok_or(CompileError::NoBody)?;
     if body.len() > MAX_BODY_BYTES {
         return Err(CompileError::TooLarge);
     }
     let ty = job.module.func_type(job.func);
-    func.name = UserFuncName::user(0, job.func.0);
+    func.name = UserFuncName::user(FUNCS, job.func.0);
     func.signature = match job.entry {
         Entry::Start => signature(ty)?,
         Entry::Loop { .. } => loop_signature(ty)?,
     };
     declare_stack_limit(func);
     let mut translator = Translator::new(job, isa, FunctionBuilder::new(func, context));
+    let calls = Calls::of(&body, job.func)?;
+    translator.has_calls = calls.any;
     translator.begin(job, &body)?;
     translator.run(&body)?;
     if let Some(resume) = &translator.resume
@@ -135,7 +177,10 @@ fn translate_body(
         return Err(resume::NO_LOOP);
     }
     translator.builder.finalize(isa.frontend_config());
-    Ok(translator.callees.into_types())
+    Ok(Translated {
+        callees: translator.callees.into_types(),
+        calls_itself: calls.itself,
+    })
 }
 
 /// Has the function's first instructions compare the stack pointer with the word that the instance leads to.
@@ -190,6 +235,10 @@ struct Translator<'a, 'm> {
     /// Room for the arguments of a call.
     arguments: Vec<Value>,
     metered: bool,
+    /// Whether a function has code that can be called as it is.
+    has_code: &'m dyn Fn(FuncIdx) -> bool,
+    /// The body calls functions.
+    has_calls: bool,
     /// The loop that is to be entered, if any.
     resume: Option<Resume>,
     reachable: bool,
@@ -241,6 +290,8 @@ impl<'a, 'm> Translator<'a, 'm> {
             callees: Callees::default(),
             arguments: Vec::new(),
             metered: job.metered,
+            has_code: job.has_code,
+            has_calls: false,
             resume: None,
             reachable: true,
             skipped: 0,

@@ -67,8 +67,9 @@ pub struct FuncRecord {
     code: AtomicPtr<u8>,
     /// The store.
     pub store: NonNull<StoreCtx>,
-    /// The body of a host function.
-    pub(crate) host: Option<Box<HostBody>>,
+    /// For a function of an instance the record itself, for compiled callers; for a host function its body, which the
+    /// record owns.
+    pub(crate) own: *const (),
     /// The function's index in its module; its ordinal among the store's host functions for one of those.
     pub index: FuncIdx,
     /// Number of parameter slots.
@@ -88,9 +89,38 @@ impl FuncRecord {
     /// The offset of the door of compiled callers, in bytes.
     pub const CODE: usize = std::mem::offset_of!(FuncRecord, code);
 
-    pub(crate) fn new(
+    /// The record of a function of `instance`, which is to be at `place`.
+    pub(crate) fn of_instance(
+        place: NonNull<FuncRecord>,
+        instance: NonNull<VmCtx>,
+        store: NonNull<StoreCtx>,
+        index: FuncIdx,
+        sig: SigId,
+        ty: &FuncType,
+        doors: &Doors,
+    ) -> FuncRecord {
+        let own = place.as_ptr().cast();
+        FuncRecord::new(store, instance.as_ptr(), own, index, sig, ty, doors)
+    }
+
+    /// The record of a host function.
+    pub(crate) fn of_host(
+        body: Box<HostBody>,
+        store: NonNull<StoreCtx>,
+        index: FuncIdx,
+        sig: SigId,
+        doors: &Doors,
+    ) -> FuncRecord {
+        let body = Box::into_raw(body);
+        // SAFETY: it is alive.
+        let ty = unsafe { &(*body).ty };
+        FuncRecord::new(store, std::ptr::null(), body.cast(), index, sig, ty, doors)
+    }
+
+    fn new(
         store: NonNull<StoreCtx>,
         instance: *const VmCtx,
+        own: *const (),
         index: FuncIdx,
         sig: SigId,
         ty: &FuncType,
@@ -107,7 +137,7 @@ impl FuncRecord {
             entry: AtomicPtr::new(doors.entry as *mut ()),
             code: AtomicPtr::new(doors.code.cast_mut()),
             store,
-            host: None,
+            own,
             index,
             params: slots(ty.params.len()),
             results: slots(ty.results.len()),
@@ -193,12 +223,19 @@ impl FuncRecord {
         (!self.instance.is_null()).then(|| unsafe { VmCtx::borrow(self.instance) }.module())
     }
 
+    /// The body of a host function.
+    pub(crate) fn host(&self) -> Option<&HostBody> {
+        let is_host = self.instance.is_null();
+        // SAFETY: `of_host` put the body there, which goes with the record.
+        is_host.then(|| unsafe { &*self.own.cast::<HostBody>() })
+    }
+
     /// The type.
-    pub fn ty(&self) -> Option<&FuncType> {
-        match (self.module(), &self.host) {
-            (Some(module), _) => Some(module.func_type(self.index)),
-            (None, Some(host)) => Some(&host.ty),
-            (None, None) => None,
+    pub fn ty(&self) -> &FuncType {
+        match (self.module(), self.host()) {
+            (Some(module), _) => module.func_type(self.index),
+            (None, Some(host)) => &host.ty,
+            (None, None) => unreachable!("a function without an instance is the host's"),
         }
     }
 
@@ -215,6 +252,15 @@ impl FuncRecord {
     /// What tells another thread whether this record is still there.
     pub fn liveness(&self) -> Liveness {
         self.store().liveness.renewed()
+    }
+}
+
+impl Drop for FuncRecord {
+    fn drop(&mut self) {
+        if self.instance.is_null() {
+            // SAFETY: the body is the record's own, which is gone.
+            drop(unsafe { Box::from_raw(self.own.cast::<HostBody>().cast_mut()) });
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) unsafe extern "C" fn call_host(
         .set(unsafe { frame.add(usize::from(func.params.max(func.results))) });
     let caller = NonNull::new(ctx.caller.get().cast_mut());
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let (Some(body), Some(mut store)) = (func.host.as_ref(), ctx.store.get()) else {
+        let (Some(body), Some(mut store)) = (func.host(), ctx.store.get()) else {
             return Err(Trap::message("a host function without a body was called"));
         };
         // SAFETY: `Func::invoke` put the store there and does not touch it until this returns.

@@ -38,6 +38,8 @@ pub mod offsets {
     pub const VMCTX_BUILTINS: i32 = offset_of!(VmCtx, builtins) as i32;
     /// [`FuncRecord`]: the door of compiled callers.
     pub const FUNC_CODE: i32 = FuncRecord::CODE as i32;
+    /// [`FuncRecord`]: its own address, for a function of an instance.
+    pub const FUNC_OWN: i32 = offset_of!(FuncRecord, own) as i32;
     /// [`FuncRecord`]: the store's number for the type, 32 bits.
     pub const FUNC_SIG: i32 = offset_of!(FuncRecord, sig) as i32;
     /// [`FuncRecord`]: the address of the instance.

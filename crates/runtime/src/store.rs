@@ -239,18 +239,11 @@ impl AnyStore {
             ..native
         };
         let index = FuncIdx(u32::try_from(self.host_funcs.0.len()).unwrap_or(u32::MAX));
-        let mut record = FuncRecord::new(
-            self.ctx_ptr(),
-            std::ptr::null(),
-            index,
-            sig,
-            &host.ty,
-            &doors,
-        );
-        record.host = Some(Box::new(HostBody {
+        let body = Box::new(HostBody {
             ty: host.ty.clone(),
             closure: Arc::clone(&host.closure),
-        }));
+        });
+        let record = FuncRecord::of_host(body, self.ctx_ptr(), index, sig, &doors);
         Func(Handle {
             store: self.id,
             record: self.host_funcs.push(Box::new(record)),

@@ -199,8 +199,12 @@ impl StoreCtx {
 
     /// Takes something off the budget for `bytes` that one instruction fills or copies, so that fuel and interrupts see
     /// work that is neither a call nor an iteration.
+    #[inline]
     pub(crate) fn charge(&self, bytes: u64) {
         const BYTES_PER_UNIT: u64 = 4 << 10;
+        if bytes < BYTES_PER_UNIT {
+            return;
+        }
         // Whoever counts the budget down further must not get around to the other end of its range.
         const LOWEST: i32 = i32::MIN / 2;
         let units = i32::try_from(bytes / BYTES_PER_UNIT).unwrap_or(i32::MAX);
@@ -429,14 +433,18 @@ impl VmCtx {
                     FuncPlace::Imported(at) => {
                         self.at(at).write(parts.imported_funcs[index as usize]);
                     }
-                    FuncPlace::Defined(at) => self.at(at).write(FuncRecord::new(
-                        self.store,
-                        self.whole.cast().as_ptr(),
-                        FuncIdx(index),
-                        parts.sigs[ty.index()],
-                        &module.types()[ty.index()],
-                        &doors,
-                    )),
+                    FuncPlace::Defined(at) => {
+                        let place = self.at(at);
+                        place.write(FuncRecord::of_instance(
+                            place,
+                            self.whole.cast(),
+                            self.store,
+                            FuncIdx(index),
+                            parts.sigs[ty.index()],
+                            &module.types()[ty.index()],
+                            &doors,
+                        ));
+                    }
                 }
             }
         }

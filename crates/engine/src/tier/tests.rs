@@ -465,8 +465,12 @@ fn the_end_waits_for_what_runs_and_not_for_what_waits() {
     }
     world.fake.wait_until(|log| log.begun.len() == 1);
     let fake = world.fake.clone();
+    let has_begun = world.tiering.workers().watch_end();
     let end = std::thread::spawn(move || drop(world));
-    std::thread::yield_now();
+    while !has_begun() {
+        std::thread::yield_now();
+    }
+    drop(has_begun);
     fake.with_log(|log| log.permits = Some(1));
     end.join().expect("it ends");
     assert_eq!(fake.begun().len(), 1);

@@ -1,7 +1,9 @@
 //! Calls: of functions, of builtins, and what a metered function pays for them.
 //!
-//! * *Invariant:* every call goes through the callee's record, whose door may change at any time. So moving a function
-//!   to another tier is one store, and code knows no other function's address.
+//! * *Invariant:* a call goes through the callee's record, whose door may change at any time; so moving a function to
+//!   another tier is one store. Only the door of compiled code changes no more, unless the store begins or ends to count
+//!   fuel, which it can't while anything runs. So a function of the module that has code by now, counting fuel as the
+//!   caller does, is called directly.
 //! * *Invariant:* whoever calls out of the instance says in the store who it is, for host functions.
 //! * *Invariant:* an indirect call tests in the order of the spec: bounds, null, type.
 
@@ -10,7 +12,8 @@ use std::collections::HashMap;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    AbiParam, InstBuilder, SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, Value,
+    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, SigRef, Signature, StackSlot,
+    StackSlotData, StackSlotKind, UserExternalName, Value,
 };
 use tiered_decode::index::{FuncIdx, TableIdx, TypeIdx};
 use tiered_runtime::layout::{FuncPlace, offsets};
@@ -25,10 +28,14 @@ use super::Translator;
 /// More arguments than any builtin has, the instance among them.
 const BUILTIN_ARITIES: usize = 6;
 
+/// The namespace of functions by their index in the module, for Cranelift.
+pub(crate) const FUNCS: u32 = 0;
+
 /// What the body calls.
 #[derive(Debug, Default)]
 pub(super) struct Callees {
     sigs: HashMap<TypeIdx, (SigRef, Option<StackSlot>)>,
+    direct: HashMap<FuncIdx, FuncRef>,
     /// The keys of `sigs`, as the body comes by them.
     types: Vec<TypeIdx>,
     builtins: [Option<SigRef>; BUILTIN_ARITIES],
@@ -43,9 +50,17 @@ impl Callees {
 
 /// How a callee is reached.
 struct Callee {
-    code: Value,
+    code: Target,
     instance: Value,
     record: Value,
+}
+
+/// The code of a callee.
+enum Target {
+    /// That of a function which has some.
+    Direct(FuncRef),
+    /// Whatever the record's door leads to.
+    Door(Value),
 }
 
 impl Translator<'_, '_> {
@@ -69,16 +84,22 @@ impl Translator<'_, '_> {
 
     pub(super) fn op_call(&mut self, func: FuncIdx) -> Result<(), CompileError> {
         let callee = match self.layout.func(func) {
-            FuncPlace::Defined(at) => Callee {
-                code: self.code(self.vmctx, at + offsets::FUNC_CODE),
+            FuncPlace::Defined(_) if (self.has_code)(func) => Callee {
+                code: Target::Direct(self.direct(func)?),
                 instance: self.vmctx,
-                record: self.builder.ins().iadd_imm_s(self.vmctx, i64::from(at)),
+                // Compiled code has no use for it, and this is in a register anyway.
+                record: self.vmctx,
+            },
+            FuncPlace::Defined(at) => Callee {
+                code: self.door(self.vmctx, at + offsets::FUNC_CODE),
+                instance: self.vmctx,
+                record: self.own(at),
             },
             FuncPlace::Imported(at) => {
                 let record = self.fixed(self.vmctx, at);
                 self.leave_instance();
                 Callee {
-                    code: self.code(record, offsets::FUNC_CODE),
+                    code: self.door(record, offsets::FUNC_CODE),
                     instance: self.fixed(record, offsets::FUNC_INSTANCE),
                     record,
                 }
@@ -114,15 +135,42 @@ impl Translator<'_, '_> {
             .ins()
             .load(I64, access.checked, record, offsets::FUNC_INSTANCE);
         let callee = Callee {
-            code: self.code(record, offsets::FUNC_CODE),
+            code: self.door(record, offsets::FUNC_CODE),
             instance,
             record,
         };
         self.call(ty, &callee)
     }
 
-    fn code(&mut self, base: Value, offset: i32) -> Value {
-        self.builder.ins().load(I64, self.access.code, base, offset)
+    /// The address of the record at `at`. It could be reckoned, but then it would stay in a register for the next call, and
+    /// to keep it there over this one costs more than to read it again.
+    fn own(&mut self, at: i32) -> Value {
+        let offset = at + offsets::FUNC_OWN;
+        self.builder
+            .ins()
+            .load(I64, self.access.code, self.vmctx, offset)
+    }
+
+    fn door(&mut self, base: Value, offset: i32) -> Target {
+        Target::Door(self.builder.ins().load(I64, self.access.code, base, offset))
+    }
+
+    /// The code of `func`, which has some.
+    fn direct(&mut self, func: FuncIdx) -> Result<FuncRef, CompileError> {
+        if let Some(&code) = self.callees.direct.get(&func) {
+            return Ok(code);
+        }
+        let (signature, _) = self.sig(self.module.funcs()[func.index()])?;
+        let name = UserExternalName::new(FUNCS, func.0);
+        let name = self.builder.func.declare_imported_user_function(name);
+        let code = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.callees.direct.insert(func, code);
+        Ok(code)
     }
 
     fn leave_instance(&mut self) {
@@ -146,10 +194,11 @@ impl Translator<'_, '_> {
         self.arguments.extend(self.stack.drain(from..));
         let memory = memory.map(|slot| self.builder.ins().stack_addr(I64, slot, 0));
         self.arguments.extend(memory);
-        let call = self
-            .builder
-            .ins()
-            .call_indirect(sig, callee.code, &self.arguments);
+        let ins = self.builder.ins();
+        let call = match callee.code {
+            Target::Direct(code) => ins.call(code, &self.arguments),
+            Target::Door(door) => ins.call_indirect(sig, door, &self.arguments),
+        };
         match memory {
             Some(memory) => {
                 let types = &self.module.types()[ty.index()].results;

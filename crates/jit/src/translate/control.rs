@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use cranelift_codegen::ir::types::I8;
+use cranelift_codegen::ir::types::{I8, I64};
 use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc};
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{BlockType, BrTable};
@@ -133,7 +133,14 @@ impl<'m> Translator<'_, 'm> {
 
     /// Reads the poll page. An atomic load is one that no pass takes away or merges with the next.
     fn poll(&mut self) {
-        let page = self.fixed(self.vmctx, offsets::VMCTX_POLL);
+        // Read once for all, the page's address would stay in a register, which calls have too few of.
+        let flags = if self.has_calls {
+            self.access.checked
+        } else {
+            self.access.fixed
+        };
+        let (offset, vmctx) = (offsets::VMCTX_POLL, self.vmctx);
+        let page = self.builder.ins().load(I64, flags, vmctx, offset);
         self.builder.ins().atomic_load(I8, self.access.poll, page);
     }
 
