@@ -6,8 +6,9 @@
 //!
 //! * *Invariant:* at every label each operand is in its own slot, and nothing is known of the accumulators. So a
 //!   frame at a loop header is complete without registers.
-//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words
-//!   (but for the address of a trampoline), from which the place of each cell in the module is found when a back trace needs it ([`offsets_of`]).
+//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words, but for
+//!   the address of a trampoline, from which the place of each cell in the module is found when a back trace needs it
+//!   ([`offsets_of`]).
 //!
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
