@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tiered_jit::runtime::decode::Module;
+use tiered_jit::runtime::decode::index::FuncIdx;
 use tiered_jit::runtime::{
     Caller, Extern, Func, Instance, Limits, Linker, Store, Trap, TrapCode, Val,
 };
-use tiered_jit::{Config, Eager, Jit};
+use tiered_jit::{Compiler, Config, Dump, Eager, Entry, Jit};
 
 struct Guest {
     store: Store<u32>,
@@ -67,6 +68,50 @@ fn recursion() {
     );
     let fib = guest.call("fib", &[Val::I32(20)]).expect("it returns");
     assert_eq!(fib, [Val::I32(6765)]);
+}
+
+/// Code that was made before its caller's is called directly, in each instance with that instance, counting fuel or not.
+#[test]
+fn callees_that_have_code_are_called_directly() {
+    let text = r#"(module (global $sum (mut i32) (i32.const 0))
+        (func $add (param i32) (result i32)
+            (global.set $sum (i32.add (global.get $sum) (local.get 0)))
+            (global.get $sum))
+        (func (export "caller") (param i32) (result i32)
+            (drop (call $add (local.get 0)))
+            (call $add (i32.const 1))))"#;
+    let module = Module::new(text.as_bytes().to_vec()).expect("it is valid");
+    let module = Arc::new(module);
+    let jit = Jit::new(&Config::default()).expect("this machine can");
+    let mut compiler = jit.compiler().expect("this machine can");
+    let clif = |compiler: &mut Compiler| {
+        let text = compiler.dump(&module, FuncIdx(1), Entry::Start, Dump::Clif);
+        text.expect("it can be compiled")
+    };
+    let indirect = |text: &str| text.matches("call_indirect").count();
+    assert_eq!(indirect(&clif(&mut compiler)), 2);
+    for metered in [false, true] {
+        let code = compiler.compile(&module, FuncIdx(0), Entry::Start, metered);
+        code.expect("it can be compiled");
+    }
+    assert_eq!(indirect(&clif(&mut compiler)), 0);
+
+    let mut guests = [(); 2].map(|()| {
+        let mut store = Store::new(Eager::tier(&jit), Limits::default(), ()).expect("room");
+        let instance = Linker::new().instantiate(&mut store, &module);
+        (instance.expect("it has no imports"), store)
+    });
+    for (fuel, sums) in [(None, [11, 101]), (Some(1000), [22, 202])] {
+        for ((instance, store), (sum, value)) in
+            guests.iter_mut().zip(sums.into_iter().zip([10, 100]))
+        {
+            store.set_fuel(fuel);
+            let caller = instance.func(store, "caller").expect("it is exported");
+            let result = caller.call(store, &[Val::I32(value)]);
+            assert_eq!(result.expect("it returns"), [Val::I32(sum)]);
+            assert_eq!(store.fuel(), fuel.map(|fuel| fuel - 2));
+        }
+    }
 }
 
 /// Arguments and results of all types, more than there are registers, through an entry, an exit and a host function.
