@@ -125,7 +125,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
 
 /// Whether wasmi 2.0.0 is known to be wrong. It forgets the operand of a comparison with zero that a `select` depends on,
 /// takes the opposite of a comparison of floats for its negation, and loses values that go through a jump table, parameters
-/// of an `if`, and operands below other blocks with parameters: one that is a local below a loop, any below two parameters.
+/// of an `if`, and operands below other blocks with parameters: those that are locals below a loop, any below two parameters.
 fn trips_wasmi(module: &Module) -> bool {
     let is_negation = |op: &Operator<'_>| {
         matches!(
@@ -142,25 +142,16 @@ fn trips_wasmi(module: &Module) -> bool {
                 && op.params().iter().all(is_float)
         })
     };
-    let is_of_local =
-        |op: &Operator<'_>| matches!(op, Operator::LocalTee { .. } | Operator::LocalGet { .. });
-    let loops_with_params = |op: &Operator<'_>| match op {
-        Operator::Loop { blockty } => block_type(module, *blockty).0 > 0,
-        _ => false,
-    };
     bodies(module).any(|ops| {
         let pairs = ops.windows(2).any(|ops| {
             is_negation(&ops[0]) && selects(&ops[1])
                 || compares_floats(&ops[0]) && matches!(ops[1], Operator::I32Eqz)
         });
-        let below_loops = ops
-            .windows(3)
-            .any(|ops| is_of_local(&ops[0]) && loops_with_params(&ops[2]));
-        pairs || below_loops || loses_values(module, &ops)
+        pairs || loses_values(module, &ops)
     })
 }
 
-/// Whether there is an `if` with a parameter, another block with two, or a jump table that passes values on.
+/// Whether there is an `if` or a loop with a parameter, another block with two, or a jump table that passes values on.
 fn loses_values(module: &Module, ops: &[Operator<'_>]) -> bool {
     // What a branch to each enclosing label passes on; to the outermost, it is unknown here.
     let mut labels = vec![1];
@@ -174,7 +165,7 @@ fn loses_values(module: &Module, ops: &[Operator<'_>]) -> bool {
             Operator::Loop { blockty } => {
                 let (params, _) = block_type(module, *blockty);
                 labels.push(params);
-                return params > 1;
+                return params > 0;
             }
             Operator::If { blockty } => {
                 let (params, results) = block_type(module, *blockty);
