@@ -82,9 +82,10 @@ const TRAMPOLINE: [u8; 20] = [
 const TRAMPOLINES: usize = 1 << 20;
 
 fn trampoline(form: Profile, func: &FuncRecord) -> Option<Trampoline> {
-    static MEMORY: Mutex<Option<CodeMemory>> = Mutex::new(None);
+    // By form: each wants memory of its own kind.
+    static MEMORY: [Mutex<Option<CodeMemory>>; 2] = [const { Mutex::new(None) }; 2];
     let module = func.module()?;
-    let mut memory = MEMORY.lock();
+    let mut memory = MEMORY[form as usize].lock();
     let address = match memory.as_mut().and_then(place_trampoline) {
         Some(address) => address,
         None => {
