@@ -22,11 +22,13 @@ type Run = TypedFunc<u32, u32>;
 
 /// A store with one instance of `module` in it, and its export `run`.
 fn instantiate(engine: &Engine, module: &Module) -> (Store<()>, Run) {
-    let mut store = engine.store(()).expect("the default limits");
+    let mut store = Store::new(engine, ()).expect("the default limits");
     let mut linker = Linker::new();
-    linker.func("host", "add", |_: Caller<'_, ()>, a: u32, b: u32| {
-        a.wrapping_add(b)
-    });
+    linker
+        .func("host", "add", |_: Caller<'_, ()>, a: u32, b: u32| {
+            a.wrapping_add(b)
+        })
+        .expect("a new name");
     let instance = linker
         .instantiate(&mut store, module)
         .expect("imports as the linker has them");

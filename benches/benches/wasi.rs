@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tiered::{Config, Engine, Linker, Module};
+use tiered::{Config, Engine, Linker, Module, Store};
 use tiered_wasi::WasiCtx;
 
 /// WASI calls for each call of a guest.
@@ -14,7 +14,7 @@ const CALLS: u32 = 10_000;
 fn wasi(criterion: &mut Criterion) {
     let engine = Engine::new(&Config::default());
     let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx);
+    tiered_wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx).expect("an empty linker");
     let guests = [
         ("clock_time_get", include_str!("../wat/clock_time_get.wat")),
         ("random_get", include_str!("../wat/random_get.wat")),
@@ -26,7 +26,7 @@ fn wasi(criterion: &mut Criterion) {
     for (name, text) in guests {
         let module = Module::new(&engine, text).expect("a valid module");
         let ctx = WasiCtx::builder().build().expect("nothing that can fail");
-        let mut store = engine.store(ctx).expect("the default limits");
+        let mut store = Store::new(&engine, ctx).expect("the default limits");
         let instance = linker
             .instantiate(&mut store, &module)
             .expect("WASI is linked");

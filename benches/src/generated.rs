@@ -10,29 +10,63 @@ use wasm_encoder::{
 };
 
 /// The locals of a function: its parameter, then these.
-const INTS: u32 = 5;
+pub(crate) const INTS: u32 = 5;
 const COUNTER: u32 = INTS;
 const WIDE: u32 = INTS + 1;
 const FLOAT: u32 = INTS + 2;
+
+/// Where the choices begin.
+const SEED: u64 = 0x2545_f491_4f6c_dd1d;
 
 /// A parameter that `run` never hands on, so that what it guards is compiled and not run.
 const NEVER: i32 = i32::MIN;
 
 /// A module with `funcs` functions of about 400 bytes each, and `run: [i32] -> [i32]`, which calls all of them.
 pub fn module(funcs: u32) -> Vec<u8> {
+    let mut choice = Choice::new(0);
+    let mut bodies: Vec<Function> = (0..funcs).map(|index| body(index, &mut choice)).collect();
+    bodies.push(call_all(funcs));
+    assemble(&bodies)
+}
+
+/// A module whose function 0 is huge, `statements` long, and takes long to compile; and `run: [i32] -> [i32]`, which calls it half as often as its
+/// argument says; the calls of an even argument return at once, those of an odd one run through all of it.
+pub fn huge(statements: u32) -> Vec<u8> {
+    let mut choice = Choice::new(0);
+    let mut huge = Function::new([(INTS, ValType::I32)]);
+    let mut code = huge.instructions();
+    code.local_get(0).i32_eqz();
+    code.if_(BlockType::Empty).i32_const(0).return_().end();
+    for _ in 0..statements {
+        maybe(&mut code, &mut choice);
+    }
+    code.local_get(choice.int()).end();
+
+    let mut run = Function::new([(2, ValType::I32)]);
+    let mut code = run.instructions();
+    code.local_get(0).i32_const(1).i32_and().local_set(1);
+    code.local_get(0).i32_const(1).i32_shr_u().local_set(0);
+    code.loop_(BlockType::Empty);
+    code.local_get(1)
+        .call(0)
+        .local_get(2)
+        .i32_add()
+        .local_set(2);
+    code.local_get(0).i32_const(1).i32_sub().local_tee(0);
+    code.br_if(0).end().local_get(2).end();
+    assemble(&[huge, run])
+}
+
+/// A module of functions `[i32] -> [i32]` with a memory of a page; the last of them is exported as `run`.
+pub(crate) fn assemble(bodies: &[Function]) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
-
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
-    let mut choice = Choice(0x2545_f491_4f6c_dd1d);
-    for index in 0..funcs {
+    for body in bodies {
         functions.function(0);
-        code.function(&body(index, &mut choice));
+        code.function(body);
     }
-    functions.function(0);
-    code.function(&call_all(funcs));
-
     let mut memories = MemorySection::new();
     memories.memory(MemoryType {
         minimum: 1,
@@ -42,7 +76,8 @@ pub fn module(funcs: u32) -> Vec<u8> {
         page_size_log2: None,
     });
     let mut exports = ExportSection::new();
-    exports.export("run", ExportKind::Func, funcs);
+    let last = bodies.len().saturating_sub(1);
+    exports.export("run", ExportKind::Func, last as u32);
 
     let mut module = Module::new();
     module
@@ -55,9 +90,14 @@ pub fn module(funcs: u32) -> Vec<u8> {
 }
 
 /// Xorshift: choices that look random and are always the same.
-struct Choice(u64);
+pub(crate) struct Choice(u64);
 
 impl Choice {
+    /// Choices that differ from those of another `seed`.
+    pub(crate) fn new(seed: u32) -> Choice {
+        Choice(SEED ^ (u64::from(seed) << 20))
+    }
+
     fn below(&mut self, end: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -65,7 +105,7 @@ impl Choice {
         ((self.0 >> 33) % u64::from(end)) as u32
     }
 
-    fn int(&mut self) -> u32 {
+    pub(crate) fn int(&mut self) -> u32 {
         self.below(INTS)
     }
 
@@ -98,6 +138,16 @@ fn body(index: u32, choice: &mut Choice) -> Function {
         .i32_xor()
         .end();
     function
+}
+
+/// A statement without loop or call, over a memory of a page.
+pub(crate) fn straight(code: &mut InstructionSink<'_>, choice: &mut Choice) {
+    match choice.below(8) {
+        0..4 => arithmetic(code, choice),
+        4 => store(code, choice),
+        5 | 6 => load(code, choice),
+        _ => branch(code, choice),
+    }
 }
 
 fn arithmetic(code: &mut InstructionSink<'_>, choice: &mut Choice) {
@@ -151,6 +201,19 @@ fn branch(code: &mut InstructionSink<'_>, choice: &mut Choice) {
     code.else_();
     arithmetic(code, choice);
     code.end();
+}
+
+/// A statement that some other one decides on: thousands in a row, over so few locals, take long to compile.
+fn maybe(code: &mut InstructionSink<'_>, choice: &mut Choice) {
+    code.local_get(choice.int())
+        .local_get(choice.int())
+        .i32_lt_s()
+        .if_(BlockType::Empty);
+    code.local_get(choice.int())
+        .i32_const(choice.constant())
+        .i32_add()
+        .local_set(choice.int())
+        .end();
 }
 
 /// A loop of a few turns over the 64-bit local.
@@ -230,5 +293,11 @@ mod tests {
         let module = tiered_decode::Module::new(module(100)).unwrap();
         assert_eq!(module.funcs().len(), 101);
         assert!(module.export("run").is_some());
+    }
+
+    #[test]
+    fn a_huge_function_is_valid() {
+        let module = tiered_decode::Module::new(huge(1_000)).unwrap();
+        assert_eq!(module.funcs().len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! What the benches share: the committed programs, and a generated module of any size.
+//! What the benches share: the committed programs, generated modules, and how processes are timed.
 //!
 //! The programs themselves are in `programs/` (C, run as whole processes by the bin `compare`) and `wat/` (text, run
 //! through the embedding API by the criterion benches); README.md says what each of them asks.
@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod generated;
+pub mod measure;
+pub mod shapes;
+pub mod stats;
 
 use std::io;
 use std::path::Path;

@@ -149,7 +149,7 @@ fn engine(plan: &Plan, failures: &Failures) -> Engine {
     let failures = Arc::clone(failures);
     let mut costs = CostModel::default();
     if plan.hasty {
-        (costs.call_budget, costs.loop_budget) = (2, 3);
+        costs.period = 3;
         costs.eagerness = 1e9;
     }
     let config = tiered::Config::new()
@@ -178,9 +178,8 @@ pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
     let failures = Failures::default();
     let engine = engine(plan, &failures);
     let module = Module::new(&engine, plan.module.clone()).ok()?;
-    let mut store = engine
-        .store(Host::new(plan.seed))
-        .expect("a small stack can be reserved");
+    let mut store =
+        Store::new(&engine, Host::new(plan.seed)).expect("a small stack can be reserved");
     store.set_fuel(plan.fuel);
     let mut run = Run {
         plan,

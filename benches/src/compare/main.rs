@@ -7,19 +7,17 @@
 //! its child, so the smallest peak that can be told apart is this program's own.
 
 mod engine;
-mod measure;
 mod program;
 mod report;
-mod stats;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
+use tiered_benches::measure::{Sample, measure};
 
 use crate::engine::Engine;
-use crate::measure::{Sample, measure};
 use crate::program::Program;
 use crate::report::{Comparison, Outcome};
 

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use tiered_benches::measure::Sample;
+use tiered_benches::stats::{Summary, geometric_mean, summary};
 
 use crate::Clock;
 use crate::engine::Engine;
-use crate::measure::Sample;
 use crate::program::Program;
-use crate::stats::{Summary, geometric_mean, summary};
 
 /// The runs of one program on one engine, as they come in.
 #[derive(Default)]

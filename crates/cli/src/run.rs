@@ -43,11 +43,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         return dump::run(args, &engine, &module, what, func);
     }
     let ctx = context::build(args)?;
-    let mut store = engine
-        .store(ctx)
-        .map_err(|err| Failure::host(args.module().display(), err))?;
+    let mut store =
+        Store::new(&engine, ctx).map_err(|err| Failure::host(args.module().display(), err))?;
     let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx);
+    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx)
+        .map_err(|err| Failure::host(args.module().display(), err))?;
     if let Some(watchdog) = &watchdog {
         guard(watchdog, &store);
     }
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             tier_time: sampler.and_then(|sampler| sampler.time().ok()),
             wall_time: begin.elapsed(),
             trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
-            interpreter_bytes: store.code_bytes(),
+            interpreter_bytes: store.bytecode_bytes(),
         };
         output::note(&stats::text(format, &engine, &ending));
     }
@@ -112,11 +112,8 @@ fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
 
 /// From here on the program itself is stopped when its time is up.
 fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
-    let (guest, wasi) = (store.interrupt_handle(), store.data().interrupt_handle());
-    watchdog.guard(move || {
-        guest.interrupt();
-        wasi.interrupt();
-    });
+    let guest = store.interrupt_handle();
+    watchdog.guard(move || guest.interrupt());
 }
 
 /// Instantiates the module and calls what the command line or WASI says, in WASI's order.

@@ -103,8 +103,8 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
     line(
         "pauses",
         format!(
-            "{} questions, {} at most",
-            stats.questions,
+            "{} samples, {} at most",
+            stats.samples,
             millis(stats.pauses.longest())
         ),
     );
@@ -141,7 +141,7 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -
         "code_bytes": stats.code_bytes,
         "body_bytes": stats.body_bytes,
         "interpreter_code_bytes": ending.interpreter_bytes,
-        "questions": stats.questions,
+        "samples": stats.samples,
         "longest_pause_ns": nanos(stats.pauses.longest()),
         "pauses": pauses,
     })

@@ -1,6 +1,6 @@
 //! `--timeout`: a thread that stops the program when its time is up.
 //!
-//! Invariant: guest code is interrupted through the store, a waiting WASI call through its context. Loading, which heeds
+//! Invariant: guest code is interrupted through the store, a waiting WASI call with it. Loading, which heeds
 //! neither, and a host call that does not either get a little grace; then the process ends all the same.
 //! Invariant: that end waits for nothing, its message included: standard error may be what everything is stuck on.
 

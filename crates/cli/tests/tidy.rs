@@ -22,10 +22,20 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "
 const UNSAFE_CRATES: &[&str] = &["runtime", "interp", "jit"];
 
 /// Other files that may, each with the reason. Their crates deny it, and allow it there.
-const UNSAFE_FILES: &[(&str, &str)] = &[(
-    "crates/engine/src/seam.rs",
-    "implements the unsafe trait between tiers",
-)];
+const UNSAFE_FILES: &[(&str, &str)] = &[
+    (
+        "crates/engine/src/seam.rs",
+        "implements the unsafe trait between tiers",
+    ),
+    (
+        "crates/engine/src/profile/sampler.rs",
+        "handles a signal of the host",
+    ),
+    (
+        "crates/engine/src/profile/trampoline.rs",
+        "gives machine code its type",
+    ),
+];
 
 /// Folder of a crate, the crates of the workspace that it may depend on, and the families of others where those are
 /// restricted too.

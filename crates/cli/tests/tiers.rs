@@ -149,7 +149,7 @@ fn the_numbers_come_at_the_end() {
     }
     let pauses = numbers["pauses"].as_array().expect("a list").iter();
     let counts = pauses.map(|pause| pause["count"].as_u64().expect("a number"));
-    assert_eq!(Some(counts.sum()), numbers["questions"].as_u64());
+    assert_eq!(Some(counts.sum()), numbers["samples"].as_u64());
 
     let output = run(&place, &["--tier=interp", "--stats", "--invoke", "trap"]);
     assert_eq!(output.status.code(), Some(134));

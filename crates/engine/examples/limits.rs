@@ -4,10 +4,9 @@
 //! cargo run --release -p tiered --example limits
 //! ```
 
-use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tiered::{Caller, Config, Engine, Linker, Module, Trap, TrapCode};
+use tiered::{Caller, Config, Engine, Error, Linker, MemoryError, Module, Store};
 
 /// A guest that asks for more than it gets, in several ways.
 const TEXT: &str = r#"(module
@@ -26,57 +25,44 @@ struct Host {
 }
 
 /// What the guest says; it can't make the host read outside of its memory.
-fn log(mut caller: Caller<'_, Host>, start: u32, length: u32) -> Result<(), Trap> {
-    let (memory, host) = caller
-        .memory_and_data()
-        .ok_or_else(|| Trap::message("the guest exports no memory"))?;
-    let end = start as usize + length as usize;
-    let bytes = memory
-        .get(start as usize..end)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
-    host.lines.push(String::from_utf8_lossy(bytes).into_owned());
+fn log(mut caller: Caller<'_, Host>, start: u32, length: u32) -> Result<(), MemoryError> {
+    if let Some(memory) = caller.memory() {
+        let line = memory.read_str(&caller, start as usize, length as usize)?;
+        let line = line.to_owned();
+        caller.data_mut().lines.push(line);
+    }
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Error> {
     let config = Config::new().max_memory(1 << 20).max_stack(1 << 20);
     let engine = Engine::new(&config);
     let module = Module::new(&engine, TEXT)?;
     let mut linker = Linker::new();
-    linker.func("host", "log", log);
-    let mut store = engine.store(Host::default())?;
+    linker.func("host", "log", log)?;
+    let mut store = Store::new(&engine, Host::default())?;
     let instance = linker.instantiate(&mut store, &module)?;
 
-    let func = |store: &_, name| instance.typed_func::<(), ()>(store, name);
-    func(&store, "greet")?
-        .ok_or("greet")?
-        .call(&mut store, ())?;
+    let greet = instance.typed_func::<(), ()>(&store, "greet")?;
+    greet.call(&mut store, ())?;
     println!("the guest said: {:?}", store.data().lines);
 
-    let grow = instance
-        .typed_func::<(), i32>(&store, "grow")?
-        .ok_or("grow")?;
+    let grow = instance.typed_func::<(), i32>(&store, "grow")?;
     println!("memory.grow over the limit: {}", grow.call(&mut store, ())?);
 
-    let deep = instance
-        .typed_func::<(i32,), i32>(&store, "deep")?
-        .ok_or("deep")?;
-    println!(
-        "endless recursion: {}",
-        deep.call(&mut store, (0,)).expect_err("it is stopped")
-    );
+    let deep = instance.typed_func::<i32, i32>(&store, "deep")?;
+    if let Err(trap) = deep.call(&mut store, 0) {
+        println!("endless recursion: {trap}");
+    }
 
-    // Another thread stops a loop that is compiled by then.
-    let handle = store.interrupt_handle();
-    let watchdog = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(50));
-        handle.interrupt();
-    });
-    let forever = func(&store, "forever")?.ok_or("forever")?;
-    println!(
-        "an endless loop: {}",
-        forever.call(&mut store, ()).expect_err("it is stopped")
-    );
-    watchdog.join().map_err(|_| "the watchdog panicked")?;
+    // The loop is compiled by then.
+    store.set_deadline(Some(Instant::now() + Duration::from_millis(50)))?;
+    let forever = instance.typed_func::<(), ()>(&store, "forever")?;
+    if let Err(trap) = forever.call(&mut store, ()) {
+        println!("an endless loop: {trap}");
+    }
+    store.set_deadline(None)?;
+    greet.call(&mut store, ())?;
+    println!("the guest said: {:?}", store.data().lines);
     Ok(())
 }

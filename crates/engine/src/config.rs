@@ -88,20 +88,11 @@ pub enum Profile {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CostModel {
-    /// Calls of one function before the policy first hears of it. A thousand calls of the smallest function take the
-    /// interpreter some 20 µs, a fifth of the cheapest compile.
-    pub call_budget: i32,
-    /// Loop iterations in a store between two questions: the loop that runs then is taken to have run all of them. This
-    /// is also the longest that a loop waits for code that is ready, so it must stay below a millisecond.
-    pub loop_budget: i32,
-    /// Interpreting a call and a return.
-    pub call_ns: f64,
-    /// Interpreting one byte of a body that is run through once: an instruction takes 2 to 3 bytes and 1 to 3 ns.
-    pub byte_ns: f64,
-    /// How many bytes of a body one call runs through at most. Bigger functions are bigger because they branch more.
-    pub bytes_per_call: u32,
-    /// Interpreting one iteration of a loop, calls in it apart: 50,000 of them take 0.1 to 1 ms.
-    pub iteration_ns: f64,
+    /// Units of work between two samples: a unit is a cell of bytecode, which most instructions become. An interrupt is
+    /// seen at the next sample, and a sample takes some 0.2 µs.
+    pub period: i32,
+    /// Interpreting one cell.
+    pub cell_ns: f64,
     /// Compiling an empty body.
     pub compile_ns: f64,
     /// Compiling one byte of a small body. Fitted together with the next to `research/jit.md` §7 at 2.2 bytes an
@@ -113,6 +104,13 @@ pub struct CostModel {
     /// `spent × eagerness` would have bought it. 1 is the break-even that never costs more than twice the best fixed
     /// choice; in the background a compile that was not worth it costs only the time of an idle core.
     pub eagerness: f64,
+    /// What may be compiled so, before it has earned its full price: so many nanoseconds' worth for each module,
+    pub eager_ns: f64,
+    /// and this part of the time that the module's functions were interpreted.
+    pub eager_share: f64,
+    /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
+    /// something has earned its full price and still waits.
+    pub pause_ns: f64,
     /// A compile that takes longer than this is slow: not every thread may be busy with those.
     pub slow_compile_ns: f64,
     /// The most compiles that may wait; the coldest gives way and is asked for again if it stays hot.
@@ -122,16 +120,15 @@ pub struct CostModel {
 impl Default for CostModel {
     fn default() -> CostModel {
         CostModel {
-            call_budget: 1_000,
-            loop_budget: 50_000,
-            call_ns: 20.0,
-            byte_ns: 0.8,
-            bytes_per_call: 256,
-            iteration_ns: 8.0,
+            period: 100_000,
+            cell_ns: 0.45,
             compile_ns: 100_000.0,
             compile_byte_ns: 800.0,
             compile_doubling_bytes: 131_072.0,
             eagerness: 8.0,
+            eager_ns: 2_000_000.0,
+            eager_share: 0.2,
+            pause_ns: 400_000.0,
             slow_compile_ns: 10_000_000.0,
             queue_len: 256,
         }

@@ -11,7 +11,7 @@ use crate::stats::{BUCKETS, Pauses, Stats};
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) questions: Count,
+    pub(crate) samples: Count,
     pub(crate) functions_compiled: Count,
     pub(crate) loops_compiled: Count,
     pub(crate) failures: Count,
@@ -30,7 +30,7 @@ impl Counters {
     pub(crate) fn read(&self, uptime: Duration) -> Stats {
         Stats {
             uptime,
-            questions: self.questions.get(),
+            samples: self.samples.get(),
             functions_compiled: self.functions_compiled.get(),
             loops_compiled: self.loops_compiled.get(),
             failures: self.failures.get(),

@@ -9,7 +9,8 @@ use thiserror::Error;
 use tiered_decode::Bytes;
 use tiered_decode::index::FuncIdx;
 use tiered_runtime::code::Tier;
-use tiered_runtime::{LimitError, Store};
+use tiered_runtime::module_code::{ModuleCode, ToModuleCode};
+use tiered_runtime::{Epoch, StoreConfig, ToStoreConfig};
 
 use crate::config::{Config, TierMode};
 use crate::dump::{self, Dump, DumpError};
@@ -18,7 +19,7 @@ use crate::stats::Stats;
 
 /// Makes modules and stores that fit together. Clones are the same engine.
 ///
-/// The compile threads end with the last clone and the last store.
+/// The compile threads end with the last clone, store and module; what they are compiling then is abandoned.
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);
 
@@ -26,6 +27,7 @@ struct Shared {
     config: Config,
     tier: Arc<dyn Tier>,
     compiling: Result<Compiling, String>,
+    epoch: Epoch,
     start: Instant,
 }
 
@@ -46,6 +48,7 @@ impl Engine {
             config: config.clone(),
             tier,
             compiling,
+            epoch: Epoch::new(),
             start: Instant::now(),
         }))
     }
@@ -96,7 +99,7 @@ impl Engine {
         module.body(func).ok_or(DumpError::NoBody)?;
         if what == Dump::Ir {
             // It needs no compiler.
-            return dump::interpreted(module, func);
+            return dump::interpreted(module.code(), func);
         }
         let no_compiler = |reason: &String| DumpError::NoCompiler(reason.clone());
         let compiling = self.0.compiling.as_ref().map_err(no_compiler)?;
@@ -105,20 +108,24 @@ impl Engine {
             let found = headers.any(|header| header.offset == offset);
             found.then_some(()).ok_or(DumpError::NoLoop(offset))?;
         }
-        compiling.dump(module, func, loop_offset, what)
+        compiling.dump(module.code(), func, loop_offset, what)
     }
 
-    /// A store with the host's `data` in it.
-    ///
-    /// # Errors
-    /// [`LimitError::Host`] if the host can't reserve the store's stack.
-    pub fn store<T: 'static>(&self, data: T) -> Result<Store<T>, LimitError> {
+    /// Raises the engine's epoch by one, and stops the stores whose
+    /// [epoch deadline](tiered_runtime::AnyStore::set_epoch_deadline) that is. Any thread may do it, a timer's for
+    /// instance.
+    pub fn increment_epoch(&self) {
+        self.0.epoch.increment();
+    }
+}
+
+impl ToStoreConfig for Engine {
+    fn to_store_config(&self) -> StoreConfig {
         let Config { limits, fuel, .. } = self.config();
-        let mut store = Store::new(Arc::clone(&self.0.tier), limits.clone(), data)?;
-        if fuel.is_some() {
-            store.set_fuel(*fuel);
-        }
-        Ok(store)
+        StoreConfig::new(Arc::clone(&self.0.tier))
+            .limits(limits.clone())
+            .fuel(*fuel)
+            .epoch(self.0.epoch.clone())
     }
 }
 
@@ -148,9 +155,21 @@ pub enum ModuleError {
     Invalid(#[from] tiered_decode::Error),
 }
 
-/// A valid module, to be instantiated any number of times. Clones are the same module.
+impl From<ModuleError> for tiered_runtime::Error {
+    fn from(error: ModuleError) -> tiered_runtime::Error {
+        match error {
+            ModuleError::Io(error) => error.into(),
+            ModuleError::Invalid(error) => error.into(),
+        }
+    }
+}
+
+/// A valid module of an engine, to be instantiated any number of times. Clones are the same module.
+///
+/// It owns what the engine makes of it: profiles, bytecode, machine code. All its instances share them, and they go when the
+/// module and its instances have gone.
 #[derive(Clone, Debug)]
-pub struct Module(Arc<tiered_decode::Module>);
+pub struct Module(Arc<ModuleCode>);
 
 impl Module {
     /// Decodes and validates a module in the binary or the text format.
@@ -158,10 +177,8 @@ impl Module {
     /// # Errors
     /// What is wrong with the bytes, and where.
     pub fn new(engine: &Engine, bytes: impl Into<Bytes>) -> Result<Module, tiered_decode::Error> {
-        Ok(Module(Arc::new(tiered_decode::Module::with_config(
-            bytes,
-            &engine.config().decode,
-        )?)))
+        let module = tiered_decode::Module::with_config(bytes, &engine.config().decode)?;
+        Ok(Module(ModuleCode::new(&engine.0.tier, &Arc::new(module))))
     }
 
     /// As [`Module::new`], from a file.
@@ -171,12 +188,29 @@ impl Module {
     pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module, ModuleError> {
         Ok(Module::new(engine, tiered_decode::read_file(path)?)?)
     }
+
+    /// The code that its instances share.
+    pub fn code(&self) -> &Arc<ModuleCode> {
+        &self.0
+    }
 }
 
 impl Deref for Module {
     type Target = Arc<tiered_decode::Module>;
 
     fn deref(&self) -> &Arc<tiered_decode::Module> {
+        self.0.module()
+    }
+}
+
+impl AsRef<ModuleCode> for Module {
+    fn as_ref(&self) -> &ModuleCode {
         &self.0
+    }
+}
+
+impl ToModuleCode for Module {
+    fn to_module_code(&self, _: &Arc<dyn Tier>) -> Arc<ModuleCode> {
+        Arc::clone(&self.0)
     }
 }

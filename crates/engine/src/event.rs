@@ -33,10 +33,8 @@ pub struct TierEvent<'a> {
 pub enum TierEventKind<'a> {
     /// It is hot, and now waits to be compiled.
     Queued {
-        /// Calls of the function so far.
-        calls: u64,
-        /// Loop iterations in the function so far, by sample.
-        iterations: u64,
+        /// Samples of the function so far, in all instances.
+        samples: u64,
         /// The time that the interpreter is taken to have spent in it.
         spent: Duration,
         /// The time that compiling it is expected to take.
@@ -53,9 +51,9 @@ pub enum TierEventKind<'a> {
         /// Bytes of machine code.
         code_bytes: usize,
     },
-    /// New calls of the function, in one instance, enter compiled code from now on.
+    /// New calls of the function, in all instances, enter compiled code from now on.
     Published,
-    /// The frame that is running goes on in compiled code.
+    /// A frame that was running goes on in the loop's compiled code, for the first time.
     Entered,
     /// It can't be compiled and stays interpreted.
     Failed {
@@ -95,14 +93,13 @@ impl fmt::Display for TierEvent<'_> {
         }
         match self.kind {
             TierEventKind::Queued {
-                calls,
-                iterations,
+                samples,
                 spent,
                 estimate,
                 waiting,
             } => write!(
                 f,
-                ": after {calls} calls and {iterations} iterations, {:.3} ms interpreted, {:.3} ms to compile, {waiting} waiting",
+                ": after {samples} samples, {:.3} ms interpreted, {:.3} ms to compile, {waiting} waiting",
                 millis(spent),
                 millis(estimate)
             ),

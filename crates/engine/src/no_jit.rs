@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_interp::Interpreter;
 use tiered_runtime::code::Tier;
+use tiered_runtime::module_code::ModuleCode;
 
 use crate::config::Config;
 use crate::dump::{Dump, DumpError};
@@ -43,7 +43,7 @@ impl Compiling {
 
     pub(crate) fn dump(
         &self,
-        _: &Arc<Module>,
+        _: &ModuleCode,
         _: FuncIdx,
         _: Option<u32>,
         _: Dump,

@@ -1,101 +1,112 @@
 //! What is worth compiling: interpreting is renting a ski, compiling is buying it.
 //!
-//! Time is estimated from the budgets that were spent ([`Heat`]) and the size of the body, by the [`CostModel`]. A
-//! function, or a loop, is due when the time that the interpreter has spent in it would have paid for compiling it; what
-//! was run that long is expected to run as long again. Whoever keeps to that never takes more than twice the time of
-//! the better of the two fixed choices. Where compiling takes place in the background, waiting for it is free, and being
-//! wrong costs the time of an idle core only: there, a fraction of the price is enough ([`CostModel::eagerness`]).
+//! The time that the interpreter has spent is estimated from samples ([`Heat`]), each of which stands for a period of
+//! work, by the [`CostModel`]. A function, or a loop, is due when that time would have paid for compiling it; what
+//! ran that long is expected to run as long again. That never takes more than twice the time of the better of the two
+//! fixed choices. Where compiling takes place in the background, waiting for it is free, and being wrong costs the time
+//! of an idle core only: there, a fraction of the price is enough ([`CostModel::eagerness`]), as long as what is bought so
+//! stays a small part of the work that was done ([`Spending`]). So a program that ends soon does not pay for hundreds of
+//! small functions that were all a little hot.
 //!
-//! * *Invariant:* nothing here reads a clock, locks, or knows a thread: the same questions get the same answers.
+//! * *Invariant:* nothing here reads a clock, locks, or knows a thread: the same samples get the same answers.
 //! * *Invariant:* more heat never makes less due.
 //!
 //! # Function or loop
 //! The function's code helps the next call, a loop's code the call that is running. So the function is wanted only once
-//! it was called twice, and a loop only as long as one call has stayed in the function: iterations count for the loop
-//! since the number of calls last changed ([`Heat::stay`]). If the function is due by itself, its loop has to earn the
-//! full price within one stay: else that call will be over before the code is there.
+//! it was seen to be called, or in two activations; and a loop as long as one activation stays: its price is compared
+//! with the work of the samples that found this very activation ([`HotPoint::Loop`]). If the function is due
+//! by itself, its loop has to earn the full price within one stay: else that call will be over before the code is there.
 //!
 //! # Which loop of a nest
-//! All loops of a nest lead to the same compiled body, and none leads back. So the first one asked about is compiled, and
-//! others of the function only if it is ready but does not come around while they are seen twice.
+//! All loops of a nest lead to the same compiled body, and none leads back. So one is compiled, the one that most
+//! samples found; another of the function only if code is ready but one activation keeps clear of it.
+//!
+//! # How work became time
+//! The unit of work is a cell of bytecode ([`CostModel::cell_ns`]).
+//!
+//! [`HotPoint::Loop`]: tiered_runtime::code::HotPoint::Loop
+
+use tiered_runtime::frame::MAX_STAY;
 
 use crate::config::CostModel;
 
-/// The most calls between two questions. An interrupt is seen when a budget is spent, so this many must not take long.
-pub(crate) const MAX_BUDGET: i32 = 100_000;
-
 /// What is known of how much a function runs in the interpreter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Heat {
-    /// Calls that were paid for by budgets spent.
+    /// Samples.
+    samples: u64,
+    /// The work that they stand for.
+    work: u64,
+    /// Samples that found the function being called.
     calls: u64,
-    /// Calls that the current budget allows before the next question.
-    granted: u64,
-    /// Loop iterations.
-    iterations: u64,
-    /// Loop iterations since a call last began.
-    stay: u64,
-    /// The number of calls at the last sample.
-    calls_at_sample: u64,
+    /// Samples that found an activation for the first time.
+    activations: u64,
+}
+
+/// What a sample says of one activation of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It begins.
+    Called,
+    /// It is in a loop, and was found so by that many samples, this one included.
+    Staying(u32),
 }
 
 impl Heat {
-    /// A function whose first question comes after `granted` calls.
-    pub(crate) fn new(granted: i32) -> Heat {
-        Heat {
-            calls: 0,
-            granted: unsigned(granted),
-            iterations: 0,
-            stay: 0,
-            calls_at_sample: 0,
+    /// Takes a sample into account.
+    pub(crate) fn add(&mut self, work: u64, seen: Seen) {
+        self.samples += 1;
+        self.work = self.work.saturating_add(work);
+        match seen {
+            Seen::Called => self.calls += 1,
+            Seen::Staying(1) => self.activations += 1,
+            Seen::Staying(_) => {}
         }
     }
 
-    /// Calls so far.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.max(self.calls_at_sample)
+    /// Samples so far.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples
     }
 
-    /// Loop iterations so far.
-    pub(crate) fn iterations(&self) -> u64 {
-        self.iterations
-    }
-
-    /// A budget of calls is spent.
-    pub(crate) fn called(&mut self) {
-        self.calls += self.granted + 1;
-    }
-
-    /// About so many calls were made, of a function whose calls are not granted but sampled.
-    pub(crate) fn sampled(&mut self, calls: u64) {
-        self.calls += calls;
-    }
-
-    /// As many calls more may be made before the next question.
-    pub(crate) fn grant(&mut self, calls: i32) {
-        self.granted = unsigned(calls);
-    }
-
-    /// A budget of `iterations` is spent in a loop of the function, while `left` calls are left of its own.
-    pub(crate) fn looped(&mut self, iterations: u64, left: i32) {
-        let calls = self.calls + self.granted.saturating_sub(unsigned(left));
-        if calls != self.calls_at_sample {
-            self.calls_at_sample = calls;
-            self.stay = 0;
-        }
-        self.iterations += iterations;
-        self.stay += iterations;
+    /// Whether the function is called again and again, as far as samples can tell: one that finds a call stands for many
+    /// calls.
+    fn is_called_often(&self) -> bool {
+        self.calls > 0 || self.activations > 1
     }
 }
 
-/// How the other loops of a function stand when one of them is asked about.
+/// How the other loops of a function stand when one of them is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Siblings {
     /// One waits to be compiled, or is being compiled.
     pub(crate) in_flight: bool,
-    /// One is ready to be entered.
+    /// One has code.
     pub(crate) ready: bool,
 }
+
+/// One stay in a loop: the work of the last sample, and how many samples found this activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    pub(crate) work: u64,
+    pub(crate) samples: u32,
+}
+
+/// What a module has cost so far, in ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spending {
+    /// The time that its functions were interpreted.
+    pub(crate) work_ns: f64,
+    /// What was compiled before it had earned its full price: the time that this takes.
+    pub(crate) eager_ns: f64,
+}
+
+/// Samples of one activation before one of its loops is wanted. The first alone can't tell a long call from the many
+/// short ones of a function that is called often.
+const LEAST_STAY: u32 = 2;
+
+/// Samples of one activation after which ready code of another loop is taken not to come around.
+const STAY_BESIDE_CODE: u32 = 6;
 
 /// The decisions.
 #[derive(Clone, Debug)]
@@ -128,221 +139,75 @@ impl Policy {
         self.compile_ns(bytes) > self.costs.slow_compile_ns
     }
 
-    fn call_ns(&self, bytes: usize) -> f64 {
-        let bytes = bytes.min(self.costs.bytes_per_call as usize);
-        self.costs.call_ns + self.costs.byte_ns * bytes as f64
+    /// The time that so much work takes, in ns.
+    pub(crate) fn work_ns(&self, work: u64) -> f64 {
+        work as f64 * self.costs.cell_ns
     }
 
-    /// The time spent interpreting a function of so many bytes, in ns.
-    pub(crate) fn spent_ns(&self, heat: &Heat, bytes: usize) -> f64 {
-        heat.calls() as f64 * self.call_ns(bytes) + self.iterations_ns(heat.iterations)
+    /// Whether a body of so many bytes may be compiled before it has earned its full price.
+    fn may_be_eager(&self, spending: Spending, bytes: usize) -> bool {
+        let most = self.costs.eager_ns + self.costs.eager_share * spending.work_ns;
+        spending.eager_ns + self.compile_ns(bytes) <= most
     }
 
-    /// The time that the call that is running has spent in loops, in ns.
-    pub(crate) fn stay_ns(&self, heat: &Heat) -> f64 {
-        self.iterations_ns(heat.stay)
+    /// What a body of so many bytes has to earn before it is compiled, in ns.
+    pub(crate) fn price_ns(&self, spending: Spending, bytes: usize) -> f64 {
+        let price = self.compile_ns(bytes);
+        if self.may_be_eager(spending, bytes) {
+            price / self.eagerness
+        } else {
+            price
+        }
     }
 
-    fn iterations_ns(&self, iterations: u64) -> f64 {
-        iterations as f64 * self.costs.iteration_ns
+    /// Whether the guest's own thread compiles what waits although it has earned its full price: a compile that no one
+    /// notices.
+    pub(crate) fn wants_now(&self, earned_ns: f64, bytes: usize) -> bool {
+        let price = self.compile_ns(bytes);
+        price <= self.costs.pause_ns && earned_ns >= price
+    }
+
+    /// The time spent interpreting a function, in ns.
+    pub(crate) fn spent_ns(&self, heat: &Heat) -> f64 {
+        self.work_ns(heat.work)
+    }
+
+    /// The time that the activation that is running has spent in loops, in ns: once its samples are no longer counted, all
+    /// of the function's.
+    pub(crate) fn stay_ns(&self, heat: &Heat, stay: Stay) -> f64 {
+        if stay.samples >= MAX_STAY {
+            return self.spent_ns(heat);
+        }
+        self.work_ns(stay.work.saturating_mul(stay.samples.into()))
     }
 
     /// Whether the function should be compiled from its start.
-    pub(crate) fn wants_function(&self, heat: &Heat, bytes: usize) -> bool {
-        let spent = self.spent_ns(heat, bytes);
-        heat.calls() >= 2 && spent * self.eagerness >= self.compile_ns(bytes)
+    pub(crate) fn wants_function(&self, heat: &Heat, spending: Spending, bytes: usize) -> bool {
+        heat.is_called_often() && self.spent_ns(heat) >= self.price_ns(spending, bytes)
     }
 
-    /// Whether a loop should be compiled that was seen `seen` times, now once more.
+    /// Whether a loop should be compiled in which an activation stays.
     pub(crate) fn wants_loop(
         &self,
         heat: &Heat,
-        seen: u32,
+        stay: Stay,
         siblings: Siblings,
+        spending: Spending,
         bytes: usize,
     ) -> bool {
-        let eagerness = if self.wants_function(heat, bytes) {
-            1.0
+        let price = if self.wants_function(heat, spending, bytes) {
+            self.compile_ns(bytes)
         } else {
-            self.eagerness
+            self.price_ns(spending, bytes)
         };
-        let has_stayed = self.stay_ns(heat) * eagerness >= self.compile_ns(bytes);
-        has_stayed && !siblings.in_flight && (seen >= 2 || !siblings.ready)
+        let least = if siblings.ready {
+            STAY_BESIDE_CODE
+        } else {
+            LEAST_STAY
+        };
+        self.stay_ns(heat, stay) >= price && !siblings.in_flight && stay.samples >= least
     }
-
-    /// Calls that a function may make before it is worth another question: until it could be due, within bounds.
-    pub(crate) fn next_calls(&self, heat: &Heat, bytes: usize) -> i32 {
-        let missing = self.compile_ns(bytes) / self.eagerness - self.spent_ns(heat, bytes);
-        let calls = missing / self.call_ns(bytes);
-        let (least, most) = (self.costs.call_budget / 4, self.costs.call_budget);
-        (calls.min(1e9) as i32).clamp(least.max(1), most.saturating_mul(64).max(1))
-    }
-}
-
-fn unsigned(calls: i32) -> u64 {
-    u64::try_from(calls).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SAMPLE: u64 = 50_000;
-
-    fn policy(in_background: bool) -> Policy {
-        Policy::new(CostModel::default(), in_background)
-    }
-
-    /// A function after so many budgets of calls.
-    fn called(budgets: u64) -> Heat {
-        let mut heat = Heat::new(1_000);
-        (0..budgets).for_each(|_| heat.called());
-        heat
-    }
-
-    /// A function that stays in a loop in its first call.
-    fn stayed(samples: u64) -> Heat {
-        let mut heat = Heat::new(1_000);
-        (0..samples).for_each(|_| heat.looped(SAMPLE, 999));
-        heat
-    }
-
-    #[test]
-    fn compile_times_are_those_measured() {
-        for (bytes, millis) in [
-            (400, 0.42),
-            (1_000, 0.9),
-            (6_000, 5.0),
-            (24_000, 22.9),
-            (88_000, 118.0),
-        ] {
-            let estimate = policy(true).compile_ns(bytes) / 1e6;
-            assert!(
-                (estimate / millis - 1.0).abs() < 0.05,
-                "{bytes} bytes: {estimate} ms"
-            );
-        }
-    }
-
-    #[test]
-    fn small_functions_are_due_before_huge_ones() {
-        let policy = policy(true);
-        let due_after = |bytes| (1..).find(|&n| policy.wants_function(&called(n), bytes));
-        assert_eq!(due_after(40), Some(1), "at the first question");
-        let sizes = [40, 400, 4_000, 40_000, 400_000].map(due_after);
-        assert!(sizes.is_sorted(), "{sizes:?}");
-        assert!(sizes[4] > sizes[1], "{sizes:?}");
-    }
-
-    #[test]
-    fn a_loop_in_the_only_call_is_compiled_and_not_its_function() {
-        let (policy, heat) = (policy(true), stayed(1));
-        assert!(policy.wants_loop(&heat, 1, Siblings::default(), 500));
-        assert!(!policy.wants_function(&heat, 500));
-        assert!(!policy.wants_loop(&heat, 1, Siblings::default(), 50_000));
-        assert!(policy.wants_loop(&stayed(100), 1, Siblings::default(), 50_000));
-    }
-
-    /// Each call runs through one sample's worth of iterations: no call lasts as long as a compile of 2 kB.
-    #[test]
-    fn a_function_called_often_is_compiled_and_not_its_loop() {
-        let policy = policy(true);
-        let mut heat = Heat::new(1_000);
-        heat.looped(SAMPLE, 999);
-        heat.looped(SAMPLE, 998);
-        assert_eq!(heat.calls(), 2);
-        assert!(policy.wants_function(&heat, 2_000));
-        assert!(!policy.wants_loop(&heat, 2, Siblings::default(), 2_000));
-        // This call does not end: now its loop is worth it too.
-        (0..10).for_each(|_| heat.looped(SAMPLE, 998));
-        assert!(policy.wants_loop(&heat, 12, Siblings::default(), 2_000));
-    }
-
-    #[test]
-    fn one_loop_of_a_nest_is_enough() {
-        let (policy, heat) = (policy(true), stayed(1_000));
-        let wants = |seen, in_flight, ready| {
-            policy.wants_loop(&heat, seen, Siblings { in_flight, ready }, 500)
-        };
-        assert!(wants(1, false, false));
-        assert!(!wants(9, true, false), "another is on its way");
-        assert!(
-            !wants(1, false, true),
-            "another is ready and may come around"
-        );
-        assert!(wants(2, false, true), "it does not come around");
-    }
-
-    #[test]
-    fn in_the_foreground_it_takes_the_full_price() {
-        let (ahead, behind) = (policy(true), policy(false));
-        let bytes = 3_000;
-        let due_after = |policy: &Policy| (1..).find(|&n| policy.wants_function(&called(n), bytes));
-        assert!(due_after(&behind) > due_after(&ahead));
-    }
-
-    #[test]
-    fn the_next_question_comes_when_it_may_be_due() {
-        let policy = policy(true);
-        for bytes in [10, 1_000, 10_000, 1_000_000] {
-            let mut heat = Heat::new(1_000);
-            let mut questions = 0;
-            while !policy.wants_function(&heat, bytes) {
-                heat.called();
-                heat.grant(policy.next_calls(&heat, bytes));
-                questions += 1;
-            }
-            assert!(questions <= 64, "{bytes} bytes: {questions} questions");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn more_heat_is_never_less_due(bytes in 2usize..1_000_000, calls in 0u64..500, samples in 0u64..500, background: bool) {
-            let policy = policy(background);
-            let heat = |calls: u64, samples: u64| {
-                let mut heat = called(calls);
-                (0..samples).for_each(|_| heat.looped(SAMPLE, 500));
-                heat
-            };
-            let before = policy.wants_function(&heat(calls, samples), bytes);
-            for hotter in [heat(calls + 1, samples), heat(calls, samples + 1)] {
-                prop_assert!(!before || policy.wants_function(&hotter, bytes));
-                prop_assert!(policy.spent_ns(&hotter, bytes) >= policy.spent_ns(&heat(calls, samples), bytes));
-            }
-            prop_assert!(policy.compile_ns(bytes + 1) > policy.compile_ns(bytes));
-            let next = policy.next_calls(&heat(calls, samples), bytes);
-            prop_assert!((250..=64_000).contains(&next));
-        }
-
-        /// The promise of ski-rental, in the model's own numbers: code that runs ten times faster, compiled on the guest's
-        /// thread, for programs of any length.
-        #[test]
-        fn never_twice_the_time_of_the_best_fixed_choice(bytes in 2usize..500_000, calls in 1u64..100_000_000) {
-            let policy = policy(false);
-            let (call, compile) = (policy.call_ns(bytes), policy.compile_ns(bytes));
-            let mut heat = Heat::new(1_000);
-            let mut granted = 1_000u64;
-            let mut interpreted = 0u64;
-            let time = loop {
-                if interpreted + granted >= calls {
-                    break calls as f64 * call;
-                }
-                interpreted += granted + 1;
-                heat.called();
-                if policy.wants_function(&heat, bytes) {
-                    break interpreted as f64 * call + compile + (calls - interpreted.min(calls)) as f64 * call / 10.0;
-                }
-                let next = policy.next_calls(&heat, bytes);
-                heat.grant(next);
-                granted = next as u64;
-            };
-            let best = (calls as f64 * call).min(compile + calls as f64 * call / 10.0);
-            // A question comes late by what one budget allows.
-            let late = 1_001.0 * call;
-            prop_assert!(time <= 2.0 * best + late, "{time} ns, {best} ns at best");
-        }
-    }
-}
+mod tests;

@@ -8,20 +8,28 @@
 //! The bound is small, heat changes while something waits, and there is a compile for each time that the list is looked
 //! through.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
-use tiered_runtime::code::HotPoint;
+use tiered_runtime::code::FuncCode;
+use tiered_runtime::module_code::ModuleCode;
 
 /// A function whose code can be shared: by all instances of a module in stores that count fuel, or do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FuncKey {
-    /// The address of the module, which the ledger keeps alive.
-    pub(crate) module: usize,
     pub(crate) func: FuncIdx,
     pub(crate) metered: bool,
+}
+
+impl FuncKey {
+    pub(crate) fn of(func: &FuncCode) -> FuncKey {
+        FuncKey {
+            func: func.index,
+            metered: func.is_metered(),
+        }
+    }
 }
 
 /// What of a function is compiled.
@@ -34,14 +42,6 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// The part that goes on where a budget was spent.
-    pub(crate) fn at(point: HotPoint) -> Part {
-        match point {
-            HotPoint::Call => Part::Function,
-            HotPoint::Loop { offset } => Part::Loop(offset),
-        }
-    }
-
     /// The loop, if it is one.
     pub(crate) fn loop_offset(self) -> Option<u32> {
         match self {
@@ -59,23 +59,19 @@ pub(crate) struct Subject<'a> {
     pub(crate) part: Part,
 }
 
-/// Something to compile.
+/// Something to compile. Does not keep the module's code alive: nobody wants code of a module that nobody has.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    pub(crate) code: Weak<ModuleCode>,
     pub(crate) key: FuncKey,
     pub(crate) part: Part,
-    pub(crate) module: Arc<Module>,
     /// Bytes of the function's body.
     pub(crate) bytes: usize,
 }
 
 impl Job {
-    pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject {
-            module: &self.module,
-            func: self.key.func,
-            part: self.part,
-        }
+    fn is(&self, code: &Weak<ModuleCode>, key: FuncKey, part: Part) -> bool {
+        self.key == key && self.part == part && self.code.ptr_eq(code)
     }
 }
 
@@ -124,8 +120,17 @@ impl Queue {
         self.jobs.iter().any(|waiting| !waiting.slow)
     }
 
+    /// Drops the jobs of modules that are gone.
+    fn forget_ended(&mut self) {
+        self.jobs
+            .retain(|waiting| waiting.job.code.strong_count() > 0);
+    }
+
     /// Adds a job. What has no room, that one or one that waited, comes back.
     pub(crate) fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
+        if self.jobs.len() >= self.bound {
+            self.forget_ended();
+        }
         if self.jobs.len() < self.bound {
             self.jobs.push(waiting);
             return None;
@@ -143,14 +148,21 @@ impl Queue {
     }
 
     /// Raises the heat of a job that waits.
-    pub(crate) fn warm(&mut self, key: FuncKey, part: Part, heat_ns: f64) {
+    pub(crate) fn warm(&mut self, job: &Job, heat_ns: f64) {
         let found = self
             .jobs
             .iter_mut()
-            .find(|waiting| waiting.job.key == key && waiting.job.part == part);
+            .find(|waiting| waiting.job.is(&job.code, job.key, job.part));
         if let Some(waiting) = found {
             waiting.heat_ns = waiting.heat_ns.max(heat_ns);
         }
+    }
+
+    /// Takes a job out, if it still waits.
+    pub(crate) fn remove(&mut self, job: &Job) -> Option<Waiting> {
+        let is = |waiting: &Waiting| waiting.job.is(&job.code, job.key, job.part);
+        let at = self.jobs.iter().position(is)?;
+        Some(self.jobs.remove(at))
     }
 
     /// Takes the job that is most worth compiling, the oldest of equal ones; slow ones only if `slow_too`.
@@ -169,21 +181,33 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use proptest::prelude::*;
+    use tiered_interp::Interpreter;
 
     use super::*;
 
+    /// Code that stays, of a module of no importance.
+    fn code() -> &'static Arc<ModuleCode> {
+        static CODE: OnceLock<Arc<ModuleCode>> = OnceLock::new();
+        CODE.get_or_init(another_code)
+    }
+
+    fn another_code() -> Arc<ModuleCode> {
+        let module = Module::new("(module)").expect("it is valid");
+        ModuleCode::new(&Interpreter::tier(), &Arc::new(module))
+    }
+
     fn waiting(func: u32, heat_ns: f64, cost_ns: f64) -> Waiting {
-        let module = Arc::new(Module::new("(module)").expect("it is valid"));
         Waiting {
             job: Job {
+                code: Arc::downgrade(code()),
                 key: FuncKey {
-                    module: 0,
                     func: FuncIdx(func),
                     metered: false,
                 },
                 part: Part::Function,
-                module,
                 bytes: 1,
             },
             heat_ns,
@@ -250,12 +274,34 @@ mod tests {
         let mut queue = Queue::new(10);
         queue.push(waiting(1, 10.0, 1.0));
         queue.push(waiting(2, 20.0, 1.0));
-        let key = queue.jobs[0].job.key;
-        queue.warm(key, Part::Loop(1), 99.0);
-        assert_eq!(queue.jobs[0].heat_ns, 10.0, "another part");
-        queue.warm(key, Part::Function, 30.0);
-        queue.warm(key, Part::Function, 1.0);
+        let job = queue.jobs[0].job.clone();
+        let part = Part::Loop(1);
+        queue.warm(
+            &Job {
+                part,
+                ..job.clone()
+            },
+            99.0,
+        );
+        let (elsewhere, same) = (another_code(), job.clone());
+        let code = Arc::downgrade(&elsewhere);
+        queue.warm(&Job { code, ..same }, 99.0);
+        assert_eq!(queue.jobs[0].heat_ns, 10.0, "another part, another module");
+        queue.warm(&job, 30.0);
+        queue.warm(&job, 1.0);
         assert_eq!(order(&mut queue, true), [1, 2]);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_makes_room() {
+        let mut queue = Queue::new(1);
+        let ended = another_code();
+        let mut first = waiting(1, 99.0, 1.0);
+        first.job.code = Arc::downgrade(&ended);
+        assert!(queue.push(first).is_none());
+        drop(ended);
+        assert!(queue.push(waiting(2, 1.0, 1.0)).is_none());
+        assert_eq!(order(&mut queue, true), [2]);
     }
 
     proptest! {

@@ -1,33 +1,33 @@
 //! The compiler behind the tier policy: the one file of the engine that takes code for what it is said to be.
 //!
 //! * *Invariant:* code is kept together with what it was compiled from ([`Compiled`]), and is given to nothing else: it
-//!   runs that function, or that loop, of an instance of that module.
-//! * *Invariant:* code and the doors of a store live as long as the store: the store holds its tier, which holds the
-//!   compiler, which owns all code.
+//!   runs that function, or that loop, of instances of that module.
+//! * *Invariant:* code lives as long as the module's: it is kept in the module's profile. So does the compiler, which the
+//!   tier holds.
 //!
 //! # Why here
-//! [`Tier`] is unsafe to implement, because running code trusts its answers. Who decides what is hot stays in safe code,
-//! and can at worst decide badly.
+//! [`Tier`] is unsafe to implement, because running code trusts its answers. The decisions of what is hot are in safe
+//! code, and can at worst be bad.
 #![expect(
     unsafe_code,
     reason = "the contract between tiers can't be checked by the compiler"
 )]
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
-use tiered_interp::doors;
+use tiered_interp::entry_points;
 use tiered_jit::{Code, Compiler, Entry, Jit};
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Liveness, Tier};
+use tiered_runtime::code::{EntryFn, EntryPoints, Sample, Tier};
+use tiered_runtime::module_code::ModuleCode;
 
 use crate::config::{Config, Profile};
 use crate::dump::{self, Dump, DumpError};
-use crate::ledger::Question;
-use crate::queue::{Job, Part};
+use crate::profile::trampolines;
+use crate::queue::{FuncKey, Job, Part};
 use crate::stats::Stats;
-use crate::tier::{Asker, Tiering};
+use crate::tier::{Sampling, Tiering};
 use crate::workers::Backend;
 
 impl From<Part> for Entry {
@@ -40,111 +40,64 @@ impl From<Part> for Entry {
 }
 
 /// Code, and what it is the code of.
-#[derive(Clone)]
 pub(crate) struct Compiled {
     code: Code,
     module: Arc<Module>,
-    func: FuncIdx,
+    key: FuncKey,
     part: Part,
-    metered: bool,
-}
-
-impl Compiled {
-    /// Whether this is the code of `part` of the function of `record`.
-    fn is_of(&self, record: &FuncRecord, part: Part) -> bool {
-        let module = record.module();
-        self.part == part
-            && self.func == record.index
-            && module.is_some_and(|module| Arc::ptr_eq(module, &self.module))
-    }
-
-    /// Moves the calls of `record` here; false if they were here before.
-    fn publish(&self, record: &FuncRecord) -> bool {
-        assert!(
-            self.is_of(record, Part::Function),
-            "code of another function"
-        );
-        // All functions of a type have this door, but this function has no other code.
-        if std::ptr::fn_addr_eq(record.entry(), self.code.entry()) {
-            return false;
-        }
-        // SAFETY: it is code of this function, and lives as long as the store.
-        unsafe { self.code.publish(record) };
-        true
-    }
-}
-
-/// The record of a function, for another thread.
-pub(crate) struct Remote {
-    record: NonNull<FuncRecord>,
-    liveness: Liveness,
-    metered: bool,
-}
-
-// SAFETY: the record is looked at only while `liveness` keeps it there, and only what other threads may look at: its doors
-// are atomic, and where it belongs to never changes.
-unsafe impl Send for Remote {}
-
-impl PartialEq for Remote {
-    fn eq(&self, other: &Remote) -> bool {
-        // A later store's record may lie where one of an earlier store was.
-        self.record == other.record && self.liveness == other.liveness
-    }
 }
 
 impl Backend for Jit {
     type Code = Compiled;
-    type Record = Remote;
     type Compiler = Compiler;
 
     fn compiler(&self) -> Result<Compiler, String> {
         Jit::compiler(self).map_err(|error| error.to_string())
     }
 
-    fn compile(&self, compiler: &mut Compiler, job: &Job) -> Result<Compiled, String> {
-        let (func, metered) = (job.key.func, job.key.metered);
-        let code = compiler.compile(&job.module, func, job.part.into(), metered);
+    fn compile(
+        &self,
+        compiler: &mut Compiler,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Result<Compiled, String> {
+        let FuncKey { func, metered } = job.key;
+        let code = compiler.compile(module, func, job.part.into(), metered);
         Ok(Compiled {
             code: code.map_err(|error| error.to_string())?,
-            module: Arc::clone(&job.module),
-            func,
+            module: Arc::clone(module),
+            key: job.key,
             part: job.part,
-            metered,
         })
     }
 
-    fn code_bytes(code: &Compiled) -> usize {
-        code.code.bytes()
+    fn code_bytes(compiled: &Compiled) -> usize {
+        compiled.code.bytes()
     }
 
-    fn publish(code: &Compiled, record: &Remote) -> bool {
-        if code.metered != record.metered {
-            return false;
-        }
-        let published = record.liveness.while_alive(|| {
-            // SAFETY: the store is there, and so is what it owns.
-            code.publish(unsafe { record.record.as_ref() })
-        });
-        published.unwrap_or(false)
-    }
-}
-
-impl Asker<Jit> for FuncRecord {
-    fn record(&self) -> Remote {
-        Remote {
-            record: NonNull::from(self),
-            liveness: self.liveness(),
-            metered: self.is_metered(),
-        }
+    fn entry(compiled: &Compiled) -> EntryFn {
+        compiled.code.entry()
     }
 
-    fn publish(&self, code: &Compiled) -> bool {
-        code.publish(self)
-    }
-
-    fn set_budget(&self, calls: i32) {
-        if !self.is_metered() {
-            self.budget.set(calls);
+    fn publish(compiled: &Compiled, module: &ModuleCode) {
+        assert!(
+            Arc::ptr_eq(&compiled.module, module.module()),
+            "code of another module"
+        );
+        let set = module.set(compiled.key.metered);
+        let Some(func) = set.func(compiled.key.func) else {
+            return;
+        };
+        match compiled.part {
+            // SAFETY: it is code of this function, and counts fuel as its callers do; it lives as long as the module's.
+            Part::Function => unsafe { compiled.code.publish(func) },
+            Part::Loop(offset) => {
+                let mut loops = func.body().into_iter().flat_map(|body| body.loops());
+                if let Some(of) = loops.find(|of| of.offset == offset) {
+                    // SAFETY: it is code of this function from this loop on; as above.
+                    unsafe { compiled.code.publish_loop(of) };
+                }
+            }
         }
     }
 }
@@ -152,42 +105,33 @@ impl Asker<Jit> for FuncRecord {
 /// The tier of stores whose functions begin in the interpreter and may be compiled.
 struct Upward {
     tiering: Arc<Tiering<Jit>>,
-    doors: Doors,
+    points: EntryPoints,
 }
 
-// SAFETY: the doors are the interpreter's, with what compiled code needs; an entry is given for the function and the place
-// that it was compiled for, and the compiler, which this holds, owns it.
+// SAFETY: the entry points are the interpreter's, with what compiled code needs; an entry is given for the function and the
+// loop that it was compiled for, and the compiler, which this holds, made it.
 unsafe impl Tier for Upward {
-    fn cold(&self) -> Doors {
-        self.doors
+    fn entry_points(&self) -> EntryPoints {
+        self.points
     }
 
-    fn hot(&self, func: &FuncRecord, at: HotPoint) -> Option<EntryFn> {
-        let question = Question {
-            module: func.module()?,
-            func: func.index,
-            metered: func.is_metered(),
-            at,
-            calls_left: func.budget.get(),
-        };
-        let compiled = self.tiering.hot(&question, func)?;
-        assert!(compiled.is_of(func, Part::at(at)), "code of another place");
-        Some(compiled.code.entry())
+    fn sample(&self, sample: &Sample<'_>) -> Option<EntryFn> {
+        self.tiering.sample(sample)
     }
 }
 
 /// The tier of stores whose functions stay in the interpreter, where a profiler of the host may look at them.
 struct Flat {
-    doors: Doors,
+    points: EntryPoints,
 }
 
-// SAFETY: the doors are the interpreter's, with what it enters functions through; no entry is ever given.
+// SAFETY: the entry points are the interpreter's, with what it enters functions through; no entry is ever given.
 unsafe impl Tier for Flat {
-    fn cold(&self) -> Doors {
-        self.doors
+    fn entry_points(&self) -> EntryPoints {
+        self.points
     }
 
-    fn hot(&self, _: &FuncRecord, _: HotPoint) -> Option<EntryFn> {
+    fn sample(&self, _: &Sample<'_>) -> Option<EntryFn> {
         None
     }
 }
@@ -195,11 +139,11 @@ unsafe impl Tier for Flat {
 /// The tier of an engine without a compiler.
 pub(crate) fn interpreting(config: &Config) -> Arc<dyn Tier> {
     let profile = config.profile.map(tiered_jit::Profile::from);
-    let trampoline = profile.and_then(tiered_jit::Profile::trampolines);
+    let trampoline = profile.and_then(trampolines);
     Arc::new(Flat {
-        doors: Doors {
+        points: EntryPoints {
             trampoline,
-            ..doors()
+            ..entry_points()
         },
     })
 }
@@ -226,15 +170,16 @@ impl Compiling {
     pub(crate) fn new(config: &Config) -> Result<Compiling, String> {
         let jit = Jit::new(&jit_config(config)).map_err(|error| error.to_string())?;
         let tiering = Arc::new(Tiering::new(jit.clone(), config));
-        let (call_budget, loop_budget) = Tiering::<Jit>::budgets(config);
-        let doors = Doors {
-            call_budget,
-            loop_budget,
-            ..jit.doors(doors())
+        let sampling = Sampling::of(config);
+        let points = EntryPoints {
+            period: sampling.period,
+            sample_first_calls: sampling.first_calls,
+            trampoline: jit_config(config).profile.and_then(trampolines),
+            ..jit.entry_points(entry_points())
         };
         let tier = Arc::new(Upward {
             tiering: Arc::clone(&tiering),
-            doors,
+            points,
         });
         Ok(Compiling { jit, tiering, tier })
     }
@@ -253,7 +198,7 @@ impl Compiling {
     /// The function can't be compiled.
     pub(crate) fn dump(
         &self,
-        module: &Arc<Module>,
+        module: &ModuleCode,
         func: FuncIdx,
         loop_offset: Option<u32>,
         what: Dump,
@@ -266,7 +211,7 @@ impl Compiling {
         };
         let compiler = self.jit.compiler();
         let mut compiler = compiler.map_err(|error| DumpError::NoCompiler(error.to_string()))?;
-        let text = compiler.dump(module, func, entry, what);
+        let text = compiler.dump(module.module(), func, entry, what);
         text.map_err(|error| DumpError::Compile(error.to_string()))
     }
 }

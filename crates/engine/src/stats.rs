@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct Stats {
     /// Time since the engine was made.
     pub uptime: Duration,
-    /// Budgets that were spent: how often the policy was asked.
-    pub questions: u64,
+    /// Samples of what runs in the interpreter.
+    pub samples: u64,
     /// Functions compiled.
     pub functions_compiled: u64,
     /// Loops compiled, to be entered while they run.
@@ -22,9 +22,9 @@ pub struct Stats {
     pub failures: u64,
     /// Requests that gave way to hotter ones in the queue.
     pub dropped: u64,
-    /// Functions of instances whose calls were moved to compiled code.
+    /// Functions whose calls were moved to compiled code.
     pub published: u64,
-    /// Frames that went on in compiled code.
+    /// Loops whose compiled code was entered by a running frame.
     pub entered: u64,
     /// When compiled code was first ready to run, as time since the engine was made.
     pub first_compiled: Option<Duration>,
@@ -44,7 +44,7 @@ pub struct Stats {
     pub pauses: Pauses,
 }
 
-/// How often the guest's thread was held up by the policy for how long, in each case from asking to going on.
+/// How often the guest's thread was held up by the policy for how long, in each case from the sample to going on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pauses {
     pub(crate) counts: [u64; BUCKETS],

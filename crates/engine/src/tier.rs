@@ -1,52 +1,62 @@
-//! The tiers of an engine: what a question leads to in each [`TierMode`].
+//! The tiers of an engine: what a sample leads to in each [`TierMode`].
 //!
 //! * *Invariant:* an answer is given without waiting for a compiler, unless the mode says that the guest's thread
 //!   compiles.
-//! * *Invariant:* what a question answers depends on the mode, the questions before and the code that is ready; never
-//!   on addresses or the clock.
+//! * *Invariant:* what a sample leads to depends on the mode, the samples before and the code that is ready; never on
+//!   addresses or the clock.
+//! * *Invariant:* in a process that was forked off, no lock is taken and nothing is compiled: code that is there runs, all
+//!   else is interpreted.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tiered_runtime::code::HotPoint;
+use tiered_runtime::code::{EntryFn, HotPoint, Sample};
+use tiered_runtime::module_code::ModuleCode;
 
 use crate::config::{Config, TierMode};
 use crate::event::TierEventKind;
-use crate::ledger::{Ledger, Noted, Question};
-use crate::policy::{MAX_BUDGET, Policy};
-use crate::queue::Part;
+use crate::module_profile::{Noted, Request};
+use crate::policy::Policy;
+use crate::queue::{FuncKey, Part, Subject, Waiting};
 use crate::stats::Stats;
-use crate::workers::{Backend, Threads, Workers};
+use crate::workers::{Backend, Threads, Workers, profile_of, subject};
 
-/// In a store that counts fuel, every call asks; one of so many is looked at. A prime, so that no rhythm of calls hides a
-/// function.
-const METERED_STRIDE: u64 = 61;
-
-/// Calls before a function that [`TierMode::Jit`] could not compile asks again.
-const RETRY_CALLS: i32 = 1_000;
-
-/// The function that a question is about, on the guest's thread.
-pub(crate) trait Asker<B: Backend> {
-    /// The same, for another thread.
-    fn record(&self) -> B::Record;
-
-    /// Moves the function's calls to `code`; false if they have moved before.
-    fn publish(&self, code: &B::Code) -> bool;
-
-    /// Sets how many calls may be made before the next question, unless the store counts fuel: there, each call asks.
-    fn set_budget(&self, calls: i32);
+/// How a mode samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sampling {
+    /// Units of work between two samples.
+    pub(crate) period: i32,
+    /// The first call of a function is a sample, too.
+    pub(crate) first_calls: bool,
 }
 
-/// Answers the questions of all stores of an engine.
+impl Sampling {
+    /// How often the mode of `config` wants a sample.
+    pub(crate) fn of(config: &Config) -> Sampling {
+        let period = config.costs.period;
+        let (period, first_calls) = match config.tier {
+            TierMode::Interp | TierMode::Auto => (period, false),
+            TierMode::Jit => (period, true),
+            TierMode::Osr => (0, false),
+            TierMode::Random { seed } => ((seed % 32) as i32, false),
+        };
+        Sampling {
+            period,
+            first_calls,
+        }
+    }
+}
+
+/// Takes the samples of all stores of an engine.
 pub(crate) struct Tiering<B: Backend> {
     backend: B,
     config: Config,
     start: Instant,
-    /// Made at the first question: a program that ends before it has paid for nothing.
+    /// Made at the first sample: a program that ends before it has paid for nothing.
     workers: OnceLock<Workers<B>>,
-    /// The state of the random numbers, or the number of metered calls.
-    ticks: AtomicU64,
+    /// The state of the random numbers.
+    dice: AtomicU64,
 }
 
 impl<B: Backend> Tiering<B> {
@@ -60,18 +70,7 @@ impl<B: Backend> Tiering<B> {
             config: config.clone(),
             start: Instant::now(),
             workers: OnceLock::new(),
-            ticks: AtomicU64::new(seed),
-        }
-    }
-
-    /// How many calls a function, and how many loop iterations a store has before the first question.
-    pub(crate) fn budgets(config: &Config) -> (i32, i32) {
-        let (calls, iterations) = (config.costs.call_budget, config.costs.loop_budget);
-        match config.tier {
-            TierMode::Jit => (0, iterations),
-            TierMode::Osr => (MAX_BUDGET, 0),
-            TierMode::Random { seed } => ((seed % 8) as i32, (seed / 8 % 32) as i32),
-            TierMode::Interp | TierMode::Auto => (calls, iterations),
+            dice: AtomicU64::new(seed),
         }
     }
 
@@ -103,157 +102,190 @@ impl<B: Backend> Tiering<B> {
         })
     }
 
-    /// A budget is spent: the code in which the guest goes on, if it does.
-    pub(crate) fn hot(&self, question: &Question<'_>, asker: &impl Asker<B>) -> Option<B::Code> {
-        if self.skips(question) {
+    /// Takes a sample: the code in which the guest goes on, if it does.
+    pub(crate) fn sample(&self, sample: &Sample<'_>) -> Option<EntryFn> {
+        // This mode has a sample at each call.
+        if self.config.tier == TierMode::Osr && matches!(sample.at, HotPoint::Call) {
+            return None;
+        }
+        let module = sample.func.module_code()?;
+        let shared = self.workers().shared();
+        if shared.is_forked() {
+            return running_loop(sample);
+        }
+        if let (HotPoint::Loop { of, stay: 0 }, 0) = (sample.at, sample.work) {
+            // Code of the loop is entered for the first time.
+            shared.counters().entered.add(1);
+            let entered = Subject {
+                module: module.module(),
+                func: sample.func.index,
+                part: Part::Loop(of.offset),
+            };
+            shared.tell(entered, TierEventKind::Entered);
             return None;
         }
         let begin = Instant::now();
-        let code = match self.config.tier {
+        let entry = match self.config.tier {
             TierMode::Interp => None,
-            TierMode::Jit => self.jit(question, asker),
-            TierMode::Osr => self.osr(question, asker),
-            TierMode::Random { .. } => self.random(question, asker),
-            TierMode::Auto => self.auto(question, asker),
+            TierMode::Jit => self.jit(module, sample),
+            TierMode::Osr => self.osr(module, sample),
+            TierMode::Random { .. } => self.random(module, sample),
+            TierMode::Auto => self.auto(module, sample),
         };
-        let shared = self.workers().shared();
-        let part = Part::at(question.at);
-        if code.is_some() && part != Part::Function {
-            shared.counters().entered.add(1);
-            shared.tell(question.subject(part), TierEventKind::Entered);
-        }
-        shared.counters().questions.add(1);
+        shared.counters().samples.add(1);
         shared.counters().pauses.note(begin.elapsed());
-        code
+        self.count_entry(sample, entry)
     }
 
-    /// Whether a question is one of the many that nobody looks at.
-    fn skips(&self, question: &Question<'_>) -> bool {
-        let is_one_of_many =
-            self.config.tier == TierMode::Auto && question.metered && question.at == HotPoint::Call;
-        is_one_of_many
-            && !self
-                .ticks
-                .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(METERED_STRIDE)
-    }
-
-    fn jit(&self, question: &Question<'_>, asker: &impl Asker<B>) -> Option<B::Code> {
-        if question.at != HotPoint::Call {
-            return None;
+    /// Gives `entry` back, and takes note if a loop is entered so for the first time.
+    fn count_entry(&self, sample: &Sample<'_>, entry: Option<EntryFn>) -> Option<EntryFn> {
+        if let (HotPoint::Loop { of, .. }, Some(_)) = (sample.at, entry)
+            && of.set_entered()
+        {
+            let at = HotPoint::Loop { of, stay: 0 };
+            self.sample(&Sample {
+                at,
+                work: 0,
+                ..*sample
+            });
         }
-        let code = self.now(question, Part::Function);
-        match &code {
-            Some(code) => self.publish(question, asker, code),
-            // It can't be compiled, or another thread is about to.
-            None => asker.set_budget(RETRY_CALLS),
-        }
-        code
+        entry
     }
 
-    fn osr(&self, question: &Question<'_>, asker: &impl Asker<B>) -> Option<B::Code> {
-        match question.at {
-            HotPoint::Loop { offset } => self.now(question, Part::Loop(offset)),
-            HotPoint::Call => {
-                asker.set_budget(MAX_BUDGET);
-                None
+    fn jit(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
+        match sample.at {
+            HotPoint::Call => self.now(module, FuncKey::of(sample.func), Part::Function, true),
+            _ => None,
+        }
+    }
+
+    fn osr(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
+        match sample.at {
+            HotPoint::Loop { of, .. } => {
+                let part = Part::Loop(of.offset);
+                self.now(module, FuncKey::of(sample.func), part, true)
             }
+            _ => None,
         }
     }
 
-    fn random(&self, question: &Question<'_>, asker: &impl Asker<B>) -> Option<B::Code> {
-        let dice = self.roll();
-        if question.at == HotPoint::Call {
-            asker.set_budget((dice >> 32) as i32 & 31);
-        }
-        match (dice % 8, question.at) {
-            (0..3, HotPoint::Loop { offset }) => self.now(question, Part::Loop(offset)),
+    fn random(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
+        let key = FuncKey::of(sample.func);
+        match (self.roll() % 8, sample.at) {
+            // This iteration alone: the next one goes on where it was.
+            (0..2, HotPoint::Loop { of, .. }) => {
+                self.now(module, key, Part::Loop(of.offset), false)
+            }
+            (2, HotPoint::Loop { of, .. }) => self.now(module, key, Part::Loop(of.offset), true),
             // This call alone: the next one begins where it began before.
-            (0, HotPoint::Call) => self.now(question, Part::Function),
-            (1, HotPoint::Call) | (3, _) => {
-                let code = self.now(question, Part::Function)?;
-                self.publish(question, asker, &code);
-                (question.at == HotPoint::Call).then_some(code)
-            }
+            (0, HotPoint::Call) => self.now(module, key, Part::Function, false),
+            (1, HotPoint::Call) => self.now(module, key, Part::Function, true),
             // All calls but this one.
-            (2, HotPoint::Call) => {
-                let code = self.now(question, Part::Function)?;
-                self.publish(question, asker, &code);
+            (2, HotPoint::Call) | (3, _) => {
+                self.now(module, key, Part::Function, true);
                 None
             }
             _ => None,
         }
     }
 
-    fn auto(&self, question: &Question<'_>, asker: &impl Asker<B>) -> Option<B::Code> {
+    fn auto(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
         let workers = self.workers();
-        let now = workers.shared().now();
-        let record = || asker.record();
-        let noted =
-            workers.with_ledger(|ledger| ledger.note(question, METERED_STRIDE, record, now));
-        if let Some(calls) = noted.next_calls {
-            asker.set_budget(calls);
-        }
-        self.dispatch(&noted);
-        let parts = [Part::Function, Part::at(question.at)];
-        let ready =
-            |ledger: &mut Ledger<_, _>| parts.map(|part| ledger.ready(question.key(), part));
-        let [function, running] = workers.with_ledger(ready);
-        if let Some(code) = &function {
-            self.publish(question, asker, code);
-        }
-        running
+        let policy = workers.shared().policy();
+        let noted = profile_of::<B>(module).lock().note(policy, module, sample);
+        self.queue(module, &noted);
+        running_loop(sample)
     }
 
-    /// Tells what came of a question, and has compiled what it put into the queue.
-    fn dispatch(&self, noted: &Noted) {
-        let shared = self.workers().shared();
-        for queued in &noted.queued {
+    /// Puts what a sample made due into the queue, and has it compiled.
+    fn queue(&self, module: &ModuleCode, noted: &Noted) {
+        if noted.due.is_empty() && noted.warmer.is_empty() {
+            return;
+        }
+        let workers = self.workers();
+        for (job, heat) in &noted.warmer {
+            if !workers.shared().policy().wants_now(*heat, job.bytes) {
+                workers.with_queue(|queue| queue.warm(job, *heat));
+            } else if let Some(waiting) = workers.with_queue(|queue| queue.remove(job)) {
+                workers.compile_waited(&waiting);
+            }
+        }
+        for request in &noted.due {
+            self.push(module, request);
+        }
+        if !noted.due.is_empty() {
+            workers.compile_waiting();
+        }
+    }
+
+    fn push(&self, module: &ModuleCode, request: &Request) {
+        let (workers, shared) = (self.workers(), self.workers().shared());
+        let (dropped, waiting) = workers.with_queue(|queue| {
+            let dropped = queue.push(Waiting {
+                job: request.job.clone(),
+                heat_ns: request.spent_ns,
+                cost_ns: request.estimate_ns,
+                slow: request.slow,
+                since: shared.now(),
+            });
+            (dropped.map(|waiting| waiting.job), queue.len())
+        });
+        let refused = dropped.as_ref().is_some_and(|job| {
+            job.code.ptr_eq(&request.job.code)
+                && (job.key, job.part) == (request.job.key, request.job.part)
+        });
+        if !refused {
             let kind = TierEventKind::Queued {
-                calls: queued.calls,
-                iterations: queued.iterations,
-                spent: Duration::from_nanos(queued.spent_ns as u64),
-                estimate: Duration::from_nanos(queued.estimate_ns as u64),
-                waiting: queued.waiting,
+                samples: request.samples,
+                spent: Duration::from_nanos(request.spent_ns as u64),
+                estimate: Duration::from_nanos(request.estimate_ns as u64),
+                waiting,
             };
-            shared.tell(queued.job.subject(), kind);
+            shared.tell(subject(module, &request.job), kind);
         }
-        for job in &noted.dropped {
+        if let Some(job) = dropped
+            && let Some(code) = job.code.upgrade()
+        {
+            profile_of::<B>(&code).lock().unclaim(&job);
             shared.counters().dropped.add(1);
-            shared.tell(job.subject(), TierEventKind::Dropped);
-        }
-        if !noted.queued.is_empty() {
-            self.workers().compile_waiting();
+            shared.tell(subject(&code, &job), TierEventKind::Dropped);
         }
     }
 
-    /// Code of a part, compiled here and now if nobody has begun to.
-    fn now(&self, question: &Question<'_>, part: Part) -> Option<B::Code> {
-        let workers = self.workers();
-        let claim = workers.with_ledger(|ledger| ledger.claim(question, part));
+    /// Code of a part, compiled here and now if nobody has begun to; published if `publish`.
+    fn now(&self, module: &ModuleCode, key: FuncKey, part: Part, publish: bool) -> Option<EntryFn> {
+        let claim = profile_of::<B>(module).lock().claim(module, key, part);
         if let Some(job) = claim {
-            workers.compile_here(&job);
+            self.workers().compile_here(&job, publish);
         }
-        workers.with_ledger(|ledger| ledger.ready(question.key(), part))
-    }
-
-    fn publish(&self, question: &Question<'_>, asker: &impl Asker<B>, code: &B::Code) {
-        if asker.publish(code) {
-            let subject = question.subject(Part::Function);
-            self.workers().shared().published(subject);
+        let mut profile = profile_of::<B>(module).lock();
+        let entry = profile.ready(key, part)?;
+        if publish && let Some((code, job)) = profile.unpublished(module, key, part) {
+            B::publish(code, module);
+            drop(profile);
+            self.workers().shared().published(module, &job);
         }
+        Some(entry)
     }
 
     /// The next random number: splitmix64.
     fn roll(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let state = self
-            .ticks
+            .dice
             .fetch_add(STEP, Ordering::Relaxed)
             .wrapping_add(STEP);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// The code of the loop that is running, if the frame is at its header.
+fn running_loop(sample: &Sample<'_>) -> Option<EntryFn> {
+    match sample.at {
+        HotPoint::Loop { of, .. } => of.entry(),
+        _ => None,
     }
 }
 

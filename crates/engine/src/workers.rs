@@ -1,8 +1,8 @@
 //! Compiles: on threads of its own, or on the guest's.
 //!
-//! * *Invariant:* no thread starts before there is something to compile, and all have ended when [`Workers`] is dropped:
-//!   what is being compiled is finished, what waits is not begun.
-//! * *Invariant:* the lock is never held while something is compiled, published or told.
+//! * *Invariant:* no thread starts before there is something to compile. When [`Workers`] is dropped nothing waits: what
+//!   is queued is not begun, and what is being compiled is abandoned; its thread ends with that compile.
+//! * *Invariant:* no lock is held while something is compiled, published or told, nor while code is dropped.
 //! * *Invariant:* a compile that fails or panics ends as failed; its function goes on in the interpreter.
 //! * *Invariant:* slow jobs never take all threads. If there is but one, another joins it for the quick ones as long as a
 //!   slow one is compiled.
@@ -13,23 +13,24 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use tiered_decode::Module;
+use tiered_runtime::code::EntryFn;
+use tiered_runtime::module_code::ModuleCode;
 
 use crate::counters::Counters;
 use crate::event::{TierEvent, TierEventKind, Trace};
-use crate::ledger::Ledger;
+use crate::module_profile::ModuleProfile;
 use crate::policy::Policy;
-use crate::queue::{Job, Part, Subject, Waiting};
+use crate::queue::{Job, Part, Queue, Subject, Waiting};
 
 /// What makes machine code.
 pub(crate) trait Backend: Clone + Send + Sync + 'static {
-    /// Code of a function or of a loop.
-    type Code: Clone + Send + 'static;
-    /// A function of an instance, from any thread, also when the instance may be gone.
-    type Record: PartialEq + Send + 'static;
+    /// Code of a function or of a loop, with what it is the code of.
+    type Code: Send + Sync + 'static;
     /// What one thread compiles with.
     type Compiler: Send;
 
@@ -39,13 +40,27 @@ pub(crate) trait Backend: Clone + Send + Sync + 'static {
 
     /// # Errors
     /// Why there is no code.
-    fn compile(&self, compiler: &mut Self::Compiler, job: &Job) -> Result<Self::Code, String>;
+    fn compile(
+        &self,
+        compiler: &mut Self::Compiler,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Result<Self::Code, String>;
 
     /// Bytes of machine code.
     fn code_bytes(code: &Self::Code) -> usize;
 
-    /// Moves the calls of a function to its code; false if there is nothing to move.
-    fn publish(code: &Self::Code, record: &Self::Record) -> bool;
+    /// What runs the code, with the frame of its function.
+    fn entry(code: &Self::Code) -> EntryFn;
+
+    /// Has all calls of the code's function, in all instances of `module`, or all that comes to its loop, enter the code,
+    /// which is kept as long as `module`.
+    fn publish(code: &Self::Code, module: &ModuleCode);
+}
+
+/// What `backend` keeps with a module's code.
+pub(crate) fn profile_of<B: Backend>(code: &ModuleCode) -> &Mutex<ModuleProfile<B::Code>> {
+    code.attachment(Mutex::default)
 }
 
 /// How many threads compile.
@@ -84,9 +99,10 @@ impl Threads {
 }
 
 /// What is behind the lock.
-struct State<B: Backend> {
-    ledger: Ledger<B::Code, B::Record>,
-    handles: Vec<JoinHandle<()>>,
+struct State {
+    queue: Queue,
+    /// Threads that were started.
+    threads: usize,
     /// Threads that wait and have not been woken.
     idle: usize,
     running: usize,
@@ -98,19 +114,31 @@ struct State<B: Backend> {
 pub(crate) struct Shared<B: Backend> {
     backend: B,
     threads: Threads,
-    state: Mutex<State<B>>,
+    state: Mutex<State>,
     /// There may be something to do.
     work: Condvar,
     /// What a guest's thread compiled with last.
     spare_compiler: Mutex<Option<B::Compiler>>,
     counters: Counters,
+    policy: Policy,
     trace: Option<Trace>,
     start: Instant,
+    /// The process that the threads are in. After a fork there are none, and a lock may be held by one of them.
+    process: u32,
 }
 
 impl<B: Backend> Shared<B> {
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// True in a process that was forked off from that of the engine: nothing can be compiled here.
+    pub(crate) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// Time since the engine was made.
@@ -131,33 +159,45 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Counts and tells that the calls of a function have moved.
-    pub(crate) fn published(&self, subject: Subject<'_>) {
-        self.counters.published.add(1);
-        self.tell(subject, TierEventKind::Published);
+    /// Compiles a claimed job, unless its module is gone, and keeps its code with the module; publishes it if `publish`.
+    fn run(&self, compiler: &mut Option<B::Compiler>, job: &Job, waited: Duration, publish: bool) {
+        let Some(module) = job.code.upgrade() else {
+            return;
+        };
+        let begin = Instant::now();
+        let result = self.compile(compiler, module.module(), job);
+        self.report(&module, job, &result, waited, begin.elapsed());
+        let code = result.ok().map(|code| {
+            if publish {
+                B::publish(&code, &module);
+                self.published(&module, job);
+            }
+            let entry = B::entry(&code);
+            (code, entry)
+        });
+        profile_of::<B>(&module).lock().finish(job, code, publish);
     }
 
-    /// Compiles a claimed job, and moves the calls that wait for it.
-    fn run(&self, compiler: &mut Option<B::Compiler>, job: &Job, waited: Duration) {
-        let begin = Instant::now();
-        let result = self.compile(compiler, job);
-        self.report(job, &result, waited, begin.elapsed());
-        let code = result.ok();
-        let records = self.state.lock().ledger.finish(job, code.clone());
-        for record in &records {
-            if code.as_ref().is_some_and(|code| B::publish(code, record)) {
-                self.published(job.subject());
-            }
+    /// Counts and tells that code is published.
+    pub(crate) fn published(&self, module: &ModuleCode, job: &Job) {
+        if job.part == Part::Function {
+            self.counters.published.add(1);
+            self.tell(subject(module, job), TierEventKind::Published);
         }
     }
 
-    fn compile(&self, compiler: &mut Option<B::Compiler>, job: &Job) -> Result<B::Code, String> {
+    fn compile(
+        &self,
+        compiler: &mut Option<B::Compiler>,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Result<B::Code, String> {
         let attempt = || {
             let compiler = match compiler {
                 Some(compiler) => compiler,
                 None => compiler.insert(self.backend.compiler()?),
             };
-            self.backend.compile(compiler, job)
+            self.backend.compile(compiler, module, job)
         };
         // What a panic leaves of the compiler is thrown away below.
         let result = catch_unwind(AssertUnwindSafe(attempt));
@@ -170,6 +210,7 @@ impl<B: Backend> Shared<B> {
     /// Counts and tells what came of a compile.
     fn report(
         &self,
+        module: &ModuleCode,
         job: &Job,
         result: &Result<B::Code, String>,
         waited: Duration,
@@ -199,7 +240,7 @@ impl<B: Backend> Shared<B> {
                 TierEventKind::Failed { took, reason }
             }
         };
-        self.tell(job.subject(), kind);
+        self.tell(subject(module, job), kind);
     }
 
     /// What a compile thread does until the end.
@@ -213,21 +254,23 @@ impl<B: Backend> Shared<B> {
             // Others may pass a slow one.
             self.wake(&mut state);
             let waited = self.now().saturating_sub(waiting.since);
-            MutexGuard::unlocked(&mut state, || self.run(&mut compiler, &waiting.job, waited));
+            MutexGuard::unlocked(&mut state, || {
+                self.run(&mut compiler, &waiting.job, waited, true);
+            });
             state.running -= 1;
             state.running_slow -= slow;
         }
     }
 
     /// Waits for a job that this thread may take; `None` when all is over.
-    fn next(&self, state: &mut MutexGuard<'_, State<B>>) -> Option<Waiting> {
+    fn next(&self, state: &mut MutexGuard<'_, State>) -> Option<Waiting> {
         loop {
             if state.closing {
                 return None;
             }
             if self.has_work(state) {
                 let slow_too = self.slow_too(state);
-                return state.ledger.take(slow_too);
+                return state.queue.pop(slow_too);
             }
             state.idle += 1;
             self.work.wait(state);
@@ -235,18 +278,18 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Whether there is a job that one more thread may take.
-    fn has_work(&self, state: &State<B>) -> bool {
-        let queue = state.ledger.queue();
+    fn has_work(&self, state: &State) -> bool {
+        let queue = &state.queue;
         let has_job = queue.has_quick() || !queue.is_empty() && self.slow_too(state);
         has_job && state.running < self.threads.allowed(state.running_slow)
     }
 
-    fn slow_too(&self, state: &State<B>) -> bool {
+    fn slow_too(&self, state: &State) -> bool {
         state.running_slow < self.threads.slow()
     }
 
     /// If there is something to do, has a thread do it: one that waits, or a new one.
-    fn wake(self: &Arc<Self>, state: &mut MutexGuard<'_, State<B>>) {
+    fn wake(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         if !self.has_work(state) {
             return;
         }
@@ -254,34 +297,40 @@ impl<B: Backend> Shared<B> {
             // It will run: whoever is woken next must be another one.
             state.idle -= 1;
             self.work.notify_one();
-        } else if state.handles.len() < self.threads.allowed(state.running_slow) {
+        } else if state.threads < self.threads.allowed(state.running_slow) {
             self.spawn(state);
         }
     }
 
-    fn spawn(self: &Arc<Self>, state: &mut MutexGuard<'_, State<B>>) {
+    fn spawn(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         let shared = Arc::clone(self);
-        let handle = thread::Builder::new()
-            .name(format!("compile-{}", state.handles.len()))
+        let thread = thread::Builder::new()
+            .name(format!("compile-{}", state.threads))
             .spawn(move || shared.work());
-        match handle {
-            Ok(handle) => state.handles.push(handle),
+        match thread {
+            // Nobody waits for its end.
+            Ok(_) => state.threads += 1,
             // With no thread at all, nothing is compiled; the guest runs on.
-            Err(error) if state.handles.is_empty() => self.give_up(state, &error.to_string()),
+            Err(error) if state.threads == 0 => self.give_up(state, &error.to_string()),
             Err(_) => {}
         }
     }
 
     /// Ends all that waits as failed.
-    fn give_up(&self, state: &mut MutexGuard<'_, State<B>>, reason: &str) {
-        while let Some(waiting) = state.ledger.take(true) {
-            state.ledger.finish(&waiting.job, None);
-            self.counters.failures.add(1);
-            let kind = TierEventKind::Failed {
-                took: Duration::ZERO,
-                reason,
-            };
-            MutexGuard::unlocked(state, || self.tell(waiting.job.subject(), kind));
+    fn give_up(&self, state: &mut MutexGuard<'_, State>, reason: &str) {
+        while let Some(waiting) = state.queue.pop(true) {
+            MutexGuard::unlocked(state, || {
+                let Some(module) = waiting.job.code.upgrade() else {
+                    return;
+                };
+                profile_of::<B>(&module)
+                    .lock()
+                    .finish(&waiting.job, None, false);
+                self.counters.failures.add(1);
+                let took = Duration::ZERO;
+                let kind = TierEventKind::Failed { took, reason };
+                self.tell(subject(&module, &waiting.job), kind);
+            });
         }
     }
 
@@ -290,6 +339,15 @@ impl<B: Backend> Shared<B> {
         let mut compiler = self.spare_compiler.lock().take();
         act(&mut compiler);
         *self.spare_compiler.lock() = compiler;
+    }
+}
+
+/// What an event about `job` is about.
+pub(crate) fn subject<'a>(module: &'a ModuleCode, job: &Job) -> Subject<'a> {
+    Subject {
+        module: module.module(),
+        func: job.key.func,
+        part: job.part,
     }
 }
 
@@ -315,8 +373,8 @@ impl<B: Backend> Workers<B> {
             backend,
             threads,
             state: Mutex::new(State {
-                ledger: Ledger::new(policy),
-                handles: Vec::new(),
+                queue: Queue::new(policy.costs().queue_len),
+                threads: 0,
                 idle: 0,
                 running: 0,
                 running_slow: 0,
@@ -325,8 +383,10 @@ impl<B: Backend> Workers<B> {
             work: Condvar::new(),
             spare_compiler: Mutex::new(None),
             counters: Counters::default(),
+            policy,
             trace,
             start,
+            process: std::process::id(),
         }))
     }
 
@@ -334,21 +394,18 @@ impl<B: Backend> Workers<B> {
         &self.0
     }
 
-    /// Looks at the ledger, or changes it, quickly.
-    pub(crate) fn with_ledger<T>(
-        &self,
-        act: impl FnOnce(&mut Ledger<B::Code, B::Record>) -> T,
-    ) -> T {
-        act(&mut self.0.state.lock().ledger)
+    /// Looks at the queue, or changes it, quickly.
+    pub(crate) fn with_queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        act(&mut self.0.state.lock().queue)
     }
 
     /// Sees to it that what waits is compiled, now or soon.
     pub(crate) fn compile_waiting(&self) {
         if self.0.threads.is_none() {
             self.0.with_spare_compiler(|compiler| {
-                while let Some(waiting) = self.with_ledger(|ledger| ledger.take(true)) {
+                while let Some(waiting) = self.with_queue(|queue| queue.pop(true)) {
                     let waited = self.0.now().saturating_sub(waiting.since);
-                    self.0.run(compiler, &waiting.job, waited);
+                    self.0.run(compiler, &waiting.job, waited, true);
                 }
             });
         } else {
@@ -356,33 +413,27 @@ impl<B: Backend> Workers<B> {
         }
     }
 
-    /// Compiles a claimed job here and now.
-    pub(crate) fn compile_here(&self, job: &Job) {
+    /// Compiles here and now what was taken out of the queue.
+    pub(crate) fn compile_waited(&self, waiting: &Waiting) {
+        let waited = self.0.now().saturating_sub(waiting.since);
         self.0
-            .with_spare_compiler(|compiler| self.0.run(compiler, job, Duration::ZERO));
+            .with_spare_compiler(|compiler| self.0.run(compiler, &waiting.job, waited, true));
     }
-}
 
-#[cfg(test)]
-impl<B: Backend> Workers<B> {
-    /// What tells, also once these are being dropped, whether their end has begun.
-    pub(crate) fn watch_end(&self) -> impl Fn() -> bool + use<B> {
-        let shared = Arc::clone(&self.0);
-        move || shared.state.lock().closing
+    /// Compiles a claimed job here and now, and publishes its code if `publish`.
+    pub(crate) fn compile_here(&self, job: &Job, publish: bool) {
+        self.0
+            .with_spare_compiler(|compiler| self.0.run(compiler, job, Duration::ZERO, publish));
     }
 }
 
 impl<B: Backend> Drop for Workers<B> {
     fn drop(&mut self) {
-        let handles = {
-            let mut state = self.0.state.lock();
-            state.closing = true;
-            std::mem::take(&mut state.handles)
-        };
-        self.0.work.notify_all();
-        for handle in handles {
-            // A thread that panicked has told so.
-            let _ = handle.join();
+        if self.0.is_forked() {
+            // There are no threads to end, and nobody to give the lock back.
+            return;
         }
+        self.0.state.lock().closing = true;
+        self.0.work.notify_all();
     }
 }

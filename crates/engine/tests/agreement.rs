@@ -6,7 +6,7 @@ mod programs;
 
 use modes::{config, in_all_modes};
 use programs::{Guest, Program, State, programs};
-use tiered::{Config, Engine, Module, Stats, TierMode};
+use tiered::{Config, Engine, Module, Stats, Store, TierMode};
 
 in_all_modes! {
     programs_end_alike,
@@ -21,7 +21,7 @@ fn run(config: &Config, program: &Program) -> (Vec<State>, Stats) {
     let engine = Engine::new(config);
     let module = Module::new(&engine, program.text.clone().into_bytes());
     let module = module.unwrap_or_else(|err| panic!("{}: {err}", program.name));
-    let store = engine.store(Vec::new()).expect("a store has a stack");
+    let store = Store::new(&engine, Vec::new()).expect("a store has a stack");
     let mut guest = Guest::new(store, &module);
     let args = std::iter::repeat_n(&program.args, ROUNDS).flatten();
     let states = args.map(|args| guest.run(args)).collect();

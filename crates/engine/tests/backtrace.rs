@@ -211,7 +211,7 @@ fn a_trap_stands_at_its_instruction(config: &Config) {
                 (loop (call $g (local.get $p)) (br_if 0 (local.get $p)))))"
         );
         let module = module(&engine, &text);
-        let mut store = engine.store(()).expect("a store has a stack");
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
         let instance = Linker::new()
             .instantiate(&mut store, &module)
             .expect("it imports nothing");
@@ -241,7 +241,7 @@ fn a_return_address_behind_the_last_instruction_is_still_the_call(config: &Confi
         (table funcref (elem $loop))
         (func (export "run") (block (if (i32.const 1) (then (call $indirect))))))"#;
     let module = module(&engine, text);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, &module)
         .expect("it imports nothing");
@@ -264,7 +264,7 @@ fn frames_have_names_or_numbers(config: &Config) {
         (func (export "exported") (call 0))
         (func $named (export "other") (call 1)))"#;
     let module = module(&engine, text);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, &module)
         .expect("it imports nothing");
@@ -312,24 +312,30 @@ fn frames_go_through_the_host_and_other_instances(config: &Config) {
         (func (export "run") (param i32) (call $deeper (local.get 0))))"#,
     );
     let mut linker: Linker<()> = Linker::new();
-    linker.func(
-        "host",
-        "back",
-        |mut caller: Caller<'_, ()>, how: i32| -> Result<(), Trap> {
-            let Some(Extern::Func(func)) = caller.export("call_inner") else {
-                return Err(Trap::message("no such export"));
-            };
-            func.call(&mut caller, &[Val::I32(how)]).map(|_| ())
-        },
-    );
-    linker.func("host", "fail", |_: Caller<'_, ()>| -> Result<(), Trap> {
-        Err(Trap::message("no more"))
-    });
-    let mut store = engine.store(()).expect("a store has a stack");
+    linker
+        .func(
+            "host",
+            "back",
+            |mut caller: Caller<'_, ()>, how: i32| -> Result<(), Trap> {
+                let Some(Extern::Func(func)) = caller.export("call_inner") else {
+                    return Err(Trap::message("no such export"));
+                };
+                func.call(&mut caller, &[Val::I32(how)]).map(|_| ())
+            },
+        )
+        .expect("a new name");
+    linker
+        .func("host", "fail", |_: Caller<'_, ()>| -> Result<(), Trap> {
+            Err(Trap::message("no more"))
+        })
+        .expect("a new name");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = linker
         .instantiate(&mut store, &inner)
         .expect("it has its imports");
-    linker.instance(&store, "inner", instance);
+    linker
+        .instance(&store, "inner", instance)
+        .expect("a new name");
     let instance = linker
         .instantiate(&mut store, &outer)
         .expect("it has its imports");
@@ -361,7 +367,7 @@ fn deep_traces_are_cut_off(config: &Config) {
         (if (i32.eqz (local.get 0)) (then (unreachable)))
         (call $f (i32.sub (local.get 0) (i32.const 1)))))"#;
     let module = module(&engine, text);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, &module)
         .expect("it imports nothing");
@@ -399,7 +405,7 @@ fn an_overflow_and_spent_fuel_have_frames(config: &Config) {
         (func (export "loop") (call $loop))
         (func (export "calls") (call $nothing) (call 2)))"#;
     let module = module(&engine, text);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, &module)
         .expect("it imports nothing");
@@ -431,7 +437,7 @@ fn an_overflow_and_spent_fuel_have_frames(config: &Config) {
 
 fn what_the_host_calls_itself_has_no_frames(config: &Config) {
     let engine = Engine::new(config);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let fail = tiered::Func::wrap(&mut store, |_: Caller<'_, ()>| -> Result<(), Trap> {
         Err(Trap::new(TrapCode::Unreachable))
     });
@@ -447,10 +453,12 @@ fn an_exit_has_no_frames(config: &Config) {
         r#"(module (import "h" "exit" (func $exit)) (func (export "f") (call $exit)))"#,
     );
     let mut linker: Linker<()> = Linker::new();
-    linker.func("h", "exit", |_: Caller<'_, ()>| -> Result<(), Trap> {
-        Err(Trap::exit(3))
-    });
-    let mut store = engine.store(()).expect("a store has a stack");
+    linker
+        .func("h", "exit", |_: Caller<'_, ()>| -> Result<(), Trap> {
+            Err(Trap::exit(3))
+        })
+        .expect("a new name");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let instance = linker
         .instantiate(&mut store, &module)
         .expect("it has its imports");

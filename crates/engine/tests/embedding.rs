@@ -41,19 +41,20 @@ in_all_modes! {
 
 fn typed_functions_of_all_types(config: &Config) {
     let mut linker: Linker<()> = Linker::new();
-    linker.func(
-        "host",
-        "f",
-        |_: Caller<'_, ()>, a: i32, b: u32, c: i64, d: u64, e: f32, f: f64| (f, e, d, c, b, a),
-    );
+    linker
+        .func(
+            "host",
+            "f",
+            |_: Caller<'_, ()>, a: i32, b: u32, c: i64, d: u64, e: f32, f: f64| (f, e, d, c, b, a),
+        )
+        .expect("a new name");
     let text = forwarding("i32 i32 i64 i64 f32 f64", "f64 f32 i64 i64 i32 i32", 6);
     let (mut store, instance) = guest(config, &text, &linker, ());
     type Params = (i32, u32, i64, u64, f32, f64);
     type Results = (f64, f32, u64, i64, u32, i32);
     let f = instance
         .typed_func::<Params, Results>(&store, "f")
-        .expect("the type")
-        .expect("the name");
+        .expect("the type");
     let args = (
         i32::MIN,
         u32::MAX,
@@ -82,9 +83,11 @@ fn typed_functions_of_all_types(config: &Config) {
 
 fn arity_0(config: &Config) {
     let mut linker: Linker<u64> = Linker::new();
-    linker.func("host", "f", |mut caller: Caller<'_, u64>| {
-        *caller.data_mut() += 1
-    });
+    linker
+        .func("host", "f", |mut caller: Caller<'_, u64>| {
+            *caller.data_mut() += 1
+        })
+        .expect("a new name");
     let (mut store, instance) = guest(config, &forwarding("", "", 0), &linker, 0);
     assert_eq!(
         call(&mut store, instance, "f", &[]).expect("it does not trap"),
@@ -101,7 +104,7 @@ macro_rules! arities {
             linker.func("host", "f", |mut caller: Caller<'_, u64>, $($arg: i64),*| {
                 *caller.data_mut() = 1 $(+ $arg.cast_unsigned())*;
                 ($($arg + 1,)*)
-            });
+            }).expect("a new name");
             let types = "i64 ".repeat($count);
             let (mut store, instance) = guest(config, &forwarding(&types, &types, $count), &linker, 0);
             let args: Vec<Val> = (10..10 + $count).map(Val::I64).collect();
@@ -129,23 +132,29 @@ arities! {
 
 fn single_results_and_none(config: &Config) {
     let mut linker: Linker<Vec<String>> = Linker::new();
-    linker.func(
-        "h",
-        "nothing",
-        |mut caller: Caller<'_, Vec<String>>, a: i32| {
-            caller.data_mut().push(a.to_string());
-        },
-    );
-    linker.func(
-        "h",
-        "fallible",
-        |_: Caller<'_, Vec<String>>, a: f64| -> Result<f32, Trap> { Ok(a as f32) },
-    );
-    linker.func(
-        "h",
-        "nothing_fallible",
-        |_: Caller<'_, Vec<String>>| -> Result<(), Trap> { Ok(()) },
-    );
+    linker
+        .func(
+            "h",
+            "nothing",
+            |mut caller: Caller<'_, Vec<String>>, a: i32| {
+                caller.data_mut().push(a.to_string());
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "h",
+            "fallible",
+            |_: Caller<'_, Vec<String>>, a: f64| -> Result<f32, Trap> { Ok(a as f32) },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "h",
+            "nothing_fallible",
+            |_: Caller<'_, Vec<String>>| -> Result<(), Trap> { Ok(()) },
+        )
+        .expect("a new name");
     let text = r#"(module
         (import "h" "nothing" (func $nothing (param i32)))
         (import "h" "fallible" (func $fallible (param f64) (result f32)))
@@ -155,8 +164,7 @@ fn single_results_and_none(config: &Config) {
     let (mut store, instance) = guest(config, text, &linker, Vec::new());
     let f = instance
         .typed_func::<f64, f32>(&store, "f")
-        .expect("the type")
-        .expect("the name");
+        .expect("the type");
     assert_eq!(f.call(&mut store, 1.5).expect("it does not trap"), 1.5);
     assert_eq!(store.into_data(), ["-5"]);
 }
@@ -168,36 +176,27 @@ fn typed_functions_check_their_types(config: &Config) {
         &Linker::new(),
         (),
     );
-    assert!(
-        instance
-            .typed_func::<(i32, f64), i64>(&store, "f")
-            .expect("the type")
-            .is_some()
-    );
-    assert!(
-        instance
-            .typed_func::<(u32, f64), u64>(&store, "f")
-            .expect("the same type")
-            .is_some()
-    );
-    assert!(
-        instance
-            .typed_func::<(), ()>(&store, "g")
-            .expect("nothing to compare")
-            .is_none()
-    );
-    assert!(
-        instance
-            .typed_func::<(), ()>(&store, "m")
-            .expect("nothing to compare")
-            .is_none()
-    );
-    let error = instance
-        .typed_func::<(i32, f32), i64>(&store, "f")
-        .expect_err("another type");
+    instance
+        .typed_func::<(i32, f64), i64>(&store, "f")
+        .expect("the type");
+    instance
+        .typed_func::<(u32, f64), u64>(&store, "f")
+        .expect("the same type");
+    let error = |name: &str| {
+        let error = instance.typed_func::<(i32, f32), i64>(&store, name);
+        error.expect_err("another type").to_string()
+    };
     assert_eq!(
-        error.to_string(),
-        "the function has the type [i32 f64] -> [i64], not [i32 f32] -> [i64]"
+        error("f"),
+        "incompatible export \"f\": expected func [i32 f32] -> [i64], found func [i32 f64] -> [i64]"
+    );
+    assert_eq!(
+        error("m"),
+        "incompatible export \"m\": expected func [i32 f32] -> [i64], found memory 1"
+    );
+    assert_eq!(
+        error("g"),
+        "no export \"g\": expected func [i32 f32] -> [i64], and the module exports \"f\", \"m\""
     );
     let func = instance.func(&store, "f").expect("it is exported");
     assert!(func.typed::<(i32, f64), (i64, i64)>(&store).is_err());
@@ -233,20 +232,25 @@ fn arguments_are_checked(config: &Config) {
 fn untyped_functions(config: &Config) {
     let ty = FuncType::new([ValType::I32, ValType::F32], [ValType::I64, ValType::I32]);
     let mut linker: Linker<usize> = Linker::new();
-    linker.func_new("host", "f", ty.clone(), |mut caller, args, results| {
-        *caller.data_mut() += args.len();
-        assert_eq!(results, [Val::I64(0), Val::I32(0)], "zeros at first");
-        match args {
-            [Val::I32(0), _] => {}
-            [Val::I32(1), _] => results[1] = Val::I64(1),
-            [Val::I32(2), _] => results.copy_from_slice(&[Val::F64(0), Val::F32(0)]),
-            [Val::I32(value), Val::F32(bits)] => {
-                results.copy_from_slice(&[Val::I64((*value).into()), Val::I32(bits.cast_signed())]);
+    linker
+        .func_new("host", "f", ty.clone(), |mut caller, args, results| {
+            *caller.data_mut() += args.len();
+            assert_eq!(results, [Val::I64(0), Val::I32(0)], "zeros at first");
+            match args {
+                [Val::I32(0), _] => {}
+                [Val::I32(1), _] => results[1] = Val::I64(1),
+                [Val::I32(2), _] => results.copy_from_slice(&[Val::F64(0), Val::F32(0)]),
+                [Val::I32(value), Val::F32(bits)] => {
+                    results.copy_from_slice(&[
+                        Val::I64((*value).into()),
+                        Val::I32(bits.cast_signed()),
+                    ]);
+                }
+                other => return Err(Trap::message(format!("{other:?}"))),
             }
-            other => return Err(Trap::message(format!("{other:?}"))),
-        }
-        Ok(())
-    });
+            Ok(())
+        })
+        .expect("a new name");
     let (mut store, instance) = guest(config, &forwarding("i32 f32", "i64 i32", 2), &linker, 0);
     let mut run = |value: i32| {
         call(
@@ -293,35 +297,39 @@ const MEMORY: &str = r#"(module
 
 fn memory_and_data_at_once(config: &Config) {
     let mut linker: Linker<Vec<String>> = Linker::new();
-    linker.func(
-        "host",
-        "upper",
-        |mut caller: Caller<'_, Vec<String>>, start: u32, len: u32| {
-            let Some((bytes, data)) = caller.memory_and_data() else {
-                return -1;
-            };
-            let Some(bytes) = bytes
-                .get_mut(start as usize..)
-                .and_then(|bytes| bytes.get_mut(..len as usize))
-            else {
-                return -2;
-            };
-            bytes.make_ascii_uppercase();
-            data.push(String::from_utf8_lossy(bytes).into_owned());
-            0
-        },
-    );
-    linker.func(
-        "host",
-        "grow",
-        |mut caller: Caller<'_, Vec<String>>, pages: u32| -> Result<(), Trap> {
-            let memory = caller.memory().ok_or_else(|| Trap::message("no memory"))?;
-            memory
-                .grow(&mut caller, pages.into())
-                .map(|_| ())
-                .ok_or_else(|| Trap::message("no pages"))
-        },
-    );
+    linker
+        .func(
+            "host",
+            "upper",
+            |mut caller: Caller<'_, Vec<String>>, start: u32, len: u32| {
+                let Some((bytes, data)) = caller.memory_and_data() else {
+                    return -1;
+                };
+                let Some(bytes) = bytes
+                    .get_mut(start as usize..)
+                    .and_then(|bytes| bytes.get_mut(..len as usize))
+                else {
+                    return -2;
+                };
+                bytes.make_ascii_uppercase();
+                data.push(String::from_utf8_lossy(bytes).into_owned());
+                0
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "host",
+            "grow",
+            |mut caller: Caller<'_, Vec<String>>, pages: u32| -> Result<(), Trap> {
+                let memory = caller.memory().ok_or_else(|| Trap::message("no memory"))?;
+                memory
+                    .grow(&mut caller, pages.into())
+                    .map(|_| ())
+                    .ok_or_else(|| Trap::message("no pages"))
+            },
+        )
+        .expect("a new name");
     let (mut store, instance) = guest(config, MEMORY, &linker, Vec::new());
     let results = call(&mut store, instance, "f", &[]).expect("it does not trap");
     assert_eq!(results, [Val::I32(i32::from(b'U'))]);
@@ -336,13 +344,15 @@ fn memory_and_data_at_once(config: &Config) {
 
 fn a_caller_without_memory_or_instance(config: &Config) {
     let mut linker: Linker<()> = Linker::new();
-    linker.func("host", "f", |mut caller: Caller<'_, ()>| {
-        let has_memory = caller.memory().is_some() || caller.memory_and_data().is_some();
-        (
-            i32::from(caller.instance().is_some()),
-            i32::from(has_memory),
-        )
-    });
+    linker
+        .func("host", "f", |mut caller: Caller<'_, ()>| {
+            let has_memory = caller.memory().is_some() || caller.memory_and_data().is_some();
+            (
+                i32::from(caller.instance().is_some()),
+                i32::from(has_memory),
+            )
+        })
+        .expect("a new name");
     let text = r#"(module (import "host" "f" (func $f (result i32 i32))) (memory (export "other") 1)
         (export "direct" (func $f)) (func (export "f") (result i32 i32) (call $f)))"#;
     let (mut store, instance) = guest(config, text, &linker, ());
@@ -358,19 +368,21 @@ fn a_caller_without_memory_or_instance(config: &Config) {
 
 fn the_host_calls_back(config: &Config) {
     let mut linker: Linker<Vec<i32>> = Linker::new();
-    linker.func(
-        "host",
-        "twice",
-        |mut caller: Caller<'_, Vec<i32>>, f: Option<Func>, value: i32| -> Result<i32, Trap> {
-            let f = f
-                .ok_or_else(|| Trap::message("null"))?
-                .typed::<i32, i32>(&caller)
-                .map_err(Trap::host)?;
-            let once = f.call(&mut caller, value)?;
-            caller.data_mut().push(once);
-            f.call(&mut caller, once)
-        },
-    );
+    linker
+        .func(
+            "host",
+            "twice",
+            |mut caller: Caller<'_, Vec<i32>>, f: Option<Func>, value: i32| -> Result<i32, Trap> {
+                let f = f
+                    .ok_or_else(|| Trap::message("null"))?
+                    .typed::<i32, i32>(&caller)
+                    .map_err(Trap::host)?;
+                let once = f.call(&mut caller, value)?;
+                caller.data_mut().push(once);
+                f.call(&mut caller, once)
+            },
+        )
+        .expect("a new name");
     let text = r#"(module
         (import "host" "twice" (func $twice (param funcref i32) (result i32)))
         (elem declare func $inc $nested $wrong)
@@ -426,34 +438,38 @@ const FAILING: &str = r#"(module
 
 fn failing() -> Linker<u32> {
     let mut linker: Linker<u32> = Linker::new();
-    linker.func(
-        "host",
-        "f",
-        |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
-            *caller.data_mut() += 1;
-            match how {
-                0 => Err(Trap::host(Failure(7))),
-                1 => Err(Trap::exit(9)),
-                2 => Err(Trap::message("as I said")),
-                3 => Err(TrapCode::TableOutOfBounds.into()),
-                4 => std::panic::panic_any(Failure(8)),
-                5 => panic!("on purpose {how}"),
-                _ => Ok(()),
-            }
-        },
-    );
-    linker.func(
-        "host",
-        "through",
-        |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
-            *caller.data_mut() += 10;
-            let name = if how == 6 { "divide" } else { "f" };
-            let Some(Extern::Func(f)) = caller.export(name) else {
-                return Err(Trap::message("no export"));
-            };
-            f.call(&mut caller, &[Val::I32(how)]).map(|_| ())
-        },
-    );
+    linker
+        .func(
+            "host",
+            "f",
+            |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
+                *caller.data_mut() += 1;
+                match how {
+                    0 => Err(Trap::host(Failure(7))),
+                    1 => Err(Trap::exit(9)),
+                    2 => Err(Trap::message("as I said")),
+                    3 => Err(TrapCode::TableOutOfBounds.into()),
+                    4 => std::panic::panic_any(Failure(8)),
+                    5 => panic!("on purpose {how}"),
+                    _ => Ok(()),
+                }
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "host",
+            "through",
+            |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
+                *caller.data_mut() += 10;
+                let name = if how == 6 { "divide" } else { "f" };
+                let Some(Extern::Func(f)) = caller.export(name) else {
+                    return Err(Trap::message("no export"));
+                };
+                f.call(&mut caller, &[Val::I32(how)]).map(|_| ())
+            },
+        )
+        .expect("a new name");
     linker
 }
 
@@ -519,8 +535,7 @@ fn panics_go_on_at_the_outermost_call(config: &Config) {
     // With types, and called by the host itself.
     let f = instance
         .typed_func::<i32, ()>(&store, "through")
-        .expect("the type")
-        .expect("the name");
+        .expect("the type");
     catch_unwind(AssertUnwindSafe(|| f.call(&mut store, 4))).expect_err("it panics");
     let func = Func::wrap(&mut store, |_: Caller<'_, u32>| -> () { panic!("alone") });
     catch_unwind(AssertUnwindSafe(|| func.call(&mut store, &[]))).expect_err("it panics");
@@ -530,17 +545,20 @@ fn panics_go_on_at_the_outermost_call(config: &Config) {
 /// Not even a host function that catches the error of the inner call stops a panic's payload from being a trap there.
 fn a_panic_is_a_trap_for_the_host_functions_in_between(config: &Config) {
     let mut linker = failing();
-    linker.func(
-        "host",
-        "through",
-        |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
-            let Some(Extern::Func(f)) = caller.export("f") else {
-                return Err(Trap::message("no export"));
-            };
-            let trap = f.call(&mut caller, &[Val::I32(how)]).expect_err("it fails");
-            Err(Trap::message(format!("inside: {trap}")))
-        },
-    );
+    linker.allow_shadowing(true);
+    linker
+        .func(
+            "host",
+            "through",
+            |mut caller: Caller<'_, u32>, how: i32| -> Result<(), Trap> {
+                let Some(Extern::Func(f)) = caller.export("f") else {
+                    return Err(Trap::message("no export"));
+                };
+                let trap = f.call(&mut caller, &[Val::I32(how)]).expect_err("it fails");
+                Err(Trap::message(format!("inside: {trap}")))
+            },
+        )
+        .expect("a new name");
     let (mut store, instance) = guest(config, FAILING, &linker, 0);
     let trap = call(&mut store, instance, "through", &[Val::I32(4)]).expect_err("it fails");
     assert_eq!(trap.to_string(), "inside: a host function panicked");

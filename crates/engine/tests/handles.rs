@@ -26,13 +26,15 @@ in_all_modes! {
 
 fn references_of_the_host(config: &Config) {
     let mut linker: Linker<Option<ExternRef>> = Linker::new();
-    linker.func(
-        "host",
-        "keep",
-        |mut caller: Caller<'_, Option<ExternRef>>, value: Option<ExternRef>| {
-            std::mem::replace(caller.data_mut(), value)
-        },
-    );
+    linker
+        .func(
+            "host",
+            "keep",
+            |mut caller: Caller<'_, Option<ExternRef>>, value: Option<ExternRef>| {
+                std::mem::replace(caller.data_mut(), value)
+            },
+        )
+        .expect("a new name");
     let text = r#"(module
         (import "host" "keep" (func $keep (param externref) (result externref)))
         (table (export "t") 2 externref) (global $g (export "g") (mut externref) (ref.null extern))
@@ -44,8 +46,7 @@ fn references_of_the_host(config: &Config) {
     let number = ExternRef::new(&mut store, 7u64);
     let f = instance
         .typed_func::<Option<ExternRef>, Option<ExternRef>>(&store, "f")
-        .expect("the type")
-        .expect("the name");
+        .expect("the type");
     assert_eq!(
         f.call(&mut store, Some(text)).expect("it does not trap"),
         None
@@ -75,7 +76,7 @@ fn references_of_the_host(config: &Config) {
 
 fn globals_tables_and_memories_of_the_host(config: &Config) {
     let engine = Engine::new(config);
-    let mut store = engine.store(()).expect("a store has a stack");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
     let mut ty = GlobalType {
         content: ValType::I64,
         mutable: true,
@@ -310,7 +311,9 @@ fn a_foreign_reference_from_a_host_function_panics(config: &Config) {
     );
     let foreign = instance.func(&store, "f").expect("f");
     let mut linker: Linker<()> = Linker::new();
-    linker.func("host", "f", move |_: Caller<'_, ()>| Some(foreign));
+    linker
+        .func("host", "f", move |_: Caller<'_, ()>| Some(foreign))
+        .expect("a new name");
     let text = r#"(module (import "host" "f" (func $f (result funcref)))
         (func (export "f") (result i32) (ref.is_null (call $f))) (func (export "fine")))"#;
     let (mut other, instance) = guest(config, text, &linker, ());
@@ -330,9 +333,11 @@ fn stores_move_between_threads(config: &Config) {
             (if (i32.gt_u (global.get $g) (i32.const 60)) (then (unreachable)))
             (global.get $g)))"#;
     let mut linker: Linker<Vec<u32>> = Linker::new();
-    linker.func("host", "count", |mut caller: Caller<'_, Vec<u32>>| {
-        caller.data_mut()[0] += 1
-    });
+    linker
+        .func("host", "count", |mut caller: Caller<'_, Vec<u32>>| {
+            caller.data_mut()[0] += 1
+        })
+        .expect("a new name");
     let (store, instance) = guest(config, text, &linker, vec![0]);
     assert_send(&store);
     let mut store = Some(store);
@@ -359,16 +364,18 @@ fn stores_move_between_threads(config: &Config) {
 fn one_linker_serves_many_stores(config: &Config) {
     let engine = Engine::new(config);
     let mut linker: Linker<u32> = Linker::new();
-    linker.func("host", "f", |mut caller: Caller<'_, u32>| {
-        *caller.data_mut() += 1;
-        *caller.data()
-    });
+    linker
+        .func("host", "f", |mut caller: Caller<'_, u32>| {
+            *caller.data_mut() += 1;
+            *caller.data()
+        })
+        .expect("a new name");
     let module = module(&engine, &forwarding("", "i32", 0));
     let stores = std::thread::scope(|scope| {
         let run = |start: u32| {
             let (engine, linker, module) = (&engine, &linker, &module);
             scope.spawn(move || {
-                let mut store = engine.store(start).expect("a store has a stack");
+                let mut store = Store::new(engine, start).expect("a store has a stack");
                 let instance = linker
                     .instantiate(&mut store, module)
                     .expect("it has its imports");
@@ -392,9 +399,7 @@ fn a_store_drops_what_it_owns(config: &Config) {
     use std::sync::Arc;
     let witness = Arc::new(());
     let engine = Engine::new(config);
-    let mut store = engine
-        .store(Arc::clone(&witness))
-        .expect("a store has a stack");
+    let mut store = Store::new(&engine, Arc::clone(&witness)).expect("a store has a stack");
     let in_closure = Arc::clone(&witness);
     Func::wrap(&mut store, move |_: Caller<'_, Arc<()>>| {
         drop(Arc::clone(&in_closure))
@@ -402,9 +407,11 @@ fn a_store_drops_what_it_owns(config: &Config) {
     ExternRef::new(&mut store, Arc::clone(&witness));
     let mut linker = Linker::new();
     let in_linker = Arc::clone(&witness);
-    linker.func("host", "f", move |_: Caller<'_, Arc<()>>| {
-        drop(Arc::clone(&in_linker))
-    });
+    linker
+        .func("host", "f", move |_: Caller<'_, Arc<()>>| {
+            drop(Arc::clone(&in_linker))
+        })
+        .expect("a new name");
     linker
         .instantiate(&mut store, &module(&engine, &forwarding("", "", 0)))
         .expect("it has its imports");

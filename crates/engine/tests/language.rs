@@ -7,7 +7,7 @@ mod fuel;
 mod modes;
 
 use modes::in_all_modes;
-use tiered::{Config, Engine};
+use tiered::{Config, Engine, Store};
 
 /// Makes tests of functions that take what makes stores.
 macro_rules! in_all_stores {
@@ -15,7 +15,7 @@ macro_rules! in_all_stores {
         $(
             fn $test(config: &Config) {
                 let engine = Engine::new(config);
-                $module::$test(&|| engine.store(0).expect("a store has a stack"));
+                $module::$test(&|| Store::new(&engine, 0).expect("a store has a stack"));
             }
         )*
 

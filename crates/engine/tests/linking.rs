@@ -14,7 +14,7 @@ in_all_modes! {
     unknown_imports_are_named,
     imports_must_match,
     the_number_of_imports_is_checked,
-    definitions_replace_earlier_ones,
+    definitions_replace_earlier_ones_if_allowed,
     exports_of_exports,
     each_instance_has_its_own_memory,
     traps_of_other_instances_leave_everything_in_order,
@@ -42,7 +42,7 @@ struct World {
 impl World {
     fn new(config: &Config) -> World {
         let engine = Engine::new(config);
-        let store = engine.store(Vec::new()).expect("a store has a stack");
+        let store = Store::new(&engine, Vec::new()).expect("a store has a stack");
         World {
             engine,
             linker: Linker::new(),
@@ -61,7 +61,9 @@ impl World {
         let instance = self
             .try_add(text)
             .unwrap_or_else(|err| panic!("{name}: {err}"));
-        self.linker.instance(&self.store, name, instance);
+        self.linker
+            .instance(&self.store, name, instance)
+            .expect("a new name");
         instance
     }
 
@@ -214,15 +216,22 @@ fn the_number_of_imports_is_checked(config: &Config) {
     Instance::new(&mut world.store, &module, &[f, f]).expect("two");
 }
 
-fn definitions_replace_earlier_ones(config: &Config) {
+fn definitions_replace_earlier_ones_if_allowed(config: &Config) {
     let mut world = World::new(config);
+    world.linker.allow_shadowing(true);
     let text = r#"(module (import "a" "f" (func $f (result i32))) (func (export "f") (result i32) (call $f)))"#;
-    world.linker.func("a", "f", |_: Caller<'_, Vec<i32>>| 1);
+    world
+        .linker
+        .func("a", "f", |_: Caller<'_, Vec<i32>>| 1)
+        .expect("a new name");
     assert!(world.linker.is_defined("a", "f"));
     assert!(!world.linker.is_defined("a", "g") && !world.linker.is_defined("b", "f"));
     let first = world.try_add(text).expect("it has its import");
     let copy = world.linker.clone();
-    world.linker.func("a", "f", |_: Caller<'_, Vec<i32>>| 2);
+    world
+        .linker
+        .func("a", "f", |_: Caller<'_, Vec<i32>>| 2)
+        .expect("a new name");
     let second = world.try_add(text).expect("it has its import");
     world.add(
         "a",
@@ -320,7 +329,8 @@ fn three(config: &Config) -> (World, Instance, Instance) {
                 .memory()
                 .map_or(-1, |memory| i32::from(memory.data(&caller)[0]));
             caller.data_mut().push(number);
-        });
+        })
+        .expect("a new name");
     world.add("table", r#"(module (table (export "t") 4 funcref))"#);
     let second = world.add("second", SECOND);
     world.add("none", NONE);
@@ -561,16 +571,20 @@ fn instances_that_failed_live_on(config: &Config) {
 
 fn start_functions_run_once_and_see_everything(config: &Config) {
     let mut world = World::new(config);
-    world.linker.func(
-        "host",
-        "note",
-        |mut caller: Caller<'_, Vec<i32>>, value: i32| {
-            let byte = caller
-                .memory()
-                .map_or(-1, |memory| i32::from(memory.data(&caller)[3]));
-            caller.data_mut().extend([value, byte]);
-        },
-    );
+    world.linker.allow_shadowing(true);
+    world
+        .linker
+        .func(
+            "host",
+            "note",
+            |mut caller: Caller<'_, Vec<i32>>, value: i32| {
+                let byte = caller
+                    .memory()
+                    .map_or(-1, |memory| i32::from(memory.data(&caller)[3]));
+                caller.data_mut().extend([value, byte]);
+            },
+        )
+        .expect("a new name");
     let text = r#"(module (import "host" "note" (func $note (param i32)))
         (memory (export "memory") 1) (data (i32.const 3) "\07") (table funcref (elem $five)) (global $g i32 (i32.const 6))
         (func $five (result i32) (i32.const 5))
@@ -582,18 +596,22 @@ fn start_functions_run_once_and_see_everything(config: &Config) {
         .linker
         .func("host", "start", |mut caller: Caller<'_, Vec<i32>>| {
             caller.data_mut().push(1)
-        });
+        })
+        .expect("a new name");
     world.try_add(text).expect("it has its import");
     assert_eq!(
         world.store.data(),
         &[11, 7, 1],
         "an import can be the start function"
     );
-    world.linker.func(
-        "host",
-        "start",
-        |_: Caller<'_, Vec<i32>>| -> Result<(), Trap> { Err(Trap::exit(4)) },
-    );
+    world
+        .linker
+        .func(
+            "host",
+            "start",
+            |_: Caller<'_, Vec<i32>>| -> Result<(), Trap> { Err(Trap::exit(4)) },
+        )
+        .expect("a new name");
     match world.try_add(text).expect_err("it ends the program") {
         InstantiateError::Trap(trap) => assert_eq!(trap.exit_code(), Some(4)),
         other => panic!("{other}"),
@@ -735,7 +753,7 @@ fn limits_are_each_stores_own(config: &Config) {
     let engine = Engine::new(&config.clone().max_memory(2 * PAGE_BYTES));
     let module = Module::new(&engine, "(module (memory 2))").expect("it is valid");
     for _ in 0..3 {
-        let mut store = engine.store(()).expect("a store has a stack");
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
         Linker::new()
             .instantiate(&mut store, &module)
             .expect("two pages each");

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* wherever a frame moves over, the whole state in the end is what the interpreter alone leaves behind.
 //!
-//! The tier here answers by the number of the question, which no engine does.
+//! The tier here answers by the number of the sample, which no engine does.
 
 mod programs;
 
@@ -14,7 +14,7 @@ use tiered::decode::Module;
 use tiered::decode::index::FuncIdx;
 use tiered::{Limits, Store};
 use tiered_jit::{Code, Compiler, Config, Entry, Jit};
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Tier};
+use tiered_runtime::code::{EntryFn, EntryPoints, FuncCode, HotPoint, Sample, Tier};
 
 /// How many of the runs that are wrong are shown.
 const SHOWN: usize = 10;
@@ -22,11 +22,8 @@ const SHOWN: usize = 10;
 /// More than any program needs.
 const FUEL: Option<u64> = Some(1_000_000);
 
-/// Never spent.
-const ENOUGH: i32 = i32::MAX;
-
 /// Code by what it is of, and whether it counts fuel.
-type Codes = HashMap<(FuncIdx, Entry, bool), Code>;
+type Codes = HashMap<(FuncIdx, Entry, bool), Arc<Code>>;
 
 /// Compiles each function, and each loop, once.
 struct Maker {
@@ -49,15 +46,16 @@ impl Maker {
         })
     }
 
-    fn code(&self, func: FuncIdx, at: Entry, metered: bool) -> Result<Code, String> {
+    fn code(&self, func: FuncIdx, at: Entry, metered: bool) -> Result<Arc<Code>, String> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let (compiler, codes) = &mut *made;
         if let Some(code) = codes.get(&(func, at, metered)) {
-            return Ok(code.clone());
+            return Ok(Arc::clone(code));
         }
         let code = compiler.compile(&self.module, func, at, metered);
         let code = code.map_err(|err| format!("{at:?} of function {}: {err}", func.0))?;
-        codes.insert((func, at, metered), code.clone());
+        let code = Arc::new(code);
+        codes.insert((func, at, metered), Arc::clone(&code));
         Ok(code)
     }
 }
@@ -72,10 +70,10 @@ enum Plan {
     From(usize),
 }
 
-/// What a [`Mover`] was asked, and what went wrong.
+/// The samples that a [`Mover`] took, and what went wrong.
 #[derive(Debug, Default)]
 struct Log {
-    /// The loops that were asked about, by their bytes.
+    /// The loops that were sampled, by their bytes.
     loops: Vec<u32>,
     moved: usize,
     errors: Vec<String>,
@@ -93,8 +91,8 @@ struct Mover {
 impl Mover {
     fn entry(
         &self,
-        func: &FuncRecord,
-        at: HotPoint,
+        func: &FuncCode,
+        at: HotPoint<'_>,
         log: &mut Log,
     ) -> Result<Option<EntryFn>, String> {
         let code = |at| self.maker.code(func.index, at, func.is_metered());
@@ -105,12 +103,14 @@ impl Mover {
                     return Ok(None);
                 }
                 let code = code(Entry::Start)?;
-                // SAFETY: it is the code of this function from its start, and the tier, which has the compiler's
-                // doors, keeps it.
+                // SAFETY: it is the code of this function from its start, and the module's tier, which has the
+                // compiler's entry points, keeps it.
                 unsafe { code.publish(func) };
                 Ok(Some(code.entry()))
             }
-            HotPoint::Loop { offset } => {
+            HotPoint::CallOut { .. } => Ok(None),
+            HotPoint::Loop { of, .. } => {
+                let offset = of.offset;
                 let before = match self.plan {
                     Plan::Once(..) => log.loops.iter().filter(|&&other| other == offset).count(),
                     _ => log.loops.len(),
@@ -130,20 +130,20 @@ impl Mover {
     }
 }
 
-// SAFETY: the doors are the interpreter's, with what compiled code needs; each entry is that of the function, or of the
-// loop, that was asked about, and the compiler, which this holds, owns its code.
+// SAFETY: the entry points are the interpreter's, with what compiled code needs; each entry is that of the function, or of
+// the loop, that was sampled, and the compiler, which this holds, owns its code.
 unsafe impl Tier for Mover {
-    fn cold(&self) -> Doors {
-        Doors {
-            call_budget: if self.compiles_callees { 0 } else { ENOUGH },
-            loop_budget: 0,
-            ..self.maker.jit.doors(tiered_interp::doors())
+    fn entry_points(&self) -> EntryPoints {
+        EntryPoints {
+            period: 0,
+            ..self.maker.jit.entry_points(tiered_interp::entry_points())
         }
     }
 
-    fn hot(&self, func: &FuncRecord, at: HotPoint) -> Option<EntryFn> {
+    fn sample(&self, sample: &Sample<'_>) -> Option<EntryFn> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        self.entry(func, at, &mut log).unwrap_or_else(|err| {
+        let entry = self.entry(sample.func, sample.at, &mut log);
+        entry.unwrap_or_else(|err| {
             log.errors.push(err);
             None
         })
@@ -165,8 +165,8 @@ fn run(
         compiles_callees,
         log: Mutex::default(),
     });
-    let mut store =
-        Store::new(mover.clone(), Limits::default(), Vec::new()).expect("a store has a stack");
+    let mut store = Store::with_tier(mover.clone(), Limits::default(), Vec::new())
+        .expect("a store has a stack");
     store.set_fuel(fuel);
     let state = Guest::new(store, &maker.module).run(&program.args[args]);
     let log = std::mem::take(&mut *mover.log.lock().unwrap_or_else(PoisonError::into_inner));
@@ -185,7 +185,7 @@ fn turns(count: usize) -> Vec<usize> {
 /// A run that is planned: what moves, whether callees are compiled, the fuel.
 type Planned = (Plan, bool, Option<u64>);
 
-/// Runs each program as `plans` says, given the loops that were asked about in a run that stays in the interpreter.
+/// Runs each program as `plans` says, given the loops that were sampled in a run that stays in the interpreter.
 fn check(fuel: Option<u64>, plans: impl Fn(&[u32]) -> Vec<Planned>) {
     check_as(|state| state, fuel, plans);
 }

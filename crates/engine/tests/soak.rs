@@ -93,20 +93,24 @@ struct Guest {
 impl Guest {
     fn new(engine: &Engine, module: &Module, salt: i32, fuel: Option<u64>) -> Guest {
         let mut linker: Linker<u64> = Linker::new();
-        linker.func(
-            "host",
-            "add",
-            |mut caller: tiered::Caller<'_, u64>, a: i32, b: i32| {
-                *caller.data_mut() += 1;
-                a.wrapping_add(b)
-            },
-        );
+        linker
+            .func(
+                "host",
+                "add",
+                |mut caller: tiered::Caller<'_, u64>, a: i32, b: i32| {
+                    *caller.data_mut() += 1;
+                    a.wrapping_add(b)
+                },
+            )
+            .expect("a new name");
         let begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&begun);
-        linker.func("host", "begin", move |_: tiered::Caller<'_, u64>| {
-            flag.store(true, Ordering::SeqCst);
-        });
-        let mut store = engine.store(0).expect("a store has a stack");
+        linker
+            .func("host", "begin", move |_: tiered::Caller<'_, u64>| {
+                flag.store(true, Ordering::SeqCst);
+            })
+            .expect("a new name");
+        let mut store = Store::new(engine, 0).expect("a store has a stack");
         store.set_fuel(fuel);
         let instance = linker
             .instantiate(&mut store, module)
@@ -293,7 +297,7 @@ fn stores_go_while_their_code_is_made() {
 fn engines_go_with_a_full_queue() {
     for round in 0..24 {
         let mut costs = CostModel::default();
-        (costs.call_budget, costs.loop_budget) = (1, 1);
+        costs.period = 50;
         (costs.compile_ns, costs.compile_byte_ns) = (0.0, 0.0);
         costs.queue_len = [4, 1000][round % 2];
         let config = config("auto", 1 + round / 2 % 2).costs(costs);

@@ -29,16 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = std::env::args().nth(1).map_or(Ok(27), |arg| arg.parse())?;
     let module = Arc::new(Module::new(TEXT.as_bytes().to_vec())?);
     // The host's data: the largest number that was seen.
-    let mut store = Store::new(Interpreter::tier(), Limits::default(), 0i64)?;
+    let mut store = Store::with_tier(Interpreter::tier(), Limits::default(), 0i64)?;
     let mut linker = Linker::new();
     linker.func("host", "step", |mut caller: Caller<'_, i64>, n: i64| {
         let largest = caller.data_mut();
         *largest = n.max(*largest);
-    });
+    })?;
     let instance = linker.instantiate(&mut store, &module)?;
-    let collatz = instance
-        .typed_func::<(i64,), i32>(&store, "collatz")?
-        .ok_or("the module exports it")?;
+    let collatz = instance.typed_func::<(i64,), i32>(&store, "collatz")?;
     let steps = collatz.call(&mut store, (start,))?;
     println!("{start}: {steps} steps, up to {}", store.data());
     Ok(())

@@ -1,11 +1,11 @@
 //! Instructions whose body is in `tiered_runtime::builtin`: growing, filling, copying, initializing, tables.
 //!
 //! Their operands are in the operands' own slots, from the field `a` on; the result replaces the first. The cell's
-//! other words are the instance and two indices of 32 bits.
+//! third word has two indices of 32 bits.
 
 use std::marker::PhantomData;
 
-use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
 use tiered_runtime::TrapCode;
 use tiered_runtime::builtin;
 use tiered_runtime::frame::Slot;
@@ -44,7 +44,7 @@ impl Operands {
 /// Runs a builtin; 0, or one more than the code of its trap.
 #[inline(never)]
 unsafe fn call<O: Builtin>(ctx: *const VmCtx, indices: [u32; 2], operands: *mut Slot) -> u64 {
-    // SAFETY: the cell has the address of its instance.
+    // SAFETY: the registers have the address of the instance whose code runs.
     let ctx = unsafe { VmCtx::borrow(ctx) };
     match O::call(ctx, indices, &mut Operands(operands)) {
         Ok(()) => 0,
@@ -61,8 +61,8 @@ impl<O: Builtin> Op for BuiltinOp<O> {
         unsafe {
             let operands = regs.slot::<A>();
             let failed = call::<O>(
-                regs.pointer::<VmCtx, 2>(),
-                [regs.u32::<24>(), regs.u32::<28>()],
+                regs.instance(),
+                [regs.u32::<16>(), regs.u32::<20>()],
                 operands,
             );
             if failed != 0 {
@@ -70,7 +70,7 @@ impl<O: Builtin> Op for BuiltinOp<O> {
                 return regs.become_op::<crate::exec::RaiseTrap>();
             }
             regs.acc = *operands;
-            regs.next::<4>()
+            regs.next::<3>()
         }
     }
 }
@@ -89,6 +89,12 @@ macro_rules! builtins {
 }
 
 builtins! {
+    /// `ref.func`
+    RefFunc REF_FUNC (ctx, indices, operands) {
+        let record = ctx.func(FuncIdx(indices[0]));
+        operands.result(record.as_ptr().expose_provenance() as Slot);
+        Ok(())
+    }
     /// `memory.size`
     MemorySize MEMORY_SIZE (ctx, indices, operands) {
         operands.result(builtin::memory_size(ctx, MemoryIdx(indices[0])));

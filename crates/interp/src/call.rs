@@ -1,57 +1,71 @@
 //! Calls: within an instance, to other instances and the host, and through tables.
 //!
-//! A call writes the header of the callee's frame and goes on in the callee's stream with the callee's record in the
-//! accumulator. Where it returns to is the cell behind the call; where the callee may be of another instance, that
+//! A call writes the header of the callee's frame and goes on in the callee's bytecode with the callee's [`FuncCode`] in
+//! the accumulator. Where it returns to is the cell behind the call; where the callee may be of another instance, that
 //! cell is a [`Reload`], which a call that stayed within the instance skips.
 //!
-//! *Invariant:* `mem` is that of the instance whose code runs.
+//! *Invariant:* `mem` and `instance` are those of the instance whose code runs; that is also what the header of each
+//! frame says ([`HEADER_INSTANCE`]).
 //! *Invariant:* [`StoreCtx::caller`](tiered_runtime::vmctx::StoreCtx) is the calling instance whenever a function
 //! of the host or of another instance is entered.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::code::{FuncCode, FuncRecord};
+use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY};
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TableRecord, TrapCode};
 
-use crate::exec::CallSpent;
+use crate::exec::{CallSpent, StackCheck};
 use crate::operand::{A, B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Words of a [`Reload`].
 const RELOAD_WORDS: usize = 2;
 
-/// Enters `func` with the frame at `frame`; it is to return to `back`.
+/// Enters `func` with the frame at `frame`; it is to return to `back`, of the function whose frame is at `regs.fp`.
 #[inline(always)]
 unsafe fn enter(
     mut regs: Regs,
-    func: *const FuncRecord,
+    func: *const FuncCode,
     frame: *mut u64,
     header: usize,
     back: *const u64,
 ) -> Ended {
-    // SAFETY: the record is alive; that the frame starts below the limit is checked before it is written to.
+    // SAFETY: the function is alive; behind the limit there is room for one more header, so the start of the frame may be
+    // checked after it is written (stack.rs).
     unsafe {
-        if frame > regs.ctx().stack_limit.get().as_ptr() {
-            return regs.trap(TrapCode::StackOverflow);
-        }
         let header = frame.add(header);
         *header = back.expose_provenance() as u64;
         *header.add(1) = regs.fp.expose_provenance() as u64;
+        *header.add(HEADER_INSTANCE).cast() = regs.instance;
         regs.fp = frame;
         regs.acc = func.expose_provenance() as u64;
-        let left = (*func).budget.get().wrapping_sub(1);
-        (*func).budget.set(left);
+        if frame > regs.ctx().stack_limit.get().as_ptr() {
+            return regs.become_op::<StackCheck>();
+        }
+        charge(regs, func)
+    }
+}
+
+/// Takes the call off the account of work and goes on in the callee, whose frame has its header.
+#[inline(always)]
+pub(crate) unsafe fn charge(regs: Regs, func: *const FuncCode) -> Ended {
+    // SAFETY: the function is alive.
+    unsafe {
+        let work = &regs.ctx().work;
+        let left = work.get().wrapping_sub((*func).charge());
+        work.set(left);
         if left < 0 {
             return regs.become_op::<CallSpent>();
         }
-        regs.jump((*func).stream())
+        regs.jump((*func).bytecode())
     }
 }
 
 /// Calls a function of the same instance. The fields: `a` the slot of the frame, `d` that of the header within it;
-/// then the record.
+/// then the function.
 struct Call;
 
 impl Op for Call {
@@ -59,7 +73,7 @@ impl Op for Call {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell.
         unsafe {
-            let func = regs.pointer::<FuncRecord, 2>();
+            let func = regs.pointer::<FuncCode, 2>();
             enter(
                 regs,
                 func,
@@ -71,43 +85,40 @@ impl Op for Call {
     }
 }
 
-/// Calls an imported function: as [`Call`], then the calling instance, then a [`Reload`].
+/// Calls an imported function: as [`Call`], but with the offset of the record's address in the instance; then a
+/// [`Reload`].
 struct CallImport;
 
 impl Op for CallImport {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
-        // SAFETY: the translator wrote the cell.
+        // SAFETY: the translator wrote the cell; the records of imports are filled in.
         unsafe {
-            let func = regs.pointer::<FuncRecord, 2>();
-            let regs = leave_instance(regs, func, regs.pointer::<VmCtx, 3>());
-            enter(
-                regs,
-                func,
-                regs.slot::<A>(),
-                usize::from(regs.u16::<D>()),
-                regs.pc.add(4),
-            )
+            let record = *regs.in_instance::<*const FuncRecord, 2>();
+            let (frame, header) = (regs.slot::<A>(), usize::from(regs.u16::<D>()));
+            let back = regs.pc.add(3);
+            let (code, instance) = (*record).parts();
+            let regs = leave_instance(regs, instance);
+            enter(regs, code.as_ptr(), frame, header, back)
         }
     }
 }
 
-/// Makes the registers those of the instance that `func` is of.
+/// Makes the registers those of the instance that is entered.
 #[inline(always)]
-unsafe fn leave_instance(mut regs: Regs, func: *const FuncRecord, caller: *const VmCtx) -> Regs {
-    regs.ctx().caller.set(caller);
-    // SAFETY: the record is alive, and so is its instance, if it has one.
-    unsafe {
-        let instance = (*func).instance;
-        if !instance.is_null() {
-            regs.mem = VmCtx::borrow(instance).memory_base.get().as_ptr();
-        }
-    }
+unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
+    regs.ctx().caller.set(regs.instance());
+    regs.instance = f64::from_bits(instance.as_ptr().expose_provenance() as u64);
+    // SAFETY: an instance is alive as long as its functions.
+    regs.mem = unsafe { VmCtx::borrow(instance.as_ptr()) }
+        .memory_base
+        .get()
+        .as_ptr();
     regs
 }
 
 /// Calls through a table. The fields: `a` the index, `d` the slot of the frame, `b` that of the header within it;
-/// then the table, the type, the calling instance, then a [`Reload`].
+/// then the offset of the table's address in the instance, the type, then a [`Reload`].
 struct CallIndirect<S>(PhantomData<S>);
 
 /// Byte of the type of an indirect call.
@@ -116,40 +127,44 @@ const SIG: usize = 24;
 impl<S: Src> Op for CallIndirect<S> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
-        // SAFETY: the translator wrote the cell; elements of a function table are addresses of records.
+        // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
         unsafe {
             let index = S::read::<u32, A>(&regs);
-            let Some(element) = (*regs.pointer::<TableRecord, 2>()).get(u64::from(index)) else {
+            let table = *regs.in_instance::<*const TableRecord, 2>();
+            let Some(element) = (*table).get(u64::from(index)) else {
                 return regs.trap(TrapCode::UndefinedElement);
             };
-            let func = std::ptr::with_exposed_provenance::<FuncRecord>(element as usize);
-            if func.is_null() {
+            let record = std::ptr::with_exposed_provenance::<FuncRecord>(element as usize);
+            if record.is_null() {
                 return regs.trap(TrapCode::UninitializedElement);
             }
-            if (*func).sig.0 != regs.u32::<SIG>() {
+            if (*record).sig().0 != regs.u32::<SIG>() {
                 return regs.trap(TrapCode::IndirectCallTypeMismatch);
             }
-            let instance = regs.pointer::<VmCtx, 4>();
             let (frame, header) = (regs.slot::<D>(), usize::from(regs.u16::<B>()));
-            let back = regs.pc.add(5);
-            if (*func).instance == instance {
-                return enter(regs, func, frame, header, back.add(RELOAD_WORDS));
+            let back = regs.pc.add(4);
+            let (code, instance) = (*record).parts();
+            let code = code.as_ptr();
+            if instance.as_ptr() == regs.instance() {
+                return enter(regs, code, frame, header, back.add(RELOAD_WORDS));
             }
-            let regs = leave_instance(regs, func, instance);
-            enter(regs, func, frame, header, back)
+            enter(leave_instance(regs, instance), code, frame, header, back)
         }
     }
 }
 
-/// Back from another instance: the memory of this one is in the second word.
+/// Back from another instance: what is this one's comes from the header of the frame, whose slot the field `a` has.
 struct Reload;
 
 impl Op for Reload {
     #[inline(always)]
     unsafe fn run(mut regs: Regs) -> Ended {
-        // SAFETY: the translator wrote the cell.
+        // SAFETY: the translator wrote the cell; whoever entered the function wrote the header.
         unsafe {
-            regs.mem = regs.pointer::<u8, 1>().cast_mut();
+            let bits = *regs.slot::<A>().add(HEADER_INSTANCE) & !u64::from(MAX_STAY);
+            regs.instance = f64::from_bits(bits);
+            let instance = VmCtx::borrow(regs.instance());
+            regs.mem = instance.memory_base.get().as_ptr();
             regs.next::<RELOAD_WORDS>()
         }
     }
@@ -167,6 +182,18 @@ impl Op for ZeroLocals {
             std::ptr::write_bytes(start, 0, count);
             regs.next::<2>()
         }
+    }
+}
+
+/// A function whose frame is so large that the stack is not shallow any more.
+struct LargeFrame;
+
+impl Op for LargeFrame {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        regs.ctx().set_deep();
+        // SAFETY: a cell follows.
+        unsafe { regs.next::<1>() }
     }
 }
 
@@ -223,6 +250,8 @@ pub(crate) fn indirect_handler(a: Class) -> Handler {
     u32::pick_a(a, PickIndirect)
 }
 
+/// The handler that a function with a large frame begins with.
+pub(crate) const LARGE_FRAME: Handler = exec::<LargeFrame>;
 /// The handler of a call within the instance.
 pub(crate) const CALL: Handler = exec::<Call>;
 /// The handler of a call to an import.
@@ -230,9 +259,9 @@ pub(crate) const CALL_IMPORT: Handler = exec::<CallImport>;
 /// The handler behind a call that may leave the instance.
 pub(crate) const RELOAD: Handler = exec::<Reload>;
 
-/// The record whose function is entered, as a call leaves it in the accumulator.
+/// The function that is entered, as a call leaves it in the accumulator.
 #[inline(always)]
-pub(crate) fn entered(regs: &Regs) -> NonNull<FuncRecord> {
+pub(crate) fn entered(regs: &Regs) -> NonNull<FuncCode> {
     let func = std::ptr::with_exposed_provenance_mut(regs.acc as usize);
     NonNull::new(func).expect("a call leaves the callee in the accumulator")
 }

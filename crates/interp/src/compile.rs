@@ -6,13 +6,16 @@
 //!
 //! * *Invariant:* at every label each operand is in its own slot, and nothing is known of the accumulators. So a
 //!   frame at a loop header is complete without registers.
-//! * *Invariant:* the stream depends on the instance and the body alone: translating again gives the same words, but for
-//!   the address of a trampoline, from which the place of each cell in the module is found when a back trace needs it
+//! * *Invariant:* the bytecode depends on the module alone, so all its instances share it; translating again gives as
+//!   many words for each instruction, from which the byte of the module is found when a back trace needs it
 //!   ([`offsets_of`]).
+//! * *Invariant:* in front of a loop's header stands the address of its [`LoopCode`], and a back edge knows what an
+//!   iteration costs.
 //!
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
 
+mod cost;
 mod dump;
 mod emit;
 mod ops;
@@ -24,23 +27,26 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr::NonNull;
 
+use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{self, Operator};
-use tiered_decode::{FuncBody, Module};
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::code::{FuncCode, LoopCode};
 use tiered_runtime::frame::FrameLayout;
-use tiered_runtime::vmctx::VmCtx;
+use tiered_runtime::module_code::{Bytecode, ModuleCode};
+use tiered_runtime::vmctx::StoreCtx;
 
-use crate::call::zero_handler;
+use crate::call::{LARGE_FRAME, zero_handler};
 use crate::control::{
     JUMP, RETURN_MANY, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler,
 };
+use crate::exec::enter_loop;
 use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
 use crate::trampoline::ENTER;
 use crate::variable::COPY_MANY;
 
+use cost::{LoopSite, OpenLoop};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use scan::LoopPlan;
@@ -80,42 +86,33 @@ impl From<wasmparser::Error> for Error {
     }
 }
 
-/// Translates `func`, opens its door to the code and returns the code's address; `None` if it can't be translated.
-///
-/// # Safety
-/// `func` is a function of an instance, and its store is alive.
-pub(crate) unsafe fn translate(func: NonNull<FuncRecord>) -> Option<NonNull<u64>> {
-    // SAFETY: the caller's promise.
-    let record = unsafe { func.as_ref() };
-    let translator = Translator::run(record, false).ok()?;
-    // SAFETY: the store is alive, and the function is one of its instances'.
-    let code = unsafe {
-        let code = translator.code.as_slice().into();
-        let mut map = record.store.as_ref().code().borrow_mut();
-        map.insert(func, code, offsets_of).cast::<u64>()
-    };
-    let base = code.as_ptr().expose_provenance() as u64;
-    for &at in &translator.relocations {
-        // SAFETY: a relocation is the place of a word of the code, which nobody runs yet.
-        unsafe {
-            let word = code.add(at as usize);
-            word.write(base + word.read() * 8);
-        }
+/// Translates `func` and makes it enter the bytecode, whose address this gives; `None` if it can't be translated.
+pub(crate) fn translate(func: &FuncCode) -> Option<NonNull<u64>> {
+    let set = func.set()?;
+    let mut translator = Translator::run(func, false).ok()?;
+    let trampoline = func.module_code()?.entry_points().trampoline;
+    if let (Some(at), Some(trampoline_of)) = (translator.trampoline, trampoline) {
+        let code = trampoline_of(func).map_or(std::ptr::null_mut(), |code| code.code().as_ptr());
+        translator.code[at as usize] = code.expose_provenance() as u64;
     }
+    let bytecode = translator.finish(func);
     translator.recycle();
-    // SAFETY: the code runs the function, and the store keeps it.
-    unsafe { record.set_stream(crate::exec::doors().stream, code.as_ptr()) };
+    let code = set.add_bytecode(func, bytecode).words().cast::<u64>();
+    // SAFETY: the code runs the function, and the function's owner keeps it.
+    unsafe { func.set_bytecode(crate::exec::entry_points().bytecode, code.as_ptr()) };
     Some(code)
 }
 
-/// The bytes of the module whose instructions are at `bytes` of the code of `func`.
-fn offsets_of(func: &FuncRecord, bytes: &[usize]) -> Vec<Option<u32>> {
-    let marks = Translator::run(func, true)
-        .ok()
-        .and_then(|translator| translator.marks);
-    let marks = marks.unwrap_or_default();
+/// The bytes of the module whose instructions are at `bytes` of the bytecode of `func`.
+fn offsets_of(func: &FuncCode, bytes: &[usize]) -> Vec<Option<u32>> {
+    let Ok(translator) = Translator::run(func, true) else {
+        return vec![None; bytes.len()];
+    };
+    let first = translator.first_word();
+    let marks = translator.marks.unwrap_or_default();
     let offset_of = |&byte: &usize| {
-        let behind = marks.partition_point(|&(at, _)| at <= (byte / 8) as u32);
+        let word = (byte / 8).saturating_sub(first);
+        let behind = marks.partition_point(|&(at, _)| at <= word as u32);
         Some(marks[behind.checked_sub(1)?].1)
     };
     bytes.iter().map(offset_of).collect()
@@ -217,8 +214,10 @@ enum Route {
 
 /// The state of a translation.
 pub(crate) struct Translator<'m> {
-    vmctx: &'m VmCtx,
+    module_code: &'m ModuleCode,
     module: &'m Module,
+    /// The function's code is for stores that count fuel.
+    metered: bool,
     code: Vec<u64>,
     /// The most words there may be.
     max_words: usize,
@@ -228,6 +227,13 @@ pub(crate) struct Translator<'m> {
     stack: OperandStack,
     control: Vec<Control<'m>>,
     plans: Vec<LoopPlan>,
+    /// The loops that were reached, and those of them that are open.
+    loop_codes: Vec<LoopSite>,
+    open_loops: Vec<OpenLoop>,
+    /// Words of outermost loops that have ended.
+    words_in_loops: u32,
+    /// The word that is to have the address of a trampoline.
+    trampoline: Option<u32>,
     /// The loops begun so far.
     loops: u32,
     /// The locals in `l0` and `l1`.
@@ -245,34 +251,38 @@ pub(crate) struct Translator<'m> {
 
 impl<'m> Translator<'m> {
     /// Translates the body of `func`.
-    fn run(func: &'m FuncRecord, mark: bool) -> Result<Translator<'m>, Error> {
-        // SAFETY: the function is one of an instance, which lives as long as its store.
-        let vmctx: &'m VmCtx = unsafe { VmCtx::borrow(func.instance) };
-        let module: &'m Module = vmctx.module();
-        let body = module.body(func.index).ok_or(Error::Unreadable)?;
-        let mut translator = Translator::new(vmctx, module, func.index, &body)?;
+    fn run(func: &'m FuncCode, mark: bool) -> Result<Translator<'m>, Error> {
+        let module_code = func.module_code().ok_or(Error::Unreadable)?;
+        let mut translator = Translator::new(module_code, func.index, func.is_metered())?;
         translator.marks = mark.then(Vec::new);
-        translator.begin(func);
-        let mut ops = body.ops();
-        while !ops.eof() {
-            translator.offset = ops.original_position() as u32;
-            if translator.reachable {
-                translator.mark();
-                ops.visit_operator(&mut translator)??;
-                translator.check_size()?;
-            } else {
-                translator.skip(&ops.read()?);
-            }
-        }
+        translator.translate_body(func.index)?;
         Ok(translator)
     }
 
+    fn translate_body(&mut self, func: FuncIdx) -> Result<(), Error> {
+        let body = self.module.body(func).ok_or(Error::Unreadable)?;
+        self.begin();
+        let mut ops = body.ops();
+        while !ops.eof() {
+            self.offset = ops.original_position() as u32;
+            if self.reachable {
+                self.mark();
+                ops.visit_operator(self)??;
+                self.check_size()?;
+            } else {
+                self.skip(&ops.read()?);
+            }
+        }
+        Ok(())
+    }
+
     fn new(
-        vmctx: &'m VmCtx,
-        module: &'m Module,
+        module_code: &'m ModuleCode,
         func: FuncIdx,
-        body: &FuncBody<'m>,
+        metered: bool,
     ) -> Result<Translator<'m>, Error> {
+        let module: &'m Module = module_code.module();
+        let body = module.body(func).ok_or(Error::Unreadable)?;
         let ty = module.func_type(func);
         let (code, relocations, mut local_types) = BUFFERS.take();
         local_types.extend(&ty.params);
@@ -291,8 +301,9 @@ impl<'m> Translator<'m> {
             entered: true,
         };
         Ok(Translator {
-            vmctx,
+            module_code,
             module,
+            metered,
             code,
             max_words: MIN_WORDS + body.len() * WORDS_PER_BYTE,
             relocations,
@@ -301,6 +312,10 @@ impl<'m> Translator<'m> {
             local_types,
             control: vec![body_frame],
             plans,
+            loop_codes: Vec::new(),
+            open_loops: Vec::new(),
+            words_in_loops: 0,
+            trampoline: None,
             loops: 0,
             pins: [None; 2],
             last: None,
@@ -323,21 +338,55 @@ impl<'m> Translator<'m> {
     }
 
     /// Writes what a call begins with.
-    fn begin(&mut self, func: &FuncRecord) {
-        if let Some(trampoline_of) = func.doors().trampoline {
-            // Who asks for marks wants to know where cells are, and runs none.
-            let trampoline = (self.marks.is_none())
-                .then(|| trampoline_of(func))
-                .flatten();
-            let code = trampoline.map_or(std::ptr::null_mut(), |code| code.code().as_ptr());
+    fn begin(&mut self) {
+        if self.module_code.entry_points().trampoline.is_some() {
             self.emit_handler(ENTER);
-            self.code.push(code.expose_provenance() as u64);
+            self.trampoline = Some(self.here());
+            self.code.push(0);
         }
         let zeroed = self.layout.zeroed();
         if !zeroed.is_empty() {
             let count = zeroed.len() as u32;
             self.emit(zero_handler(count), fields(zeroed.start, 0, count));
         }
+    }
+
+    /// Where the first word of the code will be: behind a cell of its own if the frame is large.
+    fn first_word(&self) -> usize {
+        let slots = self.layout.operand(self.stack.max_height);
+        usize::from(slots > StoreCtx::MAX_SHALLOW_SLOTS)
+    }
+
+    /// The finished bytecode, relocated to where it stays.
+    fn finish(&self, func: &FuncCode) -> Bytecode {
+        let shift = self.first_word();
+        let mut words = Vec::with_capacity(self.code.len() + shift);
+        if shift > 0 {
+            words.push((LARGE_FRAME as *const ()).expose_provenance() as u64);
+        }
+        words.extend_from_slice(&self.code);
+        let mut bytecode = Bytecode::new(words.into(), offsets_of);
+        let start: NonNull<u64> = bytecode.words().cast();
+        let base = start.as_ptr().expose_provenance() as u64;
+        // SAFETY: relocations and loops are at words of the code, which nobody runs yet.
+        unsafe {
+            let word = |at: u32| start.add(at as usize + shift);
+            for &at in &self.relocations {
+                word(at).write(base + (word(at).read() + shift as u64) * 8);
+            }
+            let of_site = |site: &LoopSite| {
+                let range = (word(site.header), word(site.end));
+                LoopCode::new(func, range, enter_loop(), site.offset, site.cost)
+            };
+            let loops: Box<[LoopCode]> = self.loop_codes.iter().map(of_site).collect();
+            for (site, of) in self.loop_codes.iter().zip(&loops) {
+                let address = std::ptr::from_ref(of).expose_provenance() as u64;
+                word(site.header - 1).write(address);
+            }
+            bytecode.set_loops(loops);
+        }
+        func.set_cost(self.call_cost());
+        bytecode
     }
 
     fn mark(&mut self) {
@@ -427,8 +476,11 @@ impl<'m> Translator<'m> {
         let count = pins.iter().flatten().count();
         self.emit(
             loop_entry(plan.head, count),
-            fields(slot(pins[0]), slot(pins[1]), self.offset),
+            fields(slot(pins[0]), slot(pins[1]), 0),
         );
+        // The address of the loop's code comes here.
+        self.code.push(0);
+        self.begin_loop();
         self.last = None;
         self.produced = None;
         let header = Label::Bound(self.here());
@@ -439,7 +491,7 @@ impl<'m> Translator<'m> {
         let test = self.pop_test().negated();
         self.settle_all();
         let mut otherwise = Label::Unbound(None);
-        self.emit_test(&test, Route::Forward, &mut otherwise);
+        self.emit_test(&test, Route::Forward, 0, &mut otherwise);
         self.push_control(Kind::If, block, Label::Unbound(None), otherwise);
     }
 
@@ -449,7 +501,7 @@ impl<'m> Translator<'m> {
         };
         if self.reachable {
             self.settle_all();
-            self.emit_jump(Route::Forward, &mut frame.label);
+            self.emit_jump(Route::Forward, 0, &mut frame.label);
         }
         self.bind(frame.otherwise);
         frame.otherwise = Label::Unbound(None);
@@ -466,6 +518,7 @@ impl<'m> Translator<'m> {
             return;
         };
         if let Kind::Loop(ordinal) = frame.kind {
+            self.end_loop();
             if self.plans[ordinal as usize].region {
                 self.pins = [None; 2];
                 self.last = None;
@@ -516,8 +569,9 @@ impl<'m> Translator<'m> {
 
     fn jump_to(&mut self, target: usize) {
         let route = self.route(target);
+        let cost = self.back_edge_cost(target);
         let mut label = self.control[target].label;
-        self.emit_jump(route, &mut label);
+        self.emit_jump(route, cost, &mut label);
         self.control[target].label = label;
     }
 
@@ -558,13 +612,14 @@ impl<'m> Translator<'m> {
         let mut label = frame.label;
         if count == 0 || from == base {
             self.settle_from(from);
-            self.emit_test(&test, route, &mut label);
+            let cost = self.back_edge_cost(target);
+            self.emit_test(&test, route, cost, &mut label);
             self.control[target].label = label;
             return;
         }
         self.settle_many(count);
         let mut over = Label::Unbound(None);
-        self.emit_test(&test.negated(), Route::Forward, &mut over);
+        self.emit_test(&test.negated(), Route::Forward, 0, &mut over);
         self.move_to(target);
         self.jump_to(target);
         self.bind(over);
@@ -677,13 +732,15 @@ impl<'m> Translator<'m> {
         }
     }
 
-    fn emit_test(&mut self, test: &Test, route: Route, label: &mut Label) {
-        self.emit(test.family.branch[route as usize], test.fields);
+    /// Writes a branch; one that leads back takes `cost` off the account of work.
+    fn emit_test(&mut self, test: &Test, route: Route, cost: u16, label: &mut Label) {
+        let fields = test.fields | u64::from(cost) << 16;
+        self.emit(test.family.branch[route as usize], fields);
         self.emit_label(label);
     }
 
-    fn emit_jump(&mut self, route: Route, label: &mut Label) {
-        self.emit_handler(JUMP[route as usize]);
+    fn emit_jump(&mut self, route: Route, cost: u16, label: &mut Label) {
+        self.emit(JUMP[route as usize], fields(0, cost.into(), 0));
         self.emit_label(label);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait Target: 'static {
 
 /// To a later place in the code.
 pub(crate) struct Forward;
-/// To a loop's header: spends budget.
+/// To a loop's header: takes work off the account.
 pub(crate) struct Back;
 /// To the header of the innermost loop, which is in a register.
 pub(crate) struct BackToHead;
@@ -51,14 +51,15 @@ impl Target for BackToHead {
     }
 }
 
+/// Goes to a loop's header; the field `d` of the cell is what that takes off the account of work.
 #[inline(always)]
 unsafe fn back(mut regs: Regs, header: *const u64) -> Ended {
-    let budget = &regs.ctx().budget;
-    let left = budget.get().wrapping_sub(1);
-    budget.set(left);
-    regs.pc = header;
-    // SAFETY: the header is a cell.
+    // SAFETY: the translator wrote the cell; the header is a cell, too.
     unsafe {
+        let work = &regs.ctx().work;
+        let left = work.get().wrapping_sub(i32::from(regs.u16::<D>()));
+        work.set(left);
+        regs.pc = header;
         if left < 0 {
             regs.become_op::<LoopSpent>()
         } else {
@@ -92,7 +93,7 @@ impl<T: Target> Op for Jump<T> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell.
-        unsafe { T::go::<1>(regs) }
+        unsafe { T::go::<2>(regs) }
     }
 }
 
@@ -111,11 +112,12 @@ impl<S: Src> Op for BranchTable<S> {
     }
 }
 
-/// A loop's entry: two words, then the header that back edges lead to.
+/// A loop's entry: three words, then the header that back edges lead to.
 ///
 /// `HEAD`: the loop is innermost and without calls, its header's address goes to a register. `PINS`: so many locals
-/// are loaded into registers, whose slots are in the fields `a` and `d`. The field `b` has the place of the `loop`
-/// instruction in the module, for those who come by a back edge and look at the word before the header.
+/// are loaded into registers, whose slots are in the fields `a` and `d`. The third word has the address of the loop's
+/// [`LoopCode`](tiered_runtime::code::LoopCode), for code that comes by a back edge and looks at the word before the
+/// header.
 struct LoopEntry<const HEAD: bool, const PINS: usize>;
 
 impl<const HEAD: bool, const PINS: usize> Op for LoopEntry<HEAD, PINS> {
@@ -124,7 +126,7 @@ impl<const HEAD: bool, const PINS: usize> Op for LoopEntry<HEAD, PINS> {
         // SAFETY: the translator wrote the cell.
         unsafe {
             if HEAD {
-                regs.head = f64::from_bits(regs.pc.add(2).expose_provenance() as u64);
+                regs.head = f64::from_bits(regs.pc.add(3).expose_provenance() as u64);
             }
             if PINS > 0 {
                 regs.l0 = *regs.slot::<A>();
@@ -132,7 +134,7 @@ impl<const HEAD: bool, const PINS: usize> Op for LoopEntry<HEAD, PINS> {
             if PINS > 1 {
                 regs.l1 = *regs.slot::<D>();
             }
-            regs.next::<2>()
+            regs.next::<3>()
         }
     }
 }

@@ -6,21 +6,19 @@
 use std::ptr::NonNull;
 
 use tiered_runtime::backtrace::Activation;
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Outcome};
-use tiered_runtime::frame::Slot;
+use tiered_runtime::code::{self, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome};
+use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY, Slot};
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
-use crate::call::entered;
+use crate::call::{charge, entered};
 use crate::compile;
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
-/// Loop iterations between two looks at what else is to be done.
-const LOOP_BUDGET: i32 = 50_000;
-/// Calls of one function between two looks.
-const CALL_BUDGET: i32 = 1_000;
+/// Units of work between two samples where nothing else is asked for: about a tenth of a millisecond.
+const PERIOD: i32 = 50_000;
 
-pub(crate) const RETURNED: Ended = Outcome::Returned as Ended;
+const RETURNED: Ended = Outcome::Returned as Ended;
 pub(crate) const TRAPPED: Ended = Outcome::Trapped as Ended;
 
 /// A stream of one instruction without operands.
@@ -28,7 +26,7 @@ struct Stub([Handler; 1]);
 
 static EXIT: Stub = Stub([exec::<Exit>]);
 static TRANSLATE: Stub = Stub([exec::<Translate>]);
-static NATIVE: Stub = Stub([exec::<Native>]);
+static FOREIGN: Stub = Stub([exec::<Foreign>]);
 
 impl Stub {
     fn stream(&self) -> *const u64 {
@@ -36,64 +34,76 @@ impl Stub {
     }
 }
 
-/// The doors of functions that begin in the interpreter.
-pub(crate) fn doors() -> Doors {
-    Doors {
+/// The entry points of functions that begin in the interpreter.
+pub(crate) fn entry_points() -> EntryPoints {
+    EntryPoints {
         entry: enter,
-        stream: TRANSLATE.stream(),
-        native: NATIVE.stream(),
-        code: std::ptr::null(),
+        bytecode: TRANSLATE.stream(),
+        foreign: FOREIGN.stream(),
+        native: std::ptr::null(),
         builtins: std::ptr::null(),
         trampoline: None,
-        call_budget: CALL_BUDGET,
-        loop_budget: LOOP_BUDGET,
+        period: PERIOD,
+        sample_first_calls: false,
     }
 }
 
-/// Everybody's door to an interpreted function.
+/// Everybody's entry point of an interpreted function.
 ///
 /// # Safety
 /// As for every [`EntryFn`].
-unsafe extern "C" fn enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> Outcome {
-    // SAFETY: the record, its context and its instance are alive, by the contract of an `EntryFn`; the header's
-    // slots are within the frame.
+unsafe extern "C" fn enter(
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: function, context and instance are alive, by the contract of an `EntryFn`; the header's slots are within
+    // the frame.
     unsafe {
-        let record = func.as_ref();
-        let ctx = record.store.as_ref();
+        let code = func.as_ref();
+        let ctx = VmCtx::borrow(instance.as_ptr()).store();
         if !ctx.has_native_stack() {
             ctx.raise(Trap::new(TrapCode::StackOverflow));
             return Outcome::Trapped;
         }
-        match ctx.enters(record) {
+        match ctx.enters(code) {
             Ok(None) => {}
-            Ok(Some(entry)) => return entry(func, frame),
+            Ok(Some(entry)) => return entry(instance, func, frame),
             Err(code) => {
                 ctx.raise(Trap::new(code));
                 return Outcome::Trapped;
             }
         }
-        write_exit(record, frame);
-        let memory = VmCtx::borrow(record.instance).memory_base.get();
+        write_exit(code, instance, frame);
         let acc = func.as_ptr().expose_provenance() as Slot;
-        let regs = Regs::new(record.stream(), frame, memory, acc, record.store);
-        match Activation::enter(ctx, |_| regs.run()) {
-            RETURNED => Outcome::Returned,
-            _ => Outcome::Trapped,
-        }
+        let regs = Regs::new(code.bytecode(), frame, acc, instance);
+        outcome_of(Activation::enter(ctx, |_| regs.run()))
     }
 }
 
-/// Has the frame of a call of `func` return to the host.
+/// The outcome that a run ended with.
+pub(crate) fn outcome_of(ended: Ended) -> Outcome {
+    const OUTCOMES: [Outcome; 3] = [Outcome::Returned, Outcome::TailCall, Outcome::Threw];
+    let of_ended = |outcome: &Outcome| *outcome as Ended == ended;
+    OUTCOMES
+        .into_iter()
+        .find(of_ended)
+        .unwrap_or(Outcome::Trapped)
+}
+
+/// Has the frame of a call of `func` on `instance` return to the host.
 ///
 /// # Safety
 /// The frame is one of the function's.
 #[inline(always)]
-pub(crate) unsafe fn write_exit(func: &FuncRecord, frame: NonNull<Slot>) {
+pub(crate) unsafe fn write_exit(func: &FuncCode, instance: NonNull<VmCtx>, frame: NonNull<Slot>) {
     // SAFETY: the header's slots are within the frame.
     unsafe {
         let header = frame.add(usize::from(func.params));
         header.write(EXIT.stream().expose_provenance() as Slot);
         header.add(1).write(0);
+        let instance = instance.as_ptr().expose_provenance() as Slot;
+        header.add(HEADER_INSTANCE).write(instance);
     }
 }
 
@@ -158,7 +168,16 @@ impl Op for Translate {
     unsafe fn run(mut regs: Regs) -> Ended {
         // SAFETY: a call left the callee in the accumulator.
         unsafe {
-            let code = translate(entered(&regs));
+            let func = entered(&regs);
+            if regs.ctx().samples_first_call(func.as_ref()) {
+                suspend_at_call(&regs);
+                match sample_first_call(regs.ctx(), func.as_ref()) {
+                    Verdict::GO_ON => {}
+                    Verdict::TRAPPED => return TRAPPED,
+                    verdict => return call_foreign(regs, verdict.entry()),
+                }
+            }
+            let code = translate(func);
             if code.is_null() {
                 return regs.become_op::<CallFailed>();
             }
@@ -170,9 +189,10 @@ impl Op for Translate {
 
 #[cold]
 #[inline(never)]
-unsafe fn translate(func: NonNull<FuncRecord>) -> *const u64 {
-    // SAFETY: the record is alive.
-    unsafe { compile::translate(func) }.map_or(std::ptr::null(), |code| code.as_ptr().cast_const())
+unsafe fn translate(func: NonNull<FuncCode>) -> *const u64 {
+    // SAFETY: the function is alive.
+    let code = compile::translate(unsafe { func.as_ref() });
+    code.map_or(std::ptr::null(), |code| code.as_ptr().cast_const())
 }
 
 /// The callee can't be translated: a trap at the call.
@@ -211,41 +231,73 @@ pub(crate) unsafe fn to_caller(mut regs: Regs) -> Regs {
     regs
 }
 
-/// Enters a function by everybody's door: a host function, or one that another tier runs.
-struct Native;
+/// A frame starts above the stack's limit: so the callee's account is charged only if it may.
+pub(crate) struct StackCheck;
 
-impl Op for Native {
+impl Op for StackCheck {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: a call left the callee in the accumulator, and its header in its frame.
+        unsafe {
+            if regs.ctx().may_start_at(regs.fp) {
+                return charge(regs, entered(&regs).as_ptr());
+            }
+            suspend_at_call(&regs);
+        }
+        regs.ctx().raise(Trap::new(TrapCode::StackOverflow));
+        TRAPPED
+    }
+}
+
+/// Enters a function by everybody's entry point: a host function, or one that another tier runs.
+struct Foreign;
+
+impl Op for Foreign {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: a call left the callee in the accumulator.
         unsafe {
             let entry = entered(&regs).as_ref().entry();
-            call_native(regs, entry)
+            call_foreign(regs, entry)
         }
     }
 }
 
 #[inline(always)]
-unsafe fn call_native(regs: Regs, entry: EntryFn) -> Ended {
-    // SAFETY: the record is alive and the frame holds its arguments. The results may overwrite the header, which has
+unsafe fn call_foreign(regs: Regs, entry: EntryFn) -> Ended {
+    // SAFETY: the function is alive and the frame holds its arguments. The results may overwrite the header, which has
     // been read by then.
     unsafe {
         let func = entered(&regs);
         let frame = NonNull::new_unchecked(regs.fp);
+        let instance = NonNull::new_unchecked(regs.instance());
         suspend_at_call(&regs);
         let caller = to_caller(regs);
-        if entry(func, frame) != Outcome::Returned {
-            return TRAPPED;
-        }
-        returned_from(caller, frame)
+        let outcome = entry(instance, func, frame);
+        go_on_after(outcome, caller, instance, frame)
     }
 }
 
-/// Goes on in the caller of a function that has left its results in the frame.
+/// Goes on in the caller of a function of `instance` that has ended with `outcome`, if there are results in the frame.
 #[inline(always)]
-pub(crate) unsafe fn returned_from(mut caller: Regs, frame: NonNull<Slot>) -> Ended {
+pub(crate) unsafe fn go_on_after(
+    outcome: Outcome,
+    mut caller: Regs,
+    instance: NonNull<VmCtx>,
+    frame: NonNull<Slot>,
+) -> Ended {
     // SAFETY: the frame has a slot; the caller's cell is the one behind its call.
     unsafe {
+        if outcome != Outcome::Returned {
+            // Behind the outermost frame nothing is left of this run: whoever entered it goes on with the tail call.
+            if outcome == Outcome::TailCall && caller.fp.is_null() {
+                return outcome as Ended;
+            }
+            let outcome = code::finish(instance, outcome, frame);
+            if outcome != Outcome::Returned {
+                return outcome as Ended;
+            }
+        }
         caller.acc = frame.read();
         caller.acc_f32 = f32::from_bits(caller.acc as u32);
         caller.acc_f64 = f64::from_bits(caller.acc);
@@ -253,7 +305,7 @@ pub(crate) unsafe fn returned_from(mut caller: Regs, frame: NonNull<Slot>) -> En
     }
 }
 
-/// What comes of a budget that is spent: an entry to go on by, nothing, or a trap that has been raised.
+/// What comes of an empty account: an entry to go on by, nothing, or a trap that has been raised.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Verdict(usize);
@@ -263,7 +315,7 @@ impl Verdict {
     const TRAPPED: Verdict = Verdict(1);
 
     fn entry(self) -> EntryFn {
-        // SAFETY: `ask` made it of an entry.
+        // SAFETY: `sample` made it of an entry.
         unsafe {
             std::mem::transmute::<*const (), EntryFn>(std::ptr::with_exposed_provenance(self.0))
         }
@@ -272,7 +324,7 @@ impl Verdict {
 
 #[cold]
 #[inline(never)]
-fn ask(ctx: &StoreCtx, func: &FuncRecord, at: HotPoint) -> Verdict {
+fn sample(ctx: &StoreCtx, func: &FuncCode, at: HotPoint<'_>) -> Verdict {
     match ctx.spent(func, at) {
         Ok(None) => Verdict::GO_ON,
         Ok(Some(entry)) => Verdict((entry as *const ()).expose_provenance()),
@@ -283,7 +335,34 @@ fn ask(ctx: &StoreCtx, func: &FuncRecord, at: HotPoint) -> Verdict {
     }
 }
 
-/// A function's budget of calls is spent, at the function's entry.
+/// The sample at a call: the callee, or the caller if the callee is not the interpreter's to run.
+///
+/// # Safety
+/// `pc` is the return address in the caller, whose frame is at `fp`; or that of [`EXIT`].
+#[inline(never)]
+unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut Slot) -> Verdict {
+    if func.bytecode() != FOREIGN.stream() {
+        return sample(ctx, func, HotPoint::Call);
+    }
+    let pc = pc.addr();
+    match ctx.func_at(pc) {
+        Some((func, _)) => {
+            let of = func.body().and_then(|body| body.loop_around(pc));
+            // SAFETY: the caller's frame has a header, as all have.
+            let stay = unsafe { count_stay(fp.add(usize::from(func.params))) };
+            sample(ctx, func, HotPoint::CallOut { of, stay })
+        }
+        None => sample(ctx, func, HotPoint::CallOut { of: None, stay: 1 }),
+    }
+}
+
+/// The sample at the first call of a function, whatever is left of the account.
+#[inline(never)]
+fn sample_first_call(ctx: &StoreCtx, func: &FuncCode) -> Verdict {
+    sample(ctx, func, HotPoint::Call)
+}
+
+/// The account of work is empty at a function's entry.
 pub(crate) struct CallSpent;
 
 impl Op for CallSpent {
@@ -292,43 +371,117 @@ impl Op for CallSpent {
         // SAFETY: a call left the callee in the accumulator, and its header in its frame.
         unsafe {
             let func = entered(&regs);
+            if regs.ctx().samples_first_call(func.as_ref()) {
+                // What translates it takes the sample.
+                return regs.jump(func.as_ref().bytecode());
+            }
             suspend_at_call(&regs);
-            match ask(regs.ctx(), func.as_ref(), HotPoint::Call) {
-                Verdict::GO_ON => regs.jump(func.as_ref().stream()),
+            let Regs { pc, fp, .. } = to_caller(regs);
+            match sample_call(regs.ctx(), func.as_ref(), pc, fp) {
+                Verdict::GO_ON => regs.jump(func.as_ref().bytecode()),
                 Verdict::TRAPPED => TRAPPED,
-                verdict => call_native(regs, verdict.entry()),
+                verdict => call_foreign(regs, verdict.entry()),
             }
         }
     }
 }
 
-/// The store's budget of loop iterations is spent, at the loop header that `pc` points to.
+/// The loop at whose header the guest is: the word before has its address.
+#[inline(always)]
+unsafe fn loop_at<'a>(regs: &Regs) -> &'a LoopCode {
+    // SAFETY: the translator wrote the word; the loop lives as long as the bytecode.
+    unsafe { &*std::ptr::with_exposed_provenance(*regs.pc.sub(1) as usize) }
+}
+
+/// Goes on in `entry` with the frame at the header of `of`: it comes back as the function's results.
+#[inline(always)]
+unsafe fn leave_at(mut regs: Regs, of: &LoopCode, entry: EntryFn) -> Ended {
+    regs.acc = std::ptr::from_ref(of.func()).expose_provenance() as Slot;
+    // SAFETY: the frame is at the loop's header, where all of it is in its slots.
+    unsafe { call_foreign(regs, entry) }
+}
+
+/// The account of work is empty at the loop header that `pc` points to.
 pub(crate) struct LoopSpent;
 
 impl Op for LoopSpent {
     #[inline(always)]
-    unsafe fn run(mut regs: Regs) -> Ended {
-        // SAFETY: `pc` is a loop's header, and the cell before it the loop's entry, where the guest is said to stand; the
-        // word before the header has the loop's place in its upper half.
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: `pc` is a loop's header, and the cell before it the loop's entry, where the guest is said to stand.
         unsafe {
             Activation::suspend(regs.ctx(), regs.pc.addr(), regs.fp);
-            let offset = (*regs.pc.sub(1) >> 32) as u32;
-            let func = running(regs.ctx(), regs.pc.addr());
-            match ask(regs.ctx(), func.as_ref(), HotPoint::Loop { offset }) {
+            let of = loop_at(&regs);
+            match sample_loop(regs.ctx(), of, regs.fp) {
                 Verdict::GO_ON => regs.dispatch(),
                 Verdict::TRAPPED => TRAPPED,
-                verdict => {
-                    // The frame goes on elsewhere and comes back as the function's results.
-                    regs.acc = func.as_ptr().expose_provenance() as Slot;
-                    call_native(regs, verdict.entry())
-                }
+                verdict => leave_at(regs, of, verdict.entry()),
             }
         }
     }
 }
 
+/// The sample at the header of `of`, in the frame at `fp`. Not inlined: the sample's address is known elsewhere.
+///
+/// # Safety
+/// The frame is one of the loop's function.
 #[inline(never)]
-fn running(ctx: &StoreCtx, pc: usize) -> NonNull<FuncRecord> {
-    let func = ctx.code().borrow().func(pc + 1);
-    func.expect("running code is in the store's map")
+unsafe fn sample_loop(ctx: &StoreCtx, of: &LoopCode, fp: *mut Slot) -> Verdict {
+    // SAFETY: the frame has a header.
+    let stay = unsafe { count_stay(fp.add(usize::from(of.func().params))) };
+    sample(ctx, of.func(), HotPoint::Loop { of, stay })
+}
+
+/// Counts a sample of the activation whose header this is; how many there were by now.
+unsafe fn count_stay(header: *mut Slot) -> u32 {
+    // SAFETY: the header is in the frame; the low bits of an instance's address are free.
+    unsafe {
+        let word = header.add(HEADER_INSTANCE);
+        let before = *word & u64::from(MAX_STAY);
+        let now = (before + 1).min(u64::from(MAX_STAY));
+        *word = *word & !u64::from(MAX_STAY) | now;
+        now as u32
+    }
+}
+
+/// Stands at the header of a loop that has machine code: goes on there.
+struct EnterLoop;
+
+impl Op for EnterLoop {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: `pc` is a loop's header.
+        unsafe {
+            let of = loop_at(&regs);
+            match of.entry() {
+                Some(entry) => {
+                    if of.set_entered() {
+                        regs.ctx().enters_loop(of.func(), of);
+                    }
+                    leave_at(regs, of, entry)
+                }
+                // The word at the header was seen before the entry was.
+                None => run_original(regs, of),
+            }
+        }
+    }
+}
+
+/// Runs what stood at the header before the loop had code.
+#[cold]
+#[inline(never)]
+fn original(of: &LoopCode) -> Handler {
+    let address = std::ptr::with_exposed_provenance::<()>(of.original() as usize);
+    // SAFETY: the translator wrote a handler there.
+    unsafe { std::mem::transmute::<*const (), Handler>(address) }
+}
+
+#[inline(always)]
+unsafe fn run_original(regs: Regs, of: &LoopCode) -> Ended {
+    // SAFETY: the cell at `pc` was written for that handler.
+    unsafe { regs.run_as(original(of)) }
+}
+
+/// What takes the place of the word at a loop's header once the loop has code.
+pub(crate) fn enter_loop() -> u64 {
+    (exec::<EnterLoop> as Handler as *const ()).expose_provenance() as u64
 }

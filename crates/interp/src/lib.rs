@@ -10,9 +10,9 @@
 //! let text = r#"(module (func (export "add") (param i32 i32) (result i32)
 //!     local.get 0 local.get 1 i32.add))"#;
 //! let module = Arc::new(Module::new(text.as_bytes().to_vec())?);
-//! let mut store = Store::new(Interpreter::tier(), Limits::default(), ())?;
+//! let mut store = Store::with_tier(Interpreter::tier(), Limits::default(), ())?;
 //! let instance = Linker::new().instantiate(&mut store, &module)?;
-//! let add = instance.typed_func::<(i32, i32), i32>(&store, "add")?.ok_or("no export")?;
+//! let add = instance.typed_func::<(i32, i32), i32>(&store, "add")?;
 //! assert_eq!(add.call(&mut store, (2, 3))?, 5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -34,7 +34,9 @@ mod variable;
 
 use std::sync::Arc;
 
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Tier};
+use tiered_decode::index::FuncIdx;
+use tiered_runtime::code::{EntryFn, EntryPoints, Sample, Tier};
+use tiered_runtime::module_code::ModuleCode;
 
 pub use tiered_runtime as runtime;
 
@@ -50,29 +52,35 @@ impl Interpreter {
     }
 }
 
-// SAFETY: the doors are the interpreter's own, and no other entry is ever given.
+// SAFETY: the entry points are the interpreter's own, and no other entry is ever given.
 unsafe impl Tier for Interpreter {
-    fn cold(&self) -> Doors {
-        exec::doors()
+    fn entry_points(&self) -> EntryPoints {
+        exec::entry_points()
     }
 
-    fn hot(&self, _: &FuncRecord, _: HotPoint) -> Option<EntryFn> {
+    fn sample(&self, _: &Sample<'_>) -> Option<EntryFn> {
         None
     }
 }
 
-/// How functions of a store begin that are interpreted at first: for a tier that goes on from there.
+/// How functions are entered that are interpreted at first: for a tier that goes on from there.
 #[must_use]
-pub fn doors() -> Doors {
-    exec::doors()
+pub fn entry_points() -> EntryPoints {
+    exec::entry_points()
 }
 
 /// What the interpreter makes of a function, as text for people: a line for each instruction, with the words of code that
-/// it became. `None` for a host function, and for one that is too large.
+/// it became. `None` for an import, and for one that is too large.
 #[must_use]
-pub fn dump(func: &FuncRecord) -> Option<String> {
-    func.module()?;
-    compile::dump(func).ok()
+pub fn dump(module: &ModuleCode, func: FuncIdx) -> Option<String> {
+    compile::dump(module.set(false).func(func)?).ok()
+}
+
+/// Translates a function that has not been called yet, so that its loops are known. False for an import, and for one
+/// that is too large.
+pub fn translate(module: &ModuleCode, func: FuncIdx, metered: bool) -> bool {
+    let func = module.set(metered).func(func);
+    func.is_some_and(|func| func.body().is_some() || compile::translate(func).is_some())
 }
 
 /// True if instructions follow one another by jumps; false in debug builds, where a loop runs them.

@@ -12,16 +12,18 @@
 //!   its end, and returns one scalar. Otherwise its last call is no jump, and the native stack grows with each
 //!   instruction; the test `native_stack_stays` breaks.
 //! * *Invariant:* `pc` points to the handler's own cell until it goes on.
-//! * *Invariant:* six integers and four floats: as many as the calling convention passes in registers.
+//! * *Invariant:* six integers and five floats: no more than the calling convention passes in registers.
+//! * *Invariant:* the word at `pc` is read atomically: that at a loop's header changes once the loop has machine code.
 //! * *Invariant:* `l0` and `l1` are copies of locals whose slots hold the same bits, valid only within the loop that
 //!   loaded them ([`crate::compile`]). The accumulators are dead at every label.
 
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::trampoline::Trampoline;
-use tiered_runtime::vmctx::StoreCtx;
+use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 
 /// The registers of the interpreter.
 #[derive(Clone, Copy)]
@@ -42,6 +44,8 @@ pub(crate) struct Regs {
     pub(crate) ctx: f64,
     /// Where the innermost loop begins, as bits.
     pub(crate) head: f64,
+    /// The instance whose code runs, as bits.
+    pub(crate) instance: f64,
     /// The accumulator of 32-bit floats.
     pub(crate) acc_f32: f32,
     /// The accumulator of 64-bit floats.
@@ -69,6 +73,7 @@ pub(crate) type Handler = unsafe extern "sysv64" fn(
     Slot,
     f64,
     f64,
+    f64,
     f32,
     f64,
 ) -> Ended;
@@ -81,6 +86,7 @@ pub(crate) type Handler = unsafe extern "C" fn(
     Slot,
     Slot,
     Slot,
+    f64,
     f64,
     f64,
     f32,
@@ -109,10 +115,10 @@ macro_rules! tail_call_handler {
         #[allow(clippy::too_many_arguments)]
         pub(crate) unsafe extern $abi fn exec<T: Op>(
             pc: *const u64, fp: *mut Slot, mem: *mut u8, acc: Slot, l0: Slot, l1: Slot,
-            ctx: f64, head: f64, acc_f32: f32, acc_f64: f64,
+            ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
         ) -> Ended {
             // SAFETY: the caller's promise.
-            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, acc_f32, acc_f64 }) }
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64 }) }
         }
 
         /// The handler of an instruction, never part of another one's.
@@ -124,10 +130,10 @@ macro_rules! tail_call_handler {
         #[inline(never)]
         unsafe extern $abi fn exec_cold<T: Op>(
             pc: *const u64, fp: *mut Slot, mem: *mut u8, acc: Slot, l0: Slot, l1: Slot,
-            ctx: f64, head: f64, acc_f32: f32, acc_f64: f64,
+            ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
         ) -> Ended {
             // SAFETY: the caller's promise.
-            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, acc_f32, acc_f64 }) }
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64 }) }
         }
     };
 }
@@ -152,19 +158,21 @@ impl Regs {
     pub(crate) fn new(
         pc: *const u64,
         fp: NonNull<Slot>,
-        mem: NonNull<u8>,
         acc: Slot,
-        ctx: NonNull<StoreCtx>,
+        instance: NonNull<VmCtx>,
     ) -> Regs {
+        // SAFETY: the caller runs a function of the instance, which is alive.
+        let vmctx = unsafe { VmCtx::borrow(instance.as_ptr()) };
         Regs {
             pc,
             fp: fp.as_ptr(),
-            mem: mem.as_ptr(),
+            mem: vmctx.memory_base.get().as_ptr(),
             acc,
             l0: 0,
             l1: 0,
-            ctx: f64::from_bits(ctx.as_ptr().expose_provenance() as u64),
+            ctx: f64::from_bits(vmctx.store.as_ptr().expose_provenance() as u64),
             head: 0.0,
+            instance: f64::from_bits(instance.as_ptr().expose_provenance() as u64),
             acc_f32: 0.0,
             acc_f64: 0.0,
             #[cfg(not(tail_calls))]
@@ -177,6 +185,29 @@ impl Regs {
     pub(crate) fn ctx<'a>(&self) -> &'a StoreCtx {
         // SAFETY: `new` put the context's address there; the context outlives every run.
         unsafe { &*std::ptr::with_exposed_provenance(self.ctx.to_bits() as usize) }
+    }
+
+    /// The address of the instance.
+    #[inline(always)]
+    pub(crate) fn instance(&self) -> *mut VmCtx {
+        std::ptr::with_exposed_provenance_mut(self.instance.to_bits() as usize)
+    }
+
+    /// What stands in the instance at the offset that word `N` of the cell has.
+    #[inline(always)]
+    pub(crate) unsafe fn in_instance<P, const N: usize>(&self) -> *mut P {
+        // SAFETY: the translator took the offset from the layout of the module's instances.
+        unsafe { self.instance().byte_add(self.word::<N>() as usize).cast() }
+    }
+
+    /// The handler of the cell at `pc`.
+    #[inline(always)]
+    pub(crate) unsafe fn handler(&self) -> Handler {
+        // SAFETY: `pc` points to a cell, which begins with a handler; the word is aligned.
+        unsafe {
+            let word = (*self.pc.cast::<AtomicUsize>()).load(Ordering::Relaxed);
+            std::mem::transmute::<*const (), Handler>(std::ptr::with_exposed_provenance(word))
+        }
     }
 
     /// Word `N` of the cell.
@@ -219,8 +250,15 @@ impl Regs {
     #[cfg(tail_calls)]
     pub(crate) unsafe fn dispatch(self) -> Ended {
         // SAFETY: `pc` points to a cell, which begins with a handler.
+        unsafe { self.run_as(self.handler()) }
+    }
+
+    /// Goes on with the cell at `pc`, by `handler`.
+    #[inline(always)]
+    #[cfg(tail_calls)]
+    pub(crate) unsafe fn run_as(self, handler: Handler) -> Ended {
+        // SAFETY: the caller's promise.
         unsafe {
-            let handler: Handler = *self.pc.cast();
             handler(
                 self.pc,
                 self.fp,
@@ -230,9 +268,21 @@ impl Regs {
                 self.l1,
                 self.ctx,
                 self.head,
+                self.instance,
                 self.acc_f32,
                 self.acc_f64,
             )
+        }
+    }
+
+    /// Goes on with the cell at `pc`, by `handler`.
+    #[inline(always)]
+    #[cfg(not(tail_calls))]
+    pub(crate) unsafe fn run_as(self, handler: Handler) -> Ended {
+        // SAFETY: `run` set the home, which lives until it returns; the cell was written for the handler.
+        unsafe {
+            *self.home = self;
+            handler(self.home)
         }
     }
 
@@ -278,6 +328,7 @@ impl Regs {
                 self.l1,
                 self.ctx,
                 self.head,
+                self.instance,
                 self.acc_f32,
                 self.acc_f64,
             )
@@ -309,6 +360,7 @@ impl Regs {
             Slot,
             f64,
             f64,
+            f64,
             f32,
             f64,
             Handler,
@@ -316,7 +368,7 @@ impl Regs {
         // SAFETY: `pc` points to a cell, which begins with a handler; the trampoline passes on what a handler takes, and
         // is one by its type.
         unsafe {
-            let handler: Handler = *self.pc.cast();
+            let handler = self.handler();
             let through = std::mem::transmute::<*mut u8, Through>(trampoline.code().as_ptr());
             through(
                 self.pc,
@@ -327,6 +379,7 @@ impl Regs {
                 self.l1,
                 self.ctx,
                 self.head,
+                self.instance,
                 self.acc_f32,
                 self.acc_f64,
                 handler,
@@ -356,7 +409,7 @@ impl Regs {
             unsafe {
                 (*home).home = home;
                 loop {
-                    let handler: Handler = *(*home).pc.cast();
+                    let handler = (*home).handler();
                     let ended = handler(home);
                     if ended != GO_ON {
                         return ended;

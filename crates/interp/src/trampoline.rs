@@ -6,13 +6,14 @@
 use std::ptr::NonNull;
 
 use tiered_runtime::backtrace::Activation;
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::code::FuncCode;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::trampoline::Trampoline;
+use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::call::entered;
-use crate::exec::{RETURNED, TRAPPED, returned_from, suspend_at_call, to_caller, write_exit};
+use crate::exec::{TRAPPED, go_on_after, outcome_of, suspend_at_call, to_caller, write_exit};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Words of a cell that enters a trampoline.
@@ -26,25 +27,17 @@ impl Op for Enter {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; a call left the callee in the accumulator, and its header in its frame.
         unsafe {
-            let code = regs.pointer::<u8, 1>().cast_mut();
-            let Some(code) = NonNull::new(code) else {
+            let trampoline = regs.pointer::<u8, 1>().cast_mut();
+            let Some(trampoline) = NonNull::new(trampoline) else {
                 return regs.next::<WORDS>();
             };
             suspend_at_call(&regs);
             let (func, frame) = (entered(&regs), NonNull::new_unchecked(regs.fp));
-            let memory = NonNull::new_unchecked(regs.mem);
+            let instance = NonNull::new_unchecked(regs.instance());
             let caller = to_caller(regs);
-            if run_below(
-                Trampoline::new(code),
-                func,
-                frame,
-                memory,
-                regs.pc.add(WORDS),
-            ) != RETURNED
-            {
-                return TRAPPED;
-            }
-            returned_from(caller, frame)
+            let below = regs.pc.add(WORDS);
+            let ended = run_below(Trampoline::new(trampoline), func, frame, instance, below);
+            go_on_after(outcome_of(ended), caller, instance, frame)
         }
     }
 }
@@ -54,22 +47,22 @@ impl Op for Enter {
 #[inline(never)]
 unsafe fn run_below(
     trampoline: Trampoline,
-    func: NonNull<FuncRecord>,
+    func: NonNull<FuncCode>,
     frame: NonNull<Slot>,
-    memory: NonNull<u8>,
+    instance: NonNull<VmCtx>,
     pc: *const u64,
 ) -> Ended {
-    // SAFETY: the record and its context are alive, the frame is the function's, and what ran at its call is suspended.
+    // SAFETY: function, instance and context are alive, the frame is the function's, and what ran at its call is suspended.
     unsafe {
-        let record = func.as_ref();
-        let ctx = record.store.as_ref();
+        let code = func.as_ref();
+        let ctx = VmCtx::borrow(instance.as_ptr()).store();
         if !ctx.has_native_stack() {
             ctx.raise(Trap::new(TrapCode::StackOverflow));
             return TRAPPED;
         }
-        write_exit(record, frame);
+        write_exit(code, instance, frame);
         let acc = func.as_ptr().expose_provenance() as Slot;
-        let regs = Regs::new(pc, frame, memory, acc, record.store);
+        let regs = Regs::new(pc, frame, acc, instance);
         Activation::enter(ctx, |_| regs.run_through(trampoline))
     }
 }

@@ -121,66 +121,108 @@ pub(crate) fn const_handler(to: Dest) -> Handler {
     }
 }
 
-/// `global.get`: the global's address is in the third word.
-struct GlobalGetOp<V, T>(PhantomData<(V, T)>);
+/// Where the value of a global is.
+trait Location: 'static {
+    /// The value, for a cell whose third word says where in the instance to begin.
+    unsafe fn of(regs: &Regs) -> *mut Slot;
+}
 
-impl<V: Reg, T: Dst> Op for GlobalGetOp<V, T> {
+/// In the instance.
+struct Defined;
+/// In a record whose address the instance has.
+struct Imported;
+
+impl Location for Defined {
     #[inline(always)]
-    unsafe fn run(mut regs: Regs) -> Ended {
+    unsafe fn of(regs: &Regs) -> *mut Slot {
+        // SAFETY: the translator wrote the cell.
+        unsafe { regs.in_instance::<Slot, 2>() }
+    }
+}
+
+impl Location for Imported {
+    #[inline(always)]
+    unsafe fn of(regs: &Regs) -> *mut Slot {
         // SAFETY: the translator wrote the cell; globals live as long as the store.
         unsafe {
-            let value = (*regs.pointer::<GlobalRecord, 2>()).value.get();
+            (**regs.in_instance::<*const GlobalRecord, 2>())
+                .value
+                .as_ptr()
+        }
+    }
+}
+
+/// `global.get`: the third word says where the global is.
+struct GlobalGetOp<V, G, T>(PhantomData<(V, G, T)>);
+
+impl<V: Reg, G: Location, T: Dst> Op for GlobalGetOp<V, G, T> {
+    #[inline(always)]
+    unsafe fn run(mut regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell for this place and these classes.
+        unsafe {
+            let value = *G::of(&regs);
             T::write(&mut regs, V::from_bits(value));
             regs.next::<3>()
         }
     }
 }
 
-struct GlobalGetOf<V>(PhantomData<V>);
+struct GlobalGetOf<V, G>(PhantomData<(V, G)>);
 
-impl<V: Reg> ByDest for GlobalGetOf<V> {
+impl<V: Reg, G: Location> ByDest for GlobalGetOf<V, G> {
     type Result = V;
-    type To<T: Dst> = GlobalGetOp<V, T>;
+    type To<T: Dst> = GlobalGetOp<V, G, T>;
 }
 
 /// The handlers of `global.get`.
-pub(crate) fn global_get_family(bank: Bank) -> &'static Family {
-    match bank {
-        Bank::Int => family::<GlobalGetOf<Slot>>(),
-        Bank::F32 => family::<GlobalGetOf<f32>>(),
-        Bank::F64 => family::<GlobalGetOf<f64>>(),
+pub(crate) fn global_get_family(bank: Bank, imported: bool) -> &'static Family {
+    match (bank, imported) {
+        (Bank::Int, false) => family::<GlobalGetOf<Slot, Defined>>(),
+        (Bank::F32, false) => family::<GlobalGetOf<f32, Defined>>(),
+        (Bank::F64, false) => family::<GlobalGetOf<f64, Defined>>(),
+        (Bank::Int, true) => family::<GlobalGetOf<Slot, Imported>>(),
+        (Bank::F32, true) => family::<GlobalGetOf<f32, Imported>>(),
+        (Bank::F64, true) => family::<GlobalGetOf<f64, Imported>>(),
     }
 }
 
-/// `global.set`: the value is in the field `b`, the global's address in the third word.
-struct GlobalSetOp<V, S>(PhantomData<(V, S)>);
+/// `global.set`: the value is in the field `b`, the third word says where the global is.
+struct GlobalSetOp<V, G, S>(PhantomData<(V, G, S)>);
 
-impl<V: Reg, S: Src> Op for GlobalSetOp<V, S> {
+impl<V: Reg, G: Location, S: Src> Op for GlobalSetOp<V, G, S> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: as above.
         unsafe {
             let value = S::read::<V, B>(&regs).to_bits();
-            (*regs.pointer::<GlobalRecord, 2>()).value.set(value);
+            *G::of(&regs) = value;
             regs.next::<3>()
         }
     }
 }
 
-struct PickGlobalSet<V>(PhantomData<V>);
+struct PickGlobalSet<V, G>(PhantomData<(V, G)>);
 
-impl<V: Reg> WithSrc for PickGlobalSet<V> {
+impl<V: Reg, G: Location> WithSrc for PickGlobalSet<V, G> {
     type Out = Handler;
     fn with<S: Src>(self) -> Handler {
-        exec::<GlobalSetOp<V, S>>
+        exec::<GlobalSetOp<V, G, S>>
+    }
+}
+
+fn global_set_to<G: Location>(bank: Bank, class: Class) -> Handler {
+    match bank {
+        Bank::Int => Slot::pick_b(class, PickGlobalSet::<Slot, G>(PhantomData)),
+        Bank::F32 => f32::pick_b(class, PickGlobalSet::<f32, G>(PhantomData)),
+        Bank::F64 => f64::pick_b(class, PickGlobalSet::<f64, G>(PhantomData)),
     }
 }
 
 /// The handler of `global.set` with a value of class `class`.
-pub(crate) fn global_set_handler(bank: Bank, class: Class) -> Handler {
-    match bank {
-        Bank::Int => Slot::pick_b(class, PickGlobalSet::<Slot>(PhantomData)),
-        Bank::F32 => f32::pick_b(class, PickGlobalSet::<f32>(PhantomData)),
-        Bank::F64 => f64::pick_b(class, PickGlobalSet::<f64>(PhantomData)),
+pub(crate) fn global_set_handler(bank: Bank, class: Class, imported: bool) -> Handler {
+    if imported {
+        global_set_to::<Imported>(bank, class)
+    } else {
+        global_set_to::<Defined>(bank, class)
     }
 }

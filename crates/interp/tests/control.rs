@@ -7,7 +7,7 @@ use tiered_interp::Interpreter;
 use tiered_runtime::{Limits, Store};
 
 fn store() -> Store<i32> {
-    Store::new(Interpreter::tier(), Limits::default(), 0).expect("a store has a stack")
+    Store::with_tier(Interpreter::tier(), Limits::default(), 0).expect("a store has a stack")
 }
 
 macro_rules! tests {

@@ -1,46 +1,40 @@
-//! Fuel and interrupts in the interpreter, with budgets of all sorts.
+//! Fuel and interrupts in the interpreter, with periods of all sorts.
 
 #[path = "../../runtime/tests/fuel/mod.rs"]
 mod fuel;
 
 use std::sync::Arc;
 
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Tier};
+use tiered_runtime::code::{EntryFn, EntryPoints, Sample, Tier};
 use tiered_runtime::{Limits, Store};
 
-/// The interpreter with other budgets.
-struct Budgets {
-    calls: i32,
-    loops: i32,
-}
+/// The interpreter, with so much work between two samples.
+struct Period(i32);
 
-// SAFETY: the doors are the interpreter's, and the entries of these tests keep the rules of the seam.
-unsafe impl Tier for Budgets {
-    fn cold(&self) -> Doors {
-        Doors {
-            call_budget: self.calls,
-            loop_budget: self.loops,
-            ..tiered_interp::doors()
+// SAFETY: the entry points are the interpreter's, and no other entry is ever given.
+unsafe impl Tier for Period {
+    fn entry_points(&self) -> EntryPoints {
+        EntryPoints {
+            period: self.0,
+            ..tiered_interp::entry_points()
         }
     }
 
-    fn hot(&self, _: &FuncRecord, _: HotPoint) -> Option<EntryFn> {
+    fn sample(&self, _: &Sample<'_>) -> Option<EntryFn> {
         None
     }
 }
 
-/// Of calls and of loop iterations.
-const BUDGETS: &[(i32, i32)] = &[(10_000, 50_000), (0, 0), (1, 1), (3, 7), (100, 2), (2, 100)];
+const PERIODS: &[i32] = &[50_000, 0, 1, 2, 7, 100, 1_000_000];
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {$(
         #[test]
         fn $test() {
-            for &(calls, loops) in BUDGETS {
-                println!("budgets of {calls} and {loops}");
+            for &period in PERIODS {
+                println!("a period of {period}");
                 fuel::$test(&|| {
-                    let tier = Arc::new(Budgets { calls, loops });
-                    Store::new(tier, Limits::default(), 0).expect("a store has a stack")
+                    Store::with_tier(Arc::new(Period(period)), Limits::default(), 0).expect("a store has a stack")
                 });
             }
         }

@@ -39,7 +39,7 @@ fn store<T: 'static>(data: T) -> Store<T> {
         native_stack_bytes: NATIVE_LIMIT,
         ..Limits::default()
     };
-    Store::new(Interpreter::tier(), limits, data).expect("a store has a stack")
+    Store::with_tier(Interpreter::tier(), limits, data).expect("a store has a stack")
 }
 
 fn call<T>(
@@ -104,13 +104,17 @@ fn native_stack_stays() {
     const TURNS: i32 = 200_000;
     on_small_stack(|| {
         let mut linker = Linker::new();
-        linker.func("host", "next", |mut caller: Caller<'_, i32>, value: i32| {
-            *caller.data_mut() += 1;
-            value + 1
-        });
-        linker.func("host", "float", |_: Caller<'_, i32>, value: f64| {
-            value + 0.5
-        });
+        linker
+            .func("host", "next", |mut caller: Caller<'_, i32>, value: i32| {
+                *caller.data_mut() += 1;
+                value + 1
+            })
+            .expect("a new name");
+        linker
+            .func("host", "float", |_: Caller<'_, i32>, value: f64| {
+                value + 0.5
+            })
+            .expect("a new name");
         let mut store = store(0);
         let instance = linker
             .instantiate(&mut store, &module(ALL_KINDS))
@@ -248,7 +252,7 @@ fn endless_recursion_over_instances_traps() {
             let instance = linker
                 .instantiate(&mut store, &module)
                 .expect("it has its imports");
-            linker.instance(&store, name, instance);
+            linker.instance(&store, name, instance).expect("a new name");
             if name == "second" {
                 for _ in 0..3 {
                     let trap = call(&mut store, instance, "run", &[Val::I32(-1)])
@@ -281,16 +285,18 @@ fn run_of(caller: &Caller<'_, u32>) -> tiered_interp::runtime::Func {
 
 fn through_the_host() -> (Store<u32>, Instance) {
     let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "back",
-        |mut caller: Caller<'_, u32>, depth: i32| -> Result<i32, Trap> {
-            *caller.data_mut() += 1;
-            let run = run_of(&caller);
-            let results = run.call(&mut caller, &[Val::I32(depth)])?;
-            Ok(results[0].i32().expect("it returns an integer"))
-        },
-    );
+    linker
+        .func(
+            "host",
+            "back",
+            |mut caller: Caller<'_, u32>, depth: i32| -> Result<i32, Trap> {
+                *caller.data_mut() += 1;
+                let run = run_of(&caller);
+                let results = run.call(&mut caller, &[Val::I32(depth)])?;
+                Ok(results[0].i32().expect("it returns an integer"))
+            },
+        )
+        .expect("a new name");
     let mut store = store(0);
     let instance = linker
         .instantiate(&mut store, &module(THROUGH_THE_HOST))
@@ -328,21 +334,23 @@ fn recursion_through_the_host_traps() {
 #[test]
 fn a_host_function_sees_the_overflow_and_goes_on() {
     let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "back",
-        |mut caller: Caller<'_, u32>, depth: i32| -> i32 {
-            let run = run_of(&caller);
-            match run.call(&mut caller, &[Val::I32(depth)]) {
-                Ok(results) => results[0].i32().expect("it returns an integer"),
-                Err(trap) => {
-                    assert_overflow(&trap);
-                    *caller.data_mut() += 1;
-                    0
+    linker
+        .func(
+            "host",
+            "back",
+            |mut caller: Caller<'_, u32>, depth: i32| -> i32 {
+                let run = run_of(&caller);
+                match run.call(&mut caller, &[Val::I32(depth)]) {
+                    Ok(results) => results[0].i32().expect("it returns an integer"),
+                    Err(trap) => {
+                        assert_overflow(&trap);
+                        *caller.data_mut() += 1;
+                        0
+                    }
                 }
-            }
-        },
-    );
+            },
+        )
+        .expect("a new name");
     on_small_stack(|| {
         let mut store = store(0);
         let instance = linker
@@ -370,19 +378,21 @@ fn recursion_of_both_kinds_traps() {
             (call $deep (i32.const 3000) (local.get 0))))"#;
     on_small_stack(|| {
         let mut linker = Linker::new();
-        linker.func(
-            "host",
-            "back",
-            |mut caller: Caller<'_, u32>, left: i32| -> Result<i32, Trap> {
-                if left == 0 {
-                    return Ok(7);
-                }
-                let run = run_of(&caller);
-                Ok(run.call(&mut caller, &[Val::I32(left - 1)])?[0]
-                    .i32()
-                    .expect("it returns an integer"))
-            },
-        );
+        linker
+            .func(
+                "host",
+                "back",
+                |mut caller: Caller<'_, u32>, left: i32| -> Result<i32, Trap> {
+                    if left == 0 {
+                        return Ok(7);
+                    }
+                    let run = run_of(&caller);
+                    Ok(run.call(&mut caller, &[Val::I32(left - 1)])?[0]
+                        .i32()
+                        .expect("it returns an integer"))
+                },
+            )
+            .expect("a new name");
         let mut store = store(0);
         let instance = linker
             .instantiate(&mut store, &module(text))
@@ -408,7 +418,8 @@ fn the_guest_stack_is_as_large_as_asked_for() {
             stack_bytes,
             ..Limits::default()
         };
-        let mut store = Store::new(Interpreter::tier(), limits, ()).expect("a store has a stack");
+        let mut store =
+            Store::with_tier(Interpreter::tier(), limits, ()).expect("a store has a stack");
         let instance = Linker::new()
             .instantiate(&mut store, &module)
             .expect("it imports nothing");

@@ -753,7 +753,7 @@ fn expected(program: &[Node], args: [u64; 4]) -> Result<Seen, Stop> {
 
 fn found(module: &Arc<Module>, args: [u64; 4]) -> Result<Seen, Stop> {
     let mut store =
-        Store::new(Interpreter::tier(), Limits::default(), ()).expect("a store has a stack");
+        Store::with_tier(Interpreter::tier(), Limits::default(), ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, module)
         .expect("it imports nothing");

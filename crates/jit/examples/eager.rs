@@ -31,11 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             compiler.dump(&module, FuncIdx(0), Entry::Start, Dump::Asm)?
         );
     }
-    let mut store = Store::new(Eager::tier(&jit), Limits::default(), ())?;
+    let mut store = Store::with_tier(Eager::tier(&jit), Limits::default(), ())?;
     let instance = Linker::new().instantiate(&mut store, &module)?;
-    let fib = instance
-        .typed_func::<(i32,), i64>(&store, "fib")?
-        .ok_or("the module exports it")?;
+    let fib = instance.typed_func::<(i32,), i64>(&store, "fib")?;
     let start = Instant::now();
     let result = fib.call(&mut store, (32,))?;
     println!(

@@ -1,12 +1,12 @@
 //! The native convention: how compiled code calls compiled code.
 //!
-//! `(vmctx, record, params…) -> results`, in the registers of Cranelift's tail-call convention. More results than there
+//! `(vmctx, func, params…) -> results`, in the registers of Cranelift's tail-call convention. More results than there
 //! are registers for go to memory instead: a pointer follows the params, to as many slots as there are results, which
 //! hold them as frames do ([`tiered_runtime::frame`]).
 //!
-//! * *Invariant:* instance and record are the first two arguments of every function, wherever the others are.
-//! * *Invariant:* only what stands in for a function that is not compiled looks at the record. Whoever calls compiled code
-//!   as such passes anything.
+//! * *Invariant:* the callee's instance and its [`FuncCode`](tiered_runtime::code::FuncCode) are the first two arguments of
+//!   every function, wherever the others are.
+//! * *Invariant:* only what stands in for a function without machine code looks at the second one.
 
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{
@@ -62,7 +62,7 @@ pub(crate) fn signature(ty: &FuncType) -> Result<Signature, CompileError> {
     Ok(signature)
 }
 
-/// How a loop of a function of type `ty` is entered: `(vmctx, record, frame) -> results`. Results that go to memory go
+/// How a loop of a function of type `ty` is entered: `(vmctx, func, frame) -> results`. Results that go to memory go
 /// to the frame.
 pub(crate) fn loop_signature(ty: &FuncType) -> Result<Signature, CompileError> {
     let mut signature = signature(ty)?;

@@ -4,12 +4,12 @@
 //! and every `i32` among them zero-extended.
 //! *Invariant:* an entry neither unwinds nor traps: it notes what is wrong and says so ([`Kind::Status`]).
 
-use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TrapCode, builtin};
 
+use crate::api::Shared;
 use crate::fault;
-use crate::jit::Shared;
 
 /// An entry of the table, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,9 @@ pub(crate) enum Builtin {
     TableInit,
     /// `elem.drop`: (element).
     ElemDrop,
-    /// The budget is below zero: ().
+    /// `ref.func` of a function that the module defines: (function).
+    RefFunc,
+    /// The account of work is below zero: ().
     Refuel,
 }
 
@@ -55,7 +57,7 @@ impl Builtin {
     pub(crate) fn args(self) -> usize {
         match self {
             Builtin::Refuel => 0,
-            Builtin::DataDrop | Builtin::ElemDrop => 1,
+            Builtin::DataDrop | Builtin::ElemDrop | Builtin::RefFunc => 1,
             Builtin::MemoryGrow => 2,
             Builtin::TableGrow => 3,
             Builtin::MemoryFill
@@ -70,7 +72,7 @@ impl Builtin {
     /// What the result says.
     pub(crate) fn kind(self) -> Kind {
         match self {
-            Builtin::MemoryGrow | Builtin::TableGrow => Kind::Value,
+            Builtin::MemoryGrow | Builtin::TableGrow | Builtin::RefFunc => Kind::Value,
             Builtin::DataDrop | Builtin::ElemDrop => Kind::Nothing,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
@@ -107,7 +109,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 11] = [
+const ENTRIES: [*const (); 12] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -118,6 +120,7 @@ const ENTRIES: [*const (); 11] = [
     table_copy as *const (),
     table_init as *const (),
     elem_drop as *const (),
+    ref_func as *const (),
     refuel as *const (),
 ];
 
@@ -188,7 +191,10 @@ entries! {
         builtin::elem_drop(ctx, ElemIdx(element as u32));
         0
     }
+    ref_func(ctx, func) {
+        ctx.func(FuncIdx(func as u32)).as_ptr().expose_provenance() as u64
+    }
     refuel(ctx) {
-        status(ctx.store().refuel())
+        status(ctx.store().refill().map(|_| ()))
     }
 }

@@ -1,59 +1,30 @@
 //! From a body to placed machine code.
 //!
-//! * *Invariant:* a compile that fails leaves nothing behind: code is placed once all of it is there.
-//! * *Invariant:* code refers to nothing by address but entries and exits, which name functions of this program and
-//!   code that was placed before, and calls of code of the same module, which are relative and filled in where it is
-//!   placed. Any other relocation is an error.
+//! * *Invariant:* a compile that fails leaves nothing behind but trampolines: code is placed once all of it is there.
+//! * *Invariant:* there is nothing in code to relocate, or it is an error; so code could stand anywhere. Entries and exits
+//!   contain addresses, but only of this program, and of the loop that an entry is made for.
+//! * *Invariant:* dropping a [`Code`] frees its memory, so whoever published it keeps it as long as the module's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{self, ExternalName};
-use cranelift_codegen::{
-    CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc,
-    FinalizedRelocTarget,
-};
+use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler};
 use cranelift_frontend::FunctionBuilderContext;
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
-use tiered_runtime::code::{EntryFn, FuncRecord};
+use tiered_runtime::code::{EntryFn, FuncCode, LoopCode};
 
+use crate::api::Jit;
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
-use crate::jit::{Address, Jit, Ways, entry_kind, merge_places};
+use crate::loader::{Blob, Unplaced};
 use crate::placement::Phases;
-use crate::registry::Kind;
-use crate::translate::{self, Entry, FUNCS, Job, Translated};
-
-/// Machine code that is not placed yet.
-pub(crate) struct Piece {
-    pub(crate) bytes: Box<[u8]>,
-    /// The calls that are to be filled in.
-    pub(crate) calls: Box<[DirectCall]>,
-    /// Where it begins within a cache line.
-    pub(crate) phases: Phases,
-    pub(crate) traps: Box<[(u32, u8)]>,
-    pub(crate) places: Box<[(u32, u32)]>,
-    pub(crate) kind: Kind,
-}
-
-/// A call whose callee is known.
-pub(crate) struct DirectCall {
-    /// Where the distance to the callee stands.
-    pub(crate) at: u32,
-    pub(crate) callee: Target,
-}
-
-/// Code that is called directly.
-pub(crate) enum Target {
-    /// That which has the call.
-    Itself,
-    /// Code that was placed.
-    Placed(Address),
-}
+use crate::position::{Positions, Sites};
+use crate::registry::{CodeFacts, Kind};
+use crate::trampolines::{Addresses, Pair, entry_fn};
+use crate::translate::{self, Entry, Job, Translated};
 
 /// What [`Compiler::dump`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,21 +51,22 @@ impl std::fmt::Debug for Compiler {
 }
 
 /// A compiled function, or a loop of one to the function's end. Keeps its [`Jit`] alive.
-#[derive(Clone, Debug)]
+///
+/// *Invariant:* when it is dropped nothing runs it any more, and nothing leads to it: where it was published, its owner is
+/// the module's code ([`ModuleCode::attachment`](tiered_runtime::module_code::ModuleCode::attachment)). Its memory is
+/// used again at once.
+#[derive(Debug)]
 pub struct Code {
-    jit: Jit,
     entry: EntryFn,
-    code: *const u8,
-    bytes: usize,
+    blob: Blob,
+    /// The entry, if it is for this code alone.
+    _entry: Option<Blob>,
+    /// Last: it owns the other entries.
+    jit: Jit,
 }
 
-// SAFETY: the code is immutable.
-unsafe impl Send for Code {}
-// SAFETY: as above.
-unsafe impl Sync for Code {}
-
 impl Code {
-    /// The way in: for a function everybody's door, for a loop one that takes the frame at the loop's header.
+    /// For a function everybody's entry point, for a loop one that takes the frame at the loop's header.
     #[must_use]
     pub fn entry(&self) -> EntryFn {
         self.entry
@@ -103,7 +75,7 @@ impl Code {
     /// Bytes of machine code.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.blob.len()
     }
 
     /// The tier that made it.
@@ -112,14 +84,35 @@ impl Code {
         &self.jit
     }
 
-    /// Opens the doors of `record` to this code.
+    /// The entry point of compiled callers, for a function's code; for a loop's, what its entry calls.
+    #[must_use]
+    pub fn native(&self) -> *const u8 {
+        self.blob.code()
+    }
+
+    /// Makes this code all entry points of `func`, for all instances.
     ///
     /// # Safety
-    /// The code is that of the record's function, from its start, and counts fuel if the record's store does. The tier
-    /// of that store has this [`Jit`]'s doors and keeps it.
-    pub unsafe fn publish(&self, record: &FuncRecord) {
+    /// The code is that of this function of the module, from its start, and counts fuel if the function's callers do.
+    /// The tier that the module's code is of has this [`Jit`]'s entry points and keeps it. The code is kept as long as
+    /// the module's ([`ModuleCode::attachment`](tiered_runtime::module_code::ModuleCode::attachment)).
+    ///
+    /// # Panics
+    /// If `func` is a host function.
+    pub unsafe fn publish(&self, func: &FuncCode) {
+        let module = func.module_code().expect("host functions have no body");
+        let foreign = module.entry_points().foreign;
         // SAFETY: the caller's promise.
-        unsafe { record.publish(self.entry, record.doors().native, self.code) };
+        unsafe { func.publish(self.entry, foreign, self.native()) };
+    }
+
+    /// Has whatever comes to the header of this loop go on in this code.
+    ///
+    /// # Safety
+    /// As [`Code::publish`], for the code of that loop.
+    pub unsafe fn publish_loop(&self, of: &LoopCode) {
+        // SAFETY: the caller's promise.
+        unsafe { of.publish(self.entry) };
     }
 }
 
@@ -179,7 +172,7 @@ impl Compiler {
             self.context = Context::new();
             self.builder = FunctionBuilderContext::new();
         }
-        self.context.clear();
+        self.clear();
         result.unwrap_or_else(|payload| {
             let text = payload
                 .downcast_ref::<&str>()
@@ -187,6 +180,12 @@ impl Compiler {
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
             Err(CompileError::Panicked(text.unwrap_or_default()))
         })
+    }
+
+    fn clear(&mut self) {
+        self.context.clear();
+        // Cranelift forgets these, so they would pile up.
+        self.context.func.dfg.exception_tables.clear();
     }
 
     fn compile_and_place(
@@ -201,39 +200,29 @@ impl Compiler {
             module: Arc::clone(module),
             func,
         };
-        let shared = self.jit.clone();
-        let mut piece = piece(self.generate()?, kind, translated.calls_itself)?;
-        let (code, made_of) = (self.context.compiled_code(), &self.context.func);
-        let code = code.expect("it was generated");
-        piece.calls = calls(code, made_of, |callee| {
-            match shared.shared().code_of(module, callee, metered) {
-                None if callee == func && at == Entry::Start => Some(Target::Itself),
-                code => code.map(Target::Placed),
-            }
-        })?;
-        let bytes = piece.bytes.len();
+        let unplaced = unplaced(self.generate()?, kind, translated.calls_itself)?;
         for callee in translated.callees {
-            self.ways(&module.types()[callee.index()])?;
+            self.trampolines(&module.types()[callee.index()])?;
         }
+        let jit = self.jit.clone();
+        let place = |unplaced| jit.shared().place(unplaced, || name(module, func, at));
         let ty = module.func_type(func);
-        let place = |piece| shared.shared().place(piece, &name(module, func, at));
-        let (code, entry) = match at {
+        let (entry, blob, own_entry) = match at {
             Entry::Start => {
-                let ways = self.ways(ty)?;
-                let code = place(piece)?;
-                shared.shared().keep_code(module, func, metered, code);
-                (code, ways.entry)
+                let entry = self.trampolines(ty)?.entry;
+                (entry, place(unplaced)?, None)
             }
             Entry::Loop { .. } => {
-                let code = place(piece)?;
-                (code, self.entry(ty, Callee::Loop(code.0))?)
+                let blob = place(unplaced)?;
+                let entry = self.entry(ty, Callee::Loop(blob.code()))?;
+                (entry_fn(&entry), blob, Some(entry))
             }
         };
         Ok(Code {
-            jit: self.jit.clone(),
             entry,
-            code: code.0,
-            bytes,
+            blob,
+            _entry: own_entry,
+            jit: self.jit.clone(),
         })
     }
 
@@ -244,18 +233,13 @@ impl Compiler {
         entry: Entry,
         metered: bool,
     ) -> Result<Translated, CompileError> {
-        self.context.clear();
+        self.clear();
         let shared = self.jit.shared();
-        let has_code = |callee| {
-            callee == func && entry == Entry::Start
-                || shared.code_of(module, callee, metered).is_some()
-        };
         let job = Job {
             module,
             func,
             entry,
             metered,
-            has_code: &has_code,
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)
@@ -271,32 +255,34 @@ impl Compiler {
         })
     }
 
-    /// The ways in and out for a function type.
-    fn ways(&mut self, ty: &FuncType) -> Result<Ways, CompileError> {
+    /// The trampolines for a function type.
+    fn trampolines(&mut self, ty: &FuncType) -> Result<Addresses, CompileError> {
         let jit = self.jit.clone();
-        jit.shared().ways(ty, || {
-            let entry = self.entry(ty, Callee::Func)?;
-            self.context.clear();
-            let isa = &**jit.shared().isa();
-            entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-            let piece = piece(self.generate()?, Kind::Exit, false)?;
-            let exit = jit.shared().place(piece, "tiered exit")?;
-            Ok(Ways { entry, exit })
+        jit.shared().trampolines().get_or_make(ty, || {
+            Ok(Pair {
+                entry: self.entry(ty, Callee::Func)?,
+                exit: self.exit(ty)?,
+            })
         })
     }
 
-    fn entry(&mut self, ty: &FuncType, callee: Callee) -> Result<EntryFn, CompileError> {
+    fn entry(&mut self, ty: &FuncType, callee: Callee) -> Result<Blob, CompileError> {
         let jit = self.jit.clone();
         let isa = &**jit.shared().isa();
-        self.context.clear();
+        self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
         let code = self.generate()?;
-        let kind = landing(code)?;
-        let Address(address) = jit
-            .shared()
-            .place(piece(code, kind, false)?, "tiered entry")?;
-        // SAFETY: `build_entry` made a function of this type.
-        Ok(unsafe { std::mem::transmute::<*const u8, EntryFn>(address) })
+        let unplaced = unplaced(code, landing(code)?, false)?;
+        jit.shared().place(unplaced, || "tiered entry".into())
+    }
+
+    fn exit(&mut self, ty: &FuncType) -> Result<Blob, CompileError> {
+        let jit = self.jit.clone();
+        let isa = &**jit.shared().isa();
+        self.clear();
+        entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
+        let unplaced = unplaced(self.generate()?, Kind::Exit, false)?;
+        jit.shared().place(unplaced, || "tiered exit".into())
     }
 }
 
@@ -317,47 +303,26 @@ fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
 }
 
 /// What is placed of compiled code; `repeats` as in [`Phases::of`].
-fn piece(code: &CompiledCode, kind: Kind, repeats: bool) -> Result<Piece, CompileError> {
+fn unplaced(code: &CompiledCode, kind: Kind, repeats: bool) -> Result<Unplaced, CompileError> {
+    if !code.buffer.relocs().is_empty() {
+        let text = "the code refers to something by address";
+        return Err(CompileError::Codegen(text.into()));
+    }
     let traps = code.buffer.traps().iter();
-    let places = code.buffer.get_srclocs_sorted().iter();
-    Ok(Piece {
+    let sites = code.buffer.get_srclocs_sorted().iter();
+    let sites = sites.map(|site| (site.start, site.end, site.loc.bits()));
+    Ok(Unplaced {
         bytes: code.code_buffer().into(),
-        calls: Box::default(),
         phases: Phases::of(code, repeats),
-        traps: traps
-            .map(|trap| (trap.offset, trap.code.as_raw().get()))
-            .collect(),
-        places: merge_places(places.map(|place| (place.start, place.end, place.loc.bits()))),
-        kind,
+        facts: CodeFacts {
+            kind,
+            traps: traps
+                .map(|trap| (trap.offset, trap.code.as_raw().get()))
+                .collect(),
+            positions: Positions::new(sites, Sites::Bytes),
+        },
     })
 }
-
-/// The calls in `code`, made of `func`, that are to be filled in; `code_of` knows the code of a callee.
-fn calls(
-    code: &CompiledCode,
-    func: &ir::Function,
-    code_of: impl Fn(FuncIdx) -> Option<Target>,
-) -> Result<Box<[DirectCall]>, CompileError> {
-    let call = |reloc: &FinalizedMachReloc| {
-        let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = reloc.target else {
-            return None;
-        };
-        let name = &func.params.user_named_funcs()[name];
-        let is_call = (reloc.kind, reloc.addend) == (Reloc::X86CallPCRel4, -CALL_DISTANCE_BYTES);
-        let callee = code_of(FuncIdx(name.index))?;
-        (is_call && name.namespace == FUNCS).then_some(DirectCall {
-            at: reloc.offset,
-            callee,
-        })
-    };
-    let calls = code.buffer.relocs().iter().map(call).collect();
-    Option::ok_or_else(calls, || {
-        CompileError::Codegen("the code refers to something by address".into())
-    })
-}
-
-/// Bytes of the distance in a call of x86-64, which counts from behind them.
-pub(crate) const CALL_DISTANCE_BYTES: i64 = 4;
 
 /// Where an entry goes on after a trap.
 fn landing(code: &CompiledCode) -> Result<Kind, CompileError> {
@@ -369,7 +334,8 @@ fn landing(code: &CompiledCode) -> Result<Kind, CompileError> {
                 FinalizedMachExceptionHandler::Default(offset) => Some(*offset),
                 _ => None,
             })?;
-        Some(entry_kind(handler, site.frame_offset?))
+        let frame = site.frame_offset?;
+        Some(Kind::Entry { handler, frame })
     });
     handlers.ok_or_else(|| CompileError::Codegen("an entry has no handler".into()))
 }

@@ -1,18 +1,24 @@
 //! Compiled code alone: a tier that compiles each function when it is called first.
 //!
-//! There is no other tier to fall back to, so a function that can't be compiled traps. Whoever wants to start fast, or
-//! to run everything, takes the `tiered` crate.
+//! There is no other tier to fall back to, so a function that can't be compiled traps. To start fast, or to run
+//! everything, take the `tiered` crate.
+//!
+//! *Invariant:* code is kept by the module that it is of, and made once: whoever compiles for a module holds its lock.
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tiered_decode::index::FuncIdx;
 use tiered_runtime::Trap;
-use tiered_runtime::code::{Doors, EntryFn, FuncRecord, HotPoint, Outcome, Tier};
+use tiered_runtime::code::{EntryFn, EntryPoints, FuncCode, Outcome, Sample, Tier};
 use tiered_runtime::frame::Slot;
+use tiered_runtime::vmctx::VmCtx;
 
+use crate::api::{Jit, jit_of};
 use crate::compiler::Code;
 use crate::error::CompileError;
-use crate::jit::{Jit, jit_of};
 use crate::translate::Entry;
 
 /// The tier to make a store with that has no other.
@@ -27,45 +33,47 @@ impl Eager {
     }
 }
 
-// SAFETY: the doors lead to code that compiles the function and enters it; its stream is for a first tier, which is
-// not there.
+// SAFETY: the entry points lead to code that compiles the function and enters it; those of a first tier, which is not
+// there, are never used.
 unsafe impl Tier for Eager {
-    fn cold(&self) -> Doors {
-        self.0.doors(Doors {
-            trampoline: None,
+    fn entry_points(&self) -> EntryPoints {
+        self.0.entry_points(EntryPoints {
             entry: compile_and_enter,
-            stream: std::ptr::null(),
+            bytecode: std::ptr::null(),
+            foreign: std::ptr::null(),
             native: std::ptr::null(),
-            code: std::ptr::null(),
             builtins: std::ptr::null(),
-            call_budget: i32::MAX,
-            loop_budget: i32::MAX,
+            trampoline: None,
+            period: i32::MAX,
+            sample_first_calls: false,
         })
     }
 
-    fn hot(&self, _: &FuncRecord, _: HotPoint) -> Option<EntryFn> {
+    fn sample(&self, _: &Sample<'_>) -> Option<EntryFn> {
         None
     }
 }
 
-/// Everybody's door to a function that was not called yet.
+/// The code of a module, by function and by whether it counts fuel.
+type Codes = Mutex<HashMap<(FuncIdx, bool), Code>>;
+
+/// Everybody's entry point of a function that was not called yet.
 ///
 /// # Safety
 /// As for every [`EntryFn`].
-unsafe extern "C" fn compile_and_enter(func: NonNull<FuncRecord>, frame: NonNull<Slot>) -> Outcome {
-    // SAFETY: the record and its store are alive, by the contract of an `EntryFn`.
-    let (record, ctx) = unsafe { (func.as_ref(), func.as_ref().store.as_ref()) };
-    match compile(record) {
-        Ok(code) => {
-            // SAFETY: the code is that of this function, of the store's own tier.
-            unsafe {
-                code.publish(record);
-                code.entry()(func, frame)
-            }
-        }
+unsafe extern "C" fn compile_and_enter(
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: instance and function are alive, by the contract of an `EntryFn`.
+    let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
+    match compile(vmctx, callee) {
+        // SAFETY: it is the entry of this function; the contract is passed on.
+        Ok(entry) => unsafe { entry(instance, func, frame) },
         Err(error) => {
-            let index = record.index.0;
-            ctx.raise(Trap::message(format!(
+            let index = callee.index.0;
+            vmctx.store().raise(Trap::message(format!(
                 "function {index} can't be compiled: {error}"
             )));
             Outcome::Trapped
@@ -73,12 +81,24 @@ unsafe extern "C" fn compile_and_enter(func: NonNull<FuncRecord>, frame: NonNull
     }
 }
 
-fn compile(record: &FuncRecord) -> Result<Code, CompileError> {
-    let module = record.module().ok_or(CompileError::NoBody)?;
-    // SAFETY: this door is one of a store whose tier is an `Eager`.
-    let jit = unsafe { jit_of(record) }.ok_or(CompileError::NoBody)?;
+/// Compiles and publishes `func`, unless another thread was faster; its entry.
+fn compile(vmctx: &VmCtx, func: &FuncCode) -> Result<EntryFn, CompileError> {
+    let of = func.module_code().ok_or(CompileError::NoBody)?;
+    let codes: &Codes = of.attachment(Codes::default);
+    let key = (func.index, func.is_metered());
+    let mut codes = codes.lock();
+    if let Some(code) = codes.get(&key) {
+        return Ok(code.entry());
+    }
+    // SAFETY: this entry point is one of stores whose tier is an `Eager`.
+    let jit = unsafe { jit_of(vmctx) }.ok_or(CompileError::NoBody)?;
     let mut compiler = jit
         .compiler()
         .map_err(|error| CompileError::Codegen(error.to_string()))?;
-    compiler.compile(module, record.index, Entry::Start, record.is_metered())
+    let code = compiler.compile(of.module(), func.index, Entry::Start, func.is_metered())?;
+    // SAFETY: the code is that of this function, and kept by its module; the module's code is of this tier.
+    unsafe { code.publish(func) };
+    let entry = code.entry();
+    codes.insert(key, code);
+    Ok(entry)
 }

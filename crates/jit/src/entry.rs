@@ -1,9 +1,9 @@
-//! The ways into and out of compiled code: one of each for a function type, one in for each compiled loop.
+//! Trampolines into and out of compiled code: one of each for a function type, and one into each compiled loop.
 //!
 //! An *entry* is an [`EntryFn`](tiered_runtime::code::EntryFn): arguments from the frame's slots into registers, call,
 //! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest.
-//! An *exit*, or thunk, has the native convention and does the opposite: it lays the arguments down as a frame behind
-//! all others and enters the callee by everybody's door.
+//! An *exit* has the native convention and does the opposite: it lays the arguments down as a frame behind all others
+//! and calls the callee by everybody's entry point.
 //!
 //! * *Invariant:* an entry keeps nothing in its frame that a trap must undo but [`StoreCtx::free`], which both of its
 //!   ends put back.
@@ -24,9 +24,10 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use tiered_decode::types::FuncType;
 use tiered_runtime::backtrace::Activation;
-use tiered_runtime::code::{FuncRecord, Outcome};
+use tiered_runtime::code::{self, FuncCode, Outcome};
 use tiered_runtime::frame::Slot;
-use tiered_runtime::layout::offsets::{FUNC_CODE, FUNC_INSTANCE, FUNC_STORE, STORE_FREE};
+use tiered_runtime::layout::offsets::{FUNC_NATIVE, STORE_FREE, VMCTX_STORE};
+use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::abi::{load_slots, loop_signature, results_in_memory, signature, store_slots};
@@ -53,24 +54,25 @@ pub(crate) fn build_entry(
 ) -> Result<(), CompileError> {
     func.name = UserFuncName::testcase("entry");
     func.signature = Signature::new(isa.default_call_conv());
-    func.signature.params.extend([AbiParam::new(I64); 2]);
+    func.signature.params.extend([AbiParam::new(I64); 3]);
     func.signature.returns.push(AbiParam::new(I64));
     let mut b = FunctionBuilder::new(func, builder_ctx);
     let block = b.create_block();
     b.append_block_params_for_function_params(block);
     b.switch_to_block(block);
-    let (record, frame) = (b.block_params(block)[0], b.block_params(block)[1]);
+    let params = b.block_params(block);
+    let (vmctx, callee_code, frame) = (params[0], params[1], params[2]);
     let plain = MemFlagsData::trusted();
-    let vmctx = b.ins().load(I64, plain, record, FUNC_INSTANCE);
-    let store = b.ins().load(I64, plain, record, FUNC_STORE);
+    let store = b.ins().load(I64, plain, vmctx, VMCTX_STORE);
     let free = b.ins().load(I64, plain, store, STORE_FREE);
-    let mut args = vec![vmctx, record];
+    let mut args = vec![vmctx, callee_code];
     let in_memory = results_in_memory(ty);
     let (code, native) = match callee {
         Callee::Func => {
             load_slots(&mut b, frame, &ty.params, &mut args)?;
             args.extend(in_memory.then_some(frame));
-            (b.ins().load(I64, plain, record, FUNC_CODE), signature(ty)?)
+            let native = b.ins().load(I64, plain, callee_code, FUNC_NATIVE);
+            (native, signature(ty)?)
         }
         Callee::Loop(code) => {
             args.push(frame);
@@ -116,7 +118,7 @@ fn finish(b: &mut FunctionBuilder<'_>, store: Value, free: Value, outcome: Outco
     b.ins().return_(&[outcome]);
 }
 
-/// Fills `func` with the thunk by which compiled code calls functions of type `ty` that are not compiled.
+/// Fills `func` with the exit by which compiled code calls functions of type `ty` that are not compiled.
 pub(crate) fn build_exit(
     ty: &FuncType,
     isa: &dyn TargetIsa,
@@ -130,17 +132,17 @@ pub(crate) fn build_exit(
     b.append_block_params_for_function_params(block);
     b.switch_to_block(block);
     let params = b.block_params(block).to_vec();
-    let record = params[1];
+    let (vmctx, callee_code) = (params[0], params[1]);
     let plain = MemFlagsData::trusted();
-    let store = b.ins().load(I64, plain, record, FUNC_STORE);
+    let store = b.ins().load(I64, plain, vmctx, VMCTX_STORE);
     let frame = b.ins().load(I64, plain, store, STORE_FREE);
     store_slots(&mut b, frame, &params[2..2 + ty.params.len()]);
     let fp = b.ins().get_frame_pointer(I64);
-    let signature = host_signature(&mut b, isa, 3, true);
+    let signature = host_signature(&mut b, isa, 4, true);
     let leave = address(&mut b, leave as *const () as usize);
     let call = b
         .ins()
-        .call_indirect(signature, leave, &[record, frame, fp]);
+        .call_indirect(signature, leave, &[vmctx, callee_code, frame, fp]);
     let outcome = b.inst_results(call)[0];
     let failed = b
         .ins()
@@ -175,26 +177,32 @@ fn host_signature(
     b.import_signature(signature)
 }
 
-/// Enters `func` by everybody's door, from the thunk whose frame pointer is `fp`.
+/// Calls `func` by everybody's entry point, from the exit whose frame pointer is `fp`.
 ///
 /// # Safety
-/// Called by thunks only: the arguments are in the frame.
+/// Called by exits only: the arguments are in the frame.
 unsafe extern "C" fn leave(
-    func: NonNull<FuncRecord>,
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
     frame: NonNull<Slot>,
     fp: *const usize,
 ) -> Outcome {
-    // SAFETY: compiled code calls the function, whose record and store are alive; a thunk's frame begins with its
-    // caller's frame pointer and the return address.
+    // SAFETY: compiled code calls the function of this instance, so both are alive.
+    let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
+    let ctx = vmctx.store();
+    if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
+        ctx.set_deep();
+    }
+    // SAFETY: an exit's frame begins with its caller's frame pointer and the return address; the frame of the callee has
+    // its arguments, and is below the limit.
     unsafe {
-        let ctx = func.as_ref().store.as_ref();
         let caller: *const Slot = std::ptr::with_exposed_provenance(*fp);
         Activation::leave(ctx, fault::walk, *fp.add(1), caller, || {
-            if frame > ctx.stack_limit.get() {
+            if !ctx.may_start_at(frame.as_ptr()) {
                 ctx.raise(Trap::new(TrapCode::StackOverflow));
                 return Outcome::Trapped;
             }
-            (func.as_ref().entry())(func, frame)
+            code::call(instance, func, frame)
         })
     }
 }

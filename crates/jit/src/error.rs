@@ -24,6 +24,9 @@ pub enum CompileError {
     /// There is no room for more machine code.
     #[error("no room for more machine code")]
     OutOfCodeMemory,
+    /// There are too many function types in use for another one.
+    #[error("too many function types")]
+    TooManyTypes,
     /// The function is an import.
     #[error("an imported function has no body to compile")]
     NoBody,

@@ -1,6 +1,6 @@
 //! What a trap in compiled code leaves behind, and what becomes of it.
 //!
-//! The signal handler writes down where the code stood and goes on in the entry through which the host came in
+//! The signal handler writes down where the code stood and goes on in the entry that the host called
 //! ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack, [`caught`] makes a trap of it.
 //!
 //! * *Invariant:* between the handler and [`caught`] runs nothing that could trap, so one note a thread is enough.
@@ -13,7 +13,8 @@ use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::StoreCtx;
 use tiered_runtime::{Trap, TrapCode};
 
-use crate::registry::{self, CodeInfo, Kind};
+use crate::code_space;
+use crate::registry::{CodeInfo, Kind};
 use crate::trap;
 
 /// Where compiled code stood when it trapped.
@@ -49,18 +50,18 @@ pub(crate) fn set_pending(code: TrapCode) {
 ///
 /// # Safety
 /// `fp` is the frame pointer of compiled code.
-unsafe fn walk_to_entry(
+unsafe fn walk_to_entry<'a>(
     mut fp: *const usize,
-    mut seen: impl FnMut(usize, &'static CodeInfo),
-) -> Option<(&'static CodeInfo, *const usize)> {
+    mut seen: impl FnMut(usize),
+) -> Option<(&'a CodeInfo, *const usize)> {
     loop {
-        // SAFETY: each frame of compiled code begins with its caller's frame pointer and the return address.
-        let (caller, pc) = unsafe { (*fp, *fp.add(1)) };
-        let info = registry::find(pc - 1)?;
+        // SAFETY: each frame of compiled code begins with its caller's frame pointer and the return address, to which
+        // the code that is there is going to return.
+        let (caller, pc, info) = unsafe { (*fp, *fp.add(1), code_space::find(*fp.add(1) - 1)?) };
         fp = std::ptr::with_exposed_provenance(caller);
-        match info.kind {
+        match info.facts.kind {
             Kind::Entry { .. } => return Some((info, fp)),
-            Kind::Func { .. } => seen(pc, info),
+            Kind::Func { .. } => seen(pc),
             Kind::Exit => {}
         }
     }
@@ -90,14 +91,14 @@ pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Op
         };
         // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
         let has_begun = code != ir::TrapCode::STACK_OVERFLOW.as_raw().get();
-        if has_begun && matches!(info.kind, Kind::Func { .. }) {
+        if has_begun && matches!(info.facts.kind, Kind::Func { .. }) {
             // As a return address: behind the instruction's first byte.
             add(pc + 1);
         }
         let fp = std::ptr::with_exposed_provenance(fp);
         // SAFETY: the caller's promise.
-        let (entry, fp) = unsafe { walk_to_entry(fp, |pc, _| add(pc)) }?;
-        let Kind::Entry { handler, frame } = entry.kind else {
+        let (entry, fp) = unsafe { walk_to_entry(fp, add) }?;
+        let Kind::Entry { handler, frame } = entry.facts.kind else {
             return None;
         };
         Some(Landing {
@@ -118,7 +119,8 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
         };
         ctx.raise_from(Trap::new(code), |trace| {
             for pc in fault.frames.iter().take(fault.count.get()) {
-                add_frame(pc.get(), trace);
+                // SAFETY: the code of these frames was running when it trapped; its store keeps it.
+                unsafe { add_frame(pc.get(), trace) };
             }
         });
     });
@@ -146,11 +148,18 @@ fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
     })
 }
 
-fn add_frame(pc: usize, trace: &mut Trace) {
-    if let Some(info) = registry::find(pc - 1)
-        && let Kind::Func { module, func } = &info.kind
+/// Adds the frames of all functions that the code before `pc` stands for.
+///
+/// # Safety
+/// That code lives.
+unsafe fn add_frame(pc: usize, trace: &mut Trace) {
+    // SAFETY: the caller's promise.
+    if let Some(info) = unsafe { code_space::find(pc - 1) }
+        && let Kind::Func { module, func } = &info.facts.kind
+        && let Some(offset) = info.offset(pc - 1)
     {
-        trace.push(module, *func, info.place(pc - 1));
+        let push = |func, byte| trace.push(module, func, byte);
+        info.facts.positions.at(offset, *func, push);
     }
 }
 
@@ -159,12 +168,13 @@ fn add_frame(pc: usize, trace: &mut Trace) {
 /// # Safety
 /// `pc` is a return address in compiled code, and `fp` that code's frame pointer.
 pub(crate) unsafe fn walk(_: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace) {
-    add_frame(pc, trace);
-    let add = |pc, _: &CodeInfo| {
+    let mut add = |pc| {
         if !trace.is_full() {
-            add_frame(pc, trace);
+            // SAFETY: the code is going to be returned to.
+            unsafe { add_frame(pc, trace) };
         }
     };
+    add(pc);
     // SAFETY: the caller's promise.
     let _ = unsafe { walk_to_entry(fp.cast(), add) };
 }

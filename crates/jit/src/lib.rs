@@ -1,7 +1,7 @@
 //! The compiling tier: bodies of functions, and loops of them, to machine code by Cranelift.
 //!
-//! A [`Jit`] holds the code; a [`Compiler`] makes it, on any thread; [`Code::publish`] opens a function's doors to it.
-//! What is worth compiling is not decided here: the `tiered` crate does that. [`Eager`] compiles everything.
+//! A [`Compiler`] makes [`Code`], on any thread; [`Code::publish`] makes it a function's entry points. What is worth
+//! compiling is not decided here: the `tiered` crate does that. [`Eager`] compiles everything.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -13,42 +13,54 @@
 //!     local.get 0 local.get 1 i32.add))"#;
 //! let module = Arc::new(Module::new(text.as_bytes().to_vec())?);
 //! let jit = Jit::new(&Config::default())?;
-//! let mut store = Store::new(Eager::tier(&jit), Limits::default(), ())?;
+//! let mut store = Store::with_tier(Eager::tier(&jit), Limits::default(), ())?;
 //! let instance = Linker::new().instantiate(&mut store, &module)?;
-//! let add = instance.typed_func::<(i32, i32), i32>(&store, "add")?.ok_or("no export")?;
+//! let add = instance.typed_func::<(i32, i32), i32>(&store, "add")?;
 //! assert_eq!(add.call(&mut store, (2, 3))?, 5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Read `entry` first: the ways in and out; then `translate`, the compiler proper; then `fault`, how traps end.
+//! Read `abi` and `entry` first: how compiled code is called, and calls others; then `translate`, the compiler proper; then
+//! `code_space` and `loader`, where code stands; then `fault`, how traps end.
 //! Absent on purpose: any knowledge of the interpreter, and any opinion on what is hot.
 
 mod abi;
+mod api;
 mod builtins;
-mod code_memory;
+mod code_space;
 mod compiler;
 mod eager;
 mod entry;
 mod error;
 mod fault;
-mod jit;
+mod free_list;
+mod loader;
 mod numeric;
 mod placement;
+mod position;
 mod profile;
 mod registry;
-mod sampler;
 mod signal;
 mod stub;
+mod target;
+mod trampolines;
 mod translate;
 mod trap;
 
+pub use api::{Config, Jit, Unavailable};
 pub use compiler::{Code, Compiler, Dump};
 pub use eager::Eager;
 pub use error::CompileError;
-pub use jit::{Config, Jit, Unavailable};
+pub use loader::place_for_good;
 pub use profile::Profile;
-pub use sampler::{Sampler, TierTime};
 pub use tiered_runtime as runtime;
+
+/// Whether `pc` is in compiled code. Takes no lock and allocates nothing: a signal handler may ask.
+#[must_use]
+pub fn is_compiled_code(pc: usize) -> bool {
+    code_space::has_code(pc)
+}
+
 pub use translate::Entry;
 
 /// Runs the README's example.

@@ -2,14 +2,15 @@
 //!
 //! A processor fetches and keeps code by lines. A hot block that needs one line more than it must, because it begins near
 //! a line's end, takes a fetch more each time, which short loops show as up to twice their time. The compiler does not
-//! align blocks; but a piece of code can begin anywhere, so of all places within a line the one is taken at which the
-//! fewest such fetches are to be expected.
+//! align blocks; but a blob of code can begin anywhere, so of all bytes of a line one is taken at which the fewest such
+//! fetches are to be expected.
 //!
-//! Only what repeats within one piece counts: loops, and functions that call themselves. All else lies as close together as
-//! it can. Many small functions at the same byte of their lines would take more of them, and a call through a table would
-//! take half as long again: by the low bits of addresses, too, a processor tells apart what it predicts.
+//! Only what repeats within one blob counts: loops, and functions that call themselves. All else begins wherever it takes
+//! no line more, and not always at the same byte: with many small functions at the same byte of their lines a call
+//! through a table takes half as long again, because a processor also tells what it predicts apart by the low bits of
+//! addresses.
 //!
-//! *Invariant:* a place is a multiple of the code's alignment.
+//! *Invariant:* code begins at a multiple of its alignment.
 
 use cranelift_codegen::CompiledCode;
 
@@ -46,6 +47,9 @@ impl Span {
 pub(crate) struct Phases(u64);
 
 impl Phases {
+    /// All are as good.
+    pub(crate) const ANY: Phases = Phases(u64::MAX);
+
     /// The best for `code`; `repeats` says that all of it is as good as a loop.
     pub(crate) fn of(code: &CompiledCode, repeats: bool) -> Phases {
         let len = code.code_buffer().len() as u32;
@@ -74,10 +78,23 @@ impl Phases {
         Phases(best.1)
     }
 
-    /// How many bytes to leave out behind `end` for code to begin at one of these.
-    pub(crate) fn gap(self, end: usize) -> usize {
-        let from = (end % LINE as usize) as u32;
-        self.0.rotate_right(from).trailing_zeros() as usize
+    /// The lowest of these.
+    pub(crate) fn lowest(self) -> usize {
+        self.0.trailing_zeros() as usize % LINE as usize
+    }
+
+    /// One of these that is at most `most`, which is no less than the lowest: `seed` decides which.
+    pub(crate) fn choose(self, most: usize, seed: usize) -> usize {
+        let allowed = match most {
+            0..63 => self.0 & ((2 << most) - 1),
+            _ => self.0,
+        };
+        let spread = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mut rest = allowed;
+        for _ in 0..spread % u64::from(allowed.count_ones().max(1)) {
+            rest &= rest - 1;
+        }
+        Phases(rest).lowest()
     }
 }
 
@@ -161,11 +178,23 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_place_is_taken() {
-        let phases = Phases(1 << 5 | 1 << 60);
-        for (end, gap) in [(0, 5), (5, 0), (6, 54), (60, 0), (61, 8), (64 * 7 + 63, 6)] {
-            assert_eq!(phases.gap(end), gap, "{end}");
+    fn one_of_the_best_is_chosen_all_over() {
+        let phases = Phases(1 << 5 | 1 << 20 | 1 << 60);
+        assert_eq!(phases.lowest(), 5);
+        for (most, expected) in [
+            (5, 1 << 5),
+            (40, 1 << 5 | 1 << 20),
+            (60, phases.0),
+            (9999, phases.0),
+        ] {
+            let chosen =
+                (0..100).fold(0, |chosen, seed| chosen | 1u64 << phases.choose(most, seed));
+            assert_eq!(chosen, expected, "{most}");
         }
+        let any = (0..1000).fold(0, |chosen, seed| {
+            chosen | 1u64 << Phases(u64::MAX).choose(63, seed)
+        });
+        assert_eq!(any, u64::MAX);
     }
 
     #[test]

@@ -1,9 +1,5 @@
 //! Telling a profiler of the host which function the code at an address is of.
 //!
-//! Compiled code is told where it is placed. Interpreted functions run by code that is none's in particular, so each gets
-//! a [`Trampoline`], which is told instead: a profiler that keeps call chains (`perf record -g`) finds its name above
-//! the interpreter's.
-//!
 //! Two forms that Linux's `perf` reads. A *map* is a text file with a line for each function: names in reports. A *dump*
 //! holds the code too, so that `perf annotate` can show it: `perf record -k 1`, then `perf inject --jit`.
 //!
@@ -12,17 +8,10 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::ptr::NonNull;
 use std::time::Duration;
 
-use cranelift_jit::{JITMemoryKind, JITMemoryProvider};
 use parking_lot::Mutex;
 use rustix::mm::{MapFlags, ProtFlags};
-use tiered_runtime::code::FuncRecord;
-use tiered_runtime::trampoline::{Trampoline, TrampolineFn};
-
-use crate::code_memory::{Backing, CodeMemory, Mapping};
-use crate::compiler::func_name;
 
 /// Which form a profiler of the host is told of code in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,82 +26,13 @@ pub enum Profile {
 /// The files, by form.
 static PROFILERS: [Mutex<Option<Profiler>>; 2] = [const { Mutex::new(None) }; 2];
 
-/// Tells the profiler of code that was placed.
-pub(crate) fn placed(form: Profile, address: *const u8, code: &[u8], name: &str) {
-    let mut profiler = PROFILERS[form as usize].lock();
-    let profiler = profiler.get_or_insert_with(|| Profiler::new(form));
-    profiler.placed(address, code, name);
-}
-
 impl Profile {
-    /// What makes trampolines whose addresses this profiler is told; `None` on a machine that they are not made for.
-    #[must_use]
-    pub fn trampolines(self) -> Option<TrampolineFn> {
-        cfg!(target_arch = "x86_64").then_some(match self {
-            Profile::PerfMap => |func| trampoline(Profile::PerfMap, func),
-            Profile::JitDump => |func| trampoline(Profile::JitDump, func),
-        })
+    /// Tells the profiler that `code`, where it is, is the function `name`.
+    pub fn tell(self, code: &[u8], name: &str) {
+        let mut profiler = PROFILERS[self as usize].lock();
+        let profiler = profiler.get_or_insert_with(|| Profiler::new(self));
+        profiler.tell(code, name);
     }
-
-    /// Where code must be for this profiler to find its name.
-    pub(crate) fn backing(self) -> Backing {
-        match self {
-            Profile::PerfMap => Backing::Anonymous,
-            Profile::JitDump => Backing::File,
-        }
-    }
-}
-
-/// A trampoline of x86-64. A profiler takes the innermost frame pointer for that of the caller of the code that runs,
-/// whose own caller it would miss if that code made no frame; so there are two frames, one within the other.
-const TRAMPOLINE: [u8; 20] = [
-    0x55, // push rbp
-    0x48, 0x89, 0xe5, // mov rbp, rsp
-    0xe8, 0x02, 0x00, 0x00, 0x00, // call the second half
-    0x5d, // pop rbp
-    0xc3, // ret
-    0x55, // push rbp
-    0x48, 0x89, 0xe5, // mov rbp, rsp
-    0xff, 0x55, 0x20, // call [rbp + 32]: the first argument on the stack
-    0x5d, // pop rbp
-    0xc3, // ret
-];
-
-/// Bytes of memory that is got for trampolines at once.
-const TRAMPOLINES: usize = 1 << 20;
-
-fn trampoline(form: Profile, func: &FuncRecord) -> Option<Trampoline> {
-    // By form: each wants memory of its own kind.
-    static MEMORY: [Mutex<Option<CodeMemory>>; 2] = [const { Mutex::new(None) }; 2];
-    let module = func.module()?;
-    let mut memory = MEMORY[form as usize].lock();
-    let address = match memory.as_mut().and_then(place_trampoline) {
-        Some(address) => address,
-        None => {
-            // The one before is full. Functions that it has trampolines of may run at any time.
-            std::mem::forget(memory.take());
-            let fresh = memory.insert(CodeMemory(Mapping::new(TRAMPOLINES, form.backing()).ok()?));
-            place_trampoline(fresh)?
-        }
-    };
-    drop(memory);
-    let name = func_name(module, func.index);
-    placed(
-        form,
-        address.as_ptr(),
-        &TRAMPOLINE,
-        &format!("{name} (interpreted)"),
-    );
-    // SAFETY: the code does what a trampoline does, and is never unmapped.
-    Some(unsafe { Trampoline::new(address) })
-}
-
-fn place_trampoline(memory: &mut CodeMemory) -> Option<NonNull<u8>> {
-    let room = memory.allocate(TRAMPOLINE.len(), 16, JITMemoryKind::Executable);
-    let room = room.ok()?;
-    // SAFETY: the room is writable, long enough, and nobody else's.
-    unsafe { room.copy_from_nonoverlapping(TRAMPOLINE.as_ptr(), TRAMPOLINE.len()) };
-    NonNull::new(memory.0.executable(room).cast_mut())
 }
 
 /// Writes the file.
@@ -137,7 +57,8 @@ impl Profiler {
     }
 
     /// Code was placed.
-    fn placed(&mut self, address: *const u8, code: &[u8], name: &str) {
+    fn tell(&mut self, code: &[u8], name: &str) {
+        let address = code.as_ptr();
         let Some(file) = &mut self.file else {
             return;
         };
@@ -231,79 +152,4 @@ fn dump_code(
     file.write_all(name.as_bytes())?;
     file.write_all(&[0])?;
     file.write_all(code)
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    /// The innermost return address of the chain of frame pointers, as a profiler sees it that stops here; the arguments
-    /// must have come through.
-    #[unsafe(naked)]
-    unsafe extern "sysv64" fn first_return_address() -> usize {
-        std::arch::naked_asm!(
-            "mov rax, [rbp + 8]",
-            "imul rdi, rsi, 1000",
-            "add rdi, r9",
-            "cvttsd2si rsi, xmm3",
-            "add rdi, rsi",
-            "mov [r8], rdi",
-            "ret",
-        )
-    }
-
-    type Through = unsafe extern "sysv64" fn(
-        u64,
-        u64,
-        u64,
-        u64,
-        *mut u64,
-        u64,
-        f64,
-        f64,
-        f64,
-        f64,
-        unsafe extern "sysv64" fn() -> usize,
-    ) -> usize;
-
-    #[test]
-    fn the_chain_of_frame_pointers_leads_over_the_trampoline() {
-        let mut memory =
-            CodeMemory(Mapping::new(TRAMPOLINES, Backing::Anonymous).expect("there is memory"));
-        for _ in 0..3 {
-            let code = place_trampoline(&mut memory).expect("there is room");
-            let mut seen = 0;
-            // SAFETY: the trampoline calls its argument, with the others in place.
-            let address = unsafe {
-                let through = std::mem::transmute::<*mut u8, Through>(code.as_ptr());
-                through(
-                    0,
-                    7,
-                    0,
-                    0,
-                    &raw mut seen,
-                    5,
-                    0.0,
-                    0.0,
-                    0.0,
-                    80.0,
-                    first_return_address,
-                )
-            };
-            assert_eq!(seen, 7085);
-            let start = code.addr().get();
-            assert!((start..start + TRAMPOLINE.len()).contains(&(address - 1)));
-        }
-    }
-
-    #[test]
-    fn trampolines_end_with_their_memory() {
-        let mut memory = CodeMemory(Mapping::new(1, Backing::File).expect("there is memory"));
-        let room = memory.0.range().len();
-        let mut placed = 0;
-        while place_trampoline(&mut memory).is_some() {
-            placed += 1;
-        }
-        assert_eq!(placed, room / TRAMPOLINE.len().next_multiple_of(16));
-    }
 }

@@ -4,7 +4,7 @@
 //!   in code that this crate has placed. All others go to whoever handled the signal before.
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //!
-//! The handler goes on in the entry through which the host came in, by writing that place into the context that the
+//! The handler goes on in the entry that the host called, by writing that place into the context that the
 //! kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
 //! of which the stack limit leaves enough.
 
@@ -12,8 +12,8 @@ use std::sync::{Once, OnceLock};
 
 use libc::{SA_NODEFER, SA_ONSTACK, SA_SIGINFO, c_int, c_void, siginfo_t, ucontext_t};
 
+use crate::code_space;
 use crate::fault;
-use crate::registry;
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
@@ -60,7 +60,8 @@ unsafe fn land(context: &mut ucontext_t) -> bool {
     let registers = &mut context.uc_mcontext.gregs;
     let pc = registers[libc::REG_RIP as usize] as usize;
     let fp = registers[libc::REG_RBP as usize] as usize;
-    let Some(info) = registry::find(pc) else {
+    // SAFETY: if there is code, it has stopped at `pc`.
+    let Some(info) = (unsafe { code_space::find(pc) }) else {
         return false;
     };
     let Some(code) = info.trap(pc) else {

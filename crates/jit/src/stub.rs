@@ -1,22 +1,23 @@
-//! The door of compiled callers to functions that were not compiled, before anybody has used it.
+//! The entry point of compiled callers to functions that were not compiled, before anybody has called them.
 //!
-//! Such a function is entered by a thunk for its type ([`crate::entry`]). To give every record its thunk would take as
-//! many stores as there are functions, most of which no compiled code calls; so all of them begin with [`DOOR`], which
-//! finds the thunk, puts it in its place, and goes on there.
+//! Such a function is called through an exit for its type ([`crate::entry`]). A module may have many functions that no
+//! compiled code ever calls, so all of them begin with [`stub`], which finds the exit, makes it the function's entry
+//! point for all instances, and goes on there.
 //!
-//! * *Invariant:* [`DOOR`] leaves the registers and the stack that arguments are in as they were: it knows that the
-//!   second argument is the callee's record, and of the others only where they may be.
+//! * *Invariant:* [`stub`] leaves the registers and the stack that arguments are in as they were: it knows that the first
+//!   two are the instance and the callee, and of the others only where they may be.
 
 use std::ptr::NonNull;
 
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::code::FuncCode;
+use tiered_runtime::vmctx::VmCtx;
 
-use crate::jit::thunk_of;
+use crate::api::exit_of;
 
 /// See the module.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-unsafe extern "C" fn door() {
+unsafe extern "C" fn stub() {
     // The native convention has its integers in the registers of System V, its floats in xmm0 to xmm7.
     std::arch::naked_asm!(
         "push rbp",
@@ -36,7 +37,6 @@ unsafe extern "C" fn door() {
         "movups [rsp + 80], xmm5",
         "movups [rsp + 96], xmm6",
         "movups [rsp + 112], xmm7",
-        "mov rdi, rsi",
         "call {resolve}",
         "movups xmm0, [rsp]",
         "movups xmm1, [rsp + 16]",
@@ -61,20 +61,20 @@ unsafe extern "C" fn door() {
 
 /// Never reached: nothing is compiled for this machine.
 #[cfg(not(target_arch = "x86_64"))]
-unsafe extern "C" fn door() {}
+unsafe extern "C" fn stub() {}
 
-/// The door, as records keep it.
+/// Its address.
 pub(crate) fn address() -> *const u8 {
-    door as *const u8
+    stub as *const u8
 }
 
-/// Puts the thunk of the record's type in its place, and returns it.
-extern "C" fn resolve(record: NonNull<FuncRecord>) -> *const u8 {
-    // SAFETY: compiled code calls the function, whose record is alive.
-    let record = unsafe { record.as_ref() };
-    // SAFETY: the record's door is that of a `Jit`, or compiled code would not be here.
-    let thunk = unsafe { thunk_of(record) };
-    // SAFETY: the thunk is the one for the function's type, of the code memory that the store's tier keeps.
-    unsafe { record.replace_code(address(), thunk) };
-    thunk
+/// Makes the exit for the type of `func` its entry point, and returns it.
+extern "C" fn resolve(instance: NonNull<VmCtx>, func: NonNull<FuncCode>) -> *const u8 {
+    // SAFETY: compiled code calls this function of this instance, so both are alive.
+    let (instance, func) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
+    // SAFETY: the entry points of the instance's store are those of a `Jit`, or compiled code would not be here.
+    let exit = unsafe { exit_of(instance, func) };
+    // SAFETY: the exit is the one for the function's type, and lives as long as the `Jit` that the tier keeps.
+    unsafe { func.replace_native(address(), exit) };
+    exit
 }

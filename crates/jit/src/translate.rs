@@ -4,8 +4,8 @@
 //! front end, which finds out where their values meet. What a branch takes along goes through variables too, the
 //! *carriers*: one for each place and type, set right before a branch and read right behind its label ([`carrier`]).
 //!
-//! * *Invariant:* code is relative to the instance alone: no address of the host is in it, and its only relocations are
-//!   calls of other code of the module. So it serves every instance of the module.
+//! * *Invariant:* code is relative to the instance alone: there is no address in it, and nothing to relocate. So it serves
+//!   every instance of the module, and could stand anywhere.
 //! * *Invariant:* every instruction carries the byte of the module that it comes from: traps and back traces have no
 //!   other source.
 //! * *Invariant:* a value of type `i8` on the operand stack is a comparison's result. [`Translator::pop`] makes an `i32`
@@ -48,7 +48,6 @@ use crate::error::CompileError;
 
 use access::Access;
 use call::Callees;
-pub(crate) use call::FUNCS;
 use carrier::{Carriers, Variables};
 use control::Frame;
 use resume::Resume;
@@ -91,8 +90,6 @@ pub(crate) struct Job<'m> {
     pub(crate) entry: Entry,
     /// Count fuel.
     pub(crate) metered: bool,
-    /// Whether a function has code that can be called as it is.
-    pub(crate) has_code: &'m dyn Fn(FuncIdx) -> bool,
 }
 
 /// What is known of a body once it is translated.
@@ -160,7 +157,7 @@ fn translate_body(
         return Err(CompileError::TooLarge);
     }
     let ty = job.module.func_type(job.func);
-    func.name = UserFuncName::user(FUNCS, job.func.0);
+    func.name = UserFuncName::user(0, job.func.0);
     func.signature = match job.entry {
         Entry::Start => signature(ty)?,
         Entry::Loop { .. } => loop_signature(ty)?,
@@ -235,8 +232,6 @@ struct Translator<'a, 'm> {
     /// Room for the arguments of a call.
     arguments: Vec<Value>,
     metered: bool,
-    /// Whether a function has code that can be called as it is.
-    has_code: &'m dyn Fn(FuncIdx) -> bool,
     /// The body calls functions.
     has_calls: bool,
     /// The loop that is to be entered, if any.
@@ -290,7 +285,6 @@ impl<'a, 'm> Translator<'a, 'm> {
             callees: Callees::default(),
             arguments: Vec::new(),
             metered: job.metered,
-            has_code: job.has_code,
             has_calls: false,
             resume: None,
             reachable: true,

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tiered_jit::runtime::decode::Module;
-use tiered_jit::runtime::decode::index::FuncIdx;
+use tiered_jit::runtime::module_code::ModuleCode;
 use tiered_jit::runtime::{
     Caller, Extern, Func, Instance, Limits, Linker, Store, Trap, TrapCode, Val,
 };
-use tiered_jit::{Compiler, Config, Dump, Eager, Entry, Jit};
+use tiered_jit::{Config, Eager, Jit};
 
 struct Guest {
     store: Store<u32>,
@@ -31,7 +31,8 @@ impl Guest {
     fn in_jit(jit: &Jit, text: &str, linker: &Linker<u32>) -> Guest {
         let module = Module::new(text.as_bytes().to_vec());
         let module = Arc::new(module.unwrap_or_else(|err| panic!("{err}\n{text}")));
-        let mut store = Store::new(Eager::tier(jit), Limits::default(), 0).expect("there is room");
+        let mut store =
+            Store::with_tier(Eager::tier(jit), Limits::default(), 0).expect("there is room");
         let instance = linker
             .instantiate(&mut store, &module)
             .expect("it has its imports");
@@ -70,9 +71,10 @@ fn recursion() {
     assert_eq!(fib, [Val::I32(6765)]);
 }
 
-/// Code that was made before its caller's is called directly, in each instance with that instance, counting fuel or not.
+/// The code of a module serves all its instances, each with what is its own; there is one that counts fuel, and one that
+/// does not.
 #[test]
-fn callees_that_have_code_are_called_directly() {
+fn code_serves_all_instances() {
     let text = r#"(module (global $sum (mut i32) (i32.const 0))
         (func $add (param i32) (result i32)
             (global.set $sum (i32.add (global.get $sum) (local.get 0)))
@@ -81,26 +83,15 @@ fn callees_that_have_code_are_called_directly() {
             (drop (call $add (local.get 0)))
             (call $add (i32.const 1))))"#;
     let module = Module::new(text.as_bytes().to_vec()).expect("it is valid");
-    let module = Arc::new(module);
     let jit = Jit::new(&Config::default()).expect("this machine can");
-    let mut compiler = jit.compiler().expect("this machine can");
-    let clif = |compiler: &mut Compiler| {
-        let text = compiler.dump(&module, FuncIdx(1), Entry::Start, Dump::Clif);
-        text.expect("it can be compiled")
-    };
-    let indirect = |text: &str| text.matches("call_indirect").count();
-    assert_eq!(indirect(&clif(&mut compiler)), 2);
-    for metered in [false, true] {
-        let code = compiler.compile(&module, FuncIdx(0), Entry::Start, metered);
-        code.expect("it can be compiled");
-    }
-    assert_eq!(indirect(&clif(&mut compiler)), 0);
-
+    let tier = Eager::tier(&jit);
+    let module = ModuleCode::new(&tier, &Arc::new(module));
     let mut guests = [(); 2].map(|()| {
-        let mut store = Store::new(Eager::tier(&jit), Limits::default(), ()).expect("room");
+        let mut store = Store::with_tier(Arc::clone(&tier), Limits::default(), ()).expect("room");
         let instance = Linker::new().instantiate(&mut store, &module);
         (instance.expect("it has no imports"), store)
     });
+    let mut bytes = Vec::new();
     for (fuel, sums) in [(None, [11, 101]), (Some(1000), [22, 202])] {
         for ((instance, store), (sum, value)) in
             guests.iter_mut().zip(sums.into_iter().zip([10, 100]))
@@ -110,8 +101,31 @@ fn callees_that_have_code_are_called_directly() {
             let result = caller.call(store, &[Val::I32(value)]);
             assert_eq!(result.expect("it returns"), [Val::I32(sum)]);
             assert_eq!(store.fuel(), fuel.map(|fuel| fuel - 2));
+            bytes.push(jit.code_bytes());
         }
     }
+    assert!(bytes[0] == bytes[1] && bytes[1] < bytes[2] && bytes[2] == bytes[3]);
+}
+
+/// A module's code goes with its last instance; what stays is for all modules, and for each type once.
+#[test]
+fn code_goes_with_its_module() {
+    let jit = Jit::new(&Config::default()).expect("this machine can");
+    let mut bytes = Vec::new();
+    for round in 0..20 {
+        let text = format!(
+            r#"(module (memory 1) (func $add (param i32) (result i32) (i32.add (local.get 0) (i32.const {round})))
+                (func (export "run") (param i32) (result i32) (call $add (local.get 0))))"#
+        );
+        let mut guest = Guest::in_jit(&jit, &text, &Linker::new());
+        let result = guest.call("run", &[Val::I32(1)]);
+        assert_eq!(result.expect("it returns"), [Val::I32(round + 1)]);
+        let used = jit.code_bytes();
+        drop(guest);
+        assert!(jit.code_bytes() < used);
+        bytes.push(jit.code_bytes());
+    }
+    assert!(bytes.iter().all(|&left| left == bytes[0]), "{bytes:?}");
 }
 
 /// Arguments and results of all types, more than there are registers, through an entry, an exit and a host function.
@@ -137,15 +151,17 @@ fn many_values_of_all_types_cross_every_border() {
     let module = Module::new(text.as_bytes().to_vec()).expect("it is valid");
     let ty = module.types()[0].clone();
     let mut linker = Linker::new();
-    linker.func_new(
-        "host",
-        "same",
-        ty,
-        |_: Caller<'_, u32>, args: &[Val], results: &mut [Val]| {
-            results.copy_from_slice(args);
-            Ok(())
-        },
-    );
+    linker
+        .func_new(
+            "host",
+            "same",
+            ty,
+            |_: Caller<'_, u32>, args: &[Val], results: &mut [Val]| {
+                results.copy_from_slice(args);
+                Ok(())
+            },
+        )
+        .expect("a new name");
     let mut guest = Guest::linked(&text, &linker);
     let args: Vec<Val> = types
         .split_whitespace()
@@ -272,17 +288,19 @@ fn host_and_guest_in_turns() {
             (if (i32.eqz (local.get 0)) (then (unreachable)))
             (call $again (i32.sub (local.get 0) (i32.const 1)))))"#;
     let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "again",
-        |mut caller: Caller<'_, u32>, depth: i32| -> Result<(), Trap> {
-            *caller.data_mut() += 1;
-            let Some(Extern::Func(down)) = caller.export("down") else {
-                return Err(Trap::message("no such export"));
-            };
-            down.call(&mut caller, &[Val::I32(depth)]).map(|_| ())
-        },
-    );
+    linker
+        .func(
+            "host",
+            "again",
+            |mut caller: Caller<'_, u32>, depth: i32| -> Result<(), Trap> {
+                *caller.data_mut() += 1;
+                let Some(Extern::Func(down)) = caller.export("down") else {
+                    return Err(Trap::message("no such export"));
+                };
+                down.call(&mut caller, &[Val::I32(depth)]).map(|_| ())
+            },
+        )
+        .expect("a new name");
     let mut guest = Guest::linked(text, &linker);
     for round in 1..=3 {
         let trap = guest.trap("down", &[Val::I32(5)]);
@@ -295,9 +313,11 @@ fn host_and_guest_in_turns() {
 #[test]
 fn a_panic_of_the_host_crosses_compiled_frames() {
     let mut linker = Linker::new();
-    linker.func("host", "panic", |_: Caller<'_, u32>| -> () {
-        panic!("from the host")
-    });
+    linker
+        .func("host", "panic", |_: Caller<'_, u32>| -> () {
+            panic!("from the host")
+        })
+        .expect("a new name");
     let text = r#"(module (import "host" "panic" (func $panic))
         (func $inner (call $panic)) (func (export "run") (call $inner))
         (func (export "ok") (result i32) (i32.const 7)))"#;
@@ -404,7 +424,9 @@ fn imports_of_another_instance() {
             (call $peek (i32.const 16)) (i32.load (i32.const 16)) (call $bump) (global.get $g)))"#;
     let module = Arc::new(Module::new(user.as_bytes().to_vec()).expect("it is valid"));
     let mut linker = Linker::new();
-    linker.instance(&guest.store, "lib", guest.instance);
+    linker
+        .instance(&guest.store, "lib", guest.instance)
+        .expect("a new name");
     let instance = linker
         .instantiate(&mut guest.store, &module)
         .expect("it has its imports");

@@ -1,17 +1,16 @@
 //! From a place in running code to the functions and module bytes that it stands for.
 //!
 //! One [`Activation`] stands for each time that guest code was entered from the host, or left without an end. Frames
-//! of the first tier are walked by the headers that [`crate::frame`] describes, through the store's [`CodeMap`];
-//! another tier brings the way to walk its own.
+//! of the first tier are walked by the headers that [`crate::frame`] describes; another tier brings the way to walk its
+//! own.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::ptr::NonNull;
+use std::collections::HashSet;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 
-use crate::code::FuncRecord;
+use crate::code::FuncCode;
 use crate::frame::Slot;
 use crate::trap::Frame;
 use crate::vmctx::StoreCtx;
@@ -97,85 +96,22 @@ impl Activation {
     }
 }
 
-/// Finds the bytes of the module for places in a function's code, given as distances in bytes from the code's start.
-pub type OffsetsOf = fn(&FuncRecord, &[usize]) -> Vec<Option<u32>>;
-
 /// Bytes of bodies that one back trace may look through: a tier may have to translate them again.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// The code of one function. Owns the words, which running code holds addresses of.
-#[derive(Debug)]
-struct CodeRange {
-    code: NonNull<[u64]>,
-    func: NonNull<FuncRecord>,
-    offsets_of: OffsetsOf,
-}
-
-impl Drop for CodeRange {
-    fn drop(&mut self) {
-        // SAFETY: `insert` took the words out of a box; the map goes with its store, after which nothing runs.
-        drop(unsafe { Box::from_raw(self.code.as_ptr()) });
-    }
-}
-
-/// The code of all tiers in a store, by address.
-#[derive(Debug, Default)]
-pub struct CodeMap {
-    ranges: BTreeMap<usize, CodeRange>,
-}
-
-impl CodeMap {
-    /// Keeps `code` of `func` alive as long as the store, and returns where it is.
-    ///
-    /// # Safety
-    /// `func` is a function of an instance of the store that this map is of.
-    pub unsafe fn insert(
-        &mut self,
-        func: NonNull<FuncRecord>,
-        code: Box<[u64]>,
-        offsets_of: OffsetsOf,
-    ) -> NonNull<[u64]> {
-        let code = NonNull::from(Box::leak(code));
-        let range = CodeRange {
-            code,
-            func,
-            offsets_of,
-        };
-        self.ranges.insert(code.addr().get(), range);
-        code
-    }
-
-    fn range(&self, pc: usize) -> Option<(usize, &CodeRange)> {
-        let (&start, range) = self.ranges.range(..pc).next_back()?;
-        (pc <= start + range.code.len() * size_of::<u64>()).then_some((start, range))
-    }
-
-    /// The function whose code ends an instruction at `pc`.
-    pub fn func(&self, pc: usize) -> Option<NonNull<FuncRecord>> {
-        self.range(pc).map(|(_, range)| range.func)
-    }
-
-    /// Bytes of code held.
-    pub fn code_bytes(&self) -> usize {
-        let words: usize = self.ranges.values().map(|range| range.code.len()).sum();
-        words * size_of::<u64>()
-    }
-}
-
-/// A frame of the first tier: its function, and the place in the function's code.
-struct Place {
+/// A frame of the first tier: its function, and the position in the function's bytecode.
+struct Position {
     frame: usize,
-    func: NonNull<FuncRecord>,
+    func: *const FuncCode,
     byte: usize,
-    offsets_of: OffsetsOf,
 }
 
 /// The frames found so far, innermost first.
 #[derive(Default)]
 pub struct Trace {
     frames: Vec<Frame>,
-    /// Frames whose bytes of the module are still to be found.
-    places: Vec<Place>,
+    /// Those whose bytes of the module are still to be found.
+    positions: Vec<Position>,
 }
 
 impl Trace {
@@ -208,7 +144,7 @@ impl Trace {
     }
 
     pub(crate) fn into_frames(mut self) -> Vec<Frame> {
-        find_offsets(&self.places, &mut self.frames);
+        find_offsets(&self.positions, &mut self.frames);
         self.frames
     }
 }
@@ -218,60 +154,59 @@ impl Trace {
 /// # Safety
 /// The frames from `fp` on, if it is not null, have headers.
 unsafe fn walk_headers(ctx: &StoreCtx, mut pc: usize, mut fp: *const Slot, trace: &mut Trace) {
-    let code = ctx.code.borrow();
     while !trace.is_full() && !fp.is_null() {
-        let Some((start, range)) = code.range(pc) else {
+        let Some((func, byte)) = ctx.func_at(pc) else {
             return;
         };
-        let (func, offsets_of) = (range.func, range.offsets_of);
-        // SAFETY: records live as long as the store.
-        let record = unsafe { func.as_ref() };
-        let Some(module) = record.module() else {
+        let Some(code) = func.module_code() else {
             return;
         };
-        trace.places.push(Place {
+        trace.positions.push(Position {
             frame: trace.frames.len(),
             func,
-            byte: pc - 1 - start,
-            offsets_of,
+            byte,
         });
-        trace.push(module, record.index, None);
-        // SAFETY: `fp` is a frame of `func`: the header's two slots stand behind its params (frame.rs).
+        trace.push(code.module(), func.index, None);
+        // SAFETY: `fp` is a frame of `func`: the header's slots stand behind its params (frame.rs).
         unsafe {
-            let header = fp.add(usize::from(record.params));
+            let header = fp.add(usize::from(func.params));
             pc = usize::try_from(*header).unwrap_or(0);
             fp = std::ptr::with_exposed_provenance(usize::try_from(*header.add(1)).unwrap_or(0));
         }
     }
 }
 
-/// Finds the module's byte for each place; each function is asked once, as long as their bodies are not too long
+/// Finds the module's byte for each position; each function is asked once, as long as their bodies are not too long
 /// together.
-fn find_offsets(places: &[Place], frames: &mut [Frame]) {
+fn find_offsets(positions: &[Position], frames: &mut [Frame]) {
     let mut asked = HashSet::new();
     let mut bytes = 0;
-    for place in places {
-        if !asked.insert(place.func) {
+    for position in positions {
+        if !asked.insert(position.func) {
             continue;
         }
-        // SAFETY: records live as long as the store.
-        let func = unsafe { place.func.as_ref() };
+        // SAFETY: functions live as long as the store.
+        let func = unsafe { &*position.func };
         bytes += body_len(func);
+        let Some(body) = func.body() else {
+            continue;
+        };
         if bytes > MAX_BODY_BYTES {
             break;
         }
-        let of_func: Vec<&Place> = places
+        let of_func: Vec<&Position> = positions
             .iter()
-            .filter(|other| other.func == place.func)
+            .filter(|other| other.func == position.func)
             .collect();
-        let in_code: Vec<usize> = of_func.iter().map(|place| place.byte).collect();
-        for (place, offset) in of_func.iter().zip((place.offsets_of)(func, &in_code)) {
-            frames[place.frame].module_offset = offset;
+        let in_code: Vec<usize> = of_func.iter().map(|position| position.byte).collect();
+        for (position, offset) in of_func.iter().zip((body.offsets_of())(func, &in_code)) {
+            frames[position.frame].module_offset = offset;
         }
     }
 }
 
-fn body_len(func: &FuncRecord) -> usize {
-    let body = func.module().and_then(|module| module.body(func.index));
+fn body_len(func: &FuncCode) -> usize {
+    let code = func.module_code();
+    let body = code.and_then(|code| code.module().body(func.index));
     body.map_or(0, |body| body.len())
 }

@@ -1,7 +1,7 @@
 //! Slot layout of an activation: params, header, other locals, operand stack, in that order, one 64-bit slot each.
 //!
 //! ```text
-//! fp ─▶ [ param 0 … param p-1 | return pc | caller's fp | local p … local n-1 | operand 0 | operand 1 | … ]
+//! fp ─▶ [ param 0 … param p-1 | return pc | caller's fp | instance | local p … local n-1 | operand 0 | … ]
 //! ```
 //!
 //! * *Invariant:* a slot holds the value's bits, 32-bit values zero-extended, references as addresses (null is 0).
@@ -18,8 +18,17 @@
 /// One 64-bit cell of a frame.
 pub type Slot = u64;
 
-/// Slots between the params and the other locals: the return pc and the caller's frame pointer.
-pub const HEADER_SLOTS: u32 = 2;
+/// Slots between the params and the other locals: the return pc, the caller's frame pointer, the instance.
+pub const HEADER_SLOTS: u32 = 3;
+
+/// The slot of the header that has the address of the function's own instance. Instances are aligned so that low bits
+/// are free: they count the samples that found this activation in a loop ([`MAX_STAY`]), from zero at each call.
+pub const HEADER_INSTANCE: usize = 2;
+
+/// The most samples of one activation that are counted.
+pub const MAX_STAY: u32 = 63;
+
+const _: () = assert!((MAX_STAY + 1) as usize <= crate::layout::ALIGN);
 
 /// The largest frame, in slots: operands of instructions are 16 bits wide.
 pub const MAX_FRAME_SLOTS: u32 = 1 << 16;

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use thiserror::Error;
 use tiered_decode::types::FuncType;
 
-use crate::code::{FuncRecord, Outcome};
+use crate::code::{self, FuncRecord, Outcome};
 use crate::frame::Slot;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
 use crate::stack::native_depth;
@@ -31,7 +31,7 @@ pub struct TypeMismatch {
 impl Func {
     /// Makes a host function of a typed closure.
     pub fn wrap<T: 'static, P, R>(store: &mut Store<T>, body: impl IntoHostFunc<T, P, R>) -> Func {
-        store.add_host_func(&body.into_host_func().func)
+        store.add_host_func(body.into_host_func().func)
     }
 
     /// Makes a host function of type `ty`; its body gets the arguments and a place for the results.
@@ -40,12 +40,12 @@ impl Func {
         ty: FuncType,
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
     ) -> Func {
-        store.add_host_func(&host::dynamic(ty, body))
+        store.add_host_func(host::dynamic(ty, body))
     }
 
     /// The type.
     pub fn ty(&self, store: &AnyStore) -> FuncType {
-        store.func_type(self.0.record(store).sig).clone()
+        self.0.record(store).func().ty().clone()
     }
 
     /// Calls the function.
@@ -115,8 +115,15 @@ impl Func {
         let outermost = ctx.native_limit.get();
         let depth = native_depth();
         let frame = ctx.free.get();
-        if depth < outermost || frame > ctx.stack_limit.get() {
+        if depth < outermost || !ctx.may_start_at(frame.as_ptr()) {
             return Err(Trap::new(TrapCode::StackOverflow));
+        }
+        // A compiled function that neither loops nor calls does not look.
+        if ctx.is_interrupted() {
+            if outermost == 0 {
+                ctx.guard.end_interrupt();
+            }
+            return Err(Trap::new(TrapCode::Interrupted));
         }
         write(frame);
         if outermost == 0 {
@@ -127,20 +134,24 @@ impl Func {
         let entered = ctx.store.replace(Some(NonNull::from(store)));
         let caller = ctx.caller.replace(std::ptr::null());
         // SAFETY: the record is of this store, which is alive; the frame is below the limit and holds the arguments.
-        let outcome = unsafe { (self.0.record.as_ref().entry())(self.0.record, frame) };
+        let outcome = unsafe {
+            let record = self.0.record.as_ref();
+            code::call(record.instance(), record.code(), frame)
+        };
         ctx.store.set(entered);
         ctx.caller.set(caller);
         ctx.native_limit.set(outermost);
         match outcome {
             Outcome::Returned => Ok(read(frame)),
-            Outcome::Trapped if outermost == 0 => {
+            Outcome::Threw => Err(Trap::message("uncaught exception")),
+            _ if outermost == 0 => {
                 let trap = host::resume_panic(ctx.take_trap());
                 if trap.code() == Some(TrapCode::Interrupted) {
-                    ctx.guard.clear();
+                    ctx.guard.end_interrupt();
                 }
                 Err(trap)
             }
-            Outcome::Trapped => Err(ctx.take_trap()),
+            _ => Err(ctx.take_trap()),
         }
     }
 }

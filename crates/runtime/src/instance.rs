@@ -1,22 +1,81 @@
 //! Instances (the spec's section 4.2.5): what a module is once its imports are given.
 
+use std::fmt;
 use std::sync::Arc;
 
+use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::module::ExportKind;
+use tiered_decode::types::{ExternType, FuncType};
 
-use crate::code::FuncRecord;
-use crate::func::{Func, TypeMismatch, TypedFunc};
+use crate::code::FuncCode;
+use crate::external::Extern;
+use crate::func::{Func, TypedFunc};
 use crate::global::Global;
 use crate::host::HostValues;
 use crate::instantiate::{self, InstantiateError};
-use crate::linker::Extern;
 use crate::memory::Memory;
+use crate::module_code::ToModuleCode;
 use crate::store::AnyStore;
 use crate::table::Table;
 use crate::value::Handle;
 use crate::vmctx::VmCtx;
+
+/// Why an instance has no such export.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// Nothing is exported under this name.
+    #[error("no export {name:?}: expected func {expected}, and the module exports {}", Names(.exports))]
+    NotFound {
+        /// The name.
+        name: String,
+        /// The type that was asked for.
+        expected: FuncType,
+        /// What is exported, in the module's order.
+        exports: Box<[Box<str>]>,
+    },
+    /// The export is something else than a function.
+    #[error("incompatible export {name:?}: expected func {expected}, found {found}")]
+    NotAFunction {
+        /// The name.
+        name: String,
+        /// The type that was asked for.
+        expected: FuncType,
+        /// The type of what it is.
+        found: Box<ExternType>,
+    },
+    /// The function has another type.
+    #[error("incompatible export {name:?}: expected func {expected}, found func {found}")]
+    Mismatch {
+        /// The name.
+        name: String,
+        /// The type that was asked for.
+        expected: FuncType,
+        /// The type of the function.
+        found: FuncType,
+    },
+}
+
+/// Shows the first few of some names.
+struct Names<'a>(&'a [Box<str>]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (index, name) in self.0.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{name:?}", if index == 0 { "" } else { ", " })?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
+    }
+}
 
 /// An instance of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,36 +92,21 @@ impl Instance {
     /// If an import is of another store.
     pub fn new(
         store: &mut AnyStore,
-        module: &Arc<Module>,
+        module: &impl ToModuleCode,
         imports: &[Extern],
     ) -> Result<Instance, InstantiateError> {
-        instantiate::instantiate(store, module, imports)
-    }
-
-    /// Allocates an instance as [`Instance::new`] does, and leaves it at that: globals are zero, no segment is written, no
-    /// start function runs. For looking at what becomes of functions.
-    ///
-    /// # Errors
-    /// As [`Instance::new`], but no trap.
-    ///
-    /// # Panics
-    /// As [`Instance::new`].
-    pub fn allocated(
-        store: &mut AnyStore,
-        module: &Arc<Module>,
-        imports: &[Extern],
-    ) -> Result<Instance, InstantiateError> {
-        instantiate::allocate_instance(store, module, imports)
+        let code = module.to_module_code(store.ctx().tier());
+        instantiate::instantiate(store, &code, imports)
     }
 
     /// What callers know of the function at `index` of the module's index space.
     ///
     /// # Panics
     /// If there is no such function.
-    pub fn record<'a>(&self, store: &'a AnyStore, index: FuncIdx) -> &'a FuncRecord {
+    pub fn func_code<'a>(&self, store: &'a AnyStore, index: FuncIdx) -> &'a FuncCode {
         let record = self.0.record(store).func(index);
-        // SAFETY: records live as long as the store, and change by cells and atomics only.
-        unsafe { record.as_ref() }
+        // SAFETY: records and code live as long as the store, and change by cells and atomics only.
+        unsafe { record.as_ref().code().as_ref() }
     }
 
     /// The module.
@@ -78,59 +122,66 @@ impl Instance {
     }
 
     /// The export called `name`.
+    #[doc(alias = "get_export")]
     pub fn export(&self, store: &AnyStore, name: &str) -> Option<Extern> {
         let kind = self.0.record(store).module().export(name)?;
         Some(resolve(self.0, store, kind))
     }
 
     /// The function exported as `name`.
+    #[doc(alias = "get_func")]
     pub fn func(&self, store: &AnyStore, name: &str) -> Option<Func> {
-        if let Extern::Func(func) = self.export(store, name)? {
-            Some(func)
-        } else {
-            None
-        }
+        self.export(store, name)?.func()
     }
 
-    /// The function exported as `name`, with its type checked; `None` if there is none of that name.
+    /// The function exported as `name`, with its type checked.
     ///
     /// # Errors
-    /// [`TypeMismatch`] if it has another type.
+    /// [`ExportError`], which says what there is instead.
+    #[doc(alias = "get_typed_func")]
     pub fn typed_func<P: HostValues, R: HostValues>(
         &self,
         store: &AnyStore,
         name: &str,
-    ) -> Result<Option<TypedFunc<P, R>>, TypeMismatch> {
-        self.func(store, name)
-            .map(|func| func.typed(store))
-            .transpose()
+    ) -> Result<TypedFunc<P, R>, ExportError> {
+        let expected = || FuncType::new(P::types(), R::types());
+        let Some(found) = self.export(store, name) else {
+            return Err(ExportError::NotFound {
+                name: name.to_owned(),
+                expected: expected(),
+                exports: self.exports(store).map(|(name, _)| name.into()).collect(),
+            });
+        };
+        let Extern::Func(func) = found else {
+            return Err(ExportError::NotAFunction {
+                name: name.to_owned(),
+                expected: expected(),
+                found: Box::new(found.ty(store)),
+            });
+        };
+        func.typed(store).map_err(|mismatch| ExportError::Mismatch {
+            name: name.to_owned(),
+            expected: mismatch.expected,
+            found: mismatch.found,
+        })
     }
 
     /// The memory exported as `name`.
+    #[doc(alias = "get_memory")]
     pub fn memory(&self, store: &AnyStore, name: &str) -> Option<Memory> {
-        if let Extern::Memory(memory) = self.export(store, name)? {
-            Some(memory)
-        } else {
-            None
-        }
+        self.export(store, name)?.memory()
     }
 
     /// The table exported as `name`.
+    #[doc(alias = "get_table")]
     pub fn table(&self, store: &AnyStore, name: &str) -> Option<Table> {
-        if let Extern::Table(table) = self.export(store, name)? {
-            Some(table)
-        } else {
-            None
-        }
+        self.export(store, name)?.table()
     }
 
     /// The global exported as `name`.
+    #[doc(alias = "get_global")]
     pub fn global(&self, store: &AnyStore, name: &str) -> Option<Global> {
-        if let Extern::Global(global) = self.export(store, name)? {
-            Some(global)
-        } else {
-            None
-        }
+        self.export(store, name)?.global()
     }
 }
 

@@ -10,23 +10,26 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::ConstExpr;
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
-use tiered_decode::module::{DataMode, Element, ElementItems, ElementMode, ExportKind, ImportType};
+use tiered_decode::module::{
+    DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
+};
 use tiered_decode::types::{ExternType, Limits, ValType};
 
 use crate::builtin;
-use crate::code::{FuncRecord, SigId};
+use crate::external::Extern;
 use crate::frame::Slot;
 use crate::func::Func;
 use crate::global::GlobalRecord;
+use crate::host::HostCode;
 use crate::instance::Instance;
 use crate::limits::LimitError;
-use crate::linker::Extern;
 use crate::memory::{Memory, MemoryRecord};
+use crate::module_code::ModuleCode;
 use crate::store::AnyStore;
 use crate::table::{Table, TableRecord};
 use crate::trap::{Trap, TrapCode};
 use crate::value::{Handle, Val};
-use crate::vmctx::{VmCtx, VmCtxParts};
+use crate::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
 
 /// Why a module can't be instantiated.
 #[derive(Debug, Error)]
@@ -62,6 +65,9 @@ pub enum InstantiateError {
         /// How many were given.
         found: usize,
     },
+    /// The module's code was made for another engine than the store.
+    #[error("the module belongs to another engine than the store")]
+    OtherEngine,
     /// A limit of the store, or of the host.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -72,37 +78,68 @@ pub enum InstantiateError {
 
 /// The index spaces, as far as they are imported; then with what the instance allocates itself.
 #[derive(Default)]
-struct Spaces {
-    funcs: Vec<NonNull<FuncRecord>>,
+pub(crate) struct Spaces {
+    funcs: Vec<ImportedFunc>,
     tables: Vec<NonNull<TableRecord>>,
     memories: Vec<NonNull<MemoryRecord>>,
     globals: Vec<NonNull<GlobalRecord>>,
 }
 
-/// An instance of which nothing has run and nothing is initialized.
-pub(crate) fn allocate_instance(
-    store: &mut AnyStore,
-    module: &Arc<Module>,
-    imports: &[Extern],
-) -> Result<Instance, InstantiateError> {
-    let mut spaces = match_imports(store, module, imports)?;
-    allocate(store, module, &mut spaces)?;
-    Ok(add_instance(store, module, spaces)?)
+impl Spaces {
+    /// Adds an import, whose type has been checked.
+    pub(crate) fn import(&mut self, value: Extern) {
+        match value {
+            Extern::Func(func) => self.funcs.push(ImportedFunc::Record(func.0.record)),
+            Extern::Table(table) => self.tables.push(table.0.record),
+            Extern::Memory(memory) => self.memories.push(memory.0.record),
+            Extern::Global(global) => self.globals.push(global.0.record),
+        }
+    }
+
+    /// Adds a host function, whose type has been checked, to run on `instance`.
+    pub(crate) fn import_host(&mut self, code: &HostCode, instance: NonNull<VmCtx>) {
+        self.funcs.push(ImportedFunc::Host(code.code(), instance));
+    }
 }
 
 pub(crate) fn instantiate(
     store: &mut AnyStore,
-    module: &Arc<Module>,
+    code: &Arc<ModuleCode>,
     imports: &[Extern],
 ) -> Result<Instance, InstantiateError> {
-    let instance = allocate_instance(store, module, imports)?;
+    let module = code.module();
+    if imports.len() != module.imports().len() {
+        return Err(InstantiateError::ImportCount {
+            expected: module.imports().len(),
+            found: imports.len(),
+        });
+    }
+    let mut spaces = Spaces::default();
+    for (import, &value) in module.imports().iter().zip(imports) {
+        check_import(module, import, &value.ty(store))?;
+        spaces.import(value);
+    }
+    instantiate_with(store, code, spaces)
+}
+
+/// Instantiates with imports that have been checked.
+pub(crate) fn instantiate_with(
+    store: &mut AnyStore,
+    code: &Arc<ModuleCode>,
+    mut spaces: Spaces,
+) -> Result<Instance, InstantiateError> {
+    if !Arc::ptr_eq(code.tier(), store.ctx().tier()) {
+        return Err(InstantiateError::OtherEngine);
+    }
+    allocate(store, code.module(), &mut spaces)?;
+    let instance = add_instance(store, code, spaces)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
     evaluate_globals(vmctx);
     keep_passive_elements(vmctx);
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
-    if let Some(start) = module.start() {
+    if let Some(start) = code.module().start() {
         let start = Func(Handle {
             store: store.id(),
             record: vmctx.func(start),
@@ -122,38 +159,22 @@ pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
     }
 }
 
-fn match_imports(
-    store: &AnyStore,
+/// Checks that something of type `found` is what `import` wants.
+pub(crate) fn check_import(
     module: &Module,
-    imports: &[Extern],
-) -> Result<Spaces, InstantiateError> {
-    if imports.len() != module.imports().len() {
-        return Err(InstantiateError::ImportCount {
-            expected: module.imports().len(),
-            found: imports.len(),
-        });
+    import: &Import,
+    found: &ExternType,
+) -> Result<(), InstantiateError> {
+    let expected = import_type(module, &import.ty);
+    if matches(found, &expected) {
+        return Ok(());
     }
-    let mut spaces = Spaces::default();
-    for (import, value) in module.imports().iter().zip(imports) {
-        let expected = import_type(module, &import.ty);
-        let found = value.ty(store);
-        if !matches(&found, &expected) {
-            let (module, name) = (import.module.to_string(), import.name.to_string());
-            return Err(InstantiateError::IncompatibleImport {
-                module,
-                name,
-                expected: Box::new(expected),
-                found: Box::new(found),
-            });
-        }
-        match value {
-            Extern::Func(func) => spaces.funcs.push(func.0.record),
-            Extern::Table(table) => spaces.tables.push(table.0.record),
-            Extern::Memory(memory) => spaces.memories.push(memory.0.record),
-            Extern::Global(global) => spaces.globals.push(global.0.record),
-        }
-    }
-    Ok(spaces)
+    Err(InstantiateError::IncompatibleImport {
+        module: import.module.to_string(),
+        name: import.name.to_string(),
+        expected: Box::new(expected),
+        found: Box::new(found.clone()),
+    })
 }
 
 /// Import matching: the spec's section 4.5.2.
@@ -193,11 +214,10 @@ fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Resul
 
 fn add_instance(
     store: &mut AnyStore,
-    module: &Arc<Module>,
+    code: &Arc<ModuleCode>,
     spaces: Spaces,
 ) -> Result<Instance, LimitError> {
-    let sigs: Vec<SigId> = module.types().iter().map(|ty| store.sig(ty)).collect();
-    let exported_memory = match module.export("memory") {
+    let exported_memory = match code.module().export("memory") {
         Some(ExportKind::Memory(index)) => spaces.memories.get(index.index()).copied(),
         _ => None,
     };
@@ -205,12 +225,11 @@ fn add_instance(
     store.add_instance(&VmCtxParts {
         // SAFETY: the context lives as long as the store and changes by cells only.
         store: unsafe { ctx.as_ref() },
-        module,
+        code,
         imported_funcs: &spaces.funcs,
         tables: &spaces.tables,
         memories: &spaces.memories,
         imported_globals: &spaces.globals,
-        sigs: &sigs,
         exported_memory,
     })
 }
@@ -288,13 +307,32 @@ fn populate_for_data(vmctx: &VmCtx) {
     }
 }
 
-fn run_active_data(vmctx: &VmCtx) -> Result<(), Trap> {
+/// The active segments are in the image, all of them.
+fn drop_data_of_image(vmctx: &VmCtx) {
+    for (index, data) in (0..).zip(vmctx.module().data()) {
+        if matches!(data.mode, DataMode::Active { .. }) {
+            vmctx.drop_data(DataIdx(index));
+        }
+    }
+}
+
+fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    if let Some(image) = vmctx.code().image() {
+        // SAFETY: records live as long as the store.
+        let memory = unsafe { vmctx.memory(MemoryIdx(0)).as_ref() };
+        // SAFETY: an image is only of a memory that the module defines, which is new: nobody has looked at it.
+        unsafe { memory.map_image(image) }?;
+        drop_data_of_image(vmctx);
+        return Ok(());
+    }
     populate_for_data(vmctx);
     for (index, data) in vmctx.module().data().iter().enumerate() {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            builtin::memory_init(vmctx, *memory, index, evaluate(offset, vmctx), 0, length)?;
+            let start = evaluate(offset, vmctx);
+            let written = builtin::memory_init(vmctx, *memory, index, start, 0, length);
+            written.map_err(Trap::new)?;
             vmctx.drop_data(index);
         }
     }

@@ -1,18 +1,19 @@
 //! Where everything of an instance stands, counted in bytes from its [`VmCtx`]: what compiled code is made of.
 //!
 //! ```text
-//! vmctx ─▶ [ VmCtx | sigs | imported funcs | tables | memories | imported globals | globals | funcs ]
+//! vmctx ─▶ [ VmCtx | sigs | imported funcs | tables | memories | imported globals | globals | host funcs | funcs ]
 //!                    u32    pointers                                               records
 //! ```
 //!
 //! * *Invariant:* the offsets depend on the module alone, so code made of them serves every instance of the module.
 //! * *Invariant:* what an instance allocates itself stands in these arrays as a record; what it imports, and its tables
-//!   and memories, as a pointer to one. Pointers never change.
+//!   and memories, as a pointer to one. Pointers never change. The records of host functions that an instance imports
+//!   are its own, too.
 
 use tiered_decode::Module;
 use tiered_decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
 
-use crate::code::FuncRecord;
+use crate::code::{FuncCode, FuncRecord};
 use crate::global::GlobalRecord;
 use crate::vmctx::VmCtx;
 
@@ -20,7 +21,7 @@ use crate::vmctx::VmCtx;
 pub mod offsets {
     use std::mem::offset_of;
 
-    use crate::code::FuncRecord;
+    use crate::code::{FuncCode, FuncRecord};
     use crate::global::GlobalRecord;
     use crate::memory::MemoryRecord;
     use crate::table::TableRecord;
@@ -34,20 +35,20 @@ pub mod offsets {
     pub const VMCTX_STACK_GUARD: i32 = offset_of!(VmCtx, stack_guard) as i32;
     /// [`VmCtx`]: the address of the page that can't be read once the guest is to stop.
     pub const VMCTX_POLL: i32 = offset_of!(VmCtx, poll) as i32;
-    /// [`VmCtx`]: [`Doors::builtins`](crate::code::Doors::builtins).
+    /// [`VmCtx`]: the address of the first [`FuncCode`] of those that the module defines.
+    pub const VMCTX_FUNCS: i32 = offset_of!(VmCtx, funcs) as i32;
+    /// [`VmCtx`]: [`EntryPoints::builtins`](crate::code::EntryPoints::builtins).
     pub const VMCTX_BUILTINS: i32 = offset_of!(VmCtx, builtins) as i32;
-    /// [`FuncRecord`]: the door of compiled callers.
-    pub const FUNC_CODE: i32 = FuncRecord::CODE as i32;
-    /// [`FuncRecord`]: its own address, for a function of an instance.
-    pub const FUNC_OWN: i32 = offset_of!(FuncRecord, own) as i32;
-    /// [`FuncRecord`]: the store's number for the type, 32 bits.
-    pub const FUNC_SIG: i32 = offset_of!(FuncRecord, sig) as i32;
+    /// [`FuncCode`]: the entry point of compiled callers.
+    pub const FUNC_NATIVE: i32 = FuncCode::NATIVE as i32;
+    /// [`FuncRecord`]: the address of the [`FuncCode`].
+    pub const RECORD_CODE: i32 = FuncRecord::CODE as i32;
     /// [`FuncRecord`]: the address of the instance.
-    pub const FUNC_INSTANCE: i32 = offset_of!(FuncRecord, instance) as i32;
-    /// [`FuncRecord`]: the address of the [`StoreCtx`].
-    pub const FUNC_STORE: i32 = offset_of!(FuncRecord, store) as i32;
-    /// [`StoreCtx`]: the budget, 32 bits.
-    pub const STORE_BUDGET: i32 = offset_of!(StoreCtx, budget) as i32;
+    pub const RECORD_INSTANCE: i32 = FuncRecord::INSTANCE as i32;
+    /// [`FuncRecord`]: the number of the type, 32 bits.
+    pub const RECORD_SIG: i32 = FuncRecord::SIG as i32;
+    /// [`StoreCtx`]: the account of work, 32 bits.
+    pub const STORE_WORK: i32 = offset_of!(StoreCtx, work) as i32;
     /// [`StoreCtx`]: the calling instance.
     pub const STORE_CALLER: i32 = offset_of!(StoreCtx, caller) as i32;
     /// [`StoreCtx`]: the first free slot.
@@ -92,6 +93,7 @@ pub struct VmLayout {
     memories: usize,
     imported_globals: usize,
     globals: usize,
+    host_funcs: usize,
     funcs: usize,
     size: usize,
 }
@@ -104,7 +106,7 @@ struct Counts {
 
 const POINTER: usize = size_of::<*const ()>();
 
-/// A record of a function fills a cache line.
+/// Instances begin at multiples of this, so that the low bits of their addresses are free.
 pub(crate) const ALIGN: usize = 64;
 
 impl VmLayout {
@@ -133,7 +135,9 @@ impl VmLayout {
             size_of::<GlobalRecord>(),
             align_of::<GlobalRecord>(),
         );
-        let funcs = array(defined_funcs, size_of::<FuncRecord>(), ALIGN);
+        let mut records = |count| array(count, size_of::<FuncRecord>(), align_of::<FuncRecord>());
+        let host_funcs = records(module.imported_funcs() as usize);
+        let funcs = records(defined_funcs);
         assert!(i32::try_from(end).is_ok(), "an instance is below 2 GiB");
         VmLayout {
             counts: Counts {
@@ -146,6 +150,7 @@ impl VmLayout {
             memories,
             imported_globals,
             globals,
+            host_funcs,
             funcs,
             size: end,
         }
@@ -171,6 +176,20 @@ impl VmLayout {
                 FuncPlace::Defined((self.funcs + defined as usize * size_of::<FuncRecord>()) as i32)
             }
         }
+    }
+
+    /// For an import: where the address of its record is, and where the record is if it is a host function.
+    pub(crate) fn import(&self, index: FuncIdx) -> (FuncPlace, i32) {
+        let own = self.host_funcs + index.index() * size_of::<FuncRecord>();
+        (self.func(index), own as i32)
+    }
+
+    /// Where the [`FuncCode`] of a function that the module defines is, from [`offsets::VMCTX_FUNCS`] on; `None` for an
+    /// import.
+    #[must_use]
+    pub fn func_code(&self, index: FuncIdx) -> Option<i32> {
+        let defined = index.0.checked_sub(self.counts.imported_funcs)?;
+        Some((defined as usize * size_of::<FuncCode>()) as i32)
     }
 
     /// The address of the table's record.

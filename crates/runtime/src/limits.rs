@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::host_limit::{HostCause, Request};
+
 /// The most that one store may hold. Going over is an error at instantiation, and a `-1` from the grow instructions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,11 +67,26 @@ pub enum LimitError {
         limit: usize,
     },
     /// The host has no address space or memory left.
-    #[error("the host can't reserve {what}: {error}")]
+    #[error("the host can't reserve {what}: {error}: {cause}")]
     Host {
         /// What was to be reserved.
         what: &'static str,
         /// What the host says.
         error: std::io::Error,
+        /// Which of the host's limits is in the way.
+        cause: HostCause,
     },
+}
+
+impl LimitError {
+    /// The host has refused `request`; looks for the cause at once.
+    pub(crate) fn host(
+        what: &'static str,
+        error: impl Into<std::io::Error>,
+        request: Request,
+    ) -> LimitError {
+        let error = error.into();
+        let cause = HostCause::of(&error, request);
+        LimitError::Host { what, error, cause }
+    }
 }

@@ -5,57 +5,33 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use thiserror::Error;
 use tiered_decode::Module;
-use tiered_decode::module::Import;
+use tiered_decode::module::{Import, ImportType};
 use tiered_decode::types::{ExternType, FuncType};
 
-use crate::func::Func;
-use crate::global::Global;
-use crate::host::{self, Caller, HostFunc, IntoHostFunc};
+use crate::external::Extern;
+use crate::host::{self, Caller, HostCode, HostFunc, IntoHostFunc};
 use crate::instance::Instance;
-use crate::instantiate::{InstantiateError, import_type};
-use crate::memory::Memory;
+use crate::instantiate::{InstantiateError, Spaces, check_import, import_type, instantiate_with};
+use crate::module_code::{ModuleCode, ToModuleCode};
 use crate::store::{AnyStore, Store};
-use crate::table::Table;
 use crate::trap::Trap;
 use crate::value::Val;
 
-/// Something that can be imported or exported: the spec's external value (section 4.2.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extern {
-    /// A function.
-    Func(Func),
-    /// A table.
-    Table(Table),
-    /// A memory.
-    Memory(Memory),
-    /// A global.
-    Global(Global),
+/// Why a linker refuses a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// There is a definition of that name, and [`Linker::allow_shadowing`] is off.
+    #[error("{module:?} {name:?} is defined already")]
+    AlreadyDefined {
+        /// The module's name.
+        module: String,
+        /// The field's name.
+        name: String,
+    },
 }
-
-impl Extern {
-    /// The type.
-    pub fn ty(&self, store: &AnyStore) -> ExternType {
-        match self {
-            Extern::Func(func) => ExternType::Func(func.ty(store)),
-            Extern::Table(table) => ExternType::Table(table.ty(store)),
-            Extern::Memory(memory) => ExternType::Memory(memory.ty(store)),
-            Extern::Global(global) => ExternType::Global(global.ty(store)),
-        }
-    }
-}
-
-macro_rules! extern_from {
-    ($($variant:ident)*) => {$(
-        impl From<$variant> for Extern {
-            fn from(value: $variant) -> Extern {
-                Extern::$variant(value)
-            }
-        }
-    )*};
-}
-
-extern_from! { Func Table Memory Global }
 
 #[derive(Clone)]
 enum Definition {
@@ -71,6 +47,7 @@ enum Definition {
 /// [`Linker::define`] or [`Linker::instance`] belongs to the store that it came from.
 pub struct Linker<T: 'static> {
     modules: HashMap<Box<str>, HashMap<Box<str>, Definition>>,
+    shadows: bool,
     data: PhantomData<fn() -> T>,
 }
 
@@ -80,50 +57,133 @@ impl<T: 'static> Linker<T> {
     pub fn new() -> Linker<T> {
         Linker {
             modules: HashMap::new(),
+            shadows: false,
             data: PhantomData,
         }
     }
 
-    fn insert(&mut self, module: &str, name: &str, definition: Definition) -> &mut Self {
+    /// Whether a definition may replace an earlier one of the same name; `false` at first, when that is an error.
+    pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
+        self.shadows = allow;
+        self
+    }
+
+    fn insert(
+        &mut self,
+        module: &str,
+        name: &str,
+        definition: Definition,
+    ) -> Result<&mut Self, LinkError> {
+        self.check_free(module, name)?;
         let fields = match self.modules.get_mut(module) {
             Some(fields) => fields,
             None => self.modules.entry(module.into()).or_default(),
         };
         fields.insert(name.into(), definition);
-        self
+        Ok(self)
     }
 
-    /// Defines a host function by a typed closure: `|caller: Caller<'_, T>, a: i32, b: i64| …`, which returns
-    /// nothing, a value, a tuple, or a `Result` of those with a [`Trap`]. A definition replaces an earlier one.
+    fn check_free(&self, module: &str, name: &str) -> Result<(), LinkError> {
+        if self.shadows || !self.is_defined(module, name) {
+            return Ok(());
+        }
+        Err(LinkError::AlreadyDefined {
+            module: module.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Defines a host function by a Rust closure or function: `|a: i32, b: i64| …`, or
+    /// `|caller: Caller<'_, T>, a: i32, b: i64| …` if it wants to see its caller. It returns nothing, a value, a tuple,
+    /// or a `Result` of those with an error of its own: [`IntoHostFunc`], [`HostError`](crate::HostError).
+    ///
+    /// ```
+    /// # use tiered_runtime::{Caller, Linker};
+    /// let mut linker = Linker::<Vec<u64>>::new();
+    /// linker
+    ///     .func("math", "add", |a: i32, b: i32| a.wrapping_add(b))?
+    ///     .func("log", "push", |mut caller: Caller<'_, Vec<u64>>, n: u64| caller.data_mut().push(n))?;
+    /// # Ok::<(), tiered_runtime::LinkError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LinkError::AlreadyDefined`].
+    #[doc(alias = "func_wrap")]
     pub fn func<P, R>(
         &mut self,
         module: &str,
         name: &str,
         body: impl IntoHostFunc<T, P, R>,
-    ) -> &mut Self {
+    ) -> Result<&mut Self, LinkError> {
         self.insert(module, name, Definition::Host(body.into_host_func().func))
     }
 
-    /// Defines a host function of type `ty`; its body gets the arguments and a place for the results.
+    /// Defines a host function of type `ty`; its body gets the arguments and a place for the results. Errors of other
+    /// types than [`Trap`] become one by [`Trap::host`].
+    ///
+    /// # Errors
+    /// [`LinkError::AlreadyDefined`].
     pub fn func_new(
         &mut self,
         module: &str,
         name: &str,
         ty: FuncType,
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
-    ) -> &mut Self {
+    ) -> Result<&mut Self, LinkError> {
         self.insert(module, name, Definition::Host(host::dynamic(ty, body)))
     }
 
     /// Defines a name for what is in a store.
-    pub fn define(&mut self, module: &str, name: &str, value: impl Into<Extern>) -> &mut Self {
+    ///
+    /// # Errors
+    /// [`LinkError::AlreadyDefined`].
+    pub fn define(
+        &mut self,
+        module: &str,
+        name: &str,
+        value: impl Into<Extern>,
+    ) -> Result<&mut Self, LinkError> {
         self.insert(module, name, Definition::Extern(value.into()))
     }
 
     /// Defines the names of all exports of `instance` in the module `module`.
-    pub fn instance(&mut self, store: &AnyStore, module: &str, instance: Instance) -> &mut Self {
+    ///
+    /// # Errors
+    /// [`LinkError::AlreadyDefined`] for the first of the names that is; then none of them is defined.
+    pub fn instance(
+        &mut self,
+        store: &AnyStore,
+        module: &str,
+        instance: Instance,
+    ) -> Result<&mut Self, LinkError> {
+        for (name, _) in instance.exports(store) {
+            self.check_free(module, name)?;
+        }
         for (name, value) in instance.exports(store) {
-            self.define(module, name, value);
+            self.define(module, name, value)?;
+        }
+        Ok(self)
+    }
+
+    /// Defines what `module` imports and nobody has defined, as far as it is functions: calling one is a trap that names
+    /// it. Other unknown imports stay unknown.
+    pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
+        for import in module.imports() {
+            if let ImportType::Func(index) = import.ty
+                && self.find(import).is_none()
+            {
+                let ty = module.types()[index.index()].clone();
+                let message = format!(
+                    "unknown import {:?} {:?} was called",
+                    import.module, import.name
+                );
+                let body = move |_: Caller<'_, T>, _: &[Val], _: &mut [Val]| {
+                    Err(Trap::message(message.clone()))
+                };
+                let fields = self.modules.entry((*import.module).into()).or_default();
+                let host = Definition::Host(host::dynamic(ty, body));
+                fields.insert((*import.name).into(), host);
+            }
         }
         self
     }
@@ -133,6 +193,20 @@ impl<T: 'static> Linker<T> {
         self.modules
             .get(module)
             .is_some_and(|fields| fields.contains_key(name))
+    }
+
+    /// Looks up the names of all imports of `module` and checks their types, as far as they are known without a store:
+    /// what is left to do for an instance is little. Later definitions change nothing of it.
+    ///
+    /// # Errors
+    /// [`InstantiateError::UnknownImport`] for a name that is not defined, [`InstantiateError::IncompatibleImport`] for
+    /// a host function of another type.
+    #[doc(alias = "instantiate_pre")]
+    pub fn prepare(
+        &self,
+        module: &impl AsRef<ModuleCode>,
+    ) -> Result<InstancePre<T>, InstantiateError> {
+        InstancePre::new(self, module.as_ref().to_owner())
     }
 
     /// Instantiates `module` with the imports that its names stand for.
@@ -145,26 +219,100 @@ impl<T: 'static> Linker<T> {
     pub fn instantiate(
         &self,
         store: &mut Store<T>,
-        module: &Arc<Module>,
+        module: &impl ToModuleCode,
     ) -> Result<Instance, InstantiateError> {
-        let resolve = |import: &Import| {
-            let fields = self.modules.get(&import.module);
-            let definition = fields.and_then(|fields| fields.get(&import.name));
-            definition.ok_or_else(|| InstantiateError::UnknownImport {
+        let code = module.to_module_code(store.ctx().tier());
+        InstancePre::new(self, code)?.instantiate(store)
+    }
+
+    fn find(&self, import: &Import) -> Option<&Definition> {
+        let fields = self.modules.get(&import.module)?;
+        fields.get(&import.name)
+    }
+}
+
+/// A module whose imports have been looked up: [`Linker::prepare`].
+pub struct InstancePre<T: 'static> {
+    code: Arc<ModuleCode>,
+    /// Those of the imports that are host functions.
+    hosts: Arc<[HostCode]>,
+    imports: Box<[Prepared]>,
+    data: PhantomData<fn() -> T>,
+}
+
+/// An import that was looked up.
+#[derive(Clone, Copy, Debug)]
+enum Prepared {
+    /// The next one of the host functions.
+    Host,
+    /// In a store already.
+    Extern(Extern),
+}
+
+impl<T: 'static> InstancePre<T> {
+    fn new(linker: &Linker<T>, code: Arc<ModuleCode>) -> Result<InstancePre<T>, InstantiateError> {
+        let module = code.module();
+        let mut hosts = Vec::new();
+        let mut imports = Vec::with_capacity(module.imports().len());
+        for import in module.imports() {
+            let definition = linker.find(import);
+            let definition = definition.ok_or_else(|| InstantiateError::UnknownImport {
                 module: import.module.to_string(),
                 name: import.name.to_string(),
                 expected: Box::new(import_type(module, &import.ty)),
-            })
-        };
-        // All names are looked up before the first host function is added to the store, where it would stay.
-        let definitions: Result<Vec<&Definition>, _> =
-            module.imports().iter().map(resolve).collect();
-        let mut add = |definition: &Definition| match definition {
-            Definition::Extern(value) => *value,
-            Definition::Host(host) => Extern::Func(store.add_host_func(host)),
-        };
-        let imports: Vec<Extern> = definitions?.into_iter().map(&mut add).collect();
-        Instance::new(store, module, &imports)
+            })?;
+            imports.push(match definition {
+                Definition::Extern(value) => Prepared::Extern(*value),
+                Definition::Host(host) => {
+                    check_import(module, import, &ExternType::Func(host.ty.clone()))?;
+                    hosts.push(HostCode::new(host.clone(), code.entry_points()));
+                    Prepared::Host
+                }
+            });
+        }
+        Ok(InstancePre {
+            hosts: hosts.into(),
+            imports: imports.into(),
+            code,
+            data: PhantomData,
+        })
+    }
+
+    /// Instantiates the module in `store`.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    ///
+    /// # Panics
+    /// If a name stood for something of another store.
+    pub fn instantiate(&self, store: &mut Store<T>) -> Result<Instance, InstantiateError> {
+        let mut spaces = Spaces::default();
+        let mut hosts = self.hosts.iter();
+        for (import, prepared) in self.code.module().imports().iter().zip(&self.imports) {
+            match prepared {
+                Prepared::Host => {
+                    let host = hosts.next().expect("one for each such import");
+                    spaces.import_host(host, store.host_instance());
+                }
+                Prepared::Extern(value) => {
+                    check_import(self.code.module(), import, &value.ty(store))?;
+                    spaces.import(*value);
+                }
+            }
+        }
+        if !self.hosts.is_empty() {
+            store.keep_host_code(Arc::clone(&self.hosts));
+        }
+        instantiate_with(store, &self.code, spaces)
+    }
+}
+
+impl<T: 'static> fmt::Debug for InstancePre<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstancePre")
+            .field("code", &self.code)
+            .field("imports", &self.imports)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,6 +326,7 @@ impl<T: 'static> Clone for Linker<T> {
     fn clone(&self) -> Self {
         Linker {
             modules: self.modules.clone(),
+            shadows: self.shadows,
             data: PhantomData,
         }
     }

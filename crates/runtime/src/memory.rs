@@ -7,30 +7,30 @@
 //!                   base ─┘
 //! ```
 //!
+//! The reservation comes from a pool and returns to it: `reservation.rs`.
+//!
 //! * *Invariant:* the base never changes, so running code keeps it in a register over any call.
 //! * *Invariant:* the word below the base is the length in bytes. A bounds check needs the base alone.
 //! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
 //!   length, hits inaccessible pages as long as the offset is below [`GUARD_BYTES`].
 
-use std::cell::Cell;
+use std::ops::Range;
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::Advice;
+use thiserror::Error;
 use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 
+use crate::host_limit::Request;
+use crate::image::MemoryImage;
 use crate::limits::LimitError;
+use crate::reservation::{Reservation, TOTAL_BYTES};
 use crate::store::AnyStore;
 use crate::value::Handle;
 use crate::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly.
 pub const PAGE_BYTES: u64 = 64 << 10;
-
-/// Bytes in front of the base, of which only the last page is ever touched: a multiple of any host's page size.
-const HEADER_BYTES: usize = 64 << 10;
-
-/// Bytes that a 32-bit address can reach.
-const RESERVED_BYTES: usize = 4 << 30;
 
 /// Inaccessible bytes behind what a 32-bit address can reach.
 pub const GUARD_BYTES: usize = 32 << 20;
@@ -42,7 +42,7 @@ const MAX_PAGES: u64 = 1 << 16;
 #[derive(Debug)]
 #[repr(C)]
 pub struct MemoryRecord {
-    base: NonNull<u8>,
+    reservation: Reservation,
     maximum: Option<u64>,
     shared: bool,
 }
@@ -56,65 +56,39 @@ pub fn no_memory() -> NonNull<u8> {
 }
 
 impl MemoryRecord {
-    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, base);
+    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.base);
 
     fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
-        let host_error = |error: rustix::io::Errno| LimitError::Host {
-            what: "a memory",
-            error: error.into(),
-        };
-        // SAFETY: a fresh mapping at an address of the kernel's choice.
-        let map = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                HEADER_BYTES + RESERVED_BYTES + GUARD_BYTES,
-                ProtFlags::empty(),
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
+        let (min, max) = (ty.limits.min, ty.limits.max);
+        let wanted = min.saturating_mul(PAGE_BYTES);
+        let limit = ctx.limits.memory_bytes;
+        let used = ctx.memory_used.get().saturating_add(wanted);
+        if min > max.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > limit {
+            return Err(LimitError::MemoryBytes { wanted, limit });
         }
-        .map_err(host_error)?;
-        // SAFETY: the header is within the mapping.
-        let base = unsafe { map.cast::<u8>().add(HEADER_BYTES) };
-        let base = NonNull::new(base).expect("a mapping is not at address zero");
-        let record = MemoryRecord {
-            base,
-            maximum: ty.limits.max,
+        let length = wanted as usize;
+        let reservation = Reservation::take(length).map_err(|error| {
+            let request = Request::reserved(TOTAL_BYTES).writable(length);
+            LimitError::host("a memory", error, request)
+        })?;
+        ctx.memory_used.set(used);
+        Ok(MemoryRecord {
+            reservation,
+            maximum: max,
             shared: ty.shared,
-        };
-        // SAFETY: the page below the base belongs to the mapping made above.
-        unsafe {
-            rustix::mm::mprotect(
-                map,
-                HEADER_BYTES,
-                MprotectFlags::READ | MprotectFlags::WRITE,
-            )
-        }
-        .map_err(host_error)?;
-        let wanted = ty.limits.min.saturating_mul(PAGE_BYTES);
-        match record.grow(ty.limits.min, ctx) {
-            Some(_) => Ok(record),
-            None => Err(LimitError::MemoryBytes {
-                wanted,
-                limit: ctx.limits.memory_bytes,
-            }),
-        }
+        })
     }
 
     /// The address of byte 0.
     #[inline]
     pub fn base(&self) -> NonNull<u8> {
-        self.base
-    }
-
-    fn length(&self) -> &Cell<u64> {
-        // SAFETY: the word below the base is in the header page, which is aligned and lives as long as the record.
-        unsafe { self.base.cast::<Cell<u64>>().sub(1).as_ref() }
+        self.reservation.base
     }
 
     /// The length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        self.length().get() as usize
+        self.reservation.length().get() as usize
     }
 
     /// True if there is not a single page.
@@ -124,7 +98,7 @@ impl MemoryRecord {
 
     /// The length in pages.
     pub fn pages(&self) -> u64 {
-        self.length().get() / PAGE_BYTES
+        self.reservation.length().get() / PAGE_BYTES
     }
 
     /// Adds `delta` pages of zeros; the number of pages before, or `None` if that can't be. The spec's section
@@ -139,31 +113,35 @@ impl MemoryRecord {
             return None;
         }
         if delta > 0 {
-            // SAFETY: within the reservation, by the check against `MAX_PAGES`.
-            let done = unsafe {
-                let start = self.base.add((old * PAGE_BYTES) as usize).as_ptr();
-                rustix::mm::mprotect(
-                    start.cast(),
-                    bytes as usize,
-                    MprotectFlags::READ | MprotectFlags::WRITE,
-                )
-            };
-            done.ok()?;
+            self.reservation.extend((new * PAGE_BYTES) as usize).ok()?;
         }
         ctx.memory_used.set(used);
-        self.length().set(new * PAGE_BYTES);
         Some(old)
+    }
+
+    /// Puts `image` where it belongs, in place of writing the active segments that it stands for. If the host refuses,
+    /// the memory must not be used.
+    ///
+    /// # Safety
+    /// The memory is new and nobody else looks at its bytes meanwhile.
+    pub(crate) unsafe fn map_image(&self, image: &MemoryImage) -> Result<(), LimitError> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.reservation.map_image(image) }.map_err(|error| {
+            let length = image.range().len();
+            let request = Request::reserved(length).writable(length);
+            LimitError::host("the mapping of a memory's first contents", error, request)
+        })
     }
 
     /// Has the kernel make the pages of the bytes `start..end` now, as far as they are within the length. Nothing but
     /// time is lost where it can't.
     pub(crate) fn populate(&self, start: u64, end: u64) {
         const HOST_PAGE: u64 = 64 << 10;
-        let (start, end) = (start & !(HOST_PAGE - 1), end.min(self.length().get()));
+        let (start, end) = (start & !(HOST_PAGE - 1), end.min(self.len() as u64));
         if start < end {
             // SAFETY: the range is within the mapping, and populating changes no byte.
             let populated = unsafe {
-                let at = self.base.add(start as usize).as_ptr();
+                let at = self.base().add(start as usize).as_ptr();
                 rustix::mm::madvise(
                     at.cast(),
                     (end - start) as usize,
@@ -180,7 +158,7 @@ impl MemoryRecord {
     /// Nobody writes to the memory for `'a`.
     pub unsafe fn bytes<'a>(&self) -> &'a [u8] {
         // SAFETY: `len` bytes from the base are readable; that nobody writes is the caller's promise.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.base().as_ptr(), self.len()) }
     }
 
     /// The bytes, to change.
@@ -189,7 +167,7 @@ impl MemoryRecord {
     /// Nobody else reads or writes the memory for `'a`.
     pub unsafe fn bytes_mut<'a>(&self) -> &'a mut [u8] {
         // SAFETY: `len` bytes from the base are writable; that nobody else looks is the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.base().as_ptr(), self.len()) }
     }
 
     pub(crate) fn ty(&self) -> MemoryType {
@@ -203,14 +181,41 @@ impl MemoryRecord {
     }
 }
 
-impl Drop for MemoryRecord {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made, which nothing outlives the record to look at.
-        let unmapped = unsafe {
-            let map = self.base.sub(HEADER_BYTES).as_ptr();
-            rustix::mm::munmap(map.cast(), HEADER_BYTES + RESERVED_BYTES + GUARD_BYTES)
-        };
-        debug_assert!(unmapped.is_ok(), "the kernel knows its own mapping");
+/// Why the host can't read or write a part of a memory.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The bytes are not all within the memory.
+    #[error("{length} bytes at {offset:#x} are not within the memory of {size:#x} bytes")]
+    OutOfBounds {
+        /// The first byte.
+        offset: usize,
+        /// How many bytes.
+        length: usize,
+        /// How many the memory has.
+        size: usize,
+    },
+    /// The bytes are no text.
+    #[error("the {length} bytes at {offset:#x} are not UTF-8: {error}")]
+    NotUtf8 {
+        /// The first byte.
+        offset: usize,
+        /// How many bytes.
+        length: usize,
+        /// What is wrong, and where in these bytes.
+        error: std::str::Utf8Error,
+    },
+}
+
+/// The range of `length` bytes at `offset` in `size` bytes.
+fn range(offset: usize, length: usize, size: usize) -> Result<Range<usize>, MemoryError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(offset..end),
+        _ => Err(MemoryError::OutOfBounds {
+            offset,
+            length,
+            size,
+        }),
     }
 }
 
@@ -252,5 +257,67 @@ impl Memory {
     pub fn data_mut<'a>(&self, store: &'a mut AnyStore) -> &'a mut [u8] {
         // SAFETY: the store is borrowed mutably as long as the bytes are.
         unsafe { self.0.record(store).bytes_mut() }
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn read(
+        &self,
+        store: &AnyStore,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryError> {
+        buffer.copy_from_slice(self.slice(store, offset, buffer.len())?);
+        Ok(())
+    }
+
+    /// Copies `bytes` to `offset`; all of them or none.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn write(
+        &self,
+        store: &mut AnyStore,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<(), MemoryError> {
+        let data = self.data_mut(store);
+        let range = range(offset, bytes.len(), data.len())?;
+        data[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The `length` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn slice<'a>(
+        &self,
+        store: &'a AnyStore,
+        offset: usize,
+        length: usize,
+    ) -> Result<&'a [u8], MemoryError> {
+        let data = self.data(store);
+        Ok(&data[range(offset, length, data.len())?])
+    }
+
+    /// The `length` bytes from `offset` on as text.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`]; [`MemoryError::NotUtf8`] if they are no text.
+    pub fn read_str<'a>(
+        &self,
+        store: &'a AnyStore,
+        offset: usize,
+        length: usize,
+    ) -> Result<&'a str, MemoryError> {
+        let bytes = self.slice(store, offset, length)?;
+        std::str::from_utf8(bytes).map_err(|error| MemoryError::NotUtf8 {
+            offset,
+            length,
+            error,
+        })
     }
 }

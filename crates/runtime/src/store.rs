@@ -5,26 +5,25 @@
 //!   references that host functions are given.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tiered_decode::index::FuncIdx;
-use tiered_decode::types::FuncType;
-
-use crate::code::{Doors, FuncRecord, SigId, Tier};
+use crate::code::{FuncRecord, Tier};
+use crate::epoch::Epoch;
 use crate::frame::Slot;
 use crate::func::Func;
 use crate::global::{Global, GlobalRecord};
-use crate::guard::Guard;
-use crate::host::{HostBody, HostFunc, call_host};
+use crate::host::{HostCode, HostFunc};
 use crate::instance::Instance;
+use crate::interrupt;
 use crate::limits::{LimitError, Limits};
 use crate::memory::{Memory, MemoryRecord};
 use crate::stack::ValueStack;
+use crate::store_config::{StoreConfig, ToStoreConfig};
+use crate::store_ctx::StackLimits;
 use crate::table::{Table, TableRecord};
 use crate::value::{ExternRef, Handle, StoreId};
 use crate::vmctx::{OwnedVmCtx, StoreCtx, VmCtx, VmCtxParts};
@@ -59,52 +58,74 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     id: StoreId,
     // Before the context, which the others' records point to.
     instances: Vec<OwnedVmCtx>,
+    /// What host functions run on.
+    host_instance: OwnedVmCtx,
     host_funcs: Arena<FuncRecord>,
+    /// The code of host functions that records of this store lead to.
+    host_code: Vec<Arc<[HostCode]>>,
     memories: Arena<MemoryRecord>,
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
-    sigs: HashMap<FuncType, SigId>,
-    types: Vec<FuncType>,
     externs: Vec<Box<dyn Any + Send + Sync>>,
     data: Box<dyn Any>,
+    epoch: Epoch,
     ctx: Arena<StoreCtx>,
-    _stack: ValueStack,
+    stack: ValueStack,
     _tail: Tail,
 }
 
 impl AnyStore {
-    fn new(
-        tier: Arc<dyn Tier>,
-        limits: Limits,
-        data: Box<dyn Any>,
-    ) -> Result<Box<AnyStore>, LimitError> {
+    fn new(config: StoreConfig, data: Box<dyn Any>) -> Result<Box<AnyStore>, LimitError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let mut stack = ValueStack::new(limits.stack_bytes)?;
-        let mut ctx = Arena(Vec::with_capacity(1));
-        ctx.push(Box::new(StoreCtx::new(
+        let StoreConfig {
             tier,
             limits,
-            (stack.base(), stack.limit()),
-        )?));
+            fuel,
+            epoch,
+        } = config;
+        let mut stack = ValueStack::new(limits.stack_bytes)?;
+        let limits_of_stack = StackLimits {
+            base: stack.base(),
+            first: stack.first_limit(),
+            last: stack.limit(),
+        };
+        let mut ctx = Arena(Vec::with_capacity(1));
+        let new_ctx = StoreCtx::new(tier, limits, limits_of_stack)?;
+        if fuel.is_some() {
+            new_ctx.set_fuel(fuel);
+        }
+        // SAFETY: the arena owns it now and frees it last.
+        let host_instance = OwnedVmCtx::for_host(unsafe { ctx.push(Box::new(new_ctx)).as_ref() });
         Ok(Box::new(AnyStore {
             id: StoreId(IDS.fetch_add(1, Ordering::Relaxed)),
             instances: Vec::new(),
+            host_instance,
+            host_code: Vec::new(),
             host_funcs: Arena(Vec::new()),
             memories: Arena(Vec::new()),
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
-            sigs: HashMap::new(),
-            types: Vec::new(),
             externs: Vec::new(),
             data,
+            epoch,
             ctx,
-            _stack: stack,
+            stack,
             _tail: [0u8; 0],
         }))
     }
 
     pub(crate) fn id(&self) -> StoreId {
         self.id
+    }
+
+    /// A number that no other store of the process has, or had.
+    pub fn serial(&self) -> u64 {
+        self.id.0
+    }
+
+    /// The epoch that the store's [epoch deadline](AnyStore::set_epoch_deadline) is one of: its engine's.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
     }
 
     #[inline]
@@ -118,9 +139,13 @@ impl AnyStore {
         unsafe { self.ctx_ptr().as_ref() }
     }
 
-    /// Bytes of code that the tiers have made for functions of this store.
-    pub fn code_bytes(&self) -> usize {
-        self.ctx().code.borrow().code_bytes()
+    /// Bytes of bytecode of the modules that have instances here.
+    pub fn bytecode_bytes(&self) -> usize {
+        let modules = self.ctx().modules.borrow();
+        let mut modules: Vec<_> = modules.iter().collect();
+        modules.sort_unstable_by_key(|code| Arc::as_ptr(code));
+        modules.dedup_by_key(|code| Arc::as_ptr(code));
+        modules.iter().map(|code| code.bytecode_bytes()).sum()
     }
 
     /// Sets the fuel, `None` for no end of it. A call takes one unit, so does each further iteration of a loop, and so do
@@ -131,22 +156,11 @@ impl AnyStore {
         let ctx = self.ctx();
         let changes = ctx.is_metered() != fuel.is_some();
         ctx.set_fuel(fuel);
-        let budget = ctx.call_budget();
-        for func in &self.host_funcs.0 {
-            // SAFETY: records live as long as the store.
-            unsafe { func.as_ref() }.budget.set(budget);
-        }
-        let instances = || {
-            self.instances.iter().map(|instance| {
-                // SAFETY: instances live as long as the store.
-                unsafe { instance.as_ptr().as_ref() }
-            })
-        };
-        let funcs = || instances().flat_map(VmCtx::defined_funcs);
-        funcs().for_each(|func| func.budget.set(budget));
         if changes {
-            ctx.liveness
-                .reset(|| funcs().for_each(|func| func.reset(ctx.doors())));
+            for instance in &self.instances {
+                // SAFETY: instances live as long as the store.
+                unsafe { instance.as_ptr().as_ref() }.use_code(fuel.is_some());
+            }
         }
     }
 
@@ -155,31 +169,9 @@ impl AnyStore {
         self.ctx().fuel()
     }
 
-    /// A handle that stops the guest from another thread.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle(Arc::clone(&self.ctx().guard))
-    }
-
     /// Bytes of linear memory that the store holds.
     pub fn memory_bytes(&self) -> u64 {
         self.ctx().memory_used.get()
-    }
-
-    /// The store's number for `ty`.
-    pub(crate) fn sig(&mut self, ty: &FuncType) -> SigId {
-        if let Some(&sig) = self.sigs.get(ty) {
-            return sig;
-        }
-        let sig = SigId(
-            u32::try_from(self.types.len()).expect("a type takes more than a byte of memory"),
-        );
-        self.types.push(ty.clone());
-        self.sigs.insert(ty.clone(), sig);
-        sig
-    }
-
-    pub(crate) fn func_type(&self, sig: SigId) -> &FuncType {
-        &self.types[sig.0 as usize]
     }
 
     pub(crate) fn host_data<T: 'static>(&self) -> &T {
@@ -229,25 +221,25 @@ impl AnyStore {
         })
     }
 
-    pub(crate) fn add_host_func(&mut self, host: &HostFunc) -> Func {
-        let sig = self.sig(&host.ty);
-        let native = *self.ctx().doors();
-        let doors = Doors {
-            entry: call_host,
-            stream: native.native,
-            call_budget: self.ctx().call_budget(),
-            ..native
-        };
-        let index = FuncIdx(u32::try_from(self.host_funcs.0.len()).unwrap_or(u32::MAX));
-        let body = Box::new(HostBody {
-            ty: host.ty.clone(),
-            closure: Arc::clone(&host.closure),
-        });
-        let record = FuncRecord::of_host(body, self.ctx_ptr(), index, sig, &doors);
+    pub(crate) fn add_host_func(&mut self, host: HostFunc) -> Func {
+        let code: Arc<[HostCode]> = Arc::new([HostCode::new(host, self.ctx().entry_points())]);
+        let record = FuncRecord::default();
+        record.fill(code[0].code(), self.host_instance());
+        self.keep_host_code(code);
         Func(Handle {
             store: self.id,
             record: self.host_funcs.push(Box::new(record)),
         })
+    }
+
+    /// Keeps the code of host functions as long as the store.
+    pub(crate) fn keep_host_code(&mut self, code: Arc<[HostCode]>) {
+        self.host_code.push(code);
+    }
+
+    /// The instance that host functions run on.
+    pub(crate) fn host_instance(&self) -> NonNull<VmCtx> {
+        self.host_instance.as_ptr()
     }
 
     /// Adds the instance that `parts` make.
@@ -257,6 +249,8 @@ impl AnyStore {
         let instance = OwnedVmCtx::new(parts);
         let record = instance.as_ptr();
         self.instances.push(instance);
+        self.ctx().add_module(parts.code);
+        self.ctx().take_unsampled(parts.code);
         Ok(Instance(Handle {
             store: self.id,
             record,
@@ -288,7 +282,12 @@ fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), Lim
 impl<Tail: ?Sized> Drop for AnyStore<Tail> {
     fn drop(&mut self) {
         // SAFETY: the context is freed by the drop of its field, after this.
-        unsafe { self.ctx.0[0].as_ref() }.liveness.end();
+        let ctx = unsafe { self.ctx.0[0].as_ref() };
+        ctx.leave_unsampled();
+        interrupt::forget(&ctx.guard, &self.epoch);
+        if ctx.is_deep() {
+            self.stack.set_deep();
+        }
     }
 }
 
@@ -304,15 +303,23 @@ pub struct Store<T: 'static> {
 unsafe impl<T: Send> Send for Store<T> {}
 
 impl<T: 'static> Store<T> {
-    /// A store in which `tier` runs functions, within `limits`.
+    /// A store of `engine` with the host's `data` in it.
     ///
     /// # Errors
-    /// [`LimitError::Host`] if the host can't reserve the stack.
-    pub fn new(tier: Arc<dyn Tier>, limits: Limits, data: T) -> Result<Store<T>, LimitError> {
+    /// [`LimitError::Host`] if the host can't reserve the stack, which a store has from the beginning.
+    pub fn new(engine: &impl ToStoreConfig, data: T) -> Result<Store<T>, LimitError> {
         Ok(Store {
-            any: AnyStore::new(tier, limits, Box::new(data))?,
+            any: AnyStore::new(engine.to_store_config(), Box::new(data))?,
             data: PhantomData,
         })
+    }
+
+    /// A store without an engine, in which `tier` runs functions, within `limits`.
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn with_tier(tier: Arc<dyn Tier>, limits: Limits, data: T) -> Result<Store<T>, LimitError> {
+        Store::new(&StoreConfig::new(tier).limits(limits), data)
     }
 
     /// The host's data.
@@ -343,20 +350,6 @@ impl<T: 'static> Deref for Store<T> {
 impl<T: 'static> DerefMut for Store<T> {
     fn deref_mut(&mut self) -> &mut AnyStore {
         &mut self.any
-    }
-}
-
-/// Stops the guest of one store, from any thread.
-#[derive(Clone, Debug)]
-pub struct InterruptHandle(Arc<Guard>);
-
-impl InterruptHandle {
-    /// Makes the guest trap with [`TrapCode::Interrupted`](crate::TrapCode::Interrupted) when a budget of calls or loop
-    /// iterations runs out or a host function returns: within milliseconds, unless the host function itself takes
-    /// longer. If no guest runs, the next call traps. It holds until the host's outermost call has ended with that
-    /// trap, whatever host functions in between make of it.
-    pub fn interrupt(&self) {
-        self.0.interrupt();
     }
 }
 

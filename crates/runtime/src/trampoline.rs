@@ -4,14 +4,14 @@
 //! profiles, each interpreted function is entered through machine code of its own, its trampoline, which only calls on:
 //! it stands on the native stack as long as the function runs, and the profiler was told its addresses and whose they
 //! are. That costs native stack and time at each call, so there are none otherwise
-//! ([`Doors::trampoline`](crate::code::Doors::trampoline)).
+//! ([`EntryPoints::trampoline`](crate::code::EntryPoints::trampoline)).
 //!
 //! *Invariant:* a trampoline changes nothing for the code on either side of it: registers with arguments and results
 //! pass through, those that a callee keeps are kept.
 
 use std::ptr::NonNull;
 
-use crate::code::FuncRecord;
+use crate::code::FuncCode;
 
 /// Machine code that calls its seventh integer argument with the first six and with all floats as they came, and returns
 /// what that returns: `extern "sysv64"` on x86-64, `extern "C"` elsewhere. What it calls finds the trampoline as the
@@ -21,7 +21,7 @@ use crate::code::FuncRecord;
 pub struct Trampoline(NonNull<u8>);
 
 /// Makes the trampoline of a function, or none if the host has no memory for it.
-pub type TrampolineFn = fn(&FuncRecord) -> Option<Trampoline>;
+pub type TrampolineFn = fn(&FuncCode) -> Option<Trampoline>;
 
 impl Trampoline {
     /// The trampoline at `code`.

@@ -9,6 +9,8 @@ use std::fmt;
 
 use tiered_decode::numeric::NumericTrap;
 
+use crate::instantiate::InstantiateError;
+
 /// A trap of the spec (section 4, "Runtime Structure"), or the end that a limit put to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -63,6 +65,8 @@ impl TrapCode {
     }
 }
 
+impl Error for TrapCode {}
+
 impl fmt::Display for TrapCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,12 +105,29 @@ enum Reason {
     Exit(i32),
     Message(String),
     Host(Box<dyn Error + Send + Sync>),
+    /// Not made a box, in which what it was made of could not be found again.
+    #[cfg(feature = "anyhow")]
+    Anyhow(anyhow::Error),
     Panic(std::sync::Mutex<Option<Box<dyn Any + Send>>>),
 }
 
 struct Inner {
     reason: Reason,
     frames: Vec<Frame>,
+}
+
+/// `error`, if it is an [`anyhow::Error`].
+#[cfg(feature = "anyhow")]
+fn take_anyhow<E: 'static>(error: E) -> Result<anyhow::Error, E> {
+    let mut error = Some(error);
+    let any: &mut dyn Any = &mut error;
+    if let Some(anyhow) = any
+        .downcast_mut::<Option<anyhow::Error>>()
+        .and_then(Option::take)
+    {
+        return Ok(anyhow);
+    }
+    error.map_or_else(|| unreachable!("nobody took it"), Err)
 }
 
 /// The end of a computation without a result: a trap, an exit, or a host function's error.
@@ -133,10 +154,58 @@ impl Trap {
         Trap::from_reason(Reason::Exit(code))
     }
 
-    /// A host function failed with `error`.
+    /// A host function failed with `error`. A trap stays that trap: a [`Trap`] itself, a [`TrapCode`], an
+    /// [`Error::Trap`](crate::Error::Trap), and a box of one.
+    ///
+    /// Host functions need not call it: they may return `Result<V, E>` with any such error.
     #[must_use]
-    pub fn host(error: impl Error + Send + Sync + 'static) -> Trap {
-        Trap::from_reason(Reason::Host(Box::new(error)))
+    #[cold]
+    pub fn host(error: impl Into<Box<dyn Error + Send + Sync>> + 'static) -> Trap {
+        #[cfg(feature = "anyhow")]
+        let error = match take_anyhow(error) {
+            Ok(error) => return Trap::anyhow(error),
+            Err(other) => other,
+        };
+        let error = match error.into().downcast::<Trap>() {
+            Ok(trap) => return *trap,
+            Err(other) => other,
+        };
+        let error = match error.downcast::<TrapCode>() {
+            Ok(code) => return Trap::new(*code),
+            Err(other) => other,
+        };
+        let error = match error.downcast::<crate::Error>().map(|error| *error) {
+            Ok(crate::Error::Trap(trap)) => return trap,
+            Ok(other) => other.into(),
+            Err(other) => other,
+        };
+        match error.downcast::<InstantiateError>().map(|error| *error) {
+            Ok(InstantiateError::Trap(trap)) => trap,
+            Ok(other) => Trap::from_reason(Reason::Host(other.into())),
+            Err(other) => Trap::from_reason(Reason::Host(other)),
+        }
+    }
+
+    /// As [`Trap::host`].
+    #[cfg(feature = "anyhow")]
+    fn anyhow(error: anyhow::Error) -> Trap {
+        let error = match error.downcast::<Trap>() {
+            Ok(trap) => return trap,
+            Err(other) => other,
+        };
+        let error = match error.downcast::<TrapCode>() {
+            Ok(code) => return Trap::new(code),
+            Err(other) => other,
+        };
+        // Others stay as they are: their context would be lost.
+        if !matches!(error.downcast_ref(), Some(crate::Error::Trap(_))) {
+            return Trap::from_reason(Reason::Anyhow(error));
+        }
+        match error.downcast() {
+            Ok(crate::Error::Trap(trap)) => trap,
+            Ok(other) => Trap::host(other),
+            Err(other) => Trap::from_reason(Reason::Anyhow(other)),
+        }
     }
 
     /// A host function failed for the reason that `message` tells.
@@ -181,8 +250,55 @@ impl Trap {
     pub fn host_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match &self.0.reason {
             Reason::Host(error) => Some(&**error),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => Some(&**error),
             _ => None,
         }
+    }
+
+    /// The host function's error, if it is an `E`.
+    #[must_use]
+    pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        match &self.0.reason {
+            Reason::Host(error) => error.downcast_ref(),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The host function's error by value; the back trace goes.
+    ///
+    /// ```
+    /// # use tiered_runtime::Trap;
+    /// use std::io;
+    /// let trap = Trap::host(io::Error::from(io::ErrorKind::NotFound));
+    /// match trap.downcast::<io::Error>() {
+    ///     Ok(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+    ///     Err(trap) => panic!("another reason: {trap}"),
+    /// }
+    /// ```
+    ///
+    /// An `anyhow::Error` keeps its message and sources; what it was made of is found only with this crate's feature
+    /// `anyhow`.
+    ///
+    /// # Errors
+    /// The trap as it is, if it is not the error of a host function, or not an `E`.
+    pub fn downcast<E: Error + Send + Sync + 'static>(self) -> Result<E, Trap> {
+        let Inner { reason, frames } = *self.0;
+        let reason = match reason {
+            Reason::Host(error) => match error.downcast::<E>() {
+                Ok(error) => return Ok(*error),
+                Err(error) => Reason::Host(error),
+            },
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => match error.downcast::<E>() {
+                Ok(error) => return Ok(error),
+                Err(error) => Reason::Anyhow(error),
+            },
+            other => other,
+        };
+        Err(Trap(Box::new(Inner { reason, frames })))
     }
 
     /// The activations at the place of the trap, innermost first.
@@ -219,6 +335,8 @@ impl fmt::Display for Trap {
             Reason::Exit(code) => write!(f, "exit with code {code}"),
             Reason::Message(message) => f.write_str(message),
             Reason::Host(error) => error.fmt(f),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.fmt(f),
             Reason::Panic(_) => f.write_str("a host function panicked"),
         }
     }
@@ -238,6 +356,8 @@ impl Error for Trap {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.reason {
             Reason::Host(error) => error.source(),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.source(),
             _ => None,
         }
     }

@@ -238,6 +238,11 @@ impl ExternRef {
 }
 
 /// A Rust type that is a WebAssembly value: parameters and results of typed functions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a WebAssembly value",
+    label = "not a value",
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and `Option<ExternRef>`"
+)]
 pub trait HostValue: Sized + 'static {
     /// Its type in WebAssembly.
     const TYPE: ValType;

@@ -2,7 +2,7 @@
 //!
 //! From the top of the workspace: `cargo run -p tiered-wasi --example embed`
 
-use tiered::{Config, Engine, Linker, Module};
+use tiered::{Config, Engine, Linker, Module, Store};
 use tiered_wasi::{Access, OutputBuffer, Stdout, WasiCtx};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,12 +18,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx);
-    let mut store = engine.store(granted)?;
+    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx)?;
+    let mut store = Store::new(&engine, granted)?;
     let program = linker.instantiate(&mut store, &module)?;
-    let start = program
-        .typed_func::<(), ()>(&store, "_start")?
-        .ok_or("no _start")?;
+    let start = program.typed_func::<(), ()>(&store, "_start")?;
     let exit_code = match start.call(&mut store, ()) {
         Ok(()) => 0,
         Err(trap) => trap.exit_code().ok_or(trap)?,

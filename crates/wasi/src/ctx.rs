@@ -37,6 +37,8 @@ pub struct WasiCtx {
     pub(crate) table: FdTable,
     pub(crate) listings: ListingBudget,
     pub(crate) interrupt: InterruptHandle,
+    /// The store whose interrupts are passed on to `interrupt`.
+    pub(crate) bound_to: Option<u64>,
     pub(crate) monotonic: Monotonic,
     pub(crate) tracer: Option<Tracer>,
 }
@@ -47,7 +49,8 @@ impl WasiCtx {
         WasiCtxBuilder::default()
     }
 
-    /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`.
+    /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`. A store that the calls are
+    /// linked to by [`add_to_linker`](crate::add_to_linker) has its own handle, which breaks them too.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.interrupt.give_out()
     }
@@ -346,6 +349,7 @@ impl WasiCtxBuilder {
             table,
             listings: ListingBudget::new(self.max_listing_bytes),
             interrupt: InterruptHandle::new()?,
+            bound_to: None,
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
         })

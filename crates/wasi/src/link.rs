@@ -1,21 +1,32 @@
 //! Binds the calls to tiered's runtime; the only file that knows it.
 //!
 //! A call gets the memory its caller exports as `memory`. A caller without one traps in the first call that needs it.
+//!
+//! Invariant: from the first call on that a store makes after it can be interrupted, what stops its guest also ends its
+//! calls' waiting. A store that cannot be interrupted is never told, so that its writes stay cheap.
 
-use tiered_runtime::{Caller, Linker, Trap};
+use std::sync::Arc;
+
+use tiered_runtime::{Caller, Interruptible, LinkError, Linker, Trap};
 
 use crate::abi::{Abi, Errno};
 use crate::ctx::WasiCtx;
 use crate::error::Stop;
 use crate::functions::{calls, for_each_function};
 use crate::guest::GuestMemory;
+use crate::interrupt::InterruptHandle;
 
 /// Defines all calls of `wasi_snapshot_preview1` and `wasi_unstable` in `linker`; `get` finds the context in the store's
 /// data.
+///
+/// Whatever stops the guest, a store's interrupt handle, deadline or epoch, ends its waiting in these calls, too.
+///
+/// # Errors
+/// One of the names is defined already, and the linker does not allow to replace it; some of the others are defined then.
 pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Send + Sync + Copy + 'static,
-) {
+) -> Result<(), LinkError> {
     macro_rules! link {
         (
             both { $($both:tt)* }
@@ -40,21 +51,45 @@ pub fn add_to_linker<T: 'static>(
                     });
                     $finish(outcome)
                 },
-            );
+            )?;
         )*};
     }
     for_each_function!(link);
+    Ok(())
 }
 
 /// Runs `call` on the caller's context and memory.
 fn with_guest<T: 'static, R>(
     caller: &mut Caller<'_, T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     call: impl FnOnce(&mut WasiCtx, &mut GuestMemory<'_>) -> R,
 ) -> R {
+    if caller.may_be_interrupted() {
+        bind_interrupts(caller, get);
+    }
     match caller.memory_and_data() {
         Some((bytes, data)) => call(get(data), &mut GuestMemory::new(bytes)),
         None => call(get(caller.data_mut()), &mut GuestMemory::missing()),
+    }
+}
+
+/// Has whatever interrupts the store interrupt the context, unless it does.
+fn bind_interrupts<T: 'static>(caller: &mut Caller<'_, T>, get: impl Fn(&mut T) -> &mut WasiCtx) {
+    let store = caller.serial();
+    let ctx = get(caller.data_mut());
+    if ctx.bound_to.replace(store) != Some(store) {
+        let waits = Arc::new(ctx.interrupt_handle());
+        caller.add_interruptible(waits);
+    }
+}
+
+impl Interruptible for InterruptHandle {
+    fn interrupt(&self) {
+        self.interrupt();
+    }
+
+    fn clear(&self) {
+        self.clear();
     }
 }
 

@@ -82,8 +82,8 @@ fn instantiate(dir: &Path, text: &str) -> Guest {
     let engine = Engine::default();
     let module = Module::new(&engine, text.to_owned()).unwrap();
     let mut linker = Linker::new();
-    add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi);
-    let mut store = engine.store(host).unwrap();
+    add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).expect("a new name");
+    let mut store = Store::new(&engine, host).unwrap();
     let instance = linker.instantiate(&mut store, &module).unwrap();
     Guest { store, instance }
 }
@@ -114,7 +114,6 @@ impl Guest {
         let run = self
             .instance
             .typed_func::<(), i32>(&self.store, "run")
-            .unwrap()
             .unwrap();
         run.call(&mut self.store, ())
     }

@@ -1,7 +1,7 @@
 //! The host module `spectest` that spec scripts import from: silent printers, four globals, a table and a memory.
 
 use tiered::decode::types::{GlobalType, Limits, MemoryType, RefType, TableType};
-use tiered::{Caller, Extern, Global, Linker, Memory, Store, Table, Val};
+use tiered::{Extern, Global, LinkError, Linker, Memory, Store, Table, Val};
 
 const MODULE: &str = "spectest";
 
@@ -10,7 +10,7 @@ const MODULE: &str = "spectest";
 /// # Errors
 /// The engine's limits leave no room for the table or the memory.
 pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(), String> {
-    define_printers(linker);
+    define_printers(linker).map_err(|err| err.to_string())?;
     let globals = [
         ("global_i32", Val::I32(666)),
         ("global_i64", Val::I64(666)),
@@ -23,7 +23,7 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
             mutable: false,
         };
         let global = Global::new(store, ty, value).map_err(|err| unavailable(name, &err))?;
-        linker.define(MODULE, name, Extern::Global(global));
+        define_one(linker, name, global)?;
     }
     let ty = TableType {
         element: RefType::FuncRef,
@@ -34,7 +34,7 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
     };
     let table =
         Table::new(store, ty, Val::FuncRef(None)).map_err(|err| unavailable("table", &err))?;
-    linker.define(MODULE, "table", Extern::Table(table));
+    define_one(linker, "table", table)?;
     let ty = MemoryType {
         limits: Limits {
             min: 1,
@@ -43,27 +43,24 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
         shared: false,
     };
     let memory = Memory::new(store, ty).map_err(|err| unavailable("memory", &err))?;
-    linker.define(MODULE, "memory", Extern::Memory(memory));
-    Ok(())
+    define_one(linker, "memory", memory)
 }
 
-fn define_printers(linker: &mut Linker<()>) {
+fn define_one(linker: &mut Linker<()>, name: &str, value: impl Into<Extern>) -> Result<(), String> {
+    let defined = linker.define(MODULE, name, value);
+    defined.map(drop).map_err(|err| err.to_string())
+}
+
+fn define_printers(linker: &mut Linker<()>) -> Result<(), LinkError> {
     linker
-        .func(MODULE, "print", |_: Caller<'_, ()>| {})
-        .func(MODULE, "print_i32", |_: Caller<'_, ()>, _: i32| {})
-        .func(MODULE, "print_i64", |_: Caller<'_, ()>, _: i64| {})
-        .func(MODULE, "print_f32", |_: Caller<'_, ()>, _: f32| {})
-        .func(MODULE, "print_f64", |_: Caller<'_, ()>, _: f64| {})
-        .func(
-            MODULE,
-            "print_i32_f32",
-            |_: Caller<'_, ()>, _: i32, _: f32| {},
-        )
-        .func(
-            MODULE,
-            "print_f64_f64",
-            |_: Caller<'_, ()>, _: f64, _: f64| {},
-        );
+        .func(MODULE, "print", || {})?
+        .func(MODULE, "print_i32", |_: i32| {})?
+        .func(MODULE, "print_i64", |_: i64| {})?
+        .func(MODULE, "print_f32", |_: f32| {})?
+        .func(MODULE, "print_f64", |_: f64| {})?
+        .func(MODULE, "print_i32_f32", |_: i32, _: f32| {})?
+        .func(MODULE, "print_f64_f64", |_: f64, _: f64| {})?;
+    Ok(())
 }
 
 fn unavailable(name: &str, err: &dyn std::fmt::Display) -> String {

@@ -106,7 +106,7 @@ fn scripts_of_other_versions_run_to_their_end() {
 /// An engine for one script: scripts are short, so in `auto` everything is hot.
 fn engine(mode: TierMode) -> Engine {
     let mut costs = CostModel::default();
-    (costs.call_budget, costs.loop_budget) = (1, 1);
+    costs.period = 50;
     (costs.compile_ns, costs.compile_byte_ns) = (0.0, 0.0);
     let config = Config::new().tier(mode).costs(costs);
     Engine::new(&config.compile_threads(Some(1)))

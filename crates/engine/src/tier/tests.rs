@@ -2,12 +2,16 @@
 //! and panics.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_interp::Interpreter;
+use tiered_runtime::code::{FuncCode, LoopCode, Outcome};
+use tiered_runtime::frame::Slot;
+use tiered_runtime::vmctx::VmCtx;
 
 use super::*;
 use crate::config::CostModel;
@@ -21,10 +25,16 @@ struct Code {
     metered: bool,
 }
 
+/// What all code is entered by; nothing runs here.
+extern "C" fn never(_: NonNull<VmCtx>, _: NonNull<FuncCode>, _: NonNull<Slot>) -> Outcome {
+    Outcome::Trapped
+}
+
 #[derive(Default)]
 struct Log {
     begun: Vec<(u32, Part)>,
     ended: usize,
+    published: Vec<Code>,
     /// How many compiles may begin; all, if it says nothing.
     permits: Option<usize>,
     /// Functions that may begin whatever the permits say.
@@ -71,15 +81,14 @@ impl Fake {
 }
 
 impl Backend for Fake {
-    type Code = Code;
-    type Record = Record;
+    type Code = (Fake, Code);
     type Compiler = ();
 
     fn compiler(&self) -> Result<(), String> {
         Ok(())
     }
 
-    fn compile(&self, (): &mut (), job: &Job) -> Result<Code, String> {
+    fn compile(&self, (): &mut (), _: &Arc<Module>, job: &Job) -> Result<(Fake, Code), String> {
         let func = job.key.func.0;
         self.with_log(|log| log.begun.push((func, job.part)));
         let mut log = self.log.0.lock();
@@ -94,96 +103,54 @@ impl Backend for Fake {
         if self.refuses.contains(&func) {
             return Err("too hard".into());
         }
-        Ok(Code {
+        let code = Code {
             func,
             part: job.part,
             metered: job.key.metered,
-        })
+        };
+        Ok((self.clone(), code))
     }
 
-    fn code_bytes(_: &Code) -> usize {
+    fn code_bytes(_: &(Fake, Code)) -> usize {
         100
     }
 
-    fn publish(code: &Code, record: &Record) -> bool {
-        assert_eq!((code.func, code.part), (record.0.func, Part::Function));
-        assert_eq!(code.metered, record.0.metered);
-        !record.0.published.swap(true, Ordering::SeqCst)
+    fn entry(_: &(Fake, Code)) -> EntryFn {
+        never
+    }
+
+    fn publish((fake, code): &(Fake, Code), _: &ModuleCode) {
+        fake.with_log(|log| {
+            assert!(!log.published.contains(code), "published once");
+            log.published.push(code.clone());
+        });
     }
 }
 
-struct RecordState {
-    func: u32,
-    metered: bool,
-    published: AtomicBool,
-    budget: AtomicI32,
-}
-
-/// A function of an instance.
-#[derive(Clone)]
-struct Record(Arc<RecordState>);
-
-impl Record {
-    fn new(func: u32) -> Record {
-        Record::with(func, false)
-    }
-
-    fn with(func: u32, metered: bool) -> Record {
-        Record(Arc::new(RecordState {
-            func,
-            metered,
-            published: AtomicBool::new(false),
-            budget: AtomicI32::new(1_000),
-        }))
-    }
-
-    fn is_published(&self) -> bool {
-        self.0.published.load(Ordering::SeqCst)
-    }
-
-    fn budget(&self) -> i32 {
-        self.0.budget.load(Ordering::SeqCst)
-    }
-}
-
-impl PartialEq for Record {
-    fn eq(&self, other: &Record) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Asker<Fake> for Record {
-    fn record(&self) -> Record {
-        self.clone()
-    }
-
-    fn publish(&self, code: &Code) -> bool {
-        Fake::publish(code, self)
-    }
-
-    fn set_budget(&self, calls: i32) {
-        if !self.0.metered {
-            self.0.budget.store(calls, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Functions 0 to 19 are small, 20 to 24 are slow to compile.
-fn module() -> Arc<Module> {
+/// Functions 0 to 19 are small and have two loops one after the other, 20 to 24 are slow to compile and have one.
+fn module() -> Arc<ModuleCode> {
     static MODULE: OnceLock<Arc<Module>> = OnceLock::new();
     let make = || {
-        let huge = format!("(func {})", "nop ".repeat(20_000));
-        let text = format!("(module {} {})", "(func nop)".repeat(20), huge.repeat(5));
+        let repeat = "(loop (br_if 0 (i32.const 0)))";
+        let huge = format!("(func {repeat} {})", "nop ".repeat(20_000));
+        let small = format!("(func {repeat} {repeat})").repeat(20);
+        let text = format!("(module {small} {})", huge.repeat(5));
         Arc::new(Module::new(text).expect("it is valid"))
     };
-    Arc::clone(MODULE.get_or_init(make))
+    let code = ModuleCode::new(&Interpreter::tier(), MODULE.get_or_init(make));
+    for func in 0..25 {
+        for metered in [false, true] {
+            assert!(tiered_interp::translate(&code, FuncIdx(func), metered));
+        }
+    }
+    code
 }
 
 /// An engine without guests.
 struct World {
     fake: Fake,
     tiering: Tiering<Fake>,
-    module: Arc<Module>,
+    module: Arc<ModuleCode>,
 }
 
 impl Drop for World {
@@ -223,56 +190,60 @@ impl World {
         }
     }
 
-    fn ask(&self, record: &Record, at: HotPoint) -> Option<Code> {
-        let question = Question {
-            module: &self.module,
-            func: FuncIdx(record.0.func),
-            metered: record.0.metered,
-            at,
-            calls_left: record.budget().min(999),
+    fn func(&self, func: u32, metered: bool) -> &FuncCode {
+        let func = self.module.set(metered).func(FuncIdx(func));
+        func.expect("it is no import")
+    }
+
+    fn loop_of(&self, func: u32, which: usize) -> &LoopCode {
+        let body = self.func(func, false).body().expect("it is translated");
+        &body.loops()[which]
+    }
+
+    fn ask(&self, func: &FuncCode, at: HotPoint<'_>) -> Option<EntryFn> {
+        let work = 170_000;
+        self.tiering.sample(&Sample { func, at, work })
+    }
+
+    fn called(&self, func: u32) -> bool {
+        let func = self.func(func, false);
+        self.ask(func, HotPoint::Call).is_some()
+    }
+
+    /// The `stay`th sample of an activation that is in its loop `which`.
+    fn looped(&self, func: u32, which: usize, stay: u32) -> bool {
+        let of = self.loop_of(func, which);
+        let at = HotPoint::Loop { of, stay };
+        self.ask(self.func(func, false), at).is_some()
+    }
+
+    fn is_published(&self, func: u32, part: Part) -> bool {
+        let metered = false;
+        let code = Code {
+            func,
+            part,
+            metered,
         };
-        self.tiering.hot(&question, record)
+        self.fake.with_log(|log| log.published.contains(&code))
     }
 
-    fn called(&self, record: &Record) -> Option<Code> {
-        self.ask(record, HotPoint::Call)
+    fn function_is_published(&self, func: u32) -> bool {
+        self.is_published(func, Part::Function)
     }
-
-    fn looped(&self, record: &Record, offset: u32) -> Option<Code> {
-        self.ask(record, HotPoint::Loop { offset })
-    }
-}
-
-fn code(func: u32, part: Part) -> Option<Code> {
-    Some(Code {
-        func,
-        part,
-        metered: false,
-    })
 }
 
 #[test]
 fn a_hot_function_is_compiled_in_the_background_and_published() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
-    let (first, second, third) = (Record::new(0), Record::new(0), Record::new(0));
-    assert_eq!(world.called(&first), None, "it is not waited for");
-    assert_eq!(world.called(&second), None);
-    assert_eq!(world.called(&second), None);
+    assert!(!world.called(0), "it is not waited for");
+    assert!(!world.called(0));
     world.fake.with_log(|log| log.permits = None);
-    world.fake.wait_until(|log| log.events.len() == 4);
-    assert!(first.is_published() && second.is_published());
+    world.fake.wait_until(|log| log.events.len() == 3);
+    assert!(world.function_is_published(0));
     assert_eq!(world.fake.begun(), [(0, Part::Function)], "compiled once");
-    let events = [
-        "queued func 0",
-        "compiled func 0",
-        "published func 0",
-        "published func 0",
-    ];
+    let events = ["queued func 0", "compiled func 0", "published func 0"];
     assert_eq!(world.fake.events(), events);
-    // Another instance finds the code ready, and its call goes on in it.
-    assert_eq!(world.called(&third), code(0, Part::Function));
-    assert!(third.is_published());
     let stats = world.tiering.stats();
     assert_eq!(
         (
@@ -280,60 +251,87 @@ fn a_hot_function_is_compiled_in_the_background_and_published() {
             stats.loops_compiled,
             stats.published
         ),
-        (1, 0, 3)
+        (1, 0, 1)
     );
-    assert_eq!((stats.questions, stats.code_bytes), (4, 100));
+    assert_eq!((stats.samples, stats.code_bytes), (2, 100));
     assert!(stats.first_compiled.is_some());
 }
 
 #[test]
-fn a_running_loop_moves_over_once_its_code_is_there() {
+fn a_loop_that_one_activation_stays_in_is_compiled_and_not_its_function() {
     let world = World::new(TierMode::Auto, Some(1));
-    let record = Record::new(1);
-    assert_eq!(world.looped(&record, 40), None);
-    world.fake.wait_until(|log| log.events.len() == 2);
-    // It is told a moment before it can be entered.
-    let answer = std::iter::repeat_with(|| world.looped(&record, 40)).find(Option::is_some);
-    assert_eq!(answer, Some(code(1, Part::Loop(40))));
-    assert_eq!(
-        world.fake.begun(),
-        [(1, Part::Loop(40))],
-        "not its function, which was called once"
-    );
-    assert_eq!(
-        world.fake.events(),
-        [
-            "queued loop @0x28 of func 1",
-            "compiled loop @0x28 of func 1",
-            "entered loop @0x28 of func 1"
-        ]
-    );
-    assert_eq!(world.tiering.stats().entered, 1);
+    let part = Part::Loop(world.loop_of(1, 0).offset);
+    world.looped(1, 0, 1);
+    assert_eq!(world.fake.begun(), [], "a call may be over at any time");
+    world.looped(1, 0, 2);
+    world.fake.wait_until(|log| !log.published.is_empty());
+    assert!(world.is_published(1, part));
+    assert_eq!(world.fake.begun(), [(1, part)]);
+    // Another loop of the same nest is not worth it, unless this call keeps clear of the one that has code.
+    world.looped(1, 1, 3);
+    assert_eq!(world.fake.begun().len(), 1);
+    // It is told a moment before it counts as ready.
+    let mut stays = (4..63).cycle();
+    while world.fake.begun().len() < 2 {
+        world.looped(1, 1, stays.next().unwrap_or(4));
+    }
 }
 
 #[test]
-fn without_threads_the_guest_compiles_and_goes_on() {
+fn activations_that_end_soon_are_work_of_the_function() {
+    let world = World::new(TierMode::Auto, Some(1));
+    world.looped(1, 0, 1);
+    world.looped(1, 0, 1);
+    world.fake.wait_until(|log| !log.published.is_empty());
+    assert!(world.function_is_published(1));
+    assert_eq!(world.fake.begun(), [(1, Part::Function)]);
+}
+
+#[test]
+fn a_loop_whose_calls_leave_the_tier_is_compiled_too() {
+    let world = World::new(TierMode::Auto, Some(1));
+    let of = Some(world.loop_of(2, 0));
+    for stay in 1..4 {
+        let at = HotPoint::CallOut { of, stay };
+        assert!(world.ask(world.func(2, false), at).is_none());
+    }
+    world.fake.wait_until(|log| !log.published.is_empty());
+    assert!(world.is_published(2, Part::Loop(world.loop_of(2, 0).offset)));
+}
+
+#[test]
+fn the_first_entry_of_a_loop_is_told() {
+    let world = World::new(TierMode::Auto, Some(1));
+    let of = world.loop_of(3, 1);
+    let (func, at) = (world.func(3, false), HotPoint::Loop { of, stay: 0 });
+    let told = world.tiering.sample(&Sample { func, at, work: 0 });
+    assert!(told.is_none());
+    assert_eq!(world.tiering.stats().entered, 1);
+    let event = format!("entered loop @{:#x} of func 3", of.offset);
+    assert_eq!(world.fake.events(), [event]);
+}
+
+#[test]
+fn without_threads_the_guest_compiles() {
     let world = World::new(TierMode::Auto, Some(0));
-    let record = Record::new(0);
-    let first = (1..100).find(|_| world.called(&record).is_some());
+    let first = (1..100).find(|_| {
+        world.called(0);
+        world.function_is_published(0)
+    });
     assert!(
-        first.is_some_and(|questions| questions > 1),
+        first.is_some_and(|samples| samples > 1),
         "it takes the full price: {first:?}"
     );
-    assert!(record.is_published());
     let events = ["queued func 0", "compiled func 0", "published func 0"];
     assert_eq!(world.fake.events(), events);
 }
 
 #[test]
-fn nothing_is_made_before_the_first_question() {
+fn nothing_is_made_before_the_first_sample() {
     let world = World::new(TierMode::Auto, None);
     assert!(world.tiering.workers.get().is_none());
     let stats = world.tiering.stats();
-    assert_eq!(
-        (stats.questions, stats.pauses.longest()),
-        (0, Duration::ZERO)
-    );
+    assert_eq!((stats.samples, stats.pauses.longest()), (0, Duration::ZERO));
     assert!(stats.uptime > Duration::ZERO);
 }
 
@@ -345,26 +343,18 @@ fn what_fails_or_panics_stays_interpreted_and_is_not_tried_again() {
         ..Fake::default()
     };
     let world = World::with(fake, TierMode::Auto, Some(1), CostModel::default());
-    let records = [0, 1, 2].map(Record::new);
     for _ in 0..3 {
-        for record in &records {
-            let answer = world.called(record);
-            assert!(record.0.func == 2 || answer.is_none());
+        for func in 0..3 {
+            assert!(!world.called(func));
         }
         world.fake.wait_until(|log| log.ended == 3);
-        world.fake.wait_until(|log| {
-            log.events
-                .iter()
-                .filter(|line| !line.starts_with("queued"))
-                .count()
-                == 4
-        });
+        let is_end = |line: &&String| !line.starts_with("queued");
+        world
+            .fake
+            .wait_until(|log| log.events.iter().filter(is_end).count() == 4);
     }
-    assert_eq!(
-        records.each_ref().map(Record::is_published),
-        [false, false, true]
-    );
-    assert_eq!(records[0].budget(), MAX_BUDGET);
+    let published = [0, 1, 2].map(|func| world.function_is_published(func));
+    assert_eq!(published, [false, false, true]);
     let failed = |line: &&String| line.starts_with("failed");
     assert_eq!(world.fake.events().iter().filter(failed).count(), 2);
     assert_eq!(world.tiering.stats().failures, 2);
@@ -386,16 +376,14 @@ fn a_huge_function_does_not_starve_small_ones() {
         let trace = world.tiering.config.trace.clone();
         let workers = Workers::new(world.fake.clone(), threads, policy, trace, Instant::now());
         assert!(world.tiering.workers.set(workers).is_ok());
-        let huge = [20, 21, 22].map(Record::new);
-        // Two in the huge ones' loops, long enough for both to be worth it.
-        for record in &huge {
+        for func in [20, 21, 22] {
             for _ in 0..2_000 {
-                assert_eq!(world.looped(record, 9), None);
+                world.called(func);
             }
         }
         world.fake.wait_until(|log| !log.begun.is_empty());
-        for record in [Record::new(3), Record::new(4)] {
-            world.called(&record);
+        for func in [3, 4] {
+            world.called(func);
         }
         world.fake.wait_until(|log| log.ended == 2);
         let slow = |log: &Log| log.begun.iter().filter(|(func, _)| *func >= 20).count();
@@ -410,13 +398,12 @@ fn a_huge_function_does_not_starve_small_ones() {
 fn one_thread_means_one() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
-    let huge = Record::new(20);
     for _ in 0..2_000 {
-        world.looped(&huge, 9);
+        world.called(20);
     }
     world.fake.wait_until(|log| log.begun.len() == 1);
     for func in 0..10 {
-        world.called(&Record::new(func));
+        world.called(func);
     }
     assert_eq!(world.fake.begun().len(), 1);
     world.fake.with_log(|log| log.permits = None);
@@ -431,21 +418,20 @@ fn the_queue_is_bounded_and_what_was_dropped_comes_again() {
     };
     let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
     world.fake.with_log(|log| log.permits = Some(0));
-    let records: Vec<_> = (0..20).map(Record::new).collect();
-    for record in &records {
-        world.called(record);
+    for func in 0..20 {
+        world.called(func);
         world.fake.wait_until(|log| !log.begun.is_empty());
     }
     let dropped = world.tiering.stats().dropped;
     assert_eq!(dropped, 20 - 1 - 2);
     world.fake.with_log(|log| log.permits = None);
-    // Those that still run hot are asked about again, and get their turn.
+    // Those that still run hot are seen again, and get their turn.
     let mut rounds = 0;
-    while !records.iter().all(Record::is_published) {
+    while !(0..20).all(|func| world.function_is_published(func)) {
         rounds += 1;
         assert!(rounds < 10_000, "{:?}", world.tiering.stats());
-        for record in records.iter().filter(|record| !record.is_published()) {
-            world.called(record);
+        for func in (0..20).filter(|&func| !world.function_is_published(func)) {
+            world.called(func);
         }
         std::thread::yield_now();
     }
@@ -457,24 +443,57 @@ fn the_queue_is_bounded_and_what_was_dropped_comes_again() {
 }
 
 #[test]
-fn the_end_waits_for_what_runs_and_not_for_what_waits() {
+fn the_end_waits_for_nothing() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
     for func in 0..5 {
-        world.called(&Record::new(func));
+        world.called(func);
     }
     world.fake.wait_until(|log| log.begun.len() == 1);
     let fake = world.fake.clone();
-    let has_begun = world.tiering.workers().watch_end();
-    let end = std::thread::spawn(move || drop(world));
-    while !has_begun() {
+    // This would hang if it waited for the compile, which may not go on yet.
+    drop(world);
+    fake.with_log(|log| log.permits = None);
+    fake.wait_until(|log| log.ended == 1);
+    // The thread that is left ends without beginning anything else.
+    while Arc::strong_count(&fake.log) > 1 {
         std::thread::yield_now();
     }
-    drop(has_begun);
-    fake.with_log(|log| log.permits = Some(1));
-    end.join().expect("it ends");
     assert_eq!(fake.begun().len(), 1);
-    assert_eq!(Arc::strong_count(&fake.log), 1, "nobody is left");
+}
+
+#[test]
+fn nothing_is_compiled_for_a_module_that_is_gone() {
+    let world = World::new(TierMode::Auto, Some(1));
+    world.fake.with_log(|log| log.permits = Some(0));
+    let other = module();
+    world.called(0);
+    world.fake.wait_until(|log| log.begun.len() == 1);
+    let func = other.set(false).func(FuncIdx(7)).expect("no import");
+    assert!(world.ask(func, HotPoint::Call).is_none());
+    drop(other);
+    world.called(8);
+    world.fake.with_log(|log| log.permits = None);
+    world.fake.wait_until(|log| log.ended == 2);
+    assert_eq!(
+        world.fake.begun(),
+        [(0, Part::Function), (8, Part::Function)]
+    );
+}
+
+#[test]
+fn samples_of_all_modules_go_where_they_belong() {
+    let world = World::new(TierMode::Auto, Some(0));
+    let other = module();
+    let func = other.set(false).func(FuncIdx(0)).expect("no import");
+    let mut samples = 0;
+    while !world.function_is_published(0) {
+        samples += 1;
+        world.called(0);
+    }
+    assert!(samples > 1);
+    world.ask(func, HotPoint::Call);
+    assert_eq!(world.fake.begun().len(), 1, "the heat is the module's own");
 }
 
 #[test]
@@ -484,52 +503,40 @@ fn jit_compiles_at_the_first_call_and_no_loops() {
         ..Fake::default()
     };
     let world = World::with(fake, TierMode::Jit, None, CostModel::default());
-    let record = Record::new(0);
-    assert_eq!(world.looped(&record, 7), None);
-    assert_eq!(world.called(&record), code(0, Part::Function));
-    assert!(record.is_published());
-    let refused = Record::new(1);
-    assert_eq!(
-        (world.called(&refused), world.called(&refused)),
-        (None, None)
-    );
+    assert!(!world.looped(0, 0, 1));
+    assert!(world.called(0));
+    assert!(world.function_is_published(0));
+    assert!(!world.called(1) && !world.called(1));
     assert_eq!(
         world.fake.begun(),
         [(0, Part::Function), (1, Part::Function)]
     );
-    assert!(refused.budget() > 100, "it does not ask at each call");
 }
 
 #[test]
 fn osr_compiles_loops_and_no_functions() {
     let world = World::new(TierMode::Osr, None);
-    let record = Record::new(0);
-    assert_eq!(world.called(&record), None);
-    assert_eq!(world.looped(&record, 7), code(0, Part::Loop(7)));
-    assert_eq!(world.looped(&record, 9), code(0, Part::Loop(9)));
-    assert_eq!(world.looped(&record, 7), code(0, Part::Loop(7)));
-    assert_eq!(world.fake.begun(), [(0, Part::Loop(7)), (0, Part::Loop(9))]);
-    assert!(!record.is_published());
+    assert!(!world.called(0));
+    assert!(world.looped(0, 0, 1) && world.looped(0, 1, 1) && world.looped(0, 0, 1));
+    let parts = [0, 1].map(|which| (0, Part::Loop(world.loop_of(0, which).offset)));
+    assert_eq!(world.fake.begun(), parts);
+    assert!(!world.function_is_published(0));
 }
 
 #[test]
 fn random_is_the_same_for_the_same_seed() {
     let run = |seed| {
         let world = World::new(TierMode::Random { seed }, None);
-        let records = [0, 1, 2].map(Record::new);
         let mut answers = Vec::new();
         for step in 0..200u32 {
-            let record = &records[step as usize % 3];
-            let answer = match step % 5 {
-                0..3 => world.called(record),
-                _ => world.looped(record, step % 4),
+            let func = step % 3;
+            let is_call = step % 5 < 3;
+            let moved = if is_call {
+                world.called(func)
+            } else {
+                world.looped(func, (step % 2) as usize, 1)
             };
-            let expected = match step % 5 {
-                0..3 => Part::Function,
-                _ => Part::Loop(step % 4),
-            };
-            assert!(answer.is_none() || answer == code(record.0.func, expected));
-            answers.push((answer, record.budget(), record.is_published()));
+            answers.push((is_call, moved, world.function_is_published(func)));
         }
         answers
     };
@@ -537,31 +544,39 @@ fn random_is_the_same_for_the_same_seed() {
     assert_ne!(run(1), run(2));
     for seed in 0..20 {
         let answers = run(seed);
-        let moved = |part: fn(&Part) -> bool| {
-            let codes = answers.iter().filter_map(|(answer, ..)| answer.as_ref());
-            codes.filter(|code| part(&code.part)).count()
+        let any = |wanted: (bool, bool)| {
+            let mut answers = answers.iter();
+            answers.any(|&(is_call, moved, _)| (is_call, moved) == wanted)
         };
         assert!(
-            moved(|part| *part == Part::Function) > 0 && moved(|part| *part != Part::Function) > 0
+            any((true, true)) && any((true, false)),
+            "calls, seed {seed}"
         );
-        assert!(answers.iter().any(|(answer, ..)| answer.is_none()));
+        assert!(
+            any((false, true)) && any((false, false)),
+            "loops, seed {seed}"
+        );
     }
 }
 
 #[test]
 fn stores_that_count_fuel_have_code_of_their_own() {
     let world = World::new(TierMode::Auto, Some(0));
-    let (plain, metered) = (Record::new(0), Record::with(0, true));
-    while world.called(&plain).is_none() {}
-    let mut calls = 0u64;
-    let answer = loop {
-        calls += 1;
-        if let Some(code) = world.called(&metered) {
-            break code;
-        }
+    while !world.function_is_published(0) {
+        world.called(0);
+    }
+    let metered = Code {
+        func: 0,
+        part: Part::Function,
+        metered: true,
     };
-    assert!(answer.metered && metered.is_published());
-    assert!((100..100_000).contains(&calls), "{calls}");
+    let is_published = || world.fake.with_log(|log| log.published.contains(&metered));
+    let mut calls = 0;
+    while !is_published() {
+        calls += 1;
+        world.ask(world.func(0, true), HotPoint::Call);
+    }
+    assert!((2..100).contains(&calls), "{calls}");
     assert_eq!(world.fake.begun().len(), 2);
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn guest<T: 'static>(
 ) -> (Store<T>, Instance) {
     let engine = Engine::new(config);
     let module = module(&engine, text);
-    let mut store = engine.store(data).expect("a store has a stack");
+    let mut store = Store::new(&engine, data).expect("a store has a stack");
     let instance = linker
         .instantiate(&mut store, &module)
         .expect("it has its imports");

@@ -8,7 +8,7 @@ use tiered::{Config, CostModel, Limits, Profile};
 /// everything is worth compiling once it was seen twice.
 pub(crate) fn config(mode: &str, compile_threads: usize) -> Config {
     let mut costs = CostModel::default();
-    (costs.call_budget, costs.loop_budget) = (1, 1);
+    costs.period = 20;
     (costs.compile_ns, costs.compile_byte_ns) = (0.0, 0.0);
     let tier = mode.parse().expect("it is the name of a mode");
     Config::new()

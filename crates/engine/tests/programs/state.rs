@@ -132,36 +132,44 @@ impl Guest {
 /// What programs import.
 fn linker() -> Linker<Notes> {
     let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "note",
-        |mut caller: Caller<'_, Notes>, value: i64| {
-            caller.data_mut().push(value);
-        },
-    );
-    linker.func(
-        "host",
-        "again",
-        |mut caller: Caller<'_, Notes>, value: i32| -> Result<i32, Trap> {
-            let Some(Extern::Func(again)) = caller.export("again") else {
-                return Err(Trap::message("no such export"));
-            };
-            caller.data_mut().push(-1);
-            let again = again.typed::<i32, i32>(&caller).map_err(Trap::host)?;
-            again.call(&mut caller, value)
-        },
-    );
-    linker.func(
-        "host",
-        "fail",
-        |_: Caller<'_, Notes>, value: i32| -> Result<(), Trap> {
-            Err(Trap::message(format!("no more than {value}")))
-        },
-    );
-    linker.func(
-        "host",
-        "value",
-        |mut caller: Caller<'_, Notes>, value: i32| Some(ExternRef::new(&mut caller, value)),
-    );
+    linker
+        .func(
+            "host",
+            "note",
+            |mut caller: Caller<'_, Notes>, value: i64| {
+                caller.data_mut().push(value);
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "host",
+            "again",
+            |mut caller: Caller<'_, Notes>, value: i32| -> Result<i32, Trap> {
+                let Some(Extern::Func(again)) = caller.export("again") else {
+                    return Err(Trap::message("no such export"));
+                };
+                caller.data_mut().push(-1);
+                let again = again.typed::<i32, i32>(&caller).map_err(Trap::host)?;
+                again.call(&mut caller, value)
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "host",
+            "fail",
+            |_: Caller<'_, Notes>, value: i32| -> Result<(), Trap> {
+                Err(Trap::message(format!("no more than {value}")))
+            },
+        )
+        .expect("a new name");
+    linker
+        .func(
+            "host",
+            "value",
+            |mut caller: Caller<'_, Notes>, value: i32| Some(ExternRef::new(&mut caller, value)),
+        )
+        .expect("a new name");
     linker
 }

@@ -6,12 +6,12 @@
 
 use std::fmt::Write;
 
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::code::FuncCode;
 
 use super::{Error, Translator};
 
 /// The listing of `func`, an instruction a line: its byte in the module, its name, its words.
-pub(crate) fn dump(func: &FuncRecord) -> Result<String, Error> {
+pub(crate) fn dump(func: &FuncCode) -> Result<String, Error> {
     let translator = Translator::run(func, true)?;
     let body = translator
         .module

@@ -92,7 +92,7 @@ impl Translator<'_> {
         self.code.push(fields);
     }
 
-    /// Writes the address of something that lives as long as the store.
+    /// Writes the address of something that lives as long as the module's code.
     pub(crate) fn emit_address<T>(&mut self, address: *const T) {
         self.code.push(address.expose_provenance() as u64);
     }

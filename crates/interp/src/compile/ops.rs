@@ -4,8 +4,9 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{FuncType, ValType};
-use tiered_runtime::code::FuncRecord;
+use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
+use crate::builtin::REF_FUNC;
 use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
 use crate::control::select_family;
 use crate::memory::{load_family, load_indexed_family, store_handler};
@@ -30,6 +31,11 @@ impl WithCondition for TranslateCondition<'_, '_> {
     }
 }
 
+/// An offset in an instance, as a cell has it.
+fn offset(at: i32) -> u64 {
+    u64::try_from(at).expect("offsets of a layout are not negative")
+}
+
 impl Translator<'_> {
     pub(super) fn local_get(&mut self, index: u32) {
         let ty = self.local_types[index as usize];
@@ -46,8 +52,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        let address = self.vmctx.func(func).as_ptr().expose_provenance() as u64;
-        self.constant(ValType::FuncRef, address);
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FuncRef));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -218,8 +223,13 @@ impl Translator<'_> {
 
     pub(super) fn global_get(&mut self, index: GlobalIdx) {
         let ty = self.module.globals()[index.index()].content;
-        let address = self.vmctx.global(index).as_ptr().expose_provenance() as u64;
-        self.define(ty, global_get_family(bank(ty)), fields(0, 0, 0), &[address]);
+        let (imported, at) = self.global_place(index);
+        self.define(
+            ty,
+            global_get_family(bank(ty), imported),
+            fields(0, 0, 0),
+            &[at],
+        );
     }
 
     pub(super) fn global_set(&mut self, index: GlobalIdx) {
@@ -230,11 +240,20 @@ impl Translator<'_> {
             Immediates::No
         };
         let value = self.pop_source(immediates);
+        let (imported, at) = self.global_place(index);
         self.emit(
-            global_set_handler(bank(ty), value.class),
+            global_set_handler(bank(ty), value.class, imported),
             fields(0, 0, value.field),
         );
-        self.emit_address(self.vmctx.global(index).as_ptr().cast_const());
+        self.code.push(at);
+    }
+
+    /// Whether a global is imported, and where it stands in an instance: its value, or the address of its record.
+    fn global_place(&self, index: GlobalIdx) -> (bool, u64) {
+        match self.module_code.layout().global(index) {
+            GlobalPlace::Defined(at) => (false, offset(at + offsets::GLOBAL_VALUE)),
+            GlobalPlace::Imported(at) => (true, offset(at)),
+        }
     }
 
     /// Makes everything be in slots that a call does not leave alone, and takes the arguments off; the slot where the
@@ -266,23 +285,24 @@ impl Translator<'_> {
         let ty = module.func_type(index);
         let frame = self.lay_out_call(ty);
         let cell = fields(frame, ty.params.len() as u32, 0);
-        let func = self.vmctx.func(index);
-        // SAFETY: the store is alive.
-        let instance = unsafe { func.as_ref() }.instance;
-        if std::ptr::eq(instance, self.vmctx) {
-            self.emit(CALL, cell);
-            self.emit_address::<FuncRecord>(func.as_ptr());
-        } else {
-            self.emit(CALL_IMPORT, cell);
-            self.emit_address::<FuncRecord>(func.as_ptr());
-            self.emit_address(std::ptr::from_ref(self.vmctx));
-            self.emit_reload();
+        match self.module_code.layout().func(index) {
+            FuncPlace::Defined(_) => {
+                let set = self.module_code.set(self.metered);
+                let func = set.func(index).expect("the module defines it");
+                self.emit(CALL, cell);
+                self.emit_address(std::ptr::from_ref(func));
+            }
+            FuncPlace::Imported(at) => {
+                self.emit(CALL_IMPORT, cell);
+                self.code.push(offset(at));
+                self.emit_reload();
+            }
         }
         self.push_call_results(ty);
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.vmctx.sig(ty);
+        let sig = self.module_code.sig(ty);
         let module = self.module;
         let ty = &module.types()[ty.index()];
         let index = self.pop_source(Immediates::No);
@@ -291,16 +311,15 @@ impl Translator<'_> {
             indirect_handler(index.class),
             fields(index.field, frame, ty.params.len() as u32),
         );
-        self.emit_address(self.vmctx.table(table).as_ptr().cast_const());
+        self.code
+            .push(offset(self.module_code.layout().table(table)));
         self.code.push(u64::from(sig.0));
-        self.emit_address(std::ptr::from_ref(self.vmctx));
         self.emit_reload();
         self.push_call_results(ty);
     }
 
     fn emit_reload(&mut self) {
-        self.emit_handler(RELOAD);
-        self.emit_address(self.vmctx.memory_base.get().as_ptr().cast_const());
+        self.emit(RELOAD, fields(self.layout.header(), 0, 0));
     }
 
     pub(super) fn builtin(
@@ -316,7 +335,6 @@ impl Translator<'_> {
         self.stack.truncate(from);
         let slot = self.operand_slot(from);
         self.emit(handler, fields(slot, 0, 0));
-        self.emit_address(std::ptr::from_ref(self.vmctx));
         self.code
             .push(u64::from(indices[0]) | u64::from(indices[1]) << 32);
         self.stack.hold(Bank::Int, Held::Nothing);

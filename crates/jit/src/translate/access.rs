@@ -27,7 +27,7 @@ pub(super) struct Access {
     pub(super) table: MemFlagsData,
     /// The elements of a table, behind a check.
     pub(super) element: MemFlagsData,
-    /// The door of a function.
+    /// The entry point of a function, and what leads to it.
     pub(super) code: MemFlagsData,
     /// The type of a function that may be null.
     pub(super) sig: MemFlagsData,

@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
-use cranelift_codegen::FinalizedMachReloc;
-use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::{InstructionData, Opcode};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
@@ -45,8 +43,6 @@ fn try_translate(
         func: FuncIdx(func),
         entry,
         metered,
-        // So that there are calls of both kinds.
-        has_code: &|callee| callee.0 % 2 == 1,
     };
     let mut context = FunctionBuilderContext::new();
     let mut func = ir::Function::new();
@@ -66,9 +62,7 @@ fn compile(module: &Module, func: u32, entry: Entry, metered: bool) -> (ir::Func
     match context.compile(&*isa, &mut ControlPlane::default()) {
         Ok(code) => {
             let size = code.code_buffer().len();
-            let mut relocs = code.buffer.relocs().iter();
-            let is_call = |reloc: &FinalizedMachReloc| reloc.kind == Reloc::X86CallPCRel4;
-            assert!(relocs.all(is_call), "code stands anywhere");
+            assert!(code.buffer.relocs().is_empty(), "code stands anywhere");
             (translated, size)
         }
         Err(error) => panic!("{entry:?} {metered}: {:?}\n{translated}", error.inner),
@@ -415,21 +409,19 @@ fn instructions_know_where_they_come_from() {
             (func) (func))",
     );
     let body = module.body(FuncIdx(0)).expect("it is defined");
-    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+    let mut expected = [Vec::new(), Vec::new()];
     for op in body.ops().into_iter_with_offsets() {
         match op.expect("it is valid") {
             (wasmparser::Operator::Unreachable, at) => expected[0].push(at as u32),
-            (wasmparser::Operator::Call { function_index }, at) => {
-                expected[function_index as usize].push(at as u32);
-            }
+            (wasmparser::Operator::Call { .. }, at) => expected[1].push(at as u32),
             _ => {}
         }
     }
     let (func, _) = compile(&module, 0, Entry::Start, false);
     assert_eq!(offsets_of(&func, Opcode::Trap), expected[0]);
-    // The one that has code is called directly, the other through its record.
-    assert_eq!(offsets_of(&func, Opcode::Call), expected[1]);
-    assert_eq!(offsets_of(&func, Opcode::CallIndirect), expected[2]);
+    // No call is bound to a place.
+    assert_eq!(offsets_of(&func, Opcode::Call), []);
+    assert_eq!(offsets_of(&func, Opcode::CallIndirect), expected[1]);
 }
 
 /// A branch takes a comparison as it is, and an address has its offset in the load.
@@ -469,7 +461,7 @@ fn a_metered_body_pays_for_calls_and_further_iterations() {
         let (func, _) = compile(&module, 1, Entry::Start, metered);
         offsets_of(&func, Opcode::Store).len()
     };
-    // The store's budget is all that this body can write to.
+    // The store's account is all that this body can write to.
     assert_eq!((stores(false), stores(true)), (0, 2));
 }
 

@@ -11,6 +11,7 @@ use tiered_decode::numeric::NumOp;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::abi::clif_type;
+use crate::builtins::Builtin;
 use crate::error::CompileError;
 use crate::numeric;
 
@@ -90,7 +91,11 @@ impl Translator<'_, '_> {
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
         let record = match self.layout.func(func) {
-            FuncPlace::Defined(at) => self.builder.ins().iadd_imm_s(self.vmctx, i64::from(at)),
+            // Its record may not be filled in yet.
+            FuncPlace::Defined(_) => {
+                let func = self.indices(func.0, 0);
+                self.builtin(Builtin::RefFunc, &[func])
+            }
             FuncPlace::Imported(at) => self.fixed(self.vmctx, at),
         };
         self.push(record);

@@ -55,7 +55,7 @@ struct Call<'a> {
 
 impl Grid {
     fn new(tier: Arc<dyn Tier>, cases: &[Case]) -> Grid {
-        let mut store = Store::new(tier, Limits::default(), ()).expect("a store has a stack");
+        let mut store = Store::with_tier(tier, Limits::default(), ()).expect("a store has a stack");
         let instance = Linker::new()
             .instantiate(&mut store, &Arc::new(module(cases)))
             .expect("it imports nothing");

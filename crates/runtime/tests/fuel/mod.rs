@@ -82,13 +82,13 @@ fn guest(
 ) -> (Store<i32>, Instance) {
     let mut store = new();
     let mut linker = Linker::new();
-    linker.func("host", "f", host);
+    linker.func("host", "f", host).expect("a new name");
     let module = |text: &str| Arc::new(Module::new(text.as_bytes().to_vec()).expect("it is valid"));
     let other = module(r#"(module (func (export "f")))"#);
     let other = linker
         .instantiate(&mut store, &other)
         .expect("it imports nothing");
-    linker.instance(&store, "other", other);
+    linker.instance(&store, "other", other).expect("a new name");
     let instance = linker
         .instantiate(&mut store, &module(TEXT))
         .expect("it has its imports");

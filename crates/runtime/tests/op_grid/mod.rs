@@ -141,7 +141,7 @@ pub(crate) fn check(tier: Arc<dyn Tier>, ops: impl Iterator<Item = NumOp>) {
 
 fn check_cases(tier: Arc<dyn Tier>, cases: &[Case]) {
     let module = Arc::new(module(cases));
-    let mut store = Store::new(tier, Limits::default(), ()).expect("a store has a stack");
+    let mut store = Store::with_tier(tier, Limits::default(), ()).expect("a store has a stack");
     let instance = Linker::new()
         .instantiate(&mut store, &module)
         .expect("it imports nothing");

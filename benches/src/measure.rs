@@ -9,19 +9,26 @@ use anyhow::Result;
 use wait4::Wait4;
 
 /// What one run of a process was like.
-pub(crate) struct Sample {
-    pub(crate) wall: Duration,
+pub struct Sample {
+    /// From before its start to after its end.
+    pub wall: Duration,
     /// User and kernel time of all threads.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// The most memory that was resident at once, in bytes.
-    pub(crate) peak_memory: u64,
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+    pub peak_memory: u64,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it printed as errors.
+    pub stderr: String,
 }
 
 /// Runs `command` with no input. Its output goes to files, so that nothing of ours works while it does.
-pub(crate) fn measure(mut command: Command) -> Result<Sample> {
+///
+/// # Errors
+/// There is no such program, or no place for a temporary file.
+pub fn measure(mut command: Command) -> Result<Sample> {
     let stdout = tempfile::tempfile()?;
     let stderr = tempfile::tempfile()?;
     command

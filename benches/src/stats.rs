@@ -4,14 +4,17 @@ use serde::Serialize;
 
 /// What a set of samples comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Summary {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+pub struct Summary {
+    /// The middle one, or the mean of the middle two.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
 }
 
 /// The summary of `samples`, or `None` if there are none.
-pub(crate) fn summary(samples: impl IntoIterator<Item = f64>) -> Option<Summary> {
+pub fn summary(samples: impl IntoIterator<Item = f64>) -> Option<Summary> {
     let mut sorted: Vec<f64> = samples.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     let (&min, &max) = (sorted.first()?, sorted.last()?);
@@ -25,7 +28,7 @@ pub(crate) fn summary(samples: impl IntoIterator<Item = f64>) -> Option<Summary>
 }
 
 /// The geometric mean of positive `ratios`, or `None` if there are none.
-pub(crate) fn geometric_mean(ratios: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub fn geometric_mean(ratios: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (mut logarithms, mut count) = (0.0, 0u32);
     for ratio in ratios {
         logarithms += ratio.ln();

@@ -1,0 +1,194 @@
+//! The decisions, in the model's own numbers.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SAMPLE: u64 = 170_000;
+
+/// Nothing was done before.
+const FRESH: Spending = Spending {
+    work_ns: 0.0,
+    eager_ns: 0.0,
+};
+
+/// So much was done that everything may be eager.
+const RICH: Spending = Spending {
+    work_ns: 1e12,
+    eager_ns: 0.0,
+};
+
+fn policy(in_background: bool) -> Policy {
+    Policy::new(CostModel::default(), in_background)
+}
+
+/// A function that so many samples found being called.
+fn called(samples: u64) -> Heat {
+    let mut heat = Heat::default();
+    (0..samples).for_each(|_| heat.add(SAMPLE, Seen::Called));
+    heat
+}
+
+/// A function that stays in a loop in its first call.
+fn stayed(samples: u32) -> (Heat, Stay) {
+    let mut heat = Heat::default();
+    (1..=samples).for_each(|stay| heat.add(SAMPLE, Seen::Staying(stay)));
+    (heat, stay(samples))
+}
+
+fn stay(samples: u32) -> Stay {
+    Stay {
+        work: SAMPLE,
+        samples,
+    }
+}
+
+#[test]
+fn compile_times_are_those_measured() {
+    for (bytes, millis) in [
+        (400, 0.42),
+        (1_000, 0.9),
+        (6_000, 5.0),
+        (24_000, 22.9),
+        (88_000, 118.0),
+    ] {
+        let estimate = policy(true).compile_ns(bytes) / 1e6;
+        assert!(
+            (estimate / millis - 1.0).abs() < 0.05,
+            "{bytes} bytes: {estimate} ms"
+        );
+    }
+}
+
+#[test]
+fn small_functions_are_due_before_huge_ones() {
+    let policy = policy(true);
+    let due_after = |bytes| (1..).find(|&n| policy.wants_function(&called(n), RICH, bytes));
+    assert_eq!(due_after(40), Some(1), "at the first sample");
+    let sizes = [40, 400, 4_000, 40_000, 400_000].map(due_after);
+    assert!(sizes.is_sorted(), "{sizes:?}");
+    assert!(sizes[4] > sizes[1], "{sizes:?}");
+}
+
+#[test]
+fn a_loop_in_the_only_call_is_compiled_and_not_its_function() {
+    let policy = policy(true);
+    let (heat, stay) = stayed(LEAST_STAY);
+    assert!(policy.wants_loop(&heat, stay, Siblings::default(), RICH, 500));
+    assert!(!policy.wants_function(&heat, RICH, 500));
+    assert!(!policy.wants_loop(&heat, stay, Siblings::default(), RICH, 50_000));
+    let (mut heat, stay) = stayed(MAX_STAY);
+    assert!(!policy.wants_loop(&heat, stay, Siblings::default(), RICH, 50_000));
+    // What is no longer counted goes on adding up.
+    (0..100).for_each(|_| heat.add(SAMPLE, Seen::Staying(MAX_STAY)));
+    assert!(policy.wants_loop(&heat, stay, Siblings::default(), RICH, 50_000));
+}
+
+/// Each call is found once: none lasts as long as a compile of 2 kB.
+#[test]
+fn a_function_called_often_is_compiled_and_not_its_loop() {
+    let policy = policy(true);
+    let mut heat = Heat::default();
+    heat.add(SAMPLE, Seen::Staying(1));
+    assert!(!policy.wants_loop(&heat, stay(1), Siblings::default(), RICH, 20));
+    (0..3).for_each(|_| heat.add(SAMPLE, Seen::Staying(1)));
+    assert!(policy.wants_function(&heat, RICH, 2_000));
+    assert!(!policy.wants_loop(&heat, stay(2), Siblings::default(), RICH, 2_000));
+    // This call does not end: now its loop is worth it too.
+    (2..60).for_each(|stay| heat.add(SAMPLE, Seen::Staying(stay)));
+    assert!(policy.wants_loop(&heat, stay(60), Siblings::default(), RICH, 2_000));
+}
+
+#[test]
+fn one_loop_of_a_nest_is_enough() {
+    let policy = policy(true);
+    let (heat, _) = stayed(60);
+    let wants = |samples, in_flight, ready| {
+        let siblings = Siblings { in_flight, ready };
+        policy.wants_loop(&heat, stay(samples), siblings, RICH, 500)
+    };
+    assert!(wants(2, false, false));
+    assert!(!wants(60, true, false), "another is on its way");
+    assert!(
+        !wants(2, false, true),
+        "another has code and may come around"
+    );
+    assert!(wants(60, false, true), "it does not come around");
+}
+
+/// Hundreds of small functions that are all a little hot.
+#[test]
+fn what_is_bought_early_is_a_part_of_the_work() {
+    let policy = policy(true);
+    let (mut spending, bytes) = (FRESH, 40);
+    let mut bought = 0;
+    for _ in 0..10_000 {
+        spending.work_ns += policy.work_ns(SAMPLE);
+        if policy.price_ns(spending, bytes) < policy.compile_ns(bytes) {
+            spending.eager_ns += policy.compile_ns(bytes);
+            bought += 1;
+        }
+        let costs = policy.costs();
+        let most = costs.eager_ns + costs.eager_share * spending.work_ns;
+        assert!(spending.eager_ns <= most);
+    }
+    assert!(bought > 100);
+    // What has earned its full price never has to wait.
+    spending.eager_ns = 1e15;
+    let often = (policy.compile_ns(bytes) / policy.work_ns(SAMPLE)).ceil() as u64;
+    assert!(policy.wants_function(&called(often), spending, bytes));
+}
+
+#[test]
+fn a_quick_compile_that_is_paid_for_can_be_done_at_once() {
+    let policy = policy(true);
+    let price = policy.compile_ns(100);
+    assert!(policy.wants_now(price, 100) && !policy.wants_now(price * 0.9, 100));
+    assert!(!policy.wants_now(1e12, 100_000), "it would be noticed");
+}
+
+#[test]
+fn in_the_foreground_it_takes_the_full_price() {
+    let (ahead, behind) = (policy(true), policy(false));
+    let bytes = 3_000;
+    let due_after =
+        |policy: &Policy| (1..).find(|&n| policy.wants_function(&called(n), RICH, bytes));
+    assert!(due_after(&behind) > due_after(&ahead));
+}
+
+proptest! {
+    #[test]
+    fn more_heat_is_never_less_due(bytes in 2usize..1_000_000, calls in 0u64..500, stays in 0u32..60, background: bool) {
+        let policy = policy(background);
+        let heat = |calls: u64, stays: u32| {
+            let mut heat = called(calls);
+            (1..=stays).for_each(|stay| heat.add(SAMPLE, Seen::Staying(stay)));
+            heat
+        };
+        let before = policy.wants_function(&heat(calls, stays), RICH, bytes);
+        for hotter in [heat(calls + 1, stays), heat(calls, stays + 1)] {
+            prop_assert!(!before || policy.wants_function(&hotter, RICH, bytes));
+            prop_assert!(policy.spent_ns(&hotter) >= policy.spent_ns(&heat(calls, stays)));
+        }
+        prop_assert!(policy.compile_ns(bytes + 1) > policy.compile_ns(bytes));
+    }
+
+    /// The promise of ski-rental, in the model's own numbers: code that runs ten times faster, compiled on the guest's
+    /// thread, for programs of any length.
+    #[test]
+    fn never_twice_the_time_of_the_best_fixed_choice(bytes in 2usize..500_000, samples in 1u64..1_000_000) {
+        let policy = policy(false);
+        let (sample, compile) = (policy.work_ns(SAMPLE), policy.compile_ns(bytes));
+        let due_after = (compile / sample).ceil().max(1.0) as u64;
+        prop_assert!(policy.wants_function(&called(due_after), RICH, bytes));
+        let interpreted = samples.min(due_after) as f64 * sample;
+        let time = if samples > due_after {
+            interpreted + compile + (samples - due_after) as f64 * sample / 10.0
+        } else {
+            interpreted
+        };
+        let best = (samples as f64 * sample).min(compile + samples as f64 * sample / 10.0);
+        // A decision comes late by what one period allows.
+        prop_assert!(time <= 2.0 * best + sample, "{time} ns, {best} ns at best");
+    }
+}

@@ -1,0 +1,274 @@
+//! The account of work: samples together stand for all the work that was done, however much lies between two of them,
+//! and whichever stores did it.
+
+use std::sync::Arc;
+
+use tiered_interp::runtime::decode::index::FuncIdx;
+use tiered_interp::runtime::module_code::ModuleCode;
+use tiered_interp::runtime::{Linker, TrapCode, Val};
+
+use crate::loops::LOOPS;
+use crate::probe::{At, Guest, Probe, Seen, code, func, noting, publish, spent};
+
+/// Work of all kinds: nested loops, recursion, calls of all kinds, back edges of all kinds, instructions that fill.
+const PROGRAM: &str = r#"(module
+    (import "host" "note" (func $note (param i32) (result i32)))
+    (table funcref (elem $fib $note)) (memory 4)
+    (func $fib (param $n i32) (result i32)
+        (if (result i32) (i32.lt_u (local.get $n) (i32.const 2))
+            (then (local.get $n))
+            (else (i32.add
+                (call $fib (i32.sub (local.get $n) (i32.const 1)))
+                (call $fib (i32.sub (local.get $n) (i32.const 2)))))))
+    (func $nest (param $n i32) (result i32) (local $i i32) (local $j i32)
+        (local.set $i (local.get $n))
+        (loop $outer
+            (local.set $j (local.get $i))
+            (loop $inner (br_if $inner (local.tee $j (i32.sub (local.get $j) (i32.const 1)))))
+            (memory.fill (i32.const 0) (local.get $i) (i32.const 9000))
+            (block $done (br_table $done $outer (i32.ne (i32.const 0)
+                (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))))
+        (local.get $n))
+    (func (export "run") (param $n i32) (result i32) (local $i i32) (local $sum i32)
+        (loop
+            (local.set $sum (i32.add (local.get $sum) (call $fib (local.get $i))))
+            (local.set $sum (i32.add (local.get $sum) (call $nest (i32.add (local.get $i) (i32.const 1)))))
+            (local.set $sum (i32.add (local.get $sum) (call $note (local.get $i))))
+            (local.set $sum (i32.add (local.get $sum)
+                (call_indirect (param i32) (result i32) (local.get $i) (i32.and (local.get $i) (i32.const 1)))))
+            (memory.copy (i32.const 70000) (i32.const 0) (i32.shl (i32.const 1) (local.get $i)))
+            (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+        (local.get $sum)))"#;
+
+/// The module with a function `spent`, which takes nothing off the account.
+fn with_spent(text: &str) -> String {
+    let text = text.trim_end().strip_suffix(')').expect("a module ends so");
+    format!("{text}(func (export \"spent\") (result i64) (i64.const -1)))")
+}
+
+/// Has the function `spent` do as it says.
+fn publish_spent(code: &ModuleCode) {
+    let last = code.module().funcs().len() as u32 - 1;
+    // SAFETY: the entry runs the function, which returns an `i64`.
+    unsafe { publish(func(code, last), spent) };
+}
+
+/// Translates all functions, so that each call costs as much as all others.
+fn translate_all(code: &ModuleCode) {
+    for index in 0..code.module().funcs().len() as u32 {
+        tiered_interp::translate(code, FuncIdx(index), false);
+    }
+}
+
+/// What was done since the last sample.
+fn unsampled(guest: &mut Guest) -> u64 {
+    let results = guest.call("spent", &[]).expect("it does not trap");
+    results[0].i64().expect("an integer").cast_unsigned()
+}
+
+fn sum_of(seen: &[Seen]) -> u64 {
+    seen.iter().map(|seen| seen.work).sum()
+}
+
+/// A sample without what depends on other samples.
+fn place(seen: &Seen) -> (u32, Option<u32>, u64) {
+    let offset = match seen.at {
+        At::Call => None,
+        At::Loop { offset, .. } => Some(offset),
+        At::CallOut { offset, .. } => Some(offset.unwrap_or(0)),
+    };
+    (seen.func, offset, seen.work)
+}
+
+/// The samples that a period makes of those that there are without one, and what is left behind the last one.
+fn predict(events: &[Seen], period: u64) -> (Vec<Seen>, u64) {
+    let (mut samples, mut done) = (Vec::new(), 0);
+    for event in events {
+        done += event.work;
+        if done > period {
+            samples.push(Seen {
+                work: done,
+                ..*event
+            });
+            done = 0;
+        }
+    }
+    (samples, done)
+}
+
+const PERIODS: [i32; 8] = [1, 2, 30, 77, 1000, 4096, 50_000, i32::MAX];
+
+/// Runs a guest that has `spent` with each period.
+fn check_periods(what: &str, run: impl Fn(Arc<Probe>) -> Guest) {
+    let mut without = run(Probe::silent(0));
+    let events = without.probe.take();
+    let behind = unsampled(&mut without);
+    assert!(
+        !events.is_empty() && events.iter().all(|seen| seen.work > 0),
+        "{what}"
+    );
+    for period in PERIODS {
+        let mut guest = run(Probe::silent(period));
+        let seen = guest.probe.take();
+        let left = unsampled(&mut guest);
+        let what = format!("{what}, a period of {period}");
+        assert_eq!(sum_of(&seen) + left, sum_of(&events) + behind, "{what}");
+        let (samples, rest) = predict(&events, period as u64);
+        assert_eq!(left, rest + behind, "{what}");
+        let found: Vec<_> = seen.iter().map(place).collect();
+        let expected: Vec<_> = samples.iter().map(place).collect();
+        assert_eq!(found, expected, "{what}");
+        assert!(guest.probe.seen().is_empty(), "{what}: asking is no work");
+    }
+}
+
+#[test]
+fn samples_add_up_to_the_same_whatever_the_period() {
+    check_periods("the program", |probe| {
+        let mut guest = Guest::linked(&with_spent(PROGRAM), probe, &noting());
+        publish_spent(&guest.code);
+        guest.call_i32("run", &[14]);
+        guest.call_i32("run", &[3]);
+        guest
+    });
+    for case in LOOPS {
+        for export in ["run", "called", "called_indirectly"] {
+            check_periods(case.name, |probe| {
+                let mut guest = Guest::new(&with_spent(&case.module()), probe);
+                publish_spent(&guest.code);
+                let args = (case.args)(&mut guest.store);
+                for _ in 0..5 {
+                    guest.call(export, &args).expect("it does not trap");
+                }
+                guest
+            });
+        }
+    }
+}
+
+/// What the program costs once all is translated.
+fn cost_of(n: i32) -> u64 {
+    let text = with_spent(PROGRAM);
+    let mut guest = Guest::linked(&text, Probe::silent(i32::MAX), &noting());
+    publish_spent(&guest.code);
+    translate_all(&guest.code);
+    guest.call_i32("run", &[n]);
+    unsampled(&mut guest)
+}
+
+/// What stores have left unsampled, taken by stores that stay.
+fn left_over(code: &Arc<ModuleCode>, probe: &Arc<Probe>) -> u64 {
+    let (mut total, mut guests) = (0, Vec::new());
+    loop {
+        let mut guest = Guest::of_code(code, Arc::clone(probe), &noting());
+        let left = unsampled(&mut guest);
+        total += left;
+        guests.push(guest);
+        if left == 0 {
+            return total;
+        }
+    }
+}
+
+/// Stores that end before their first sample: what they did is the next one's.
+#[test]
+fn many_short_lived_stores_are_sampled_as_one_is() {
+    const STORES: u64 = 1000;
+    let cost = cost_of(3);
+    for period in [3 * cost / 2, 5 * cost, 33 * cost + 1, 2000 * cost] {
+        let probe = Probe::silent(period as i32);
+        let code = code(&with_spent(PROGRAM), &probe);
+        publish_spent(&code);
+        translate_all(&code);
+        for _ in 0..STORES {
+            Guest::of_code(&code, probe.clone(), &noting()).call_i32("run", &[3]);
+        }
+        let seen = probe.take();
+        let total = sum_of(&seen) + left_over(&code, &probe);
+        assert_eq!(total, STORES * cost, "period {period}");
+        // Each stands for a period and what the last event was more.
+        let (most, count) = (STORES * cost / period, seen.len() as u64);
+        assert!(count <= most && count >= most * 3 / 4, "{count} of {most}");
+    }
+}
+
+/// So with stores on several threads, also if some of them trap.
+#[test]
+fn stores_on_many_threads_are_sampled_as_one_is() {
+    const THREADS: u64 = 4;
+    const STORES: u64 = 200;
+    let cost = cost_of(3);
+    let probe = Probe::silent(7 * cost as i32);
+    let code = code(&with_spent(PROGRAM), &probe);
+    publish_spent(&code);
+    translate_all(&code);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..STORES {
+                    let mut guest = Guest::of_code(&code, probe.clone(), &noting());
+                    guest.call_i32("run", &[3]);
+                }
+            });
+        }
+    });
+    let seen = probe.take();
+    assert_eq!(
+        sum_of(&seen) + left_over(&code, &probe),
+        THREADS * STORES * cost
+    );
+}
+
+/// Where fuel is counted, the samples stand for all calls and iterations, however the fuel is dealt out.
+#[test]
+fn fuel_that_is_set_again_and_again_loses_no_work() {
+    const CALLS: u64 = 1000;
+    const PERIOD: u64 = 999;
+    let text = r#"(module (func (export "run") (param $n i32) (result i32)
+        (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) (i32.const 0)))"#;
+    let probe = Probe::silent(PERIOD as i32);
+    let code = code(text, &probe);
+    let run = |guest: &mut Guest| {
+        guest.store.set_fuel(Some(5000));
+        guest.call_i32("run", &[100]);
+        assert_eq!(guest.store.fuel(), Some(4901));
+    };
+    let check = |what: &str| {
+        let func = code.set(true).func(FuncIdx(0)).expect("it is defined");
+        let of = &func.body().expect("it ran").loops()[0];
+        let units = |seen: &Seen| match seen.at {
+            At::Loop { .. } => seen.work / u64::from(of.cost),
+            _ => seen.work / u64::from(func.cost()),
+        };
+        let seen = probe.take();
+        let total: u64 = seen.iter().map(units).sum();
+        // The host's call and 99 back edges each time; the rest of a period is still to be sampled.
+        assert!((CALLS * 100).abs_diff(total) <= PERIOD, "{what}: {total}");
+        seen.len() as u64
+    };
+    let few = CALLS * 100 / (PERIOD + 1);
+    let mut guest = Guest::of_code(&code, probe.clone(), &Linker::new());
+    for _ in 0..CALLS {
+        run(&mut guest);
+    }
+    assert_eq!(check("one store"), few);
+    for _ in 0..CALLS {
+        run(&mut guest);
+        guest.store.set_fuel(None);
+    }
+    assert_eq!(check("turned off in between"), few);
+    for _ in 0..CALLS {
+        run(&mut Guest::of_code(&code, probe.clone(), &Linker::new()));
+    }
+    assert!(check("a store each").abs_diff(few) <= 1);
+    for _ in 0..CALLS {
+        let mut guest = Guest::of_code(&code, probe.clone(), &Linker::new());
+        guest.store.set_fuel(Some(98));
+        let trap = guest
+            .call("run", &[Val::I32(100)])
+            .expect_err("one is missing");
+        assert_eq!(trap.code(), Some(TrapCode::OutOfFuel));
+    }
+    // The last of the fuel may be a sample, too.
+    assert!(check("a store each, out of fuel") <= CALLS + few);
+}

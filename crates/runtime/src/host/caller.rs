@@ -1,0 +1,96 @@
+//! What a host function sees of its caller.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::external::Extern;
+use crate::instance::Instance;
+use crate::memory::Memory;
+use crate::store::AnyStore;
+use crate::value::Handle;
+use crate::vmctx::VmCtx;
+
+/// What a host function sees of its caller: the store, the host's data in it, and the calling instance.
+#[derive(Debug)]
+pub struct Caller<'a, T: 'static> {
+    store: &'a mut AnyStore,
+    instance: Option<NonNull<VmCtx>>,
+    data: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: 'static> Caller<'a, T> {
+    pub(super) fn new(store: &'a mut AnyStore, instance: Option<NonNull<VmCtx>>) -> Caller<'a, T> {
+        Caller {
+            store,
+            instance,
+            data: PhantomData,
+        }
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.store.host_data()
+    }
+
+    /// The host's data, to change.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.host_data_mut()
+    }
+
+    /// The calling instance; `None` if the host itself calls.
+    pub fn instance(&self) -> Option<Instance> {
+        let record = self.instance?;
+        Some(Instance(Handle {
+            store: self.store.id(),
+            record,
+        }))
+    }
+
+    /// What the calling instance exports as `name`; a memory of any name is `caller.export(name)?.memory()?`.
+    #[doc(alias = "get_export")]
+    pub fn export(&self, name: &str) -> Option<Extern> {
+        self.instance()?.export(self.store, name)
+    }
+
+    /// The memory that the calling instance exports as `memory`.
+    pub fn memory(&self) -> Option<Memory> {
+        // SAFETY: an instance lives as long as its store, which is borrowed.
+        let record = unsafe { self.instance?.as_ref() }.exported_memory()?;
+        Some(Memory(Handle {
+            store: self.store.id(),
+            record,
+        }))
+    }
+
+    /// The bytes of [`Caller::memory`] together with the host's data.
+    pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
+        let memory = self.memory()?;
+        Some(self.bytes_and_data(memory))
+    }
+
+    /// The bytes of `memory` together with the host's data.
+    ///
+    /// # Panics
+    /// If the memory is of another store.
+    #[doc(alias = "data_and_store_mut")]
+    pub fn bytes_and_data(&mut self, memory: Memory) -> (&mut [u8], &mut T) {
+        // SAFETY: the store is borrowed mutably as long as the bytes are, and its data is no part of a memory.
+        let bytes = unsafe { memory.0.record(self.store).bytes_mut() };
+        (bytes, self.store.host_data_mut())
+    }
+}
+
+impl<T: 'static> Deref for Caller<'_, T> {
+    type Target = AnyStore;
+
+    fn deref(&self) -> &AnyStore {
+        self.store
+    }
+}
+
+impl<T: 'static> DerefMut for Caller<'_, T> {
+    fn deref_mut(&mut self) -> &mut AnyStore {
+        self.store
+    }
+}

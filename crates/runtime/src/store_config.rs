@@ -1,0 +1,70 @@
+//! What a store is made of, and who says so.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::code::Tier;
+use crate::epoch::Epoch;
+use crate::limits::Limits;
+
+/// How a store works: what runs its functions, what it may use, and which epoch stops it.
+#[derive(Clone)]
+pub struct StoreConfig {
+    pub(crate) tier: Arc<dyn Tier>,
+    pub(crate) limits: Limits,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) epoch: Epoch,
+}
+
+impl StoreConfig {
+    /// A store in which `tier` runs functions, with the default limits, fuel that is not counted, and an epoch of its own.
+    #[must_use]
+    pub fn new(tier: Arc<dyn Tier>) -> StoreConfig {
+        StoreConfig {
+            tier,
+            limits: Limits::default(),
+            fuel: None,
+            epoch: Epoch::new(),
+        }
+    }
+
+    /// What the store may use.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> StoreConfig {
+        StoreConfig { limits, ..self }
+    }
+
+    /// The fuel that the store begins with; `None` does not count.
+    #[must_use]
+    pub fn fuel(self, fuel: Option<u64>) -> StoreConfig {
+        StoreConfig { fuel, ..self }
+    }
+
+    /// The epoch that the store's [epoch deadline](crate::AnyStore::set_epoch_deadline) is one of.
+    #[must_use]
+    pub fn epoch(self, epoch: Epoch) -> StoreConfig {
+        StoreConfig { epoch, ..self }
+    }
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("limits", &self.limits)
+            .field("fuel", &self.fuel)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something that stores are made of: an engine, or a [`StoreConfig`] itself.
+pub trait ToStoreConfig {
+    /// How a new store works.
+    fn to_store_config(&self) -> StoreConfig;
+}
+
+impl ToStoreConfig for StoreConfig {
+    fn to_store_config(&self) -> StoreConfig {
+        self.clone()
+    }
+}
