@@ -146,6 +146,14 @@ fn module() -> Arc<ModuleCode> {
     code
 }
 
+/// What waits is left to the compile threads, whatever it has earned.
+fn never_here() -> CostModel {
+    CostModel {
+        pause_ns: 0.0,
+        ..CostModel::default()
+    }
+}
+
 /// An engine without guests.
 struct World {
     fake: Fake,
@@ -164,7 +172,7 @@ impl Drop for World {
 
 impl World {
     fn new(mode: TierMode, threads: Option<usize>) -> World {
-        World::with(Fake::default(), mode, threads, CostModel::default())
+        World::with(Fake::default(), mode, threads, never_here())
     }
 
     fn with(fake: Fake, mode: TierMode, threads: Option<usize>, costs: CostModel) -> World {
@@ -342,7 +350,7 @@ fn what_fails_or_panics_stays_interpreted_and_is_not_tried_again() {
         panics: vec![1],
         ..Fake::default()
     };
-    let world = World::with(fake, TierMode::Auto, Some(1), CostModel::default());
+    let world = World::with(fake, TierMode::Auto, Some(1), never_here());
     for _ in 0..3 {
         for func in 0..3 {
             assert!(!world.called(func));
@@ -395,6 +403,24 @@ fn a_huge_function_does_not_starve_small_ones() {
 }
 
 #[test]
+fn what_waits_too_long_is_compiled_by_the_guest_if_that_is_quick() {
+    let costs = CostModel::default();
+    let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
+    world
+        .fake
+        .with_log(|log| (log.permits, log.free) = (Some(0), vec![5]));
+    while world.fake.begun().is_empty() {
+        world.called(20);
+    }
+    for _ in 0..5 {
+        world.called(5);
+    }
+    assert!(world.function_is_published(5), "while the only thread is busy");
+    world.fake.with_log(|log| log.permits = None);
+    world.fake.wait_until(|log| log.ended == 2);
+}
+
+#[test]
 fn one_thread_means_one() {
     let world = World::new(TierMode::Auto, Some(1));
     world.fake.with_log(|log| log.permits = Some(0));
@@ -414,7 +440,7 @@ fn one_thread_means_one() {
 fn the_queue_is_bounded_and_what_was_dropped_comes_again() {
     let costs = CostModel {
         queue_len: 2,
-        ..CostModel::default()
+        ..never_here()
     };
     let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
     world.fake.with_log(|log| log.permits = Some(0));
