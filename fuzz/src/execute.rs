@@ -178,12 +178,41 @@ pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
     let failures = Failures::default();
     let engine = engine(plan, &failures);
     let module = Module::new(&engine, plan.module.clone()).ok()?;
-    let mut store =
-        Store::new(&engine, Host::new(plan.seed)).expect("a small stack can be reserved");
+    let events = in_new_store(plan, &engine, &module);
+    check(&failures);
+    Some((events, engine.stats()))
+}
+
+/// What can be seen of the plan's module in one engine: in a first store, in another one that finds what was compiled for
+/// the first, and in one with the module loaded anew after it was dropped.
+pub(crate) fn observe_lives(plan: &Plan) -> Option<([Vec<Event>; 3], Stats)> {
+    let failures = Failures::default();
+    let engine = engine(plan, &failures);
+    let load = || Module::new(&engine, plan.module.clone()).ok();
+    let module = load()?;
+    let first = in_new_store(plan, &engine, &module);
+    let second = in_new_store(plan, &engine, &module);
+    drop(module);
+    let third = in_new_store(plan, &engine, &load()?);
+    check(&failures);
+    Some(([first, second, third], engine.stats()))
+}
+
+fn check(failures: &Failures) {
+    let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(
+        failures.is_empty(),
+        "everything can be compiled: {failures:?}"
+    );
+}
+
+fn in_new_store(plan: &Plan, engine: &Engine, module: &Module) -> Vec<Event> {
+    let host = Host::new(plan.seed);
+    let mut store = Store::new(engine, host).expect("a small stack can be reserved");
     store.set_fuel(plan.fuel);
     let mut run = Run {
         plan,
-        module: &module,
+        module,
         store,
         random: Random(plan.seed),
         events: Vec::new(),
@@ -193,13 +222,7 @@ pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
         run.instance();
     }
     run.events.push(Event::Host(run.store.data().seen));
-    let events = run.events;
-    let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(
-        failures.is_empty(),
-        "everything can be compiled: {failures:?}"
-    );
-    Some((events, engine.stats()))
+    run.events
 }
 
 /// A plan that is being carried out.

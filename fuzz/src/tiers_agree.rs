@@ -2,7 +2,8 @@
 //!
 //! The interpreter's run is what the others are compared with: their results, traps and the places of these, what is
 //! left of the fuel, memories, globals, tables and what the host was given. Only where the stack ends and when an
-//! interruption is noticed is each tier's own; from there on nothing is compared.
+//! interruption is noticed is each tier's own; from there on nothing is compared. Each tier runs the module three times: with
+//! nothing compiled, with what was compiled before, and loaded anew after it was dropped.
 //!
 //! # Why programs stop
 //! Compiled code that counts fuel is other code than users run. So most programs have a counter of their own, in a
@@ -10,7 +11,7 @@
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
-use tiered::{Limits, TierMode};
+use tiered::{Limits, Stats, TierMode};
 
 use crate::event::{End, Event};
 use crate::execute::{self, Plan};
@@ -31,6 +32,14 @@ pub struct Seen {
     pub loops: u64,
     /// Frames that went on in compiled code.
     pub entered: u64,
+}
+
+impl Seen {
+    fn add(&mut self, stats: &Stats) {
+        self.functions += stats.functions_compiled;
+        self.loops += stats.loops_compiled;
+        self.entered += stats.entered;
+    }
 }
 
 /// Runs what `bytes` are or describe in every tier, and compares.
@@ -56,8 +65,9 @@ pub fn agree(bytes: &[u8]) -> Option<Seen> {
         TierMode::Auto,
     ];
     for mode in modes {
-        let other = observe(&plan, mode, &mut seen)?;
-        compare(&first, mode, &other, &mut seen);
+        for other in observe_lives(&plan, mode, &mut seen)? {
+            compare(&first, mode, &other, &mut seen);
+        }
     }
     for end in first.iter().filter(|event| is_call(event)).map(Event::end) {
         seen.returned += u64::from(end.is_none());
@@ -82,10 +92,23 @@ fn observe(plan: &Plan, tier: TierMode, seen: &mut Seen) -> Option<Vec<Event>> {
         ..plan.clone()
     };
     let (events, stats) = execute::observe_tiers(&plan)?;
-    seen.functions += stats.functions_compiled;
-    seen.loops += stats.loops_compiled;
-    seen.entered += stats.entered;
-    Some(events.into_iter().map(Event::canonical).collect())
+    seen.add(&stats);
+    Some(canonical(events))
+}
+
+/// The same in three stores one after the other: the module's first, one that finds code, one of the module loaded anew.
+fn observe_lives(plan: &Plan, tier: TierMode, seen: &mut Seen) -> Option<[Vec<Event>; 3]> {
+    let plan = Plan {
+        tier,
+        ..plan.clone()
+    };
+    let (lives, stats) = execute::observe_lives(&plan)?;
+    seen.add(&stats);
+    Some(lives.map(canonical))
+}
+
+fn canonical(events: Vec<Event>) -> Vec<Event> {
+    events.into_iter().map(Event::canonical).collect()
 }
 
 /// Panics at the first difference, up to where tiers may differ.

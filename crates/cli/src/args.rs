@@ -1,13 +1,13 @@
 //! The command line: every flag once, with its help, its syntax and the value it becomes.
 //!
-//! Invariant: options end at the module; every word after it belongs to the program, also one that starts with `-`.
+//! Invariant: options end at the module; every word after it belongs to the program, even one that starts with `-`.
 //!
-//! Invariant: the first word that is no option is the subcommand if it is the name of one (`tiered run run` runs the
+//! Invariant: the first word that is not an option is the subcommand if it names one (`tiered run run` runs the
 //! file `run`).
 //!
 //! # Why
-//! A run without options needs no parser, and one with options only its own: start-up is counted in fractions of a
-//! millisecond, and the whole parser costs as much as a small program's decoding.
+//! A run without options needs no parser, and one with options only that of `run`: start-up takes fractions of a
+//! millisecond, and building the whole parser takes as long as decoding a small program.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,12 +21,12 @@ use clap::{
 };
 use tiered::{NoTierMode, TierMode};
 
-const ABOUT: &str = "Runs WebAssembly programs, sandboxed";
+const ABOUT: &str = "Run WebAssembly programs in a sandbox";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  the program's own (its low 8 bits), 134 when it traps or runs out of time,
-  1 when the host cannot run it, 2 when the command line is wrong";
+  the program's own (its low 8 bits); 134 if it traps, runs out of time or
+  uses up its fuel; 1 if it cannot be run; 2 if the command line is wrong";
 
 /// What the command line asks for.
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Decode and validate modules; print nothing if they are valid
     Validate(ValidateArgs),
-    /// Run spec scripts and count what passes
+    /// Run spec scripts and count the directives that pass
     Wast(WastArgs),
     /// Show what a module imports, exports and defines, and which capabilities it needs
     Inspect(InspectArgs),
@@ -72,50 +72,50 @@ struct PlainRun {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) grants: Grants,
-    /// Set an environment variable; without a value, pass on this process's own
+    /// Set an environment variable; without a value, pass on the one of this process
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = text(EnvVar::parse))]
     pub(crate) env: Vec<EnvVar>,
-    /// The program's own name, its argument 0 [default: the module's file name]
+    /// Set argument 0, the program's name [default: the module's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<OsString>,
-    /// Call this exported function with ARGS and print its results, one per line
+    /// Call an exported function with ARGS and print its results, one per line
     #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     pub(crate) invoke: Option<String>,
-    /// Listen on this address; the sockets come after the directories, from descriptor 3 on
+    /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
     #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
-    /// How code is executed: `auto` compiles what is hot; `interp` nothing; `jit` each function at its first call; for
-    /// tests, `osr` each loop at its first back edge, and `random:SEED` at random places
+    /// Choose what is compiled: `auto` hot code; `interp` nothing; `jit` each function at its first call; for tests,
+    /// `osr` each loop at its first back edge, and `random:SEED` code at random places
     #[arg(long, value_name = "TIER", default_value = "auto", value_parser = text(parse_tier))]
     pub(crate) tier: TierMode,
-    /// Threads that compile; 0 makes the program wait for the compiler [default: as the machine has cores]
+    /// Compile on this many threads; with 0 the program waits for each compile [default: by the number of cores]
     #[arg(long, value_name = "N", value_parser = text(parse_threads))]
     pub(crate) compile_threads: Option<usize>,
-    /// Tell on standard error, a line each, what is compiled and why
+    /// Log to standard error what is compiled and why
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     pub(crate) trace: Vec<Trace>,
-    /// Tell on standard error at the end what the tiers did, as text or as JSON
+    /// Print a summary of what the tiers did to standard error at exit, as text or JSON
     #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) stats: Option<StatsFormat>,
-    /// Print what a function becomes, and do not run the program
+    /// Print the code of a function instead of running the program
     #[arg(long, value_enum, value_name = "WHAT", requires = "func")]
     pub(crate) dump: Option<Dump>,
-    /// The function that `--dump` shows; with `@OFFSET`, from its loop at this byte of the module on
+    /// Choose the function for `--dump`; `@OFFSET` selects its loop at this byte of the module
     #[arg(long, value_name = "NAME|INDEX", requires = "dump", value_parser = text(as_given))]
     pub(crate) func: Option<String>,
-    /// Tell `perf` the names of functions: in a map, or with their code in a dump
+    /// Give `perf` the names of functions, in a map or with their code in a dump
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) profile: Option<Profile>,
-    /// Bytes that the program's memories may have together, with k, m or g for KiB, MiB or GiB
+    /// Limit the program's memories together to this many bytes; k, m and g mean KiB, MiB and GiB
     #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
     pub(crate) max_memory: Option<u64>,
     /// Stop the program after this time, loading included: 500ms, 2s, 1.5, 10m
     #[arg(long, value_name = "DURATION", value_parser = text(parse_duration))]
     pub(crate) timeout: Option<Duration>,
-    /// Stop the program after about this many calls and loop iterations
+    /// Stop the program after this many calls and loop iterations
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
-    /// The module, binary or text; `-` reads it from standard input. What follows it goes to the program
+    /// The module, binary or text; `-` reads it from standard input. The words after it go to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
     module_and_args: Vec<OsString>,
 }
@@ -146,10 +146,10 @@ pub(crate) struct ValidateArgs {
 /// `tiered wast`.
 #[derive(Debug, Args)]
 pub(crate) struct WastArgs {
-    /// How code is executed: auto, interp, jit, osr or random:SEED
+    /// Choose what is compiled: auto, interp, jit, osr or random:SEED
     #[arg(long, value_name = "TIER", default_value = "auto", value_parser = text(parse_tier))]
     pub(crate) tier: TierMode,
-    /// Scripts
+    /// Scripts to run
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -165,14 +165,14 @@ pub(crate) struct InspectArgs {
     pub(crate) file: PathBuf,
 }
 
-/// What is told while a program runs.
+/// What is logged while a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Trace {
-    /// What the tiers do
+    /// Log compiles and switches between tiers
     Tier,
 }
 
-/// How numbers are told.
+/// How the summary is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatsFormat {
     Text,
@@ -182,20 +182,20 @@ pub(crate) enum StatsFormat {
 /// What is shown of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dump {
-    /// The interpreter's code
+    /// The interpreter's bytecode
     Ir,
-    /// The compiler's intermediate code
+    /// Cranelift's intermediate representation
     Clif,
     /// Machine code
     Asm,
 }
 
-/// What `perf` is told.
+/// How `perf` gets the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// /tmp/perf-PID.map
+    /// Write names to /tmp/perf-PID.map
     Perfmap,
-    /// jit-PID.dump
+    /// Write names and code to jit-PID.dump
     Jitdump,
 }
 
@@ -251,7 +251,7 @@ impl Grant {
                 guest: guest.into(),
                 read_only,
             }),
-            None => Err("its name for the guest, GUEST or else HOST, is not valid UTF-8".into()),
+            None => Err("the name for the guest is not valid UTF-8".into()),
         }
     }
 }
@@ -304,7 +304,7 @@ impl Args for Grants {
                     .action(ArgAction::Append)
                     .value_name("HOST[::GUEST][::ro]")
                     .value_parser(word(Grant::parse_dir))
-                    .help("Grant a directory, under the name GUEST if given; `::ro` makes it read-only"),
+                    .help("Grant a directory, as GUEST if given; `::ro` makes it read-only"),
             )
             .arg(
                 Arg::new("mapdir")
@@ -312,7 +312,7 @@ impl Args for Grants {
                     .action(ArgAction::Append)
                     .value_name("GUEST::HOST")
                     .value_parser(word(Grant::parse_mapdir))
-                    .help("Grant the directory HOST under the name GUEST; GUEST:HOST is the same"),
+                    .help("Grant the directory HOST as GUEST; GUEST:HOST means the same"),
             )
     }
 
@@ -370,7 +370,7 @@ fn parse_tier(text: &str) -> Result<TierMode, String> {
 fn parse_threads(text: &str) -> Result<usize, String> {
     const MOST: usize = 256;
     let threads = text.parse().ok().filter(|&threads| threads <= MOST);
-    threads.ok_or_else(|| format!("expected a number of threads, {MOST} at most"))
+    threads.ok_or_else(|| format!("expected a number of threads, at most {MOST}"))
 }
 
 fn parse_count(text: &str) -> Result<u64, String> {
@@ -392,7 +392,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .map_err(|_| "expected a number of bytes, as in 65536, 64k, 512m, 2g")?;
     number
         .checked_mul(1 << shift)
-        .ok_or_else(|| "more bytes than an address can name".into())
+        .ok_or_else(|| "the size does not fit into 64 bits".into())
 }
 
 /// Seconds, or a number with its unit.
@@ -407,7 +407,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time: us, ms, s, m or h")),
+        _ => {
+            return Err(format!(
+                "unknown unit of time `{unit}`: use us, ms, s, m or h"
+            ));
+        }
     };
     let number: f64 = number
         .trim_end()

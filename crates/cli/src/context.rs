@@ -76,7 +76,7 @@ fn refused(args: &RunArgs, err: &BuildError) -> Failure {
             let outer = option(args, |grant| grant.host == *writable && !grant.read_only);
             Failure::usage(
                 option(args, |grant| grant.host == *read_only && grant.read_only),
-                format!("lies within {outer}, which grants writing"),
+                format!("lies within {outer}, which is writable"),
             )
         }
         BuildError::EnvNotUtf8 { name } => Failure::host(

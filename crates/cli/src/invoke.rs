@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// The arguments that `words` stand for.
 ///
 /// # Errors
-/// There are too many or too few of them, or one is no value of its parameter's type.
+/// There are too many or too few of them, or one is not a value of its parameter's type.
 pub(crate) fn parse_args(
     name: &str,
     ty: &FuncType,
@@ -36,7 +36,11 @@ pub(crate) fn parse_args(
             value.ok_or_else(|| {
                 Failure::usage(
                     &culprit,
-                    format!("argument {}: `{}` is no {ty}", at + 1, word.display()),
+                    format!(
+                        "argument {}: `{}` is not a valid {ty}",
+                        at + 1,
+                        word.display()
+                    ),
                 )
             })
         })

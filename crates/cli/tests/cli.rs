@@ -168,7 +168,7 @@ fn wrong_command_lines_exit_with_2() {
         ),
         (
             &["--compile-threads", "1000", "a.wat"],
-            "expected a number of threads, 256 at most",
+            "expected a number of threads, at most 256",
         ),
         (
             &["--trace", "time", "a.wat"],
@@ -207,7 +207,7 @@ fn wrong_command_lines_exit_with_2() {
         (&["--timeout", "0", "a.wat"], "expected a time above zero"),
         (
             &["--timeout", "5parsecs", "a.wat"],
-            "`parsecs` is no unit of time",
+            "unknown unit of time `parsecs`",
         ),
         (&["--timeout", "nan", "a.wat"], "--timeout"),
         (
@@ -447,15 +447,15 @@ fn a_read_only_grant_within_a_writable_one_is_refused() {
     for (words, message) in [
         (
             &["--dir", ".", "--dir", "config::ro", "a.wat"][..],
-            "Error: --dir config::ro: lies within --dir ., which grants writing\n",
+            "Error: --dir config::ro: lies within --dir ., which is writable\n",
         ),
         (
             &["--dir", "./config::/c::ro", "--mapdir", "/w:.", "a.wat"],
-            "Error: --dir ./config::/c::ro: lies within --mapdir /w:., which grants writing\n",
+            "Error: --dir ./config::/c::ro: lies within --mapdir /w:., which is writable\n",
         ),
         (
             &["--dir", ".", "--dir", ".::ro", "a.wat"],
-            "Error: --dir .::ro: lies within --dir ., which grants writing\n",
+            "Error: --dir .::ro: lies within --dir ., which is writable\n",
         ),
     ] {
         place.run(words).expect(2, "", message);

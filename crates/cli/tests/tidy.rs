@@ -1,5 +1,5 @@
 //! The rules of the source tree that no compiler checks: headers, sizes, names, where `unsafe` may stand, which crate may
-//! depend on which, and that the documents name only files and flags that exist.
+//! depend on which, what a crate's lower floor may name, and that the documents name only files and flags that exist.
 //!
 //! Each rule is a test that lists every place where it is broken. An exception is a row with its reason, and a row that is
 //! no longer needed breaks the rule too.
@@ -57,6 +57,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["tiered-decode"]),
     ("decode", &[]),
 ];
+
+/// A module of a crate that stands below others of the crate, as its path without extension, and the crate's modules that
+/// it and what is in it may name.
+const FLOORS: &[(&str, &[&str])] = &[("crates/runtime/src/vm", &["vm"])];
 
 /// Flags in the documents that are another program's, each with that program.
 const FOREIGN_FLAGS: &[(&str, &str)] = &[
@@ -442,6 +446,91 @@ fn manifests_are_read_as_cargo_does() {
             .collect::<Vec<_>>(),
         ["a", "b", "c", "d"]
     );
+}
+
+/// The paths in some code that lead to modules of its crate which are not `allowed`, each with the number of its line. The
+/// code is that of a module `depth` below the floor: that many `super` stay within it. Modules within a file are not
+/// counted.
+fn paths_off_floor(lines: &[String], depth: usize, allowed: &[&str]) -> Vec<(usize, String)> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        for (at, _) in line.match_indices("crate::") {
+            let module = line[at + "crate::".len()..].split(|c| !is_part(c)).next();
+            let module = module.unwrap_or_default();
+            if !line[..at].ends_with(is_part) && !allowed.contains(&module) {
+                found.push((number, format!("crate::{module}")));
+            }
+        }
+        for (at, _) in line.match_indices("super::") {
+            let rest = &line[at..];
+            let path = &rest[..rest.len() - rest.trim_start_matches("super::").len()];
+            let starts = !line[..at].ends_with(|c| is_part(c) || c == ':');
+            if starts && path.matches("super").count() > depth {
+                found.push((number, path.to_string()));
+            }
+        }
+    }
+    found
+}
+
+/// How deep the module of a source is below a floor; `None` if it is not of the floor.
+fn depth_in(path: &Path, floor: &str) -> Option<usize> {
+    let module = path.with_extension("");
+    let below = module.strip_prefix(floor).ok()?;
+    Some(below.iter().filter(|part| *part != "mod").count())
+}
+
+#[test]
+fn floors_name_only_what_is_below() {
+    let mut problems = Vec::new();
+    for (floor, allowed) in FLOORS {
+        let mut is_empty = true;
+        for path in sources() {
+            let Some(depth) = depth_in(&path, floor) else {
+                continue;
+            };
+            is_empty = false;
+            let lines = code_lines(&read(&path));
+            for (number, found) in paths_off_floor(&lines, depth, allowed) {
+                problems.push(format!(
+                    "{}:{number}: {found} is not below {floor}",
+                    path.display()
+                ));
+            }
+        }
+        if is_empty {
+            problems.push(format!("{floor}: has a row in FLOORS, but no source"));
+        }
+    }
+    assert_none(&problems);
+}
+
+#[test]
+fn a_path_off_a_floor_is_found() {
+    let source = "use crate::vm::frame::Slot; // crate::store\n\
+                  use crate::store::AnyStore;\n\
+                  use crate::{func, vm};\n\
+                  pub(crate) fn f(x: super::guard::Guard) -> my_crate::X { \"crate::store\" }\n\
+                  use super::super::value::Val;\n\
+                  fn g() -> vm::Result<Box<crate::vmx::Y>, $crate::host::Z> {}\n";
+    let found = |depth| paths_off_floor(&code_lines(source), depth, &["vm"]);
+    let named = [
+        (2, "crate::store"),
+        (3, "crate::"),
+        (5, "super::super::"),
+        (6, "crate::vmx"),
+        (6, "crate::host"),
+    ]
+    .map(|(line, path)| (line, path.to_string()));
+    assert_eq!(found(1), named);
+    assert_eq!(found(2).len(), 4, "`super::super` is the floor itself");
+    assert_eq!(found(0).len(), 6, "no `super` of the floor is in it");
+    let depth = |path| depth_in(Path::new(path), "crates/a/src/vm");
+    assert_eq!(depth("crates/a/src/vm/mod.rs"), Some(0));
+    assert_eq!(depth("crates/a/src/vm.rs"), Some(0));
+    assert_eq!(depth("crates/a/src/vm/guard/tests.rs"), Some(2));
+    assert_eq!(depth("crates/a/src/vmx.rs"), None);
 }
 
 /// The documents that users and contributors read.

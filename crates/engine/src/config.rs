@@ -83,7 +83,7 @@ pub enum Profile {
 
 /// What interpreting and compiling are taken to cost: the tier policy weighs one against the other.
 ///
-/// The unit is the nanosecond of one core of a machine of 2023; only ratios matter, so a slower machine needs no other
+/// The unit is the nanosecond of one core of a server of 2025; only ratios matter, so a slower machine needs no other
 /// numbers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -95,8 +95,8 @@ pub struct CostModel {
     pub cell_ns: f64,
     /// Compiling an empty body.
     pub compile_ns: f64,
-    /// Compiling one byte of a small body. Fitted together with the next to `research/jit.md` §7 at 2.2 bytes an
-    /// instruction: 0.4 kB 0.2 ms, 6 kB 4.8 ms, 24 kB 22.7 ms, 88 kB 118 ms; this gives 0.4, 5.0, 22.9 and 119.
+    /// Compiling one byte of a small body. Fitted together with the next: 2.3 kB 1.2 ms, 7.7 kB 3.3 ms, 19 kB 9.4 ms,
+    /// 77 kB 57 ms, 157 kB 172 ms; this gives 1.0, 3.4, 9.4, 56 and 167.
     pub compile_byte_ns: f64,
     /// The body size at which a byte takes twice as long: register allocation grows faster than the body.
     pub compile_doubling_bytes: f64,
@@ -104,10 +104,13 @@ pub struct CostModel {
     /// `spent × eagerness` would have bought it. 1 is the break-even that never costs more than twice the best fixed
     /// choice; in the background a compile that was not worth it costs only the time of an idle core.
     pub eagerness: f64,
-    /// What may be compiled so, before it has earned its full price: so many nanoseconds' worth for each module,
-    pub eager_ns: f64,
-    /// and this part of the time that the module's functions were interpreted.
-    pub eager_share: f64,
+    /// The part of a module's work from which on a function is that eager. With a smaller part of it, the price rises in
+    /// proportion.
+    pub large_share: f64,
+    /// What a call between compiled and interpreted code takes longer than one between interpreted functions.
+    pub crossing_ns: f64,
+    /// The highest price, in times of what compiling costs.
+    pub patience: f64,
     /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
     /// something has earned its full price and still waits.
     pub pause_ns: f64,
@@ -122,12 +125,13 @@ impl Default for CostModel {
         CostModel {
             period: 100_000,
             cell_ns: 0.45,
-            compile_ns: 100_000.0,
-            compile_byte_ns: 800.0,
-            compile_doubling_bytes: 131_072.0,
+            compile_ns: 25_000.0,
+            compile_byte_ns: 420.0,
+            compile_doubling_bytes: 95_000.0,
             eagerness: 8.0,
-            eager_ns: 2_000_000.0,
-            eager_share: 0.2,
+            large_share: 0.125,
+            crossing_ns: 4.0,
+            patience: 5.0,
             pause_ns: 400_000.0,
             slow_compile_ns: 10_000_000.0,
             queue_len: 256,

@@ -12,10 +12,10 @@
 
 use std::collections::HashMap;
 
-use tiered_runtime::code::{EntryFn, HotPoint, Sample};
+use tiered_runtime::code::{EntryFn, FuncCode, HotPoint, Sample};
 use tiered_runtime::module_code::ModuleCode;
 
-use crate::policy::{Heat, Policy, Seen, Siblings, Spending, Stay};
+use crate::policy::{Heat, Policy, Seen, Siblings, Stay};
 use crate::queue::{FuncKey, Job, Part};
 
 /// How far the code of a part has come.
@@ -29,6 +29,8 @@ enum Status {
         /// Which of the module's codes it is.
         code: usize,
         published: bool,
+        /// The work of the function when it became ready.
+        work: u64,
     },
     Failed,
 }
@@ -39,8 +41,20 @@ struct LoopProfile {
     status: Status,
 }
 
+/// The size of a body as far as compiling it takes time: a call takes two or three bytes, but as long as so many.
+fn bytes_to_compile(code: &ModuleCode, key: FuncKey) -> usize {
+    const BYTES_PER_CALL: usize = 30;
+    let body = code.module().body(key.func).map_or(0, |body| body.len());
+    let func = code.set(key.metered).func(key.func);
+    let calls = func
+        .and_then(|func| func.body())
+        .map_or(0, |body| body.calls());
+    body + calls as usize * BYTES_PER_CALL
+}
+
 #[derive(Debug)]
 struct FuncProfile {
+    /// As [`bytes_to_compile`] has it.
     bytes: usize,
     heat: Heat,
     function: Status,
@@ -50,7 +64,7 @@ struct FuncProfile {
 impl FuncProfile {
     fn new(code: &ModuleCode, key: FuncKey) -> FuncProfile {
         FuncProfile {
-            bytes: code.module().body(key.func).map_or(0, |body| body.len()),
+            bytes: bytes_to_compile(code, key),
             heat: Heat::default(),
             function: Status::Cold,
             loops: Vec::new(),
@@ -76,20 +90,26 @@ impl FuncProfile {
         let mut siblings = Siblings::default();
         for other in self.loops.iter().filter(|other| other.offset != offset) {
             siblings.in_flight |= matches!(other.status, Status::InFlight);
-            siblings.ready |= matches!(other.status, Status::Ready { .. });
+            if let Status::Ready { work, .. } = other.status {
+                let beside = self.heat.work().saturating_sub(work);
+                let least = siblings
+                    .work_beside_code
+                    .map_or(beside, |old| old.min(beside));
+                siblings.work_beside_code = Some(least);
+            }
         }
         siblings
     }
 
     /// The parts that a sample makes due: the loop that is running first, for it can't wait for the next call.
-    fn due(&mut self, policy: &Policy, spending: Spending, at: Point) -> [Option<Part>; 2] {
+    fn due(&mut self, policy: &Policy, all_work: u64, at: Point) -> [Option<Part>; 2] {
         let function = matches!(self.function, Status::Cold)
-            && policy.wants_function(&self.heat, spending, self.bytes);
+            && policy.wants_function(&self.heat, all_work, self.bytes);
         let running = at.running.and_then(|(offset, stay)| {
             let siblings = self.siblings(offset);
             let part = Part::Loop(offset);
             let cold = matches!(self.status(part), Status::Cold);
-            let due = cold && policy.wants_loop(&self.heat, stay, siblings, spending, self.bytes);
+            let due = cold && policy.wants_loop(&self.heat, stay, siblings, all_work, self.bytes);
             due.then_some(part)
         });
         [running, function.then_some(Part::Function)]
@@ -120,7 +140,7 @@ struct Point {
 impl Point {
     fn of(sample: &Sample<'_>) -> Point {
         let (of, samples) = match sample.at {
-            HotPoint::Call => {
+            HotPoint::Call { .. } => {
                 return Point {
                     seen: Seen::Called,
                     running: None,
@@ -158,7 +178,8 @@ pub(crate) struct Noted {
 #[derive(Debug)]
 pub(crate) struct ModuleProfile<C> {
     funcs: HashMap<FuncKey, FuncProfile>,
-    spending: Spending,
+    /// The work of all samples.
+    work: u64,
     /// All code that was made for the module.
     codes: Vec<C>,
 }
@@ -167,7 +188,7 @@ impl<C> Default for ModuleProfile<C> {
     fn default() -> Self {
         ModuleProfile {
             funcs: HashMap::new(),
-            spending: Spending::default(),
+            work: 0,
             codes: Vec::new(),
         }
     }
@@ -188,8 +209,9 @@ impl<C> ModuleProfile<C> {
         sample: &Sample<'_>,
     ) -> Noted {
         let (key, at) = (FuncKey::of(sample.func), Point::of(sample));
-        self.spending.work_ns += policy.work_ns(sample.work);
-        let spending = self.spending;
+        self.work = self.work.saturating_add(sample.work);
+        let all_work = self.work;
+        self.note_call(code, sample);
         let func = self.func(code, key);
         func.heat.add(sample.work, at.seen);
         let job = |part, bytes| Job {
@@ -199,7 +221,7 @@ impl<C> ModuleProfile<C> {
             bytes,
         };
         let mut noted = Noted::default();
-        for part in func.due(policy, spending, at).into_iter().flatten() {
+        for part in func.due(policy, all_work, at).into_iter().flatten() {
             *func.status(part) = Status::InFlight;
             let spent_ns = match (part, at.running) {
                 (Part::Loop(_), Some((_, stay))) => policy.stay_ns(&func.heat, stay),
@@ -217,12 +239,22 @@ impl<C> ModuleProfile<C> {
         noted.warmer = warmer
             .map(|(part, heat)| (job(part, func.bytes), heat))
             .collect();
-        let early = noted
-            .due
-            .iter()
-            .filter(|due| due.spent_ns < due.estimate_ns);
-        self.spending.eager_ns += early.map(|due| due.estimate_ns).sum::<f64>();
         noted
+    }
+
+    /// If the sample found a call within the module, it is one that the caller made of an interpreted function.
+    fn note_call(&mut self, code: &ModuleCode, sample: &Sample<'_>) {
+        let HotPoint::Call {
+            caller: Some(caller),
+        } = sample.at
+        else {
+            return;
+        };
+        let same = |of: &FuncCode| of.set().map(std::ptr::from_ref);
+        if same(caller) == same(sample.func) {
+            let caller = self.func(code, FuncKey::of(caller));
+            caller.heat.add_call(sample.func.cost());
+        }
     }
 
     /// Claims a part that nobody has compiled or is compiling.
@@ -289,12 +321,14 @@ impl<C> ModuleProfile<C> {
         let Some(func) = self.funcs.get_mut(&job.key) else {
             return;
         };
+        let work = func.heat.work();
         match code {
             Some((code, entry)) => {
                 *func.status(job.part) = Status::Ready {
                     entry,
                     code: self.codes.len(),
                     published,
+                    work,
                 };
                 self.codes.push(code);
             }

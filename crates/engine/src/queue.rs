@@ -65,7 +65,7 @@ pub(crate) struct Job {
     pub(crate) code: Weak<ModuleCode>,
     pub(crate) key: FuncKey,
     pub(crate) part: Part,
-    /// Bytes of the function's body.
+    /// The size of the function's body, as far as compiling it takes time.
     pub(crate) bytes: usize,
 }
 

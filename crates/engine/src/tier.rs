@@ -105,7 +105,7 @@ impl<B: Backend> Tiering<B> {
     /// Takes a sample: the code in which the guest goes on, if it does.
     pub(crate) fn sample(&self, sample: &Sample<'_>) -> Option<EntryFn> {
         // This mode has a sample at each call.
-        if self.config.tier == TierMode::Osr && matches!(sample.at, HotPoint::Call) {
+        if self.config.tier == TierMode::Osr && matches!(sample.at, HotPoint::Call { .. }) {
             return None;
         }
         let module = sample.func.module_code()?;
@@ -154,7 +154,9 @@ impl<B: Backend> Tiering<B> {
 
     fn jit(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
         match sample.at {
-            HotPoint::Call => self.now(module, FuncKey::of(sample.func), Part::Function, true),
+            HotPoint::Call { .. } => {
+                self.now(module, FuncKey::of(sample.func), Part::Function, true)
+            }
             _ => None,
         }
     }
@@ -178,10 +180,10 @@ impl<B: Backend> Tiering<B> {
             }
             (2, HotPoint::Loop { of, .. }) => self.now(module, key, Part::Loop(of.offset), true),
             // This call alone: the next one begins where it began before.
-            (0, HotPoint::Call) => self.now(module, key, Part::Function, false),
-            (1, HotPoint::Call) => self.now(module, key, Part::Function, true),
+            (0, HotPoint::Call { .. }) => self.now(module, key, Part::Function, false),
+            (1, HotPoint::Call { .. }) => self.now(module, key, Part::Function, true),
             // All calls but this one.
-            (2, HotPoint::Call) | (3, _) => {
+            (2, HotPoint::Call { .. }) | (3, _) => {
                 self.now(module, key, Part::Function, true);
                 None
             }

@@ -97,7 +97,7 @@ impl Mover {
     ) -> Result<Option<EntryFn>, String> {
         let code = |at| self.maker.code(func.index, at, func.is_metered());
         match at {
-            HotPoint::Call => {
+            HotPoint::Call { .. } => {
                 let has_loops = !self.maker.module.loop_headers(func.index).is_empty();
                 if has_loops || !self.compiles_callees {
                     return Ok(None);

@@ -232,6 +232,8 @@ pub(crate) struct Translator<'m> {
     open_loops: Vec<OpenLoop>,
     /// Words of outermost loops that have ended.
     words_in_loops: u32,
+    /// Calls written so far.
+    calls: u32,
     /// The word that is to have the address of a trampoline.
     trampoline: Option<u32>,
     /// The loops begun so far.
@@ -315,6 +317,7 @@ impl<'m> Translator<'m> {
             loop_codes: Vec::new(),
             open_loops: Vec::new(),
             words_in_loops: 0,
+            calls: 0,
             trampoline: None,
             loops: 0,
             pins: [None; 2],
@@ -384,6 +387,7 @@ impl<'m> Translator<'m> {
                 word(site.header - 1).write(address);
             }
             bytecode.set_loops(loops);
+            bytecode.set_calls(self.calls);
         }
         func.set_cost(self.call_cost());
         bytecode

@@ -341,10 +341,11 @@ fn sample(ctx: &StoreCtx, func: &FuncCode, at: HotPoint<'_>) -> Verdict {
 /// `pc` is the return address in the caller, whose frame is at `fp`; or that of [`EXIT`].
 #[inline(never)]
 unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut Slot) -> Verdict {
-    if func.bytecode() != FOREIGN.stream() {
-        return sample(ctx, func, HotPoint::Call);
-    }
     let pc = pc.addr();
+    if func.bytecode() != FOREIGN.stream() {
+        let caller = ctx.func_at(pc).map(|(caller, _)| caller);
+        return sample(ctx, func, HotPoint::Call { caller });
+    }
     match ctx.func_at(pc) {
         Some((func, _)) => {
             let of = func.body().and_then(|body| body.loop_around(pc));
@@ -359,7 +360,7 @@ unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut 
 /// The sample at the first call of a function, whatever is left of the account.
 #[inline(never)]
 fn sample_first_call(ctx: &StoreCtx, func: &FuncCode) -> Verdict {
-    sample(ctx, func, HotPoint::Call)
+    sample(ctx, func, HotPoint::Call { caller: None })
 }
 
 /// The account of work is empty at a function's entry.

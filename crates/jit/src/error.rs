@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The body has something that this compiler does not know.
+    /// The body has something that this compiler does not support.
     #[error("unsupported: {0}")]
     Unsupported(&'static str),
-    /// Compiling would take out of all proportion.
+    /// Compiling would take far too long.
     #[error("the function is too large to be compiled")]
     TooLarge,
     /// The code generator refused.
@@ -21,8 +21,8 @@ pub enum CompileError {
     /// The code generator panicked.
     #[error("code generation panicked: {0}")]
     Panicked(String),
-    /// There is no room for more machine code.
-    #[error("no room for more machine code")]
+    /// The limit on machine code is reached, or the address space for it is full.
+    #[error("out of space for machine code")]
     OutOfCodeMemory,
     /// There are too many function types in use for another one.
     #[error("too many function types")]

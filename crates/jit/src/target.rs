@@ -9,7 +9,7 @@ pub(crate) fn check_architecture() -> Result<(), String> {
         return Ok(());
     }
     let machine = std::env::consts::ARCH;
-    Err(format!("there is no code for {machine} yet"))
+    Err(format!("{machine} is not supported"))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -17,7 +17,7 @@ fn check_processor() -> Result<(), String> {
     if std::arch::is_x86_feature_detected!("sse4.1") {
         Ok(())
     } else {
-        Err("the processor is without SSE4.1".into())
+        Err("the processor lacks SSE4.1".into())
     }
 }
 

@@ -9,13 +9,13 @@ use std::fmt;
 use std::io;
 
 use crate::func::TypeMismatch;
+use crate::handles::MemoryError;
+use crate::handles::SetError;
 use crate::instance::ExportError;
 use crate::instantiate::InstantiateError;
-use crate::limits::LimitError;
 use crate::linker::LinkError;
-use crate::memory::MemoryError;
-use crate::table::SetError;
-use crate::trap::Trap;
+use crate::vm::limits::LimitError;
+use crate::vm::trap::Trap;
 
 /// Whatever can go wrong between a file and the result of a call.
 ///

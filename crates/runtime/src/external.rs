@@ -3,10 +3,10 @@
 use tiered_decode::types::ExternType;
 
 use crate::func::Func;
-use crate::global::Global;
-use crate::memory::Memory;
+use crate::handles::Global;
+use crate::handles::Memory;
+use crate::handles::Table;
 use crate::store::AnyStore;
-use crate::table::Table;
 
 /// Something that can be imported or exported: the spec's external value (section 4.2.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

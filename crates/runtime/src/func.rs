@@ -6,13 +6,14 @@ use std::ptr::NonNull;
 use thiserror::Error;
 use tiered_decode::types::FuncType;
 
-use crate::code::{self, FuncRecord, Outcome};
-use crate::frame::Slot;
+use crate::handles::Handle;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
-use crate::stack::native_depth;
 use crate::store::{AnyStore, Store};
-use crate::trap::{Trap, TrapCode};
-use crate::value::{Handle, RawStore, Val};
+use crate::value::{RawStore, Val};
+use crate::vm::code::{self, FuncRecord, Outcome};
+use crate::vm::frame::Slot;
+use crate::vm::stack::native_depth;
+use crate::vm::trap::{Trap, TrapCode};
 
 /// A function: of a module, or of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ impl Func {
             ctx.native_limit.set(limit);
             ctx.guard.set_stack_limit(limit);
         }
-        let entered = ctx.store.replace(Some(NonNull::from(store)));
+        let entered = ctx.store.replace(Some(store.opaque()));
         let caller = ctx.caller.replace(std::ptr::null());
         // SAFETY: the record is of this store, which is alive; the frame is below the limit and holds the arguments.
         let outcome = unsafe {

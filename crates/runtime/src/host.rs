@@ -6,6 +6,7 @@
 //!   its frames where nobody's are.
 
 mod caller;
+mod error;
 mod typed;
 
 use std::any::Any;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 
 use tiered_decode::types::FuncType;
 
-use crate::code::{EntryPoints, FuncCode, Outcome};
-use crate::frame::Slot;
 use crate::store::AnyStore;
-use crate::trap::{Trap, TrapCode};
-use crate::types::Registered;
 use crate::value::Val;
-use crate::vmctx::{StoreCtx, VmCtx};
+use crate::vm::code::{EntryPoints, FuncCode, Outcome};
+use crate::vm::frame::Slot;
+use crate::vm::host_header::HostHeader;
+use crate::vm::trap::{Trap, TrapCode};
+use crate::vm::vmctx::{StoreCtx, VmCtx};
 
 pub use caller::Caller;
 pub use typed::{HostError, HostReturn, HostValues, IntoHostFunc};
@@ -44,36 +45,39 @@ pub(crate) struct HostFunc {
 #[repr(C)]
 pub(crate) struct HostCode {
     /// First: whoever has its address has that of the whole.
-    code: FuncCode,
-    func: HostFunc,
-    _sig: Registered,
+    header: HostHeader,
+    closure: Arc<HostClosure>,
 }
 
 impl HostCode {
     /// `func` for callers that begin as `points` say.
     pub(crate) fn new(func: HostFunc, points: &EntryPoints) -> HostCode {
-        let sig = Registered::new([&func.ty]);
         HostCode {
-            code: FuncCode::of_host(&func.ty, sig.ids()[0], call_host, points),
-            func,
-            _sig: sig,
+            // SAFETY: `HostCode::code` alone gives the address out.
+            header: unsafe { HostHeader::new(func.ty, call_host, points) },
+            closure: func.closure,
         }
     }
 
-    pub(crate) fn ty(&self) -> &FuncType {
-        &self.func.ty
+    /// The whole that `func` is the code of; `None` if it is no host function.
+    fn of(func: &FuncCode) -> Option<&HostCode> {
+        // SAFETY: each header is the first field of a `HostCode`, whose provenance `HostCode::code` exposed.
+        func.host()
+            .map(|header| unsafe { header.cast::<HostCode>().as_ref() })
     }
 
-    /// The address of what callers know, from which the whole can be reached.
+    /// The address of what callers know, from which the whole can be reached. The whole must not move from now on.
     pub(crate) fn code(&self) -> NonNull<FuncCode> {
-        NonNull::from(self).cast()
+        let whole = NonNull::from(self);
+        whole.expose_provenance();
+        whole.cast()
     }
 }
 
 impl std::fmt::Debug for HostCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HostCode")
-            .field("code", &self.code)
+            .field("header", &self.header)
             .finish_non_exhaustive()
     }
 }
@@ -81,16 +85,14 @@ impl std::fmt::Debug for HostCode {
 /// The entry point of every host function.
 ///
 /// # Safety
-/// As for every [`EntryFn`](crate::code::EntryFn); `func` is a host function and its store is entered.
+/// As for every [`EntryFn`](crate::vm::code::EntryFn); `func` is a host function and its store is entered.
 pub(crate) unsafe extern "C" fn call_host(
     instance: NonNull<VmCtx>,
     func: NonNull<FuncCode>,
     frame: NonNull<Slot>,
 ) -> Outcome {
     // SAFETY: instance and function are alive, by the contract of an `EntryFn`; so is the store's context.
-    let (ctx, host) = unsafe { (instance.as_ref().store.as_ref(), func.as_ref().host()) };
-    // SAFETY: as above.
-    let func = unsafe { func.as_ref() };
+    let (ctx, func) = unsafe { (instance.as_ref().store.as_ref(), func.as_ref()) };
     let slots = func.params.max(func.results);
     if u32::from(slots) > StoreCtx::MAX_SHALLOW_SLOTS {
         ctx.set_deep();
@@ -100,11 +102,11 @@ pub(crate) unsafe extern "C" fn call_host(
     ctx.free.set(unsafe { frame.add(usize::from(slots)) });
     let caller = NonNull::new(ctx.caller.get().cast_mut());
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let (Some(host), Some(mut store)) = (host, ctx.store.get()) else {
+        let (Some(host), Some(store)) = (HostCode::of(func), ctx.store.get()) else {
             return Err(Trap::message("a host function without a body was called"));
         };
         // SAFETY: `Func::invoke` put the store there and does not touch it until this returns.
-        (host.func.closure)(unsafe { store.as_mut() }, caller, frame)
+        (host.closure)(unsafe { AnyStore::from_opaque(store) }, caller, frame)
     }));
     ctx.free.set(free);
     match result {

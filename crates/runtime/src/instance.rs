@@ -9,18 +9,18 @@ use tiered_decode::index::FuncIdx;
 use tiered_decode::module::ExportKind;
 use tiered_decode::types::{ExternType, FuncType};
 
-use crate::code::FuncCode;
 use crate::external::Extern;
 use crate::func::{Func, TypedFunc};
-use crate::global::Global;
+use crate::handles::Global;
+use crate::handles::Handle;
+use crate::handles::Memory;
+use crate::handles::Table;
 use crate::host::HostValues;
 use crate::instantiate::{self, InstantiateError};
-use crate::memory::Memory;
-use crate::module_code::ToModuleCode;
 use crate::store::AnyStore;
-use crate::table::Table;
-use crate::value::Handle;
-use crate::vmctx::VmCtx;
+use crate::vm::code::FuncCode;
+use crate::vm::module_code::ToModuleCode;
+use crate::vm::vmctx::VmCtx;
 
 /// Why an instance has no such export.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -15,21 +15,24 @@ use tiered_decode::module::{
 };
 use tiered_decode::types::{ExternType, Limits, ValType};
 
-use crate::builtin;
 use crate::external::Extern;
-use crate::frame::Slot;
 use crate::func::Func;
-use crate::global::GlobalRecord;
+use crate::handles::Handle;
+use crate::handles::Memory;
+use crate::handles::Table;
 use crate::host::HostCode;
 use crate::instance::Instance;
-use crate::limits::LimitError;
-use crate::memory::{Memory, MemoryRecord};
-use crate::module_code::ModuleCode;
 use crate::store::AnyStore;
-use crate::table::{Table, TableRecord};
-use crate::trap::{Trap, TrapCode};
-use crate::value::{Handle, Val};
-use crate::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
+use crate::value::Val;
+use crate::vm::builtin;
+use crate::vm::frame::Slot;
+use crate::vm::global::GlobalRecord;
+use crate::vm::limits::LimitError;
+use crate::vm::memory::MemoryRecord;
+use crate::vm::module_code::ModuleCode;
+use crate::vm::table::TableRecord;
+use crate::vm::trap::{Trap, TrapCode};
+use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
 
 /// Why a module can't be instantiated.
 #[derive(Debug, Error)]

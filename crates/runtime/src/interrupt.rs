@@ -1,29 +1,17 @@
 //! How an embedder stops a guest: handles, deadlines, epochs.
 //!
-//! * *Invariant:* a handle, a deadline and an epoch are reasons of their own ([`crate::guard`]): lowering one leaves the
+//! * *Invariant:* a handle, a deadline and an epoch are reasons of their own ([`crate::vm::guard`]): lowering one leaves the
 //!   others as they are.
 //! * *Invariant:* a store that has ended is on no list, nor does a handle of it reach what its guest waited in.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::deadline;
-use crate::epoch::Epoch;
-use crate::guard::Guard;
-use crate::limits::LimitError;
 use crate::store::AnyStore;
-
-/// Something outside the guest's code that a guest may wait in, which is to end when the guest is stopped: see
-/// [`AnyStore::add_interruptible`].
-///
-/// Both are called under a lock, in turn, and on any thread: they should do little, and touch no store.
-pub trait Interruptible: Send + Sync + fmt::Debug {
-    /// Ends the waiting, now and from now on.
-    fn interrupt(&self);
-    /// Lets the guest wait again.
-    fn clear(&self);
-}
+use crate::vm::deadline;
+use crate::vm::epoch::Epoch;
+use crate::vm::guard::{Guard, Interruptible};
+use crate::vm::limits::LimitError;
 
 /// Stops the guest of one store, from any thread.
 ///

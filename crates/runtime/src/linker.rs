@@ -14,10 +14,10 @@ use crate::external::Extern;
 use crate::host::{self, Caller, HostCode, HostFunc, IntoHostFunc};
 use crate::instance::Instance;
 use crate::instantiate::{InstantiateError, Spaces, check_import, import_type, instantiate_with};
-use crate::module_code::{ModuleCode, ToModuleCode};
 use crate::store::{AnyStore, Store};
-use crate::trap::Trap;
 use crate::value::Val;
+use crate::vm::module_code::{ModuleCode, ToModuleCode};
+use crate::vm::trap::Trap;
 
 /// Why a linker refuses a definition.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

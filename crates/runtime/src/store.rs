@@ -11,22 +11,23 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::code::{FuncRecord, Tier};
-use crate::epoch::Epoch;
-use crate::frame::Slot;
 use crate::func::Func;
-use crate::global::{Global, GlobalRecord};
+use crate::handles::{Global, Handle, Memory, StoreId, Table};
 use crate::host::{HostCode, HostFunc};
 use crate::instance::Instance;
 use crate::interrupt;
-use crate::limits::{LimitError, Limits};
-use crate::memory::{Memory, MemoryRecord};
-use crate::stack::ValueStack;
 use crate::store_config::{StoreConfig, ToStoreConfig};
-use crate::store_ctx::StackLimits;
-use crate::table::{Table, TableRecord};
-use crate::value::{ExternRef, Handle, StoreId};
-use crate::vmctx::{OwnedVmCtx, StoreCtx, VmCtx, VmCtxParts};
+use crate::value::ExternRef;
+use crate::vm::code::{FuncRecord, Tier};
+use crate::vm::epoch::Epoch;
+use crate::vm::frame::Slot;
+use crate::vm::global::GlobalRecord;
+use crate::vm::limits::{LimitError, Limits};
+use crate::vm::memory::MemoryRecord;
+use crate::vm::stack::ValueStack;
+use crate::vm::store_ctx::StackLimits;
+use crate::vm::table::TableRecord;
+use crate::vm::vmctx::{OwnedVmCtx, StoreCtx, VmCtx, VmCtxParts};
 
 /// Owns records at addresses that stay.
 #[derive(Debug)]
@@ -126,6 +127,22 @@ impl AnyStore {
     /// The epoch that the store's [epoch deadline](AnyStore::set_epoch_deadline) is one of: its engine's.
     pub fn epoch(&self) -> &Epoch {
         &self.epoch
+    }
+
+    /// The store's address for the lower floor: [`StoreCtx::store`].
+    pub(crate) fn opaque(&mut self) -> NonNull<()> {
+        NonNull::from(self).cast()
+    }
+
+    /// The store at `opaque`.
+    ///
+    /// # Safety
+    /// `opaque` came from [`AnyStore::opaque`]; the store is alive, and for `'a` nobody else uses it.
+    pub(crate) unsafe fn from_opaque<'a>(opaque: NonNull<()>) -> &'a mut AnyStore {
+        let whole = NonNull::slice_from_raw_parts(opaque.cast::<u8>(), 0);
+        // SAFETY: every store is made with a tail of length 0, so address and length are those of the pointer that
+        // `opaque` had, whose provenance the address still has. The rest is the caller's promise.
+        unsafe { &mut *(whole.as_ptr() as *mut AnyStore) }
     }
 
     #[inline]

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::code::Tier;
-use crate::epoch::Epoch;
-use crate::limits::Limits;
+use crate::vm::code::Tier;
+use crate::vm::epoch::Epoch;
+use crate::vm::limits::Limits;
 
 /// How a store works: what runs its functions, what it may use, and which epoch stops it.
 #[derive(Clone)]

@@ -1,74 +1,15 @@
-//! Values as the embedder sees them, and the handles by which it names what is in a store.
+//! Values as the embedder sees them.
 
 use std::any::Any;
 use std::ptr::NonNull;
 
 use tiered_decode::types::ValType;
 
-use crate::code::FuncRecord;
-use crate::frame::Slot;
 use crate::func::Func;
+use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
-
-/// Tells one store from all others of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct StoreId(pub(crate) u64);
-
-/// Names a record of a store.
-///
-/// *Invariant:* `record` is alive as long as the store with the id `store` is.
-pub(crate) struct Handle<R> {
-    pub(crate) store: StoreId,
-    pub(crate) record: NonNull<R>,
-}
-
-impl<R> Handle<R> {
-    /// The record.
-    ///
-    /// # Panics
-    /// If the handle belongs to another store.
-    #[inline]
-    pub(crate) fn record<'a>(&self, store: &'a AnyStore) -> &'a R {
-        self.check(store.id());
-        // SAFETY: the record is alive as long as its store, which is borrowed for `'a`; records change by cells only.
-        unsafe { self.record.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn check(&self, store: StoreId) {
-        assert!(
-            self.store == store,
-            "a handle was used with another store than the one that it belongs to"
-        );
-    }
-}
-
-impl<R> Clone for Handle<R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R> Copy for Handle<R> {}
-
-impl<R> PartialEq for Handle<R> {
-    fn eq(&self, other: &Self) -> bool {
-        self.record == other.record && self.store == other.store
-    }
-}
-
-impl<R> Eq for Handle<R> {}
-
-impl<R> std::fmt::Debug for Handle<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:p} of store {}", self.record, self.store.0)
-    }
-}
-
-// SAFETY: a handle does nothing without a borrow of its store, which is where the rules of threads apply.
-unsafe impl<R> Send for Handle<R> {}
-// SAFETY: as above.
-unsafe impl<R> Sync for Handle<R> {}
+use crate::vm::code::FuncRecord;
+use crate::vm::frame::Slot;
 
 /// A value of WebAssembly. Floats are bits, so that no NaN changes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

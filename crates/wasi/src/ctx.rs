@@ -109,7 +109,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// A read-only directory lies within, or is, one that is granted for writing: it could be changed through that one.
-    #[error("cannot grant directory {} read-only: it lies within {}, which grants writing", read_only.display(), writable.display())]
+    #[error("cannot grant directory {} read-only: it lies within {}, which is writable", read_only.display(), writable.display())]
     ReadOnlyWithin {
         /// The directory to be read-only, as it was given.
         read_only: PathBuf,

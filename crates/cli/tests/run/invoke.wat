@@ -38,10 +38,10 @@
 ;; STDERR: Error: --invoke nothing: the function takes 0 arguments, 1 given; its type is [] -> []
 ;; RUN: --invoke add %m 2 x
 ;; EXIT: 2
-;; STDERR: Error: --invoke add: argument 2: `x` is no i32
+;; STDERR: Error: --invoke add: argument 2: `x` is not a valid i32
 ;; RUN: --invoke i32 %m 4294967296
 ;; EXIT: 2
-;; STDERR: `4294967296` is no i32
+;; STDERR: `4294967296` is not a valid i32
 (module
   (func (export "i32") (param i32) (result i32) (local.get 0))
   (func (export "i64") (param i64) (result i64) (local.get 0))

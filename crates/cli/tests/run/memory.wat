@@ -19,7 +19,7 @@
 ;; STDERR: invalid value 'lots' for '--max-memory <SIZE>': expected a number of bytes
 ;; RUN: --max-memory 99999999999g %m
 ;; EXIT: 2
-;; STDERR: more bytes than an address can name
+;; STDERR: the size does not fit into 64 bits
 (module
   (memory (export "memory") 1)
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))

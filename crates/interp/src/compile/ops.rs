@@ -259,6 +259,7 @@ impl Translator<'_> {
     /// Makes everything be in slots that a call does not leave alone, and takes the arguments off; the slot where the
     /// callee's frame begins.
     fn lay_out_call(&mut self, ty: &FuncType) -> u32 {
+        self.calls += 1;
         let from = self.stack.height() - ty.params.len() as u32;
         self.settle_from(from);
         for bank in [Bank::Int, Bank::F32, Bank::F64] {

@@ -85,7 +85,8 @@ impl Probe {
     ) -> Arc<Probe> {
         let count = Mutex::new(0);
         Probe::new(period, move |_, sample| {
-            let is_meant = sample.func.index.0 == func && matches!(sample.at, HotPoint::Call);
+            let is_meant =
+                sample.func.index.0 == func && matches!(sample.at, HotPoint::Call { .. });
             answer(next_of(&count, is_meant)?, sample)
         })
     }
@@ -148,7 +149,7 @@ unsafe impl Tier for Probe {
 
     fn sample(&self, sample: &Sample<'_>) -> Option<EntryFn> {
         let at = match sample.at {
-            HotPoint::Call => At::Call,
+            HotPoint::Call { .. } => At::Call,
             HotPoint::Loop { of, stay } => At::Loop {
                 offset: of.offset,
                 stay,

@@ -154,7 +154,7 @@ impl Translator<'_, '_> {
 
     /// Calls a function of type `ty` with the top operands.
     fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
-        // A call that never happens, for want of a callee, is not paid for.
+        // A call is paid for only if there is a callee.
         if self.metered {
             self.toll();
         }

@@ -27,9 +27,9 @@ use crate::error::CompileError;
 use super::carrier::Carrier;
 use super::{Translator, unreadable};
 
-/// Nothing that can run begins a loop there.
+/// No reachable loop begins at the entry.
 pub(super) const NO_LOOP: CompileError =
-    CompileError::Unsupported("an entry where no loop is that can be reached");
+    CompileError::Unsupported("no reachable loop begins at this entry");
 
 /// How the target is entered.
 #[derive(Debug)]

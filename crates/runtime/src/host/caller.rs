@@ -5,11 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use crate::external::Extern;
+use crate::handles::Handle;
+use crate::handles::Memory;
 use crate::instance::Instance;
-use crate::memory::Memory;
 use crate::store::AnyStore;
-use crate::value::Handle;
-use crate::vmctx::VmCtx;
+use crate::vm::vmctx::VmCtx;
 
 /// What a host function sees of its caller: the store, the host's data in it, and the calling instance.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use tiered_decode::types::{FuncType, ValType};
 
-use crate::frame::Slot;
 use crate::host::{Caller, HostFunc};
 use crate::store::AnyStore;
-use crate::trap::Trap;
 use crate::value::{HostValue, RawStore};
-use crate::vmctx::VmCtx;
+use crate::vm::frame::Slot;
+use crate::vm::trap::Trap;
+use crate::vm::vmctx::VmCtx;
 
 /// Parameters or results of a typed function: nothing, one value, or a tuple of values.
 #[diagnostic::on_unimplemented(

@@ -20,6 +20,8 @@ const TEXT: &str = r#"(module
     (table 2 funcref) (elem (i32.const 0) $nothing $host)
     (type $void (func))
     (func $nothing)
+    (memory 32)
+    (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x100000)))
     (func (export "straight") (param i32) (drop (i32.add (local.get 0) (i32.const 1))))
     (func (export "loop") (param $n i32)
         (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
@@ -177,6 +179,18 @@ pub(crate) fn endless_programs_run_out_of_fuel(new: New<'_>) {
             );
         }
     }
+}
+
+/// Work that one instruction does is paid for by the next that costs fuel, wherever that is.
+pub(crate) fn what_is_owed_is_found_out_by_what_costs(new: New<'_>) {
+    let (mut store, instance) = guest(new, |_| ());
+    store.set_fuel(Some(10));
+    let mut call = |name, n| call(&mut store, instance, name, Some(n));
+    call("fill", 0).expect("it is paid for afterwards");
+    call("straight", 0).expect("it costs nothing");
+    let trap = call("loop", 2).expect_err("there is nothing left");
+    assert_eq!(trap.code(), Some(TrapCode::OutOfFuel));
+    assert_eq!(trap.frames().len(), 1, "it ends in the loop: {trap:?}");
 }
 
 pub(crate) fn a_store_goes_on_when_it_has_fuel_again(new: New<'_>) {

@@ -1,0 +1,338 @@
+//! The handles by which an embedder names what is in a store, and works on it: memories, tables, globals.
+
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use thiserror::Error;
+use tiered_decode::types::{GlobalType, MemoryType, TableType};
+
+use crate::store::AnyStore;
+use crate::value::Val;
+use crate::vm::global::GlobalRecord;
+use crate::vm::limits::LimitError;
+use crate::vm::memory::MemoryRecord;
+use crate::vm::table::TableRecord;
+
+/// Tells one store from all others of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StoreId(pub(crate) u64);
+
+/// Names a record of a store.
+///
+/// *Invariant:* `record` is alive as long as the store with the id `store` is.
+pub(crate) struct Handle<R> {
+    pub(crate) store: StoreId,
+    pub(crate) record: NonNull<R>,
+}
+
+impl<R> Handle<R> {
+    /// The record.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    #[inline]
+    pub(crate) fn record<'a>(&self, store: &'a AnyStore) -> &'a R {
+        self.check(store.id());
+        // SAFETY: the record is alive as long as its store, which is borrowed for `'a`; records change by cells only.
+        unsafe { self.record.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, store: StoreId) {
+        assert!(
+            self.store == store,
+            "a handle was used with another store than the one that it belongs to"
+        );
+    }
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Handle<R> {}
+
+impl<R> PartialEq for Handle<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.record == other.record && self.store == other.store
+    }
+}
+
+impl<R> Eq for Handle<R> {}
+
+impl<R> std::fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:p} of store {}", self.record, self.store.0)
+    }
+}
+
+// SAFETY: a handle does nothing without a borrow of its store, which is where the rules of threads apply.
+unsafe impl<R> Send for Handle<R> {}
+// SAFETY: as above.
+unsafe impl<R> Sync for Handle<R> {}
+
+/// Why the host can't read or write a part of a memory.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The bytes are not all within the memory.
+    #[error("{length} bytes at {offset:#x} are not within the memory of {size:#x} bytes")]
+    OutOfBounds {
+        /// The first byte.
+        offset: usize,
+        /// How many bytes.
+        length: usize,
+        /// How many the memory has.
+        size: usize,
+    },
+    /// The bytes are no text.
+    #[error("the {length} bytes at {offset:#x} are not UTF-8: {error}")]
+    NotUtf8 {
+        /// The first byte.
+        offset: usize,
+        /// How many bytes.
+        length: usize,
+        /// What is wrong, and where in these bytes.
+        error: std::str::Utf8Error,
+    },
+}
+
+/// The range of `length` bytes at `offset` in `size` bytes.
+fn range(offset: usize, length: usize, size: usize) -> Result<Range<usize>, MemoryError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(offset..end),
+        _ => Err(MemoryError::OutOfBounds {
+            offset,
+            length,
+            size,
+        }),
+    }
+}
+
+/// A linear memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory(pub(crate) Handle<MemoryRecord>);
+
+impl Memory {
+    /// Allocates a memory of type `ty`, all zeros.
+    ///
+    /// # Errors
+    /// [`LimitError`] if the store may not have it or the host can't give it.
+    pub fn new(store: &mut AnyStore, ty: MemoryType) -> Result<Memory, LimitError> {
+        store.add_memory(|ctx| MemoryRecord::new(&ty, ctx))
+    }
+
+    /// The type, with the present size as its minimum.
+    pub fn ty(&self, store: &AnyStore) -> MemoryType {
+        self.0.record(store).ty()
+    }
+
+    /// The size in pages of 64 KiB.
+    pub fn size(&self, store: &AnyStore) -> u64 {
+        self.0.record(store).pages()
+    }
+
+    /// Adds `delta` pages of zeros; the number of pages before, or `None` if a limit is in the way.
+    pub fn grow(&self, store: &mut AnyStore, delta: u64) -> Option<u64> {
+        self.0.record(store).grow(delta, store.ctx())
+    }
+
+    /// The bytes.
+    pub fn data<'a>(&self, store: &'a AnyStore) -> &'a [u8] {
+        // SAFETY: the guest runs only on a mutable borrow of the store, and other borrows of the bytes are shared.
+        unsafe { self.0.record(store).bytes() }
+    }
+
+    /// The bytes, to change.
+    pub fn data_mut<'a>(&self, store: &'a mut AnyStore) -> &'a mut [u8] {
+        // SAFETY: the store is borrowed mutably as long as the bytes are.
+        unsafe { self.0.record(store).bytes_mut() }
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn read(
+        &self,
+        store: &AnyStore,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryError> {
+        buffer.copy_from_slice(self.slice(store, offset, buffer.len())?);
+        Ok(())
+    }
+
+    /// Copies `bytes` to `offset`; all of them or none.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn write(
+        &self,
+        store: &mut AnyStore,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<(), MemoryError> {
+        let data = self.data_mut(store);
+        let range = range(offset, bytes.len(), data.len())?;
+        data[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The `length` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    pub fn slice<'a>(
+        &self,
+        store: &'a AnyStore,
+        offset: usize,
+        length: usize,
+    ) -> Result<&'a [u8], MemoryError> {
+        let data = self.data(store);
+        Ok(&data[range(offset, length, data.len())?])
+    }
+
+    /// The `length` bytes from `offset` on as text.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`]; [`MemoryError::NotUtf8`] if they are no text.
+    pub fn read_str<'a>(
+        &self,
+        store: &'a AnyStore,
+        offset: usize,
+        length: usize,
+    ) -> Result<&'a str, MemoryError> {
+        let bytes = self.slice(store, offset, length)?;
+        std::str::from_utf8(bytes).map_err(|error| MemoryError::NotUtf8 {
+            offset,
+            length,
+            error,
+        })
+    }
+}
+
+/// A table of references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table(pub(crate) Handle<TableRecord>);
+
+impl Table {
+    /// Allocates a table of type `ty` with `init` everywhere.
+    ///
+    /// # Errors
+    /// [`LimitError`] if the store may not have it.
+    ///
+    /// # Panics
+    /// If `init` is not of the table's element type or belongs to another store.
+    pub fn new(store: &mut AnyStore, ty: TableType, init: Val) -> Result<Table, LimitError> {
+        assert_eq!(
+            init.ty(),
+            ty.element.into(),
+            "an element of the table's type"
+        );
+        let init = init.to_slot(store.id());
+        store.add_table(|ctx| TableRecord::new(ty, init, ctx))
+    }
+
+    /// The type, with the present size as its minimum.
+    pub fn ty(&self, store: &AnyStore) -> TableType {
+        self.0.record(store).ty()
+    }
+
+    /// The number of elements.
+    pub fn size(&self, store: &AnyStore) -> u64 {
+        self.0.record(store).len()
+    }
+
+    /// Adds `delta` elements; how many there were, or `None` if a limit is in the way or `init` is of another type.
+    pub fn grow(&self, store: &mut AnyStore, delta: u64, init: Val) -> Option<u64> {
+        let record = self.0.record(store);
+        if init.ty() != record.ty().element.into() {
+            return None;
+        }
+        record.grow(delta, init.to_slot(store.id()), store.ctx())
+    }
+
+    /// The element at `index`, if there is one.
+    pub fn get(&self, store: &AnyStore, index: u64) -> Option<Val> {
+        let record = self.0.record(store);
+        let slot = record.get(index)?;
+        Some(Val::from_slot(slot, record.ty().element.into(), store.id()))
+    }
+
+    /// Replaces the element at `index`.
+    ///
+    /// # Errors
+    /// [`SetError`] if there is no such element or the value is of another type.
+    pub fn set(&self, store: &mut AnyStore, index: u64, value: Val) -> Result<(), SetError> {
+        let record = self.0.record(store);
+        if value.ty() != record.ty().element.into() {
+            return Err(SetError::Type);
+        }
+        record
+            .set(index, value.to_slot(store.id()))
+            .ok_or(SetError::OutOfBounds)
+    }
+}
+
+/// A global variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Global(pub(crate) Handle<GlobalRecord>);
+
+impl Global {
+    /// Allocates a global of type `ty` that holds `value`.
+    ///
+    /// # Errors
+    /// [`SetError::Type`] if the value is of another type.
+    pub fn new(store: &mut AnyStore, ty: GlobalType, value: Val) -> Result<Global, SetError> {
+        if value.ty() != ty.content {
+            return Err(SetError::Type);
+        }
+        let slot = value.to_slot(store.id());
+        Ok(store.add_global(GlobalRecord::new(ty, slot)))
+    }
+
+    /// The type.
+    pub fn ty(&self, store: &AnyStore) -> GlobalType {
+        self.0.record(store).ty()
+    }
+
+    /// The value.
+    pub fn get(&self, store: &AnyStore) -> Val {
+        let record = self.0.record(store);
+        Val::from_slot(record.value.get(), record.ty().content, store.id())
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// [`SetError`] if the global is immutable or the value is of another type.
+    pub fn set(&self, store: &mut AnyStore, value: Val) -> Result<(), SetError> {
+        let record = self.0.record(store);
+        if !record.ty().mutable {
+            return Err(SetError::Immutable);
+        }
+        if value.ty() != record.ty().content {
+            return Err(SetError::Type);
+        }
+        record.value.set(value.to_slot(store.id()));
+        Ok(())
+    }
+}
+
+/// Why [`Table::set`] or [`Global::set`] refuses a value.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetError {
+    /// The value is of another type.
+    #[error("the value is of another type")]
+    Type,
+    /// The global is immutable.
+    #[error("the global is immutable")]
+    Immutable,
+    /// The table has no such element.
+    #[error("the table has no such element")]
+    OutOfBounds,
+}

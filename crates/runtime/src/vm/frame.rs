@@ -1,0 +1,120 @@
+//! Slot layout of an activation: params, header, other locals, operand stack, in that order, one 64-bit slot each.
+//!
+//! ```text
+//! fp ─▶ [ param 0 … param p-1 | return pc | caller's fp | instance | local p … local n-1 | operand 0 | … ]
+//! ```
+//!
+//! * *Invariant:* a slot holds the value's bits, 32-bit values zero-extended, references as addresses (null is 0).
+//!   Nothing converts a slot, so nothing can convert it wrongly.
+//! * *Invariant:* the header stands right behind the params, so a caller finds it from the callee's type alone.
+//! * *Invariant:* results come back from slot 0 on, which is where the caller has the operand they replace.
+//! * *Invariant:* at a loop header every live local and operand is in its own slot. Entering a loop elsewhere
+//!   (on-stack replacement) is therefore a call whose arguments are the whole frame.
+//! * *Invariant:* no frame is larger than [`MAX_FRAME_SLOTS`], so one check of the frame's start against
+//!   [`StoreCtx::stack_limit`](crate::vm::vmctx::StoreCtx) makes every slot of the frame addressable.
+//!
+//! Written by the interpreter's translator and its call handlers; read by back traces and by compiled code.
+
+/// One 64-bit cell of a frame.
+pub type Slot = u64;
+
+/// Slots between the params and the other locals: the return pc, the caller's frame pointer, the instance.
+pub const HEADER_SLOTS: u32 = 3;
+
+/// The slot of the header that has the address of the function's own instance. Instances are aligned so that low bits
+/// are free: they count the samples that found this activation in a loop ([`MAX_STAY`]), from zero at each call.
+pub const HEADER_INSTANCE: usize = 2;
+
+/// The most samples of one activation that are counted.
+pub const MAX_STAY: u32 = 63;
+
+const _: () = assert!((MAX_STAY + 1) as usize <= crate::vm::layout::ALIGN);
+
+/// The largest frame, in slots: operands of instructions are 16 bits wide.
+pub const MAX_FRAME_SLOTS: u32 = 1 << 16;
+
+/// Where everything of one function's activation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLayout {
+    params: u32,
+    locals: u32,
+}
+
+impl FrameLayout {
+    /// The layout for `params` parameters and `locals` locals, the parameters among them.
+    ///
+    /// # Panics
+    /// If `locals < params`.
+    #[must_use]
+    pub fn new(params: u32, locals: u32) -> FrameLayout {
+        assert!(locals >= params, "parameters are locals");
+        FrameLayout { params, locals }
+    }
+
+    /// The slot of local `index`.
+    #[must_use]
+    #[inline]
+    pub fn local(self, index: u32) -> u32 {
+        if index < self.params {
+            index
+        } else {
+            index + HEADER_SLOTS
+        }
+    }
+
+    /// The slot of the operand that has `height` operands below it.
+    #[must_use]
+    #[inline]
+    pub fn operand(self, height: u32) -> u32 {
+        self.locals + HEADER_SLOTS + height
+    }
+
+    /// Whether a frame with up to `height` operands is small enough. All tiers ask this of the same heights, so that
+    /// what runs in one runs in all.
+    #[must_use]
+    #[inline]
+    pub fn fits(self, height: u32) -> bool {
+        // A call writes its header behind the arguments, which may be where no operand ever is.
+        self.operand(height) + 16 < MAX_FRAME_SLOTS
+    }
+
+    /// The first slot of the header.
+    #[must_use]
+    #[inline]
+    pub fn header(self) -> u32 {
+        self.params
+    }
+
+    /// The slots that a call must set to zero: the locals that are no parameters.
+    #[must_use]
+    pub fn zeroed(self) -> std::ops::Range<u32> {
+        self.params + HEADER_SLOTS..self.locals + HEADER_SLOTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn slots_are_disjoint_and_dense(params in 0u32..40, more in 0u32..40, operands in 0u32..40) {
+            let layout = FrameLayout::new(params, params + more);
+            let mut slots: Vec<u32> = (0..params + more).map(|i| layout.local(i)).collect();
+            slots.extend((0..HEADER_SLOTS).map(|i| layout.header() + i));
+            slots.extend((0..operands).map(|h| layout.operand(h)));
+            slots.sort_unstable();
+            let dense: Vec<u32> = (0..params + more + HEADER_SLOTS + operands).collect();
+            prop_assert_eq!(slots, dense);
+        }
+
+        #[test]
+        fn exactly_the_other_locals_are_zeroed(params in 0u32..40, more in 0u32..40) {
+            let layout = FrameLayout::new(params, params + more);
+            let zeroed: Vec<u32> = layout.zeroed().collect();
+            let others: Vec<u32> = (params..params + more).map(|i| layout.local(i)).collect();
+            prop_assert_eq!(zeroed, others);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Reasons, limits and handles of a guard, one by one and all at once.
+
+use std::time::Duration;
+
+use super::*;
+use crate::vm::address_map;
+
+fn guard() -> Guard {
+    Guard::new().expect("there is a page")
+}
+
+fn limit(guard: &Guard) -> usize {
+    guard.stack_limit.load(Ordering::SeqCst)
+}
+
+/// Flag, limit and page agree that the guest is to stop, or that it is not.
+fn assert_stopped(guard: &Guard, stopped: bool) {
+    assert_eq!(guard.is_interrupted(), stopped);
+    assert_eq!(limit(guard) == STOP, stopped);
+    assert_eq!(address_map::can_read(guard.poll()), !stopped);
+}
+
+#[test]
+fn the_guest_is_stopped_while_a_reason_holds() {
+    let guard = guard();
+    guard.set_stack_limit(77);
+    let now = Instant::now();
+    guard.set_deadline(Some(now));
+    guard.set_epoch(Some(3));
+    let generation = guard.hand_out();
+    guard
+        .check_deadline(now - Duration::from_nanos(1))
+        .expect("too early");
+    guard.check_epoch(2).expect("too early");
+    assert_stopped(&guard, false);
+
+    guard.interrupt(generation).expect("it can be closed");
+    guard.check_deadline(now).expect("it can be closed");
+    guard.check_epoch(3).expect("it can be closed");
+    assert_stopped(&guard, true);
+    guard.clear(generation);
+    assert_stopped(&guard, true);
+    assert_eq!(guard.set_epoch(Some(4)), Some(3));
+    assert_stopped(&guard, true);
+    assert_eq!(guard.set_deadline(None), Some(now));
+    assert_stopped(&guard, false);
+    assert_eq!(limit(&guard), 77, "the guest may be running");
+}
+
+#[test]
+fn a_new_limit_of_a_stopped_guest_waits() {
+    let guard = guard();
+    let generation = guard.hand_out();
+    guard.interrupt(generation).expect("it can be closed");
+    guard.set_stack_limit(88);
+    assert_stopped(&guard, true);
+    guard.end_interrupt();
+    assert_stopped(&guard, false);
+    assert_eq!(limit(&guard), 88);
+}
+
+#[test]
+fn revoked_handles_do_nothing() {
+    let guard = guard();
+    let old = guard.hand_out();
+    guard.interrupt(old).expect("it can be closed");
+    guard.revoke();
+    assert_stopped(&guard, false);
+    guard.interrupt(old).expect("it does nothing");
+    assert_stopped(&guard, false);
+    let new = guard.hand_out();
+    guard.interrupt(new).expect("it can be closed");
+    guard.clear(old);
+    assert_stopped(&guard, true);
+}
+
+/// The limit that the guest's thread writes last is the one that holds, whatever another thread raises and lowers.
+#[test]
+fn limits_and_interrupts_meet() {
+    let guard = guard();
+    let generation = guard.hand_out();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2_000 {
+                guard.interrupt(generation).expect("it can be closed");
+                guard.clear(generation);
+            }
+        });
+        for new in 1..200_000 {
+            guard.set_stack_limit(new);
+            let seen = limit(&guard);
+            assert!(seen == new || seen == STOP, "{seen} after {new}");
+        }
+    });
+    assert_stopped(&guard, false);
+    assert_eq!(limit(&guard), 199_999);
+}
+
+#[derive(Debug, Default)]
+struct Waits(AtomicBool);
+
+impl Interruptible for Waits {
+    fn interrupt(&self) {
+        assert!(!self.0.swap(true, Ordering::Relaxed), "once");
+    }
+    fn clear(&self) {
+        assert!(self.0.swap(false, Ordering::Relaxed), "once");
+    }
+}
+
+#[test]
+fn what_the_guest_waits_in_is_stopped_with_it() {
+    let guard = guard();
+    let (first, late) = (Arc::<Waits>::default(), Arc::<Waits>::default());
+    guard.add_waits(Arc::clone(&first) as _);
+    let generation = guard.hand_out();
+    guard.interrupt(generation).expect("it can be closed");
+    guard.set_epoch(Some(1));
+    guard.check_epoch(1).expect("it can be closed");
+    guard.add_waits(Arc::clone(&late) as _);
+    let waiting = || [&first, &late].map(|waits| waits.0.load(Ordering::Relaxed));
+    assert_eq!(waiting(), [true, true]);
+    guard.end_interrupt();
+    assert_eq!(waiting(), [true, true], "the epoch holds");
+    guard.set_epoch(None);
+    assert_eq!(waiting(), [false, false]);
+}

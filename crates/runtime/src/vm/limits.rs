@@ -1,0 +1,92 @@
+//! What a store may use of the host, set by the embedder.
+
+use thiserror::Error;
+
+use crate::vm::host_limit::{HostCause, Request};
+
+/// The most that one store may hold. Going over is an error at instantiation, and a `-1` from the grow instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all linear memories together.
+    pub memory_bytes: u64,
+    /// Elements of all tables together.
+    pub table_elements: u64,
+    /// Instances, memories and tables that may exist.
+    pub instances: usize,
+    /// Number of memories.
+    pub memories: usize,
+    /// Number of tables.
+    pub tables: usize,
+    /// Bytes of the stack that guest frames live on.
+    pub stack_bytes: usize,
+    /// Bytes of the host's stack that nested calls between guest and host may use, from the outermost call on. The
+    /// thread must have them: a thread with a small stack wants a small number here.
+    pub native_stack_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory_bytes: 64 << 30,
+            table_elements: 10_000_000,
+            instances: 10_000,
+            memories: 10_000,
+            tables: 10_000,
+            stack_bytes: 16 << 20,
+            native_stack_bytes: 512 << 10,
+        }
+    }
+}
+
+/// A [`Limits`] field, or the host's memory, does not allow what was asked for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// More memory than the store may have.
+    #[error("memory of {wanted} bytes exceeds the limit of {limit} bytes")]
+    MemoryBytes {
+        /// What was asked for, in bytes.
+        wanted: u64,
+        /// What the store may have.
+        limit: u64,
+    },
+    /// More table elements than the store may have.
+    #[error("table of {wanted} elements exceeds the limit of {limit} elements")]
+    TableElements {
+        /// What was asked for.
+        wanted: u64,
+        /// What the store may have.
+        limit: u64,
+    },
+    /// More things of a kind than the store may have.
+    #[error("more than {limit} {what}")]
+    Count {
+        /// The kind, in the plural.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The host has no address space or memory left.
+    #[error("the host can't reserve {what}: {error}: {cause}")]
+    Host {
+        /// What was to be reserved.
+        what: &'static str,
+        /// What the host says.
+        error: std::io::Error,
+        /// Which of the host's limits is in the way.
+        cause: HostCause,
+    },
+}
+
+impl LimitError {
+    /// The host has refused `request`; looks for the cause at once.
+    pub(crate) fn host(
+        what: &'static str,
+        error: impl Into<std::io::Error>,
+        request: Request,
+    ) -> LimitError {
+        let error = error.into();
+        let cause = HostCause::of(&error, request);
+        LimitError::Host { what, error, cause }
+    }
+}

@@ -1,0 +1,178 @@
+//! Linear memories (the spec's section 4.2.8): reserved once, grown in place, never moved.
+//!
+//! ```text
+//! ┌ header, read-write   ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
+//! │ … … … … … … … length ││ byte 0 … byte length-1 │ not accessible … ││                         │
+//! └──────────────────────┘└───────────────────────────────────────────┘└─────────────────────────┘
+//!                   base ─┘
+//! ```
+//!
+//! The reservation comes from a pool and returns to it: `reservation.rs`.
+//!
+//! * *Invariant:* the base never changes, so running code keeps it in a register over any call.
+//! * *Invariant:* the word below the base is the length in bytes. A bounds check needs the base alone.
+//! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
+//!   length, hits inaccessible pages as long as the offset is below [`GUARD_BYTES`].
+
+use std::ptr::NonNull;
+
+use rustix::mm::Advice;
+use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
+
+use crate::vm::host_limit::Request;
+use crate::vm::image::MemoryImage;
+use crate::vm::limits::LimitError;
+use crate::vm::reservation::{Reservation, TOTAL_BYTES};
+use crate::vm::vmctx::StoreCtx;
+
+/// Bytes of a page of WebAssembly.
+pub const PAGE_BYTES: u64 = 64 << 10;
+
+/// Inaccessible bytes behind what a 32-bit address can reach.
+pub const GUARD_BYTES: usize = 32 << 20;
+
+/// The most pages of a 32-bit memory.
+const MAX_PAGES: u64 = 1 << 16;
+
+/// A memory of a store.
+#[derive(Debug)]
+#[repr(C)]
+pub struct MemoryRecord {
+    reservation: Reservation,
+    maximum: Option<u64>,
+    shared: bool,
+}
+
+/// The length and base of an instance without a memory: nothing is within bounds.
+static NO_MEMORY: [u64; 2] = [0, 0];
+
+/// The base of the memory of an instance that has none.
+pub fn no_memory() -> NonNull<u8> {
+    NonNull::from(&NO_MEMORY[1]).cast()
+}
+
+impl MemoryRecord {
+    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.base);
+
+    pub(crate) fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
+        let (min, max) = (ty.limits.min, ty.limits.max);
+        let wanted = min.saturating_mul(PAGE_BYTES);
+        let limit = ctx.limits.memory_bytes;
+        let used = ctx.memory_used.get().saturating_add(wanted);
+        if min > max.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > limit {
+            return Err(LimitError::MemoryBytes { wanted, limit });
+        }
+        let length = wanted as usize;
+        let reservation = Reservation::take(length).map_err(|error| {
+            let request = Request::reserved(TOTAL_BYTES).writable(length);
+            LimitError::host("a memory", error, request)
+        })?;
+        ctx.memory_used.set(used);
+        Ok(MemoryRecord {
+            reservation,
+            maximum: max,
+            shared: ty.shared,
+        })
+    }
+
+    /// The address of byte 0.
+    #[inline]
+    pub fn base(&self) -> NonNull<u8> {
+        self.reservation.base
+    }
+
+    /// The length in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.reservation.length().get() as usize
+    }
+
+    /// True if there is not a single page.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The length in pages.
+    pub fn pages(&self) -> u64 {
+        self.reservation.length().get() / PAGE_BYTES
+    }
+
+    /// Adds `delta` pages of zeros; the number of pages before, or `None` if that can't be. The spec's section
+    /// 4.5.3.8, "Growing memories".
+    pub fn grow(&self, delta: u64, ctx: &StoreCtx) -> Option<u64> {
+        let old = self.pages();
+        let new = old.checked_add(delta)?;
+        let bytes = delta.checked_mul(PAGE_BYTES)?;
+        let used = ctx.memory_used.get().checked_add(bytes)?;
+        if new > self.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > ctx.limits.memory_bytes
+        {
+            return None;
+        }
+        if delta > 0 {
+            self.reservation.extend((new * PAGE_BYTES) as usize).ok()?;
+        }
+        ctx.memory_used.set(used);
+        Some(old)
+    }
+
+    /// Puts `image` where it belongs, in place of writing the active segments that it stands for. If the host refuses,
+    /// the memory must not be used.
+    ///
+    /// # Safety
+    /// The memory is new and nobody else looks at its bytes meanwhile.
+    pub(crate) unsafe fn map_image(&self, image: &MemoryImage) -> Result<(), LimitError> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.reservation.map_image(image) }.map_err(|error| {
+            let length = image.range().len();
+            let request = Request::reserved(length).writable(length);
+            LimitError::host("the mapping of a memory's first contents", error, request)
+        })
+    }
+
+    /// Has the kernel make the pages of the bytes `start..end` now, as far as they are within the length. Nothing but
+    /// time is lost where it can't.
+    pub(crate) fn populate(&self, start: u64, end: u64) {
+        const HOST_PAGE: u64 = 64 << 10;
+        let (start, end) = (start & !(HOST_PAGE - 1), end.min(self.len() as u64));
+        if start < end {
+            // SAFETY: the range is within the mapping, and populating changes no byte.
+            let populated = unsafe {
+                let at = self.base().add(start as usize).as_ptr();
+                rustix::mm::madvise(
+                    at.cast(),
+                    (end - start) as usize,
+                    Advice::LinuxPopulateWrite,
+                )
+            };
+            populated.ok();
+        }
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// Nobody writes to the memory for `'a`.
+    pub unsafe fn bytes<'a>(&self) -> &'a [u8] {
+        // SAFETY: `len` bytes from the base are readable; that nobody writes is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.base().as_ptr(), self.len()) }
+    }
+
+    /// The bytes, to change.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the memory for `'a`.
+    pub unsafe fn bytes_mut<'a>(&self) -> &'a mut [u8] {
+        // SAFETY: `len` bytes from the base are writable; that nobody else looks is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.base().as_ptr(), self.len()) }
+    }
+
+    pub(crate) fn ty(&self) -> MemoryType {
+        MemoryType {
+            limits: MemoryLimits {
+                min: self.pages(),
+                max: self.maximum,
+            },
+            shared: self.shared,
+        }
+    }
+}

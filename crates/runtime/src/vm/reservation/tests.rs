@@ -1,0 +1,173 @@
+//! Tests of the pool of reservations.
+//!
+//! *Invariant:* the pool is shared by all tests of the process, so no test expects to get back what it gave, but the
+//! ones that try again until they do.
+
+use super::*;
+use crate::vm::address_map::{Access, access, can_read};
+
+const PAGE: usize = 64 << 10;
+
+fn take(length: usize) -> Reservation {
+    Reservation::take(length).expect("there is address space")
+}
+
+fn bytes(reservation: &mut Reservation) -> &mut [u8] {
+    let length = reservation.length().get() as usize;
+    // SAFETY: so many bytes are accessible, and the reservation is borrowed.
+    unsafe { std::slice::from_raw_parts_mut(reservation.base.as_ptr(), length) }
+}
+
+fn assert_exact(reservation: &Reservation, length: usize) {
+    assert_eq!(reservation.length().get(), length as u64);
+    // SAFETY: within the reservation.
+    let at = |offset: usize| unsafe { reservation.base.add(offset) };
+    if length > 0 {
+        assert_eq!(access(at(0)), Access::ReadWrite);
+        assert_eq!(access(at(length - 1)), Access::ReadWrite);
+    }
+    for beyond in [length, length + PAGE, 2 * length + PAGE, REACHABLE_BYTES] {
+        assert_eq!(
+            access(at(beyond)),
+            Access::None,
+            "byte {beyond} of {length}"
+        );
+        assert!(!can_read(at(beyond)), "byte {beyond} of {length}");
+    }
+}
+
+/// Takes a reservation of `length`, writes all over it, and drops it; takes `next` until it is the same place, and
+/// looks at it. Gives up after some attempts, since other tests take from the pool, too.
+fn reuse(length: usize, next: usize) -> bool {
+    (0..20).any(|_| {
+        let mut first = take(length);
+        let base = first.base;
+        bytes(&mut first).fill(0xa5);
+        drop(first);
+        let mut second = take(next);
+        assert_exact(&second, next);
+        assert!(bytes(&mut second).iter().all(|&byte| byte == 0));
+        second.base == base
+    })
+}
+
+#[test]
+fn a_new_one_is_zero_and_exact() {
+    for pages in [0, 1, 2, 17, 1000] {
+        let mut reservation = take(pages * PAGE);
+        assert_exact(&reservation, pages * PAGE);
+        assert!(bytes(&mut reservation).iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn one_of_the_same_length_comes_back_zero() {
+    // Short, scanned, given back.
+    for pages in [1, 3, 17, 64, 100] {
+        for _ in 0..3 {
+            assert!(reuse(pages * PAGE, pages * PAGE), "{pages} pages");
+        }
+    }
+}
+
+#[test]
+fn one_of_another_length_comes_back_zero_and_exact() {
+    for (length, next) in [(1, 2), (2, 1), (5, 0), (0, 5), (40, 3), (3, 40), (200, 1)] {
+        for _ in 0..3 {
+            reuse(length * PAGE, next * PAGE);
+        }
+    }
+}
+
+#[test]
+fn what_is_longer_after_it_has_come_back_is_zero() {
+    for _ in 0..10 {
+        let mut first = take(9 * PAGE);
+        bytes(&mut first).fill(0xa5);
+        drop(first);
+        let mut second = take(PAGE);
+        second.extend(4 * PAGE).expect("it can be longer");
+        assert_exact(&second, 4 * PAGE);
+        second.extend(9 * PAGE).expect("it can be longer");
+        assert!(bytes(&mut second).iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn pages_that_were_touched_here_and_there_are_cleared() {
+    for _ in 0..10 {
+        let mut first = take(20 * PAGE);
+        for at in [0, 5000, 3 * PAGE, 10 * PAGE + 17, 20 * PAGE - 1] {
+            bytes(&mut first)[at] = 0xa5;
+        }
+        drop(first);
+        assert!(bytes(&mut take(20 * PAGE)).iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn long_ones_are_not_kept() {
+    let long = take(MAX_POOLED_LENGTH + PAGE);
+    let end = long.base;
+    drop(long);
+    assert!(
+        !POOL
+            .lock()
+            .by_length
+            .contains_key(&(MAX_POOLED_LENGTH + PAGE)),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn the_pool_gives_the_same_length_before_a_shorter_before_a_longer() {
+    let mut pool = Pool {
+        by_length: BTreeMap::new(),
+        count: 0,
+        resident: 0,
+    };
+    for pages in [1, 2, 2, 4, 9] {
+        let base = NonNull::dangling();
+        pool.put(pages, Free { base, resident: 10 });
+    }
+    let mut order = Vec::new();
+    for wanted in [2, 3, 3, 3, 3, 3] {
+        order.push(pool.take(wanted).map(|(found, _)| found));
+    }
+    assert_eq!(order, [Some(2), Some(2), Some(1), Some(4), Some(9), None]);
+    assert_eq!((pool.count, pool.resident), (0, 0));
+}
+
+#[test]
+fn the_pool_is_bounded() {
+    let many: Vec<Reservation> = (0..MAX_FREE + 100).map(|_| take(PAGE)).collect();
+    drop(many);
+    let pool = POOL.lock();
+    // Threads may have found room at the same time.
+    assert!(pool.count <= MAX_FREE + 64, "{}", pool.count);
+    assert!(
+        pool.resident <= MAX_RESIDENT + (64 << 20),
+        "{}",
+        pool.resident
+    );
+    assert_eq!(
+        pool.count,
+        pool.by_length.values().map(Vec::len).sum::<usize>()
+    );
+}
+
+#[test]
+fn a_refusal_empties_the_pool_and_is_tried_again() {
+    drop(take(PAGE));
+    let asked = Cell::new(0);
+    let answer = insist(|| {
+        asked.set(asked.get() + 1);
+        if asked.get() == 1 {
+            Err(Errno::NOMEM)
+        } else {
+            Ok(7)
+        }
+    });
+    assert_eq!((answer, asked.get()), (Ok(7), 2));
+    assert_eq!(insist(|| Err::<(), _>(Errno::INVAL)), Err(Errno::INVAL));
+}

@@ -1,0 +1,425 @@
+//! The part of a store that running code works with.
+//!
+//! * *Invariant:* it is allocated once, never moved, and freed with the store; it changes only through cells.
+//! * *Invariant:* the account of work loses nothing: what was done since the last sample is `slice - work`, also when
+//!   the store ends, where it is left to the next store of the module.
+
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::vm::backtrace::{Activation, Trace};
+use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
+use crate::vm::frame::Slot;
+use crate::vm::guard::Guard;
+use crate::vm::limits::{LimitError, Limits};
+use crate::vm::module_code::ModuleCode;
+use crate::vm::stack::native_depth;
+use crate::vm::trap::{Trap, TrapCode};
+use crate::vm::vmctx::VmCtx;
+
+/// See the module.
+#[repr(C)]
+pub struct StoreCtx {
+    /// Work left until the next sample; tested by sign.
+    pub work: Cell<i32>,
+    /// Something was written far up the stack, by which whoever cleans it must know it.
+    deep: Cell<bool>,
+    /// The last slot at which a frame may start.
+    pub stack_limit: Cell<NonNull<Slot>>,
+    /// The first free slot, as long as a host function runs.
+    pub free: Cell<NonNull<Slot>>,
+    /// The instance that calls the host function that is running.
+    pub caller: Cell<*const VmCtx>,
+    /// The innermost activation of guest code.
+    pub(crate) activation: Cell<*const Activation>,
+    /// The store as a whole, for host functions; set on each way in. Only the upper floor knows what is there.
+    pub(crate) store: Cell<Option<NonNull<()>>>,
+    /// The lowest address that the host's stack may come to; 0 while no guest code runs.
+    pub(crate) native_limit: Cell<usize>,
+    /// The callee of a tail call that is about to happen.
+    tail_call: Cell<Option<(NonNull<VmCtx>, NonNull<FuncCode>)>>,
+    /// What `work` was when it was last filled.
+    slice: Cell<i32>,
+    /// The state of the random numbers of [`StoreCtx::next_period`].
+    dice: Cell<u64>,
+    /// Fuel beyond what `work` holds; `None` if fuel is not counted.
+    fuel: Cell<Option<u64>>,
+    /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
+    last_stack_limit: NonNull<Slot>,
+    pub(crate) memory_used: Cell<u64>,
+    pub(crate) table_used: Cell<u64>,
+    pub(crate) limits: Limits,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) trap: RefCell<Option<Trap>>,
+    /// The code of all modules that have instances here, some of them several times.
+    pub(crate) modules: RefCell<Vec<Arc<ModuleCode>>>,
+    points: EntryPoints,
+    tier: Arc<dyn Tier>,
+}
+
+/// Where frames may start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackLimits {
+    /// The first slot.
+    pub(crate) base: NonNull<Slot>,
+    /// The last slot at which a frame may start that does not make the stack deep.
+    pub(crate) first: NonNull<Slot>,
+    /// The last slot at which a frame may start.
+    pub(crate) last: NonNull<Slot>,
+}
+
+impl StoreCtx {
+    /// A frame of more slots than this makes the stack deep wherever it starts.
+    pub const MAX_SHALLOW_SLOTS: u32 = 256;
+
+    pub(crate) fn new(
+        tier: Arc<dyn Tier>,
+        limits: Limits,
+        stack: StackLimits,
+    ) -> Result<StoreCtx, LimitError> {
+        let points = tier.entry_points();
+        Ok(StoreCtx {
+            work: Cell::new(points.period),
+            deep: Cell::new(false),
+            stack_limit: Cell::new(stack.first),
+            free: Cell::new(stack.base),
+            caller: Cell::new(std::ptr::null()),
+            activation: Cell::new(std::ptr::null()),
+            store: Cell::new(None),
+            native_limit: Cell::new(0),
+            tail_call: Cell::new(None),
+            slice: Cell::new(points.period),
+            dice: Cell::new(0),
+            fuel: Cell::new(None),
+            last_stack_limit: stack.last,
+            memory_used: Cell::new(0),
+            table_used: Cell::new(0),
+            limits,
+            guard: Arc::new(Guard::new()?),
+            trap: RefCell::new(None),
+            modules: RefCell::default(),
+            points,
+            tier,
+        })
+    }
+
+    /// How functions of the store's tier are entered at first.
+    pub fn entry_points(&self) -> &EntryPoints {
+        &self.points
+    }
+
+    pub(crate) fn tier(&self) -> &Arc<dyn Tier> {
+        &self.tier
+    }
+
+    /// Whether a frame may start at `frame`. Running code asks only if it is above [`StoreCtx::stack_limit`].
+    #[inline]
+    pub fn may_start_at(&self, frame: *const Slot) -> bool {
+        frame <= self.stack_limit.get().as_ptr() || self.deepen(frame)
+    }
+
+    /// Raises the limit to the last one; whether a frame may start at `frame` then.
+    #[cold]
+    fn deepen(&self, frame: *const Slot) -> bool {
+        self.set_deep();
+        self.stack_limit.set(self.last_stack_limit);
+        frame <= self.last_stack_limit.as_ptr()
+    }
+
+    /// Says that a frame of more than [`StoreCtx::MAX_SHALLOW_SLOTS`] is about to be used.
+    #[inline]
+    pub fn set_deep(&self) {
+        self.deep.set(true);
+    }
+
+    /// Whether more of the stack was used than what begins it.
+    pub(crate) fn is_deep(&self) -> bool {
+        self.deep.get()
+    }
+
+    /// The account of work is empty: stops the program if it must, else fills the account and gives the tier a sample.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`].
+    #[cold]
+    pub fn spent(&self, func: &FuncCode, at: HotPoint<'_>) -> Result<Option<EntryFn>, TrapCode> {
+        let units = self.refill()?;
+        // A host function has no body that another tier could run.
+        if func.set().is_none() {
+            return Ok(None);
+        }
+        let cost = match at {
+            _ if !self.is_metered() => 1,
+            HotPoint::Loop { of, .. } => of.cost.into(),
+            HotPoint::Call { .. } | HotPoint::CallOut { .. } => func.cost(),
+        };
+        let work = units * u64::from(cost);
+        Ok(self.tier.sample(&Sample { func, at, work }))
+    }
+
+    /// The host or compiled code enters `func`, a function of the first tier, by everybody's entry point: counts the
+    /// call. With fuel nothing is paid here, since callers pay.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`].
+    #[inline]
+    pub fn enters(&self, func: &FuncCode) -> Result<Option<EntryFn>, TrapCode> {
+        if self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        let charge = func.charge();
+        let left = self.work.get().wrapping_sub(charge);
+        if let Some(rest) = self.fuel.get() {
+            // What leaves the account stays fuel; where there is no room for it, nothing leaves. And where more is owed than
+            // is left, that is found out by what costs fuel.
+            let owed = u64::from(left.min(0).unsigned_abs());
+            let rest = rest.checked_add(charge.unsigned_abs().into());
+            let Some(rest) = rest.filter(|&rest| rest >= owed) else {
+                return Ok(None);
+            };
+            self.fuel.set(Some(rest));
+        }
+        self.work.set(left);
+        // The first tier takes the sample of a first call itself.
+        if self.work.get() < 0 && !self.samples_first_call(func) {
+            return self.spent(func, HotPoint::Call { caller: None });
+        }
+        Ok(None)
+    }
+
+    /// True if `func` has never been called, and that is a sample.
+    #[inline]
+    pub fn samples_first_call(&self, func: &FuncCode) -> bool {
+        self.points.sample_first_calls && func.bytecode() == self.points.bytecode
+    }
+
+    /// Fills the account again; the units that were done since it was last filled.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`].
+    #[cold]
+    pub fn refill(&self) -> Result<u64, TrapCode> {
+        let done = self.done();
+        let filled = match self.fuel.get() {
+            Some(rest) if self.work.get() < 0 => self.draw_on(rest),
+            Some(_) => {
+                self.slice.set(self.work.get());
+                Ok(())
+            }
+            None => {
+                self.fill(0, u64::MAX);
+                Ok(())
+            }
+        };
+        if self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        filled.map(|()| done)
+    }
+
+    /// Has the tier take note that code of a loop of `func` is entered for the first time.
+    #[cold]
+    pub fn enters_loop(&self, func: &FuncCode, of: &LoopCode) {
+        let at = HotPoint::Loop { of, stay: 0 };
+        self.tier.sample(&Sample { func, at, work: 0 });
+    }
+
+    /// Units done since the account was last filled.
+    fn done(&self) -> u64 {
+        let done = i64::from(self.slice.get()) - i64::from(self.work.get());
+        u64::try_from(done).unwrap_or(0)
+    }
+
+    /// Fills the account with what is left of a period of which `done` units are behind it, but with no more than
+    /// `most`; gives that back.
+    fn fill(&self, done: u64, most: u64) -> u64 {
+        let period = self.next_period();
+        let work = period.saturating_sub(done).min(most);
+        let units = |units: u64| i32::try_from(units).unwrap_or(i32::MAX);
+        self.slice.set(units(work + done));
+        self.work.set(units(work));
+        work
+    }
+
+    /// The units until the next sample: a long period varies by an eighth, the same in each run, so that no program's own
+    /// rhythm hides a part of it from all samples.
+    fn next_period(&self) -> u64 {
+        const LONG: u64 = 1 << 10;
+        let period = u64::try_from(self.points.period).unwrap_or(0);
+        if period < LONG {
+            return period;
+        }
+        // The generator of Knuth's MMIX; its upper bits are the random ones.
+        let state = self
+            .dice
+            .get()
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.dice.set(state);
+        period - period / 8 + (state >> 33) % (period / 4)
+    }
+
+    /// True if the store counts fuel: each call and each further iteration of a loop.
+    #[inline]
+    pub fn is_metered(&self) -> bool {
+        self.fuel.get().is_some()
+    }
+
+    /// True once somebody asked the guest to stop, until the outermost call has ended.
+    #[inline]
+    pub fn is_interrupted(&self) -> bool {
+        self.guard.is_interrupted()
+    }
+
+    /// There is enough of the host's stack left to enter guest code once more. Every tier asks where it is entered.
+    #[inline]
+    pub fn has_native_stack(&self) -> bool {
+        native_depth() >= self.native_limit.get()
+    }
+
+    /// Pays what the account is overdrawn from `rest`, the fuel, and fills the account again.
+    fn draw_on(&self, rest: u64) -> Result<(), TrapCode> {
+        let owed = u64::from(self.work.get().unsigned_abs());
+        if rest < owed {
+            self.fuel.set(Some(0));
+            self.fill(self.done(), 0);
+            return Err(TrapCode::OutOfFuel);
+        }
+        self.draw(rest - owed, 0);
+        Ok(())
+    }
+
+    /// Takes something off the account for `bytes` that one instruction fills or copies, so that samples, fuel and
+    /// interrupts see work that is neither a call nor an iteration: one unit of fuel for each 4 KiB.
+    #[inline]
+    pub(crate) fn charge(&self, bytes: u64) {
+        const BYTES_PER_UNIT: u64 = 4 << 10;
+        /// Filling 4 KiB takes as long as about so many instructions of bytecode.
+        const COST: u64 = 64;
+        if bytes < BYTES_PER_UNIT {
+            return;
+        }
+        // What counts the account down further must not wrap around to the largest number.
+        const LOWEST: i32 = i32::MIN / 2;
+        let cost = if self.is_metered() { 1 } else { COST };
+        let units = (bytes / BYTES_PER_UNIT).saturating_mul(cost);
+        let units = i32::try_from(units).unwrap_or(i32::MAX);
+        let left = self.work.get().saturating_sub(units);
+        self.work.set(left.max(LOWEST));
+    }
+
+    /// Moves into the account what of `fuel` is needed for the rest of a period of which `done` units are behind it.
+    fn draw(&self, fuel: u64, done: u64) {
+        let work = self.fill(done, fuel);
+        self.fuel.set(Some(fuel - work));
+    }
+
+    /// Sets the fuel: one unit is one call or one loop iteration. `None` stops counting.
+    pub(crate) fn set_fuel(&self, fuel: Option<u64>) {
+        let done = self.done();
+        match fuel {
+            Some(fuel) => self.draw(fuel, done),
+            None => {
+                self.fuel.set(None);
+                self.fill(done, u64::MAX);
+            }
+        }
+    }
+
+    /// What is left of the fuel.
+    pub(crate) fn fuel(&self) -> Option<u64> {
+        let rest = self.fuel.get()?;
+        // What the account is overdrawn is paid when it is next filled.
+        Some(rest.saturating_add_signed(self.work.get().into()))
+    }
+
+    /// Takes what stores that have ended left unsampled of `code` as done here.
+    pub(crate) fn take_unsampled(&self, code: &ModuleCode) {
+        let most = u32::try_from(self.work.get()).unwrap_or(0);
+        let done = code.take_unsampled(most);
+        if done > 0 {
+            self.work.set(self.work.get() - done.cast_signed());
+            if let Some(rest) = self.fuel.get() {
+                self.fuel.set(Some(rest + u64::from(done)));
+            }
+        }
+    }
+
+    /// Leaves what was not sampled to the next store that runs the module of the last instance.
+    pub(crate) fn leave_unsampled(&self) {
+        if let Some(code) = self.modules.borrow().last() {
+            code.leave_unsampled(u32::try_from(self.done()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Adds the code of a module that has an instance here.
+    pub(crate) fn add_module(&self, code: &Arc<ModuleCode>) {
+        let mut modules = self.modules.borrow_mut();
+        // Many instances of one module mostly follow one another.
+        let is_known = |known: &Arc<ModuleCode>| Arc::ptr_eq(known, code);
+        if !modules.iter().rev().take(4).any(is_known) {
+            modules.push(Arc::clone(code));
+        }
+    }
+
+    /// The function whose bytecode ends an instruction at `pc`, and the byte of the bytecode before that.
+    ///
+    /// The function lives as long as the store.
+    pub fn func_at<'a>(&self, pc: usize) -> Option<(&'a FuncCode, usize)> {
+        let modules = self.modules.borrow();
+        let (func, byte) = modules.iter().find_map(|code| code.func_at(pc))?;
+        // SAFETY: the store keeps its modules' code until it ends, and functions never move.
+        Some((unsafe { &*std::ptr::from_ref(func) }, byte))
+    }
+
+    /// Says that what runs ends in a tail call of `func` on `instance`, whose arguments are in the frame; followed by
+    /// [`Outcome::TailCall`](crate::vm::code::Outcome::TailCall).
+    pub fn set_tail_call(&self, instance: NonNull<VmCtx>, func: NonNull<FuncCode>) {
+        self.tail_call.set(Some((instance, func)));
+    }
+
+    /// The callee of that tail call.
+    pub(crate) fn take_tail_call(&self) -> Option<(NonNull<VmCtx>, NonNull<FuncCode>)> {
+        self.tail_call.take()
+    }
+
+    /// Keeps `trap` for whoever called the guest, with the back trace of this place.
+    ///
+    /// The innermost [`Activation`] says what this place is.
+    #[cold]
+    pub fn raise(&self, trap: Trap) {
+        self.raise_from(trap, |_| ());
+    }
+
+    /// As [`StoreCtx::raise`], for code that has not said where it stands: `innermost` adds the frames in front of those
+    /// that are known.
+    #[cold]
+    pub fn raise_from(&self, mut trap: Trap, innermost: impl FnOnce(&mut Trace)) {
+        trap.set_frames(|| {
+            let mut trace = Trace::default();
+            innermost(&mut trace);
+            trace.add_activations(self);
+            trace.into_frames()
+        });
+        // The old one, which nobody took, is dropped when nothing is borrowed.
+        let _old = self.trap.replace(Some(trap));
+    }
+
+    /// Takes the trap that was raised.
+    pub(crate) fn take_trap(&self) -> Trap {
+        self.trap
+            .borrow_mut()
+            .take()
+            .unwrap_or_else(|| Trap::message("the guest ended without a reason"))
+    }
+}
+
+impl std::fmt::Debug for StoreCtx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreCtx")
+            .field("work", &self.work)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,337 @@
+//! Why a computation ended before its result: traps of the spec, a program's own exit, errors of host functions.
+//!
+//! A [`Trap`] carries the WebAssembly back trace of the place where it happened. Every tier and every host function
+//! reports through this one type; only the command line formats it for people.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+
+use tiered_decode::numeric::NumericTrap;
+
+/// A trap of the spec (section 4, "Runtime Structure"), or the end that a limit put to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TrapCode {
+    /// The `unreachable` instruction.
+    Unreachable,
+    /// A memory access outside the memory.
+    MemoryOutOfBounds,
+    /// A table access outside the table.
+    TableOutOfBounds,
+    /// An indirect call through an index outside the table.
+    UndefinedElement,
+    /// An indirect call through a null element.
+    UninitializedElement,
+    /// An indirect call to a function of another type.
+    IndirectCallTypeMismatch,
+    /// Division or remainder by zero.
+    IntegerDivideByZero,
+    /// A result that its integer type can't hold.
+    IntegerOverflow,
+    /// A conversion of NaN to an integer.
+    InvalidConversionToInteger,
+    /// More nested calls than the stack has room for.
+    StackOverflow,
+    /// The fuel given to the store is used up.
+    OutOfFuel,
+    /// The embedder asked the program to stop.
+    Interrupted,
+    /// A function whose frame or code is larger than this implementation supports.
+    FunctionTooLarge,
+}
+
+impl TrapCode {
+    /// The message as the spec's test scripts have it.
+    #[must_use]
+    pub fn spec_text(self) -> &'static str {
+        match self {
+            TrapCode::Unreachable => "unreachable",
+            TrapCode::MemoryOutOfBounds => "out of bounds memory access",
+            TrapCode::TableOutOfBounds => "out of bounds table access",
+            TrapCode::UndefinedElement => "undefined element",
+            TrapCode::UninitializedElement => "uninitialized element",
+            TrapCode::IndirectCallTypeMismatch => "indirect call type mismatch",
+            TrapCode::IntegerDivideByZero => "integer divide by zero",
+            TrapCode::IntegerOverflow => "integer overflow",
+            TrapCode::InvalidConversionToInteger => "invalid conversion to integer",
+            TrapCode::StackOverflow => "call stack exhausted",
+            TrapCode::OutOfFuel => "all fuel consumed",
+            TrapCode::Interrupted => "interrupted",
+            TrapCode::FunctionTooLarge => "function too large",
+        }
+    }
+}
+
+impl Error for TrapCode {}
+
+impl fmt::Display for TrapCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TrapCode::StackOverflow => f.write_str("stack overflow"),
+            other => f.write_str(other.spec_text()),
+        }
+    }
+}
+
+impl From<NumericTrap> for TrapCode {
+    #[inline]
+    fn from(trap: NumericTrap) -> TrapCode {
+        match trap {
+            NumericTrap::IntegerDivideByZero => TrapCode::IntegerDivideByZero,
+            NumericTrap::IntegerOverflow => TrapCode::IntegerOverflow,
+            NumericTrap::InvalidConversionToInteger => TrapCode::InvalidConversionToInteger,
+        }
+    }
+}
+
+/// One activation of a back trace, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The function's index in its module.
+    pub func_index: u32,
+    /// Its name from the name section, or else the name that it is exported under.
+    pub func_name: Option<String>,
+    /// The byte of the module at which the frame stands.
+    pub module_offset: Option<u32>,
+    /// The module's own name from its name section.
+    pub module_name: Option<String>,
+}
+
+enum Reason {
+    Code(TrapCode),
+    Exit(i32),
+    Message(String),
+    Host(Box<dyn Error + Send + Sync>),
+    /// Not made a box, in which what it was made of could not be found again.
+    #[cfg(feature = "anyhow")]
+    Anyhow(anyhow::Error),
+    Panic(std::sync::Mutex<Option<Box<dyn Any + Send>>>),
+}
+
+struct Inner {
+    reason: Reason,
+    frames: Vec<Frame>,
+}
+
+/// The end of a computation without a result: a trap, an exit, or a host function's error.
+pub struct Trap(Box<Inner>);
+
+impl Trap {
+    fn from_reason(reason: Reason) -> Trap {
+        Trap(Box::new(Inner {
+            reason,
+            frames: Vec::new(),
+        }))
+    }
+
+    /// A trap of the spec.
+    #[must_use]
+    #[cold]
+    pub fn new(code: TrapCode) -> Trap {
+        Trap::from_reason(Reason::Code(code))
+    }
+
+    /// The program ends itself with `code`; nothing went wrong.
+    #[must_use]
+    pub fn exit(code: i32) -> Trap {
+        Trap::from_reason(Reason::Exit(code))
+    }
+
+    /// A host function failed with `error`, which is not itself a trap.
+    pub(crate) fn of_error(error: Box<dyn Error + Send + Sync>) -> Trap {
+        Trap::from_reason(Reason::Host(error))
+    }
+
+    /// As [`Trap::of_error`].
+    #[cfg(feature = "anyhow")]
+    pub(crate) fn of_anyhow(error: anyhow::Error) -> Trap {
+        Trap::from_reason(Reason::Anyhow(error))
+    }
+
+    /// A host function failed for the reason that `message` tells.
+    #[must_use]
+    pub fn message(message: impl Into<String>) -> Trap {
+        Trap::from_reason(Reason::Message(message.into()))
+    }
+
+    /// A host function panicked; the payload travels to the host that made the outermost call.
+    pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Trap {
+        Trap::from_reason(Reason::Panic(std::sync::Mutex::new(Some(payload))))
+    }
+
+    /// The panic that this trap carries, if it does: the caller resumes it.
+    pub(crate) fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
+        match &mut self.0.reason {
+            Reason::Panic(payload) => payload.get_mut().ok().and_then(Option::take),
+            _ => None,
+        }
+    }
+
+    /// The spec's trap, if it is one.
+    #[must_use]
+    pub fn code(&self) -> Option<TrapCode> {
+        match self.0.reason {
+            Reason::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The exit code, if the program ended itself.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.0.reason {
+            Reason::Exit(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The error of the host function, if one failed with it.
+    #[must_use]
+    pub fn host_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        match &self.0.reason {
+            Reason::Host(error) => Some(&**error),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => Some(&**error),
+            _ => None,
+        }
+    }
+
+    /// The host function's error, if it is an `E`.
+    #[must_use]
+    pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        match &self.0.reason {
+            Reason::Host(error) => error.downcast_ref(),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The host function's error by value; the back trace goes.
+    ///
+    /// ```
+    /// # use tiered_runtime::Trap;
+    /// use std::io;
+    /// let trap = Trap::host(io::Error::from(io::ErrorKind::NotFound));
+    /// match trap.downcast::<io::Error>() {
+    ///     Ok(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+    ///     Err(trap) => panic!("another reason: {trap}"),
+    /// }
+    /// ```
+    ///
+    /// An `anyhow::Error` keeps its message and sources; what it was made of is found only with this crate's feature
+    /// `anyhow`.
+    ///
+    /// # Errors
+    /// The trap as it is, if it is not the error of a host function, or not an `E`.
+    pub fn downcast<E: Error + Send + Sync + 'static>(self) -> Result<E, Trap> {
+        let Inner { reason, frames } = *self.0;
+        let reason = match reason {
+            Reason::Host(error) => match error.downcast::<E>() {
+                Ok(error) => return Ok(*error),
+                Err(error) => Reason::Host(error),
+            },
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => match error.downcast::<E>() {
+                Ok(error) => return Ok(error),
+                Err(error) => Reason::Anyhow(error),
+            },
+            other => other,
+        };
+        Err(Trap(Box::new(Inner { reason, frames })))
+    }
+
+    /// The activations at the place of the trap, innermost first.
+    #[must_use]
+    pub fn frames(&self) -> &[Frame] {
+        &self.0.frames
+    }
+
+    /// Adds where it happened, unless that is known already (a trap that passed through a host function).
+    pub(crate) fn set_frames(&mut self, frames: impl FnOnce() -> Vec<Frame>) {
+        if self.0.frames.is_empty() && self.exit_code().is_none() {
+            self.0.frames = frames();
+        }
+    }
+
+    /// The frames for people, one a line; empty if there are none.
+    #[must_use]
+    pub fn backtrace(&self) -> Backtrace<'_> {
+        Backtrace(&self.0.frames)
+    }
+}
+
+impl From<TrapCode> for Trap {
+    #[cold]
+    fn from(code: TrapCode) -> Trap {
+        Trap::new(code)
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.reason {
+            Reason::Code(code) => code.fmt(f),
+            Reason::Exit(code) => write!(f, "exit with code {code}"),
+            Reason::Message(message) => f.write_str(message),
+            Reason::Host(error) => error.fmt(f),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.fmt(f),
+            Reason::Panic(_) => f.write_str("a host function panicked"),
+        }
+    }
+}
+
+impl fmt::Debug for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trap({self})")?;
+        self.0
+            .frames
+            .iter()
+            .try_for_each(|frame| write!(f, "\n{frame}"))
+    }
+}
+
+impl Error for Trap {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.reason {
+            Reason::Host(error) => error.source(),
+            #[cfg(feature = "anyhow")]
+            Reason::Anyhow(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.module_offset {
+            Some(offset) => write!(f, "{offset:#8x} - ")?,
+            None => f.write_str("       ? - ")?,
+        }
+        if let Some(module) = &self.module_name {
+            write!(f, "{module}!")?;
+        }
+        match &self.func_name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "<function {}>", self.func_index),
+        }
+    }
+}
+
+/// Shows the frames of a [`Trap`], one a line.
+#[derive(Debug)]
+pub struct Backtrace<'a>(&'a [Frame]);
+
+impl fmt::Display for Backtrace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, frame) in self.0.iter().enumerate() {
+            if depth > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{depth:>4}: {frame}")?;
+        }
+        Ok(())
+    }
+}
