@@ -9,8 +9,7 @@ use std::fmt;
 use std::io;
 
 use crate::func::TypeMismatch;
-use crate::handles::MemoryError;
-use crate::handles::SetError;
+use crate::handles::{MemoryError, SetError};
 use crate::instance::ExportError;
 use crate::instantiate::InstantiateError;
 use crate::linker::LinkError;

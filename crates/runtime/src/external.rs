@@ -3,9 +3,7 @@
 use tiered_decode::types::ExternType;
 
 use crate::func::Func;
-use crate::handles::Global;
-use crate::handles::Memory;
-use crate::handles::Table;
+use crate::handles::{Global, Memory, Table};
 use crate::store::AnyStore;
 
 /// Something that can be imported or exported: the spec's external value (section 4.2.11).

@@ -11,10 +11,7 @@ use tiered_decode::types::{ExternType, FuncType};
 
 use crate::external::Extern;
 use crate::func::{Func, TypedFunc};
-use crate::handles::Global;
-use crate::handles::Handle;
-use crate::handles::Memory;
-use crate::handles::Table;
+use crate::handles::{Global, Handle, Memory, Table};
 use crate::host::HostValues;
 use crate::instantiate::{self, InstantiateError};
 use crate::store::AnyStore;

@@ -17,9 +17,7 @@ use tiered_decode::types::{ExternType, Limits, ValType};
 
 use crate::external::Extern;
 use crate::func::Func;
-use crate::handles::Handle;
-use crate::handles::Memory;
-use crate::handles::Table;
+use crate::handles::{Handle, Memory, Table};
 use crate::host::HostCode;
 use crate::instance::Instance;
 use crate::store::AnyStore;

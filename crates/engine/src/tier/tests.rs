@@ -412,7 +412,10 @@ fn a_huge_function_does_not_starve_small_ones() {
 
 #[test]
 fn what_waits_too_long_is_compiled_by_the_guest_if_that_is_quick() {
-    let costs = CostModel::default();
+    let costs = CostModel {
+        large_share: 0.0,
+        ..CostModel::default()
+    };
     let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
     world
         .fake

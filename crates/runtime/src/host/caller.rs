@@ -5,8 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use crate::external::Extern;
-use crate::handles::Handle;
-use crate::handles::Memory;
+use crate::handles::{Handle, Memory};
 use crate::instance::Instance;
 use crate::store::AnyStore;
 use crate::vm::vmctx::VmCtx;
