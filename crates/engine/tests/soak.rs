@@ -7,7 +7,7 @@ mod modes;
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -290,6 +290,40 @@ fn stores_go_while_their_code_is_made() {
         stats.functions_compiled > 0 && stats.failures == 0,
         "{stats:?}"
     );
+}
+
+/// Threads load, share, run and drop modules while code is published: what one thread drops is often what another runs, and
+/// what a compile thread has just made.
+#[test]
+fn modules_come_and_go_while_code_is_published() {
+    const THREADS: i32 = 4;
+    let engine = Engine::new(&config("auto", 2));
+    let shelf: Vec<Mutex<Option<(Module, i32)>>> = (0..3).map(|_| Mutex::default()).collect();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (engine, shelf) = (&engine, &shelf);
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let place = &shelf[((thread + round) % 3) as usize];
+                    let kept = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let (loaded, salt) = kept.unwrap_or_else(|| {
+                        let salt = thread * 1_000 + round;
+                        (module(engine, salt), salt)
+                    });
+                    let mut guest = Guest::new(engine, &loaded, salt, None);
+                    for arg in 0..6 {
+                        guest.all(arg);
+                    }
+                    guest.counts_calls();
+                    // Leave it to the others, or take theirs away.
+                    let next = (round % 4 != 0).then_some((loaded, salt));
+                    *place.lock().unwrap_or_else(PoisonError::into_inner) = next;
+                }
+            });
+        }
+    });
+    let stats = engine.stats();
+    assert!(stats.failures == 0, "{stats:?}");
 }
 
 /// Engines go with their stores, in any order, while much waits.

@@ -171,10 +171,8 @@ impl Op for Translate {
             let func = entered(&regs);
             if regs.ctx().samples_first_call(func.as_ref()) {
                 suspend_at_call(&regs);
-                match sample_first_call(regs.ctx(), func.as_ref()) {
-                    Verdict::GO_ON => {}
-                    Verdict::TRAPPED => return TRAPPED,
-                    verdict => return call_foreign(regs, verdict.entry()),
+                if let Some(entry) = regs.ctx().sample_first_call(func.as_ref()) {
+                    return call_foreign(regs, entry);
                 }
             }
             let code = translate(func);
@@ -357,12 +355,6 @@ unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut 
     }
 }
 
-/// The sample at the first call of a function, whatever is left of the account.
-#[inline(never)]
-fn sample_first_call(ctx: &StoreCtx, func: &FuncCode) -> Verdict {
-    sample(ctx, func, HotPoint::Call { caller: None })
-}
-
 /// The account of work is empty at a function's entry.
 pub(crate) struct CallSpent;
 
@@ -372,13 +364,17 @@ impl Op for CallSpent {
         // SAFETY: a call left the callee in the accumulator, and its header in its frame.
         unsafe {
             let func = entered(&regs);
-            if regs.ctx().samples_first_call(func.as_ref()) {
-                // What translates it takes the sample.
-                return regs.jump(func.as_ref().bytecode());
-            }
             suspend_at_call(&regs);
             let Regs { pc, fp, .. } = to_caller(regs);
             match sample_call(regs.ctx(), func.as_ref(), pc, fp) {
+                Verdict::GO_ON if regs.ctx().samples_first_call(func.as_ref()) => {
+                    // This was the sample of the first call.
+                    let code = translate(func);
+                    if code.is_null() {
+                        return regs.become_op::<CallFailed>();
+                    }
+                    regs.jump(code)
+                }
                 Verdict::GO_ON => regs.jump(func.as_ref().bytecode()),
                 Verdict::TRAPPED => TRAPPED,
                 verdict => call_foreign(regs, verdict.entry()),

@@ -218,6 +218,13 @@ impl StoreCtx {
         filled.map(|()| done)
     }
 
+    /// Gives the tier a sample that the account of work has nothing to do with.
+    #[cold]
+    pub fn sample_first_call(&self, func: &FuncCode) -> Option<EntryFn> {
+        let at = HotPoint::Call { caller: None };
+        self.tier.sample(&Sample { func, at, work: 0 })
+    }
+
     /// Has the tier take note that code of a loop of `func` is entered for the first time.
     #[cold]
     pub fn enters_loop(&self, func: &FuncCode, of: &LoopCode) {
@@ -245,7 +252,7 @@ impl StoreCtx {
     /// The units until the next sample: a long period varies by an eighth, the same in each run, so that no program's own
     /// rhythm hides a part of it from all samples.
     fn next_period(&self) -> u64 {
-        const LONG: u64 = 1 << 10;
+        const LONG: u64 = 1 << 14;
         let period = u64::try_from(self.points.period).unwrap_or(0);
         if period < LONG {
             return period;
