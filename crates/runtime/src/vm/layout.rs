@@ -98,10 +98,15 @@ pub struct VmLayout {
     size: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
+    types: u32,
     imported_funcs: u32,
+    funcs: u32,
+    tables: u32,
+    memories: u32,
     imported_globals: u32,
+    globals: u32,
 }
 
 const POINTER: usize = size_of::<*const ()>();
@@ -141,8 +146,13 @@ impl VmLayout {
         assert!(i32::try_from(end).is_ok(), "an instance is below 2 GiB");
         VmLayout {
             counts: Counts {
+                types: module.types().len() as u32,
                 imported_funcs: module.imported_funcs(),
+                funcs: module.funcs().len() as u32,
+                tables: module.tables().len() as u32,
+                memories: module.memories().len() as u32,
                 imported_globals: module.imported_globals(),
+                globals: module.globals().len() as u32,
             },
             sigs,
             imported_funcs,
@@ -154,6 +164,43 @@ impl VmLayout {
             funcs,
             size: end,
         }
+    }
+
+    /// That of an instance which has nothing: what host functions run on.
+    pub(crate) fn of_nothing() -> VmLayout {
+        let end = size_of::<VmCtx>();
+        VmLayout {
+            counts: Counts::default(),
+            sigs: end,
+            imported_funcs: end,
+            tables: end,
+            memories: end,
+            imported_globals: end,
+            globals: end,
+            host_funcs: end,
+            funcs: end,
+            size: end,
+        }
+    }
+
+    pub(crate) fn has_type(&self, ty: TypeIdx) -> bool {
+        ty.0 < self.counts.types
+    }
+
+    pub(crate) fn has_func(&self, index: FuncIdx) -> bool {
+        index.0 < self.counts.funcs
+    }
+
+    pub(crate) fn has_table(&self, index: TableIdx) -> bool {
+        index.0 < self.counts.tables
+    }
+
+    pub(crate) fn has_memory(&self, index: MemoryIdx) -> bool {
+        index.0 < self.counts.memories
+    }
+
+    pub(crate) fn has_global(&self, index: GlobalIdx) -> bool {
+        index.0 < self.counts.globals
     }
 
     /// Bytes of an instance.

@@ -47,8 +47,8 @@ pub struct VmCtx {
     pub(crate) builtins: *const u8,
     /// This instance, with the right to reach the arrays behind it.
     whole: NonNull<u8>,
-    /// Bytes of the allocation.
-    size: usize,
+    /// As the module's code has it: what is looked up often is found here.
+    layout: VmLayout,
     /// `None` for the instance that host functions run on.
     code: Option<Arc<ModuleCode>>,
     elements: Box<[RefCell<Box<[Slot]>>]>,
@@ -128,7 +128,7 @@ impl OwnedVmCtx {
             Some(memory) => unsafe { memory.as_ref() }.base(),
             None => memory::no_memory(),
         };
-        let owned = OwnedVmCtx::allocate(parts.store, parts.code.layout().size(), |head| VmCtx {
+        let owned = OwnedVmCtx::allocate(parts.store, *parts.code.layout(), |head| VmCtx {
             memory_base: Cell::new(memory_base),
             elements: module
                 .elements()
@@ -147,11 +147,15 @@ impl OwnedVmCtx {
 
     /// The instance that host functions of a store run on.
     pub(crate) fn for_host(store: &StoreCtx) -> OwnedVmCtx {
-        OwnedVmCtx::allocate(store, size_of::<VmCtx>(), |head| head)
+        OwnedVmCtx::allocate(store, VmLayout::of_nothing(), |head| head)
     }
 
-    fn allocate(store: &StoreCtx, size: usize, with: impl FnOnce(VmCtx) -> VmCtx) -> OwnedVmCtx {
-        let whole = allocate_zeroed(size);
+    fn allocate(
+        store: &StoreCtx,
+        layout: VmLayout,
+        with: impl FnOnce(VmCtx) -> VmCtx,
+    ) -> OwnedVmCtx {
+        let whole = allocate_zeroed(layout.size());
         let head = whole.cast::<VmCtx>();
         let value = VmCtx {
             store: NonNull::from(store),
@@ -161,7 +165,7 @@ impl OwnedVmCtx {
             poll: store.guard.poll(),
             builtins: store.entry_points().builtins,
             whole,
-            size,
+            layout,
             code: None,
             elements: Box::default(),
             dropped_data: Box::default(),
@@ -183,7 +187,7 @@ impl Drop for OwnedVmCtx {
         // SAFETY: `allocate` made and wrote it. The arrays hold nothing to drop. An instance goes with its store,
         // after which nobody looks.
         unsafe {
-            let size = self.0.as_ref().size;
+            let size = self.0.as_ref().layout.size();
             self.0.drop_in_place();
             deallocate(self.0.as_ptr().cast(), size);
         }
@@ -296,10 +300,6 @@ impl VmCtx {
         self.code().module()
     }
 
-    fn layout(&self) -> &VmLayout {
-        self.code().layout()
-    }
-
     fn address(&self) -> NonNull<VmCtx> {
         self.whole.cast()
     }
@@ -309,8 +309,8 @@ impl VmCtx {
     /// # Panics
     /// If the module has no such function; so do the other index spaces below.
     pub fn func(&self, index: FuncIdx) -> NonNull<FuncRecord> {
-        assert!(index.index() < self.module().funcs().len());
-        match self.layout().func(index) {
+        assert!(self.layout.has_func(index));
+        match self.layout.func(index) {
             // SAFETY: `fill` wrote a pointer there.
             FuncPlace::Imported(at) => unsafe { self.at(at).read() },
             FuncPlace::Defined(at) => {
@@ -329,22 +329,22 @@ impl VmCtx {
 
     /// The table at `index`.
     pub fn table(&self, index: TableIdx) -> NonNull<TableRecord> {
-        assert!(index.index() < self.module().tables().len());
+        assert!(self.layout.has_table(index));
         // SAFETY: `fill` wrote a pointer there.
-        unsafe { self.at(self.layout().table(index)).read() }
+        unsafe { self.at(self.layout.table(index)).read() }
     }
 
     /// The memory at `index`.
     pub fn memory(&self, index: MemoryIdx) -> NonNull<MemoryRecord> {
-        assert!(index.index() < self.module().memories().len());
+        assert!(self.layout.has_memory(index));
         // SAFETY: `fill` wrote a pointer there.
-        unsafe { self.at(self.layout().memory(index)).read() }
+        unsafe { self.at(self.layout.memory(index)).read() }
     }
 
     /// The global at `index`.
     pub fn global(&self, index: GlobalIdx) -> NonNull<GlobalRecord> {
-        assert!(index.index() < self.module().globals().len());
-        match self.layout().global(index) {
+        assert!(self.layout.has_global(index));
+        match self.layout.global(index) {
             // SAFETY: `fill` wrote a pointer there.
             GlobalPlace::Imported(at) => unsafe { self.at(at).read() },
             GlobalPlace::Defined(at) => self.at(at),
@@ -353,9 +353,9 @@ impl VmCtx {
 
     /// The store's number for the type at `index`.
     pub fn sig(&self, index: TypeIdx) -> SigId {
-        assert!(index.index() < self.module().types().len());
+        assert!(self.layout.has_type(index));
         // SAFETY: `fill` wrote it there.
-        unsafe { self.at(self.layout().sig(index)).read() }
+        unsafe { self.at(self.layout.sig(index)).read() }
     }
 
     /// The memory exported as `memory`.
