@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use tiered::{Caller, Engine, Linker, Module, TierMode};
+use tiered::{Caller, Engine, InstancePre, Linker, Module, Store, TierMode};
 
 use crate::guest;
 use crate::report::{Findings, Target};
@@ -28,6 +28,9 @@ pub(crate) fn measure(runner: &Runner) -> Result<Findings> {
     let name = "store and instance, made and dropped";
     let micros = answer.median("linked")?;
     findings.aimed(name, micros, "µs", Target::AtMost(5.0));
+    let name = "store and prepared instance, made and dropped";
+    let micros = answer.median("prepared")?;
+    findings.aimed(name, micros, "µs", Target::AtMost(3.0));
     for (label, list) in answer.lists {
         findings.samples(format!("{label}, µs"), list);
     }
@@ -46,12 +49,23 @@ pub(crate) fn child(_: &[String]) -> Result<Answer> {
     let mut answer = Answer::default();
     let micros = linked(&engine, &linker, &module)?;
     answer.lists.insert("linked".to_owned(), micros);
+    let micros = prepared(&engine, &linker.prepare(&module)?)?;
+    answer.lists.insert("prepared".to_owned(), micros);
     Ok(answer)
 }
 
 /// Names are looked up for each instance. Microseconds for one, batch by batch.
 fn linked(engine: &Engine, linker: &Linker<()>, module: &Module) -> Result<Vec<f64>> {
     batches(|| guest::instantiate(engine, linker, module).map(drop))
+}
+
+/// Names were looked up once. Microseconds for one, batch by batch.
+fn prepared(engine: &Engine, module: &InstancePre<()>) -> Result<Vec<f64>> {
+    batches(|| {
+        let mut store = Store::new(engine, ())?;
+        module.instantiate(&mut store)?;
+        Ok(())
+    })
 }
 
 /// Microseconds that one `step` takes, batch by batch.

@@ -197,8 +197,8 @@ impl Config {
         self
     }
 
-    /// The fuel that each store begins with: a call or a loop iteration takes one unit. `None`, the default, does not
-    /// count.
+    /// The fuel that each store begins with: a call or a loop iteration takes one unit, and so do each 4 KiB that one
+    /// instruction fills or copies. `None`, the default, does not count.
     #[must_use]
     pub fn fuel(mut self, fuel: Option<u64>) -> Config {
         self.fuel = fuel;

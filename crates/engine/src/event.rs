@@ -99,7 +99,8 @@ impl fmt::Display for TierEvent<'_> {
                 waiting,
             } => write!(
                 f,
-                ": after {samples} samples, {:.3} ms interpreted, {:.3} ms to compile, {waiting} waiting",
+                ": after {samples} sample{}, {:.3} ms interpreted, {:.3} ms to compile, {waiting} waiting",
+                if samples == 1 { "" } else { "s" },
                 millis(spent),
                 millis(estimate)
             ),

@@ -149,7 +149,7 @@ fn extern_from_slot(slot: Slot, store: StoreId) -> Option<ExternRef> {
     Some(ExternRef { store, index })
 }
 
-/// A value of the host that WebAssembly passes on but can't look into. It lives as long as the store.
+/// A value of the host: WebAssembly passes it around but cannot see into it. It lives as long as the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExternRef {
     pub(crate) store: StoreId,
