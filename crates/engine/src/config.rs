@@ -111,6 +111,11 @@ pub struct CostModel {
     pub crossing_ns: f64,
     /// The highest price, in times of what compiling costs.
     pub patience: f64,
+    /// The price, in times of what compiling costs, of what does all its work in calls of small leaves that are compiled
+    /// with it.
+    pub call_patience: f64,
+    /// The price of all functions together that have been found being called, in times of what compiling costs.
+    pub set_patience: f64,
     /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
     /// something has earned its full price and still waits.
     pub pause_ns: f64,
@@ -131,10 +136,12 @@ impl Default for CostModel {
             eagerness: 8.0,
             large_share: 0.125,
             crossing_ns: 4.0,
-            patience: 5.0,
+            patience: 2.0,
+            call_patience: 6.5,
+            set_patience: 0.75,
             pause_ns: 400_000.0,
             slow_compile_ns: 10_000_000.0,
-            queue_len: 256,
+            queue_len: 1_024,
         }
     }
 }

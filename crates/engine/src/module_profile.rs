@@ -12,10 +12,10 @@
 
 use std::collections::HashMap;
 
-use tiered_runtime::code::{EntryFn, FuncCode, HotPoint, Sample};
-use tiered_runtime::module_code::ModuleCode;
+use tiered_runtime::code::{Caller, EntryFn, FuncCode, HotPoint, LoopCode, Sample};
+use tiered_runtime::module_code::{Bytecode, ModuleCode};
 
-use crate::policy::{Heat, Policy, Seen, Siblings, Stay};
+use crate::policy::{Heat, Policy, Seen, Siblings, Stay, WorkingSet};
 use crate::queue::{FuncKey, Job, Part};
 
 /// How far the code of a part has come.
@@ -57,8 +57,18 @@ struct FuncProfile {
     /// As [`bytes_to_compile`] has it.
     bytes: usize,
     heat: Heat,
+    /// What compiling its leaves takes, in ns, as it was when there were half of the samples or more.
+    leaves: Option<Leaves>,
     function: Status,
     loops: Vec<LoopProfile>,
+}
+
+/// What the leaves that are to be compiled together with a function cost.
+#[derive(Clone, Copy, Debug)]
+struct Leaves {
+    compile_ns: f64,
+    /// The function's samples when that was found out.
+    samples: u64,
 }
 
 impl FuncProfile {
@@ -66,6 +76,7 @@ impl FuncProfile {
         FuncProfile {
             bytes: bytes_to_compile(code, key),
             heat: Heat::default(),
+            leaves: None,
             function: Status::Cold,
             loops: Vec::new(),
         }
@@ -86,6 +97,31 @@ impl FuncProfile {
         &mut self.loops[at].status
     }
 
+    /// Claims a part.
+    fn request(
+        &mut self,
+        policy: &Policy,
+        code: &ModuleCode,
+        key: FuncKey,
+        part: Part,
+        spent_ns: f64,
+    ) -> Request {
+        *self.status(part) = Status::InFlight;
+        let bytes = self.bytes;
+        Request {
+            job: Job {
+                code: code.to_weak(),
+                key,
+                part,
+                bytes,
+            },
+            samples: self.heat.samples(),
+            spent_ns,
+            estimate_ns: policy.compile_ns(bytes),
+            slow: policy.is_slow(bytes),
+        }
+    }
+
     fn siblings(&self, offset: u32) -> Siblings {
         let mut siblings = Siblings::default();
         for other in self.loops.iter().filter(|other| other.offset != offset) {
@@ -101,15 +137,22 @@ impl FuncProfile {
         siblings
     }
 
-    /// The parts that a sample makes due: the loop that is running first, for it can't wait for the next call.
-    fn due(&mut self, policy: &Policy, all_work: u64, at: Point) -> [Option<Part>; 2] {
+    /// The parts that a sample makes due if they take `compile_ns`: the loop that is running first, for it can't wait for
+    /// the next call.
+    fn due(
+        &mut self,
+        policy: &Policy,
+        all_work: u64,
+        compile_ns: f64,
+        at: Point,
+    ) -> [Option<Part>; 2] {
         let function = matches!(self.function, Status::Cold)
-            && policy.wants_function(&self.heat, all_work, self.bytes);
+            && policy.wants_function(&self.heat, all_work, compile_ns);
         let running = at.running.and_then(|(offset, stay)| {
             let siblings = self.siblings(offset);
             let part = Part::Loop(offset);
             let cold = matches!(self.status(part), Status::Cold);
-            let due = cold && policy.wants_loop(&self.heat, stay, siblings, all_work, self.bytes);
+            let due = cold && policy.wants_loop(&self.heat, stay, siblings, all_work, compile_ns);
             due.then_some(part)
         });
         [running, function.then_some(Part::Function)]
@@ -135,26 +178,54 @@ struct Point {
     seen: Seen,
     /// The loop that is running, and how long.
     running: Option<(u32, Stay)>,
+    /// What the leaf costs in which it was found, if that counts as part of the function.
+    leaf_cost: Option<u32>,
 }
 
 impl Point {
     fn of(sample: &Sample<'_>) -> Point {
-        let (of, samples) = match sample.at {
-            HotPoint::Call { .. } => {
-                return Point {
-                    seen: Seen::Called,
-                    running: None,
-                };
-            }
-            HotPoint::Loop { of, stay } => (Some(of), stay),
-            HotPoint::CallOut { of, stay } => (of, stay),
-        };
-        let work = sample.work;
+        match sample.at {
+            HotPoint::Call { .. } => Point {
+                seen: Seen::Called,
+                running: None,
+                leaf_cost: None,
+            },
+            HotPoint::Loop { of, stay } => Point::staying(Some(of), stay, sample.work),
+            HotPoint::CallOut { of, stay } => Point::staying(of, stay, sample.work),
+        }
+    }
+
+    fn staying(of: Option<&LoopCode>, samples: u32, work: u64) -> Point {
         Point {
             seen: Seen::Staying(samples),
             running: of.map(|of| (of.offset, Stay { work, samples })),
+            leaf_cost: None,
         }
     }
+
+    /// In a leaf that counts as part of its caller.
+    fn in_leaf(caller: &Caller<'_>, work: u64, leaf_cost: u32) -> Point {
+        Point {
+            leaf_cost: Some(leaf_cost),
+            ..Point::staying(caller.of, caller.count_stay(), work)
+        }
+    }
+}
+
+/// What a function costs if it is a leaf that counts as part of what calls it.
+fn small_leaf(policy: &Policy, func: &FuncCode) -> Option<u32> {
+    let is_small =
+        func.body().is_some_and(Bytecode::is_leaf) && policy.is_part_of_caller(func.cost());
+    is_small.then(|| func.cost())
+}
+
+/// The caller, if it is of the same code.
+fn fellow_caller<'a>(sample: &Sample<'a>) -> Option<Caller<'a>> {
+    let HotPoint::Call { caller } = sample.at else {
+        return None;
+    };
+    let set = |of: &FuncCode| of.set().map(std::ptr::from_ref);
+    caller.filter(|caller| set(caller.func) == set(sample.func))
 }
 
 /// A part that is due, and why.
@@ -174,12 +245,20 @@ pub(crate) struct Noted {
     pub(crate) warmer: Vec<(Job, f64)>,
 }
 
+/// Samples of a module before its functions are weighed together; and how much they grow by until the next time.
+const LEAST_SAMPLES: u64 = 64;
+const GROWTH: u64 = 8;
+
 /// See the module. `C` is code.
 #[derive(Debug)]
 pub(crate) struct ModuleProfile<C> {
     funcs: HashMap<FuncKey, FuncProfile>,
     /// The work of all samples.
     work: u64,
+    /// All samples.
+    samples: u64,
+    /// How many there are when the functions that are called are next weighed together.
+    set_due_at: u64,
     /// All code that was made for the module.
     codes: Vec<C>,
 }
@@ -189,6 +268,8 @@ impl<C> Default for ModuleProfile<C> {
         ModuleProfile {
             funcs: HashMap::new(),
             work: 0,
+            samples: 0,
+            set_due_at: LEAST_SAMPLES,
             codes: Vec::new(),
         }
     }
@@ -208,53 +289,156 @@ impl<C> ModuleProfile<C> {
         code: &ModuleCode,
         sample: &Sample<'_>,
     ) -> Noted {
-        let (key, at) = (FuncKey::of(sample.func), Point::of(sample));
         self.work = self.work.saturating_add(sample.work);
-        let all_work = self.work;
-        self.note_call(code, sample);
+        self.samples += 1;
+        let (key, at) = self.attribute(policy, code, sample);
         let func = self.func(code, key);
-        func.heat.add(sample.work, at.seen);
-        let job = |part, bytes| Job {
+        match at.leaf_cost {
+            Some(cost) => func.heat.add_in_callee(sample.work, at.seen, cost),
+            None => func.heat.add(sample.work, at.seen),
+        }
+        let mut noted = Noted {
+            due: self.due(policy, code, key, at),
+            warmer: Vec::new(),
+        };
+        let func = self.func(code, key);
+        let job = |part| Job {
             code: code.to_weak(),
             key,
             part,
-            bytes,
+            bytes: func.bytes,
         };
-        let mut noted = Noted::default();
-        for part in func.due(policy, all_work, at).into_iter().flatten() {
-            *func.status(part) = Status::InFlight;
+        let warmer = func.in_flight(policy, at);
+        noted
+            .warmer
+            .extend(warmer.map(|(part, heat)| (job(part), heat)));
+        if self.samples >= self.set_due_at {
+            self.set_due_at = self.samples + self.samples / GROWTH;
+            noted.due.extend(self.due_set(policy, code));
+        }
+        noted
+    }
+
+    /// Claims the functions that are called and are due together.
+    fn due_set(&mut self, policy: &Policy, code: &ModuleCode) -> Vec<Request> {
+        let mut set = WorkingSet::default();
+        for func in self.funcs.values().filter(|func| func.heat.calls() > 0) {
+            let leaves_ns = func.leaves.map_or(0.0, |leaves| leaves.compile_ns);
+            policy.add_to_set(
+                &mut set,
+                &func.heat,
+                policy.compile_ns(func.bytes) + leaves_ns,
+            );
+        }
+        if !policy.wants_set(&set) {
+            return Vec::new();
+        }
+        let is_due =
+            |func: &FuncProfile| matches!(func.function, Status::Cold) && func.heat.calls() > 0;
+        let funcs = self.funcs.iter().filter(|(_, func)| is_due(func));
+        let mut keys: Vec<FuncKey> = funcs.map(|(&key, _)| key).collect();
+        // In the same order each time.
+        keys.sort_unstable();
+        let mut due = Vec::new();
+        for key in keys {
+            let leaves = self.leaves(policy, code, key);
+            for key in std::iter::once(key).chain(leaves) {
+                let func = self.func(code, key);
+                if matches!(func.function, Status::Cold) {
+                    let spent_ns = policy.spent_ns(&func.heat);
+                    due.push(func.request(policy, code, key, Part::Function, spent_ns));
+                }
+            }
+        }
+        due
+    }
+
+    /// Whose work a sample stands for, and where it found that function.
+    fn attribute(
+        &mut self,
+        policy: &Policy,
+        code: &ModuleCode,
+        sample: &Sample<'_>,
+    ) -> (FuncKey, Point) {
+        let own = (FuncKey::of(sample.func), Point::of(sample));
+        let Some(caller) = fellow_caller(sample) else {
+            return own;
+        };
+        let caller_key = FuncKey::of(caller.func);
+        if let Some(cost) = small_leaf(policy, sample.func) {
+            return (caller_key, Point::in_leaf(&caller, sample.work, cost));
+        }
+        let heat = &mut self.func(code, caller_key).heat;
+        heat.add_call(sample.func.cost());
+        own
+    }
+
+    /// Claims what a sample at `at` makes due: parts of the function `key`, and the leaves that go with it.
+    fn due(&mut self, policy: &Policy, code: &ModuleCode, key: FuncKey, at: Point) -> Vec<Request> {
+        let all_work = self.work;
+        let func = self.func(code, key);
+        let own_ns = policy.compile_ns(func.bytes);
+        // Without its leaves it costs least.
+        if func.due(policy, all_work, own_ns, at) == [None; 2] {
+            return Vec::new();
+        }
+        let leaves_ns = self.leaves_ns(policy, code, key);
+        let func = self.func(code, key);
+        let parts = func.due(policy, all_work, own_ns + leaves_ns, at);
+        let mut due = Vec::new();
+        for part in parts.into_iter().flatten() {
             let spent_ns = match (part, at.running) {
                 (Part::Loop(_), Some((_, stay))) => policy.stay_ns(&func.heat, stay),
                 _ => policy.spent_ns(&func.heat),
             };
-            noted.due.push(Request {
-                job: job(part, func.bytes),
-                samples: func.heat.samples(),
-                spent_ns,
-                estimate_ns: policy.compile_ns(func.bytes),
-                slow: policy.is_slow(func.bytes),
-            });
+            due.push(func.request(policy, code, key, part, spent_ns));
         }
-        let warmer = func.in_flight(policy, at);
-        noted.warmer = warmer
-            .map(|(part, heat)| (job(part, func.bytes), heat))
-            .collect();
-        noted
+        let Some(first) = due.first() else {
+            return due;
+        };
+        // They come after it: a call of a compiled leaf takes its caller longer until that is compiled, too.
+        const AFTER: f64 = 0.9;
+        let (spent_ns, estimate_ns) = (first.spent_ns * AFTER, first.estimate_ns);
+        for leaf in self.leaves(policy, code, key) {
+            let func = self.func(code, leaf);
+            let spent_ns = spent_ns / estimate_ns * policy.compile_ns(func.bytes);
+            due.push(func.request(policy, code, leaf, Part::Function, spent_ns));
+        }
+        due
     }
 
-    /// If the sample found a call within the module, it is one that the caller made of an interpreted function.
-    fn note_call(&mut self, code: &ModuleCode, sample: &Sample<'_>) {
-        let HotPoint::Call {
-            caller: Some(caller),
-        } = sample.at
-        else {
-            return;
-        };
-        let same = |of: &FuncCode| of.set().map(std::ptr::from_ref);
-        if same(caller) == same(sample.func) {
-            let caller = self.func(code, FuncKey::of(caller));
-            caller.heat.add_call(sample.func.cost());
+    /// The leaves that count as part of a function and that nothing was done about.
+    fn leaves(&mut self, policy: &Policy, code: &ModuleCode, key: FuncKey) -> Vec<FuncKey> {
+        let set = code.set(key.metered);
+        let body = set.func(key.func).and_then(FuncCode::body);
+        let mut leaves = Vec::new();
+        for &func in body.map_or(&[][..], Bytecode::callees) {
+            let is_leaf = set
+                .func(func)
+                .is_some_and(|func| small_leaf(policy, func).is_some());
+            let leaf = FuncKey { func, ..key };
+            if is_leaf && matches!(self.func(code, leaf).function, Status::Cold) {
+                leaves.push(leaf);
+            }
         }
+        leaves
+    }
+
+    /// What compiling those takes, as it was found out not too long ago.
+    fn leaves_ns(&mut self, policy: &Policy, code: &ModuleCode, key: FuncKey) -> f64 {
+        let func = self.func(code, key);
+        let samples = func.heat.samples();
+        if let Some(leaves) = func.leaves.filter(|leaves| samples < leaves.samples * 2) {
+            return leaves.compile_ns;
+        }
+        let leaves = self.leaves(policy, code, key);
+        let compile_ns = |leaf: &FuncKey| policy.compile_ns(self.funcs[leaf].bytes);
+        let compile_ns = leaves.iter().map(compile_ns).sum();
+        self.func(code, key).leaves = Some(Leaves {
+            compile_ns,
+            samples,
+        });
+        compile_ns
     }
 
     /// Claims a part that nobody has compiled or is compiling.

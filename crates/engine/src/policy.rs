@@ -18,8 +18,17 @@
 //! by itself, its loop has to earn the full price within one stay: else that call will be over before the code is there.
 //!
 //! # Callers and callees
-//! Between compiled and interpreted code a call takes longer than within either. So a function that mostly calls others has
-//! little to win before those are compiled, and has to earn more until then.
+//! Between compiled and interpreted code a call takes longer than within either. A leaf that does less than such a call
+//! costs ([`Policy::is_part_of_caller`]) wins nothing by itself, so its work counts as its caller's, and the two are
+//! compiled together, for the price of both. Of others, a function that mostly calls them has little to win before they
+//! are compiled. What mostly makes calls is not compiled eagerly: compiled calls take half the time, other code a quarter
+//! or less, so it has to earn more.
+//!
+//! # Sets
+//! Where hundreds of tiny functions are called alike, a sample in hundreds finds each of them, and chance decides which is
+//! due early and which late. So those that are called are also weighed together ([`WorkingSet`]): once all of them have
+//! earned the price of all, all are compiled. That comes to nothing where few functions do most of the work, since none
+//! counts for more than makes it due.
 //!
 //! # Which loop of a nest
 //! All loops of a nest lead to the same compiled body, and none leads back. So one is compiled, the one that was found
@@ -45,6 +54,8 @@ pub(crate) struct Heat {
     samples: u64,
     /// The work that they stand for.
     work: u64,
+    /// The part of it that was found in leaves that are compiled with the function.
+    leaf_work: u64,
     /// Samples that found the function being called.
     calls: u64,
     /// Samples that found an activation for the first time.
@@ -52,6 +63,8 @@ pub(crate) struct Heat {
     /// The last samples that it was part of, the latest in the lowest bit: 1 if one found it calling an interpreted
     /// function, 0 if it found the function itself.
     recent: u64,
+    /// The number of samples that it was part of.
+    parts: u64,
     /// The cost of the callee that was found last.
     callee_cost: u32,
 }
@@ -69,6 +82,7 @@ impl Heat {
     /// Takes a sample into account.
     pub(crate) fn add(&mut self, work: u64, seen: Seen) {
         self.samples += 1;
+        self.parts += 1;
         self.recent <<= 1;
         self.work = self.work.saturating_add(work);
         match seen {
@@ -78,15 +92,29 @@ impl Heat {
         }
     }
 
-    /// A sample found it calling an interpreted function, which costs so many units.
+    /// A sample found it calling an interpreted function, which costs so many units, and which did the work.
     pub(crate) fn add_call(&mut self, cost: u32) {
+        self.parts += 1;
         self.recent = self.recent << 1 | 1;
+        self.callee_cost = cost;
+    }
+
+    /// As [`Heat::add`], in a callee that counts as part of it.
+    pub(crate) fn add_in_callee(&mut self, work: u64, seen: Seen, cost: u32) {
+        self.add(work, seen);
+        self.leaf_work = self.leaf_work.saturating_add(work);
+        self.recent |= 1;
         self.callee_cost = cost;
     }
 
     /// Work so far.
     pub(crate) fn work(&self) -> u64 {
         self.work
+    }
+
+    /// Samples that found the function being called.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// Samples so far.
@@ -110,6 +138,15 @@ pub(crate) struct Siblings {
     pub(crate) work_beside_code: Option<u64>,
 }
 
+/// The functions that were found being called, all together. None counts for more than makes it due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkingSet {
+    funcs: u64,
+    samples: u64,
+    spent_ns: f64,
+    compile_ns: f64,
+}
+
 /// One stay in a loop: the work of the last sample, and how many samples found this activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stay {
@@ -120,6 +157,13 @@ pub(crate) struct Stay {
 /// Samples of one activation before one of its loops is wanted. The first alone can't tell a long call from the many
 /// short ones of a function that is called often.
 const LEAST_STAY: u32 = 2;
+
+/// Samples of two functions of a set, on average, before the set is wanted: with fewer, too many of the functions have not
+/// been found.
+const LEAST_SAMPLES_OF_TWO: u64 = 3;
+
+/// Samples of one function that count in a set.
+const MOST_SAMPLES_IN_SET: u64 = 4;
 
 /// The decisions.
 #[derive(Clone, Debug)]
@@ -157,21 +201,28 @@ impl Policy {
         work as f64 * self.costs.cell_ns
     }
 
-    /// What a body of so many bytes has to earn before it is compiled, in ns, if it has done `heat` of all the work of
-    /// its module.
-    fn price_ns(&self, heat: &Heat, all_work: u64, bytes: usize) -> f64 {
+    /// Whether a leaf whose calls cost so many units is compiled together with its caller, and not by itself.
+    pub(crate) fn is_part_of_caller(&self, leaf_cost: u32) -> bool {
+        f64::from(leaf_cost) * self.costs.cell_ns <= 2.0 * self.costs.crossing_ns
+    }
+
+    /// What must be earned before something is compiled that takes `compile_ns`, in ns, if its function has done `heat` of
+    /// all the work of its module.
+    fn price_ns(&self, heat: &Heat, all_work: u64, compile_ns: f64) -> f64 {
         let share = heat.work as f64 / all_work.max(heat.work).max(1) as f64;
         let factor = self.costs.large_share / share.max(f64::EPSILON) / self.eagerness;
         let (least, most) = (1.0 / self.eagerness, self.costs.patience);
         let factor = if self.is_held_up(heat) { most } else { factor };
-        self.compile_ns(bytes) * factor.clamp(least, most.max(least))
+        let in_leaves = heat.leaf_work as f64 / heat.work.max(1) as f64;
+        let factor = factor.clamp(least, most.max(least));
+        compile_ns * factor.max(in_leaves * self.costs.call_patience)
     }
 
     /// Whether compiled code of the function would lose about as much by calling interpreted functions as it gains: then
-    /// it is the callees that should be compiled first.
+    /// it is the callees that should be compiled first, or with it.
     fn is_held_up(&self, heat: &Heat) -> bool {
         let calls = heat.recent.count_ones();
-        let seen = heat.samples.min((u64::BITS - calls).into()) as f64;
+        let seen = (heat.parts.min(u64::BITS.into()) - u64::from(calls)) as f64;
         // Each of the samples stands for as much work: of the callees in one case, of the function itself in the other.
         let lost = f64::from(calls) * self.costs.crossing_ns / f64::from(heat.callee_cost.max(1));
         lost * 2.0 > seen * self.costs.cell_ns
@@ -198,9 +249,24 @@ impl Policy {
         self.work_ns(stay.work.saturating_mul(stay.samples.into()))
     }
 
-    /// Whether the function should be compiled from its start.
-    pub(crate) fn wants_function(&self, heat: &Heat, all_work: u64, bytes: usize) -> bool {
-        heat.is_called_often() && self.spent_ns(heat) >= self.price_ns(heat, all_work, bytes)
+    /// Whether the function should be compiled from its start, which takes `compile_ns`.
+    pub(crate) fn wants_function(&self, heat: &Heat, all_work: u64, compile_ns: f64) -> bool {
+        heat.is_called_often() && self.spent_ns(heat) >= self.price_ns(heat, all_work, compile_ns)
+    }
+
+    /// Takes a function into account that takes `compile_ns`.
+    pub(crate) fn add_to_set(&self, set: &mut WorkingSet, heat: &Heat, compile_ns: f64) {
+        set.funcs += 1;
+        set.samples += heat.samples.min(MOST_SAMPLES_IN_SET);
+        set.spent_ns += self.spent_ns(heat).min(compile_ns * self.costs.patience);
+        set.compile_ns += compile_ns;
+    }
+
+    /// Whether all functions of a set should be compiled, those that are not due by themselves, too.
+    pub(crate) fn wants_set(&self, set: &WorkingSet) -> bool {
+        set.funcs > 0
+            && set.samples * 2 >= set.funcs * LEAST_SAMPLES_OF_TWO
+            && set.spent_ns >= set.compile_ns * self.costs.set_patience.max(1.0 / self.eagerness)
     }
 
     /// Whether a loop should be compiled in which an activation stays.
@@ -210,16 +276,15 @@ impl Policy {
         stay: Stay,
         siblings: Siblings,
         all_work: u64,
-        bytes: usize,
+        compile_ns: f64,
     ) -> bool {
-        let full = self.compile_ns(bytes);
-        let price = if self.wants_function(heat, all_work, bytes) {
-            full
+        let price = if self.wants_function(heat, all_work, compile_ns) {
+            compile_ns
         } else {
-            self.price_ns(heat, all_work, bytes)
+            self.price_ns(heat, all_work, compile_ns)
         };
         // Once more the full price, for code that is there and may still come around.
-        let keeps_clear = |work| self.work_ns(work) >= full;
+        let keeps_clear = |work| self.work_ns(work) >= compile_ns;
         self.stay_ns(heat, stay) >= price
             && stay.samples >= LEAST_STAY
             && !siblings.in_flight

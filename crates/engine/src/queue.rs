@@ -17,7 +17,7 @@ use tiered_runtime::code::FuncCode;
 use tiered_runtime::module_code::ModuleCode;
 
 /// A function whose code can be shared: by all instances of a module in stores that count fuel, or do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FuncKey {
     pub(crate) func: FuncIdx,
     pub(crate) metered: bool,

@@ -2,7 +2,8 @@
 //!
 //! * *Invariant:* no thread starts before there is something to compile. When [`Workers`] is dropped nothing waits: what
 //!   is queued is not begun, and what is being compiled is abandoned; its thread ends with that compile.
-//! * *Invariant:* no lock is held while something is compiled, published or told, nor while code is dropped.
+//! * *Invariant:* no lock is held while something is compiled or told, nor while code is dropped. Publishing is a few
+//!   stores, which the lock of the module's profile may guard.
 //! * *Invariant:* a compile that fails or panics ends as failed; its function goes on in the interpreter.
 //! * *Invariant:* slow jobs never take all threads. If there is but one, another joins it for the quick ones as long as a
 //!   slow one is compiled.

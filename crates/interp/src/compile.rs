@@ -46,7 +46,7 @@ use crate::operand::{Bank, Class, Dest};
 use crate::trampoline::ENTER;
 use crate::variable::COPY_MANY;
 
-use cost::{LoopSite, OpenLoop};
+use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use scan::LoopPlan;
@@ -230,10 +230,11 @@ pub(crate) struct Translator<'m> {
     /// The loops that were reached, and those of them that are open.
     loop_codes: Vec<LoopSite>,
     open_loops: Vec<OpenLoop>,
-    /// Words of outermost loops that have ended.
-    words_in_loops: u32,
+    weight: Weight,
     /// Calls written so far.
     calls: u32,
+    /// The functions of the module that they call directly, as often as they are called.
+    callees: Vec<FuncIdx>,
     /// The word that is to have the address of a trampoline.
     trampoline: Option<u32>,
     /// The loops begun so far.
@@ -316,8 +317,9 @@ impl<'m> Translator<'m> {
             plans,
             loop_codes: Vec::new(),
             open_loops: Vec::new(),
-            words_in_loops: 0,
+            weight: Weight::default(),
             calls: 0,
+            callees: Vec::new(),
             trampoline: None,
             loops: 0,
             pins: [None; 2],
@@ -387,7 +389,7 @@ impl<'m> Translator<'m> {
                 word(site.header - 1).write(address);
             }
             bytecode.set_loops(loops);
-            bytecode.set_calls(self.calls);
+            bytecode.set_calls(self.calls, self.callees.clone());
         }
         func.set_cost(self.call_cost());
         bytecode

@@ -3,11 +3,14 @@
 //! *Invariant:* before anything runs that may look at the guest's frames, [`Activation::suspend`] has said where the
 //! guest stands.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tiered_runtime::backtrace::Activation;
-use tiered_runtime::code::{self, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome};
-use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY, Slot};
+use tiered_runtime::code::{
+    self, Caller, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome,
+};
+use tiered_runtime::frame::{HEADER_INSTANCE, Slot, count_stay};
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
@@ -340,19 +343,28 @@ fn sample(ctx: &StoreCtx, func: &FuncCode, at: HotPoint<'_>) -> Verdict {
 #[inline(never)]
 unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut Slot) -> Verdict {
     let pc = pc.addr();
+    let caller = ctx.func_at(pc).map(|(caller, _)| {
+        let of = caller.body().and_then(|body| body.loop_around(pc));
+        // SAFETY: the caller's frame has a header, which nothing else touches before the sample is over.
+        let stay = unsafe { Cell::from_mut(&mut *stay_word(caller, fp)) };
+        Caller::new(caller, of, stay)
+    });
     if func.bytecode() != FOREIGN.stream() {
-        let caller = ctx.func_at(pc).map(|(caller, _)| caller);
         return sample(ctx, func, HotPoint::Call { caller });
     }
-    match ctx.func_at(pc) {
-        Some((func, _)) => {
-            let of = func.body().and_then(|body| body.loop_around(pc));
-            // SAFETY: the caller's frame has a header, as all have.
-            let stay = unsafe { count_stay(fp.add(usize::from(func.params))) };
-            sample(ctx, func, HotPoint::CallOut { of, stay })
+    match caller {
+        Some(caller) => {
+            let (of, stay) = (caller.of, caller.count_stay());
+            sample(ctx, caller.func, HotPoint::CallOut { of, stay })
         }
         None => sample(ctx, func, HotPoint::CallOut { of: None, stay: 1 }),
     }
+}
+
+/// The word of the header of the frame at `fp`, one of `func`, that counts samples.
+unsafe fn stay_word(func: &FuncCode, fp: *mut Slot) -> *mut Slot {
+    // SAFETY: the header is in the frame.
+    unsafe { fp.add(usize::from(func.params) + HEADER_INSTANCE) }
 }
 
 /// The account of work is empty at a function's entry.
@@ -423,21 +435,9 @@ impl Op for LoopSpent {
 /// The frame is one of the loop's function.
 #[inline(never)]
 unsafe fn sample_loop(ctx: &StoreCtx, of: &LoopCode, fp: *mut Slot) -> Verdict {
-    // SAFETY: the frame has a header.
-    let stay = unsafe { count_stay(fp.add(usize::from(of.func().params))) };
+    // SAFETY: the frame has a header, which nothing else touches just now.
+    let stay = count_stay(unsafe { Cell::from_mut(&mut *stay_word(of.func(), fp)) });
     sample(ctx, of.func(), HotPoint::Loop { of, stay })
-}
-
-/// Counts a sample of the activation whose header this is; how many there were by now.
-unsafe fn count_stay(header: *mut Slot) -> u32 {
-    // SAFETY: the header is in the frame; the low bits of an instance's address are free.
-    unsafe {
-        let word = header.add(HEADER_INSTANCE);
-        let before = *word & u64::from(MAX_STAY);
-        let now = (before + 1).min(u64::from(MAX_STAY));
-        *word = *word & !u64::from(MAX_STAY) | now;
-        now as u32
-    }
 }
 
 /// Stands at the header of a loop that has machine code: goes on there.

@@ -55,7 +55,8 @@ fn compile_times_are_those_measured() {
 #[test]
 fn small_functions_are_due_before_huge_ones() {
     let policy = policy(true);
-    let due_after = |bytes| (1..).find(|&n| policy.wants_function(&called(n), ALONE, bytes));
+    let due_after =
+        |bytes| (1..).find(|&n| policy.wants_function(&called(n), ALONE, policy.compile_ns(bytes)));
     assert_eq!(due_after(40), Some(2), "at the second sample");
     let sizes = [40, 400, 4_000, 40_000, 400_000].map(due_after);
     assert!(sizes.is_sorted(), "{sizes:?}");
@@ -66,14 +67,38 @@ fn small_functions_are_due_before_huge_ones() {
 fn a_loop_in_the_only_call_is_compiled_and_not_its_function() {
     let policy = policy(true);
     let (heat, stay) = stayed(LEAST_STAY);
-    assert!(policy.wants_loop(&heat, stay, Siblings::default(), ALONE, 500));
-    assert!(!policy.wants_function(&heat, ALONE, 500));
-    assert!(!policy.wants_loop(&heat, stay, Siblings::default(), ALONE, 90_000));
+    assert!(policy.wants_loop(
+        &heat,
+        stay,
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(500)
+    ));
+    assert!(!policy.wants_function(&heat, ALONE, policy.compile_ns(500)));
+    assert!(!policy.wants_loop(
+        &heat,
+        stay,
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(90_000)
+    ));
     let (mut heat, stay) = stayed(MAX_STAY);
-    assert!(!policy.wants_loop(&heat, stay, Siblings::default(), ALONE, 90_000));
+    assert!(!policy.wants_loop(
+        &heat,
+        stay,
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(90_000)
+    ));
     // What is no longer counted goes on adding up.
     (0..100).for_each(|_| heat.add(SAMPLE, Seen::Staying(MAX_STAY)));
-    assert!(policy.wants_loop(&heat, stay, Siblings::default(), ALONE, 90_000));
+    assert!(policy.wants_loop(
+        &heat,
+        stay,
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(90_000)
+    ));
 }
 
 /// Each call is found once: none lasts as long as a compile of 2 kB.
@@ -82,13 +107,31 @@ fn a_function_called_often_is_compiled_and_not_its_loop() {
     let policy = policy(true);
     let mut heat = Heat::default();
     heat.add(SAMPLE, Seen::Staying(1));
-    assert!(!policy.wants_loop(&heat, stay(1), Siblings::default(), ALONE, 20));
+    assert!(!policy.wants_loop(
+        &heat,
+        stay(1),
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(20)
+    ));
     (0..3).for_each(|_| heat.add(SAMPLE, Seen::Staying(1)));
-    assert!(policy.wants_function(&heat, ALONE, 2_000));
-    assert!(!policy.wants_loop(&heat, stay(2), Siblings::default(), ALONE, 2_000));
+    assert!(policy.wants_function(&heat, ALONE, policy.compile_ns(2_000)));
+    assert!(!policy.wants_loop(
+        &heat,
+        stay(2),
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(2_000)
+    ));
     // This call does not end: now its loop is worth it too.
     (2..60).for_each(|stay| heat.add(SAMPLE, Seen::Staying(stay)));
-    assert!(policy.wants_loop(&heat, stay(60), Siblings::default(), ALONE, 2_000));
+    assert!(policy.wants_loop(
+        &heat,
+        stay(60),
+        Siblings::default(),
+        ALONE,
+        policy.compile_ns(2_000)
+    ));
 }
 
 #[test]
@@ -100,7 +143,13 @@ fn one_loop_of_a_nest_is_enough() {
             in_flight,
             work_beside_code,
         };
-        policy.wants_loop(&heat, stay(samples), siblings, ALONE, 500)
+        policy.wants_loop(
+            &heat,
+            stay(samples),
+            siblings,
+            ALONE,
+            policy.compile_ns(500),
+        )
     };
     assert!(wants(2, false, None));
     assert!(!wants(60, true, None), "another is on its way");
@@ -121,7 +170,9 @@ fn the_smaller_its_part_of_the_work_the_more_a_function_has_to_earn() {
     let policy = policy(true);
     let due_at = |share: u64| {
         let heat = |n| called(n);
-        (1..).find(|&n| policy.wants_function(&heat(n), n * SAMPLE * share, 2_000))
+        (1..).find(|&n| {
+            policy.wants_function(&heat(n), n * SAMPLE * share, policy.compile_ns(2_000))
+        })
     };
     let parts = [1, 8, 30, 100, 1_000, 100_000].map(due_at);
     assert!(parts.is_sorted(), "{parts:?}");
@@ -136,7 +187,15 @@ fn the_smaller_its_part_of_the_work_the_more_a_function_has_to_earn() {
 fn callees_are_compiled_before_a_caller_that_does_little_else() {
     let policy = policy(true);
     let (mut heat, stay) = stayed(20);
-    let wants = |heat: &Heat| policy.wants_loop(heat, stay, Siblings::default(), ALONE, 4_000);
+    let wants = |heat: &Heat| {
+        policy.wants_loop(
+            heat,
+            stay,
+            Siblings::default(),
+            ALONE,
+            policy.compile_ns(4_000),
+        )
+    };
     assert!(wants(&heat));
     (0..30).for_each(|_| heat.add_call(10));
     assert!(!wants(&heat), "half of the time it calls small functions");
@@ -146,6 +205,72 @@ fn callees_are_compiled_before_a_caller_that_does_little_else() {
     // Once they are compiled, no sample finds them.
     (0..64).for_each(|_| heat.add(SAMPLE, Seen::Staying(20)));
     assert!(wants(&heat));
+}
+
+/// A function that mostly calls a leaf that is compiled with it.
+fn in_leaves(samples: u64, in_leaf: u64) -> Heat {
+    let mut heat = Heat::default();
+    (0..samples - in_leaf).for_each(|_| heat.add(SAMPLE, Seen::Called));
+    (0..in_leaf).for_each(|_| heat.add_in_callee(SAMPLE, Seen::Staying(1), 8));
+    heat
+}
+
+#[test]
+fn a_leaf_that_does_less_than_a_call_is_part_of_its_caller() {
+    let policy = policy(true);
+    assert!(policy.is_part_of_caller(1) && !policy.is_part_of_caller(100));
+    let costs = policy.costs();
+    let least = (2.0 * costs.crossing_ns / costs.cell_ns) as u32;
+    assert!(policy.is_part_of_caller(least) && !policy.is_part_of_caller(least + 1));
+}
+
+#[test]
+fn what_mostly_makes_calls_is_not_compiled_eagerly() {
+    let policy = policy(true);
+    let price = policy.compile_ns(20_000);
+    let due_after = |percent: u64| {
+        (10..).find(|&n| policy.wants_function(&in_leaves(n, n * percent / 100), ALONE, price))
+    };
+    let earned = |samples: Option<u64>| policy.work_ns(SAMPLE * samples.unwrap_or(0));
+    assert!(earned(due_after(0)) < price, "it is eager without calls");
+    let due = [0, 25, 50, 75, 100].map(due_after);
+    assert!(due.is_sorted(), "{due:?}");
+    let all = price * policy.costs().call_patience;
+    assert!(
+        earned(due[4]) >= all && earned(due[4]) < all * 1.1,
+        "{due:?}"
+    );
+}
+
+#[test]
+fn functions_that_are_called_alike_are_due_together() {
+    let policy = policy(true);
+    let price = policy.compile_ns(60);
+    let set = |of: &[u64]| {
+        let mut set = WorkingSet::default();
+        of.iter()
+            .for_each(|&samples| policy.add_to_set(&mut set, &called(samples), price));
+        policy.wants_set(&set)
+    };
+    assert!(!set(&[]));
+    let sample = policy.work_ns(SAMPLE);
+    assert!(
+        sample < price * policy.costs().patience,
+        "one alone is not due"
+    );
+    assert!(
+        set(&[1, 2, 1, 2, 1, 2, 3, 0]),
+        "all have earned the price of all"
+    );
+    assert!(!set(&[1; 100]), "most have not been found");
+    assert!(
+        !set(&[1, 1, 1, 1, 1, 1, 1, 1, 1_000]),
+        "one does all the work"
+    );
+    // Those are too large for what they did.
+    let mut large = WorkingSet::default();
+    (0..100).for_each(|_| policy.add_to_set(&mut large, &called(3), policy.compile_ns(5_000)));
+    assert!(!policy.wants_set(&large));
 }
 
 #[test]
@@ -160,8 +285,9 @@ fn a_quick_compile_that_is_paid_for_can_be_done_at_once() {
 fn in_the_foreground_it_takes_the_full_price() {
     let (ahead, behind) = (policy(true), policy(false));
     let bytes = 3_000;
-    let due_after =
-        |policy: &Policy| (1..).find(|&n| policy.wants_function(&called(n), ALONE, bytes));
+    let due_after = |policy: &Policy| {
+        (1..).find(|&n| policy.wants_function(&called(n), ALONE, policy.compile_ns(bytes)))
+    };
     assert!(due_after(&behind) > due_after(&ahead));
 }
 
@@ -174,9 +300,9 @@ proptest! {
             (1..=stays).for_each(|stay| heat.add(SAMPLE, Seen::Staying(stay)));
             heat
         };
-        let before = policy.wants_function(&heat(calls, stays), ALONE, bytes);
+        let before = policy.wants_function(&heat(calls, stays), ALONE, policy.compile_ns(bytes));
         for hotter in [heat(calls + 1, stays), heat(calls, stays + 1)] {
-            prop_assert!(!before || policy.wants_function(&hotter, ALONE, bytes));
+            prop_assert!(!before || policy.wants_function(&hotter, ALONE, policy.compile_ns(bytes)));
             prop_assert!(policy.spent_ns(&hotter) >= policy.spent_ns(&heat(calls, stays)));
         }
         prop_assert!(policy.compile_ns(bytes + 1) > policy.compile_ns(bytes));
@@ -189,7 +315,7 @@ proptest! {
         let policy = policy(false);
         let (sample, compile) = (policy.work_ns(SAMPLE), policy.compile_ns(bytes));
         let due_after = (compile / sample).ceil().max(2.0) as u64;
-        prop_assert!(policy.wants_function(&called(due_after), ALONE, bytes));
+        prop_assert!(policy.wants_function(&called(due_after), ALONE, policy.compile_ns(bytes)));
         let interpreted = samples.min(due_after) as f64 * sample;
         let time = if samples > due_after {
             interpreted + compile + (samples - due_after) as f64 * sample / 10.0

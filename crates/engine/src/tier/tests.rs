@@ -1,6 +1,7 @@
 //! The modes, the threads and the queue, with a compiler that compiles nothing: it takes as long as the test likes, refuses
 //! and panics.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_interp::Interpreter;
-use tiered_runtime::code::{FuncCode, LoopCode, Outcome};
+use tiered_runtime::code::{Caller, FuncCode, LoopCode, Outcome};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;
 
@@ -127,18 +128,24 @@ impl Backend for Fake {
     }
 }
 
-/// Functions 0 to 19 are small and have two loops one after the other, 20 to 24 are slow to compile and have one.
+/// Functions 0 to 19 are small and have two loops one after the other, 20 to 24 are slow to compile and have one. 25 is a
+/// leaf that 26 calls in a loop, and so is 27 but for its size.
 fn module() -> Arc<ModuleCode> {
     static MODULE: OnceLock<Arc<Module>> = OnceLock::new();
     let make = || {
         let repeat = "(loop (br_if 0 (i32.const 0)))";
         let huge = format!("(func {repeat} {})", "nop ".repeat(20_000));
         let small = format!("(func {repeat} {repeat})").repeat(20);
-        let text = format!("(module {small} {})", huge.repeat(5));
+        let calls = "(func (loop (call 25) (call 27) (br_if 0 (i32.const 0))))";
+        let large = format!("(func {})", "(global.set 0 (i32.const 1))".repeat(100));
+        let text = format!(
+            "(module (global (mut i32) (i32.const 0)) {small} {} (func) {calls} {large})",
+            huge.repeat(5)
+        );
         Arc::new(Module::new(text).expect("it is valid"))
     };
     let code = ModuleCode::new(&Interpreter::tier(), MODULE.get_or_init(make));
-    for func in 0..25 {
+    for func in 0..28 {
         for metered in [false, true] {
             assert!(tiered_interp::translate(&code, FuncIdx(func), metered));
         }
@@ -313,6 +320,52 @@ fn a_loop_whose_calls_leave_the_tier_is_compiled_too() {
     }
     world.fake.wait_until(|log| !log.published.is_empty());
     assert!(world.is_published(2, Part::Loop(world.loop_of(2, 0).offset)));
+}
+
+/// A leaf that does less than a call costs is compiled when its caller is, and after it.
+#[test]
+fn work_in_a_small_leaf_is_its_callers() {
+    let world = World::new(TierMode::Auto, Some(1));
+    world.fake.with_log(|log| log.permits = Some(0));
+    let of = world.loop_of(26, 0);
+    let header = Cell::new(0);
+    let call = |callee: u32| {
+        let caller = Some(Caller::new(world.func(26, false), Some(of), &header));
+        world.ask(world.func(callee, false), HotPoint::Call { caller });
+    };
+    (0..100).for_each(|_| call(25));
+    world.fake.with_log(|log| log.permits = None);
+    world.fake.wait_until(|log| log.published.len() == 2);
+    let of = Part::Loop(of.offset);
+    assert_eq!(world.fake.begun(), [(26, of), (25, Part::Function)]);
+    // Another leaf pays for itself, and is counted as what its caller calls.
+    call(27);
+    call(27);
+    world.fake.wait_until(|log| log.published.len() == 3);
+    assert_eq!(world.fake.begun()[2], (27, Part::Function));
+}
+
+/// Each is found twice, which makes none of them due by itself.
+#[test]
+fn functions_that_are_called_alike_are_compiled_together() {
+    let costs = CostModel {
+        pause_ns: 0.0,
+        large_share: 1.0,
+        compile_ns: 60_000.0,
+        ..CostModel::default()
+    };
+    let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
+    let found = |metered| {
+        for func in 0..20 {
+            world.ask(world.func(func, metered), HotPoint::Call { caller: None });
+        }
+    };
+    found(false);
+    found(true);
+    found(false);
+    assert_eq!(world.fake.events(), Vec::<String>::new());
+    found(true);
+    world.fake.wait_until(|log| log.published.len() == 40);
 }
 
 #[test]

@@ -385,13 +385,16 @@ impl Translator<'_> {
         let Label::Unbound(mut chain) = label else {
             return;
         };
+        let mut first = self.here();
         while let Some(at) = chain {
+            first = at;
             let word = std::mem::replace(&mut self.code[at as usize], target);
             chain = u32::try_from(word).ok().filter(|&next| next != u32::MAX);
         }
         // What comes before a label is no longer all that may have happened before what comes after it.
         self.last = None;
         self.produced = None;
+        self.skipped_from(first);
     }
 
     /// Checks that the frame is not larger than fields can name, and the code not out of all proportion.

@@ -260,6 +260,7 @@ impl Translator<'_> {
     /// callee's frame begins.
     fn lay_out_call(&mut self, ty: &FuncType) -> u32 {
         self.calls += 1;
+        self.row_ends_at_call();
         let from = self.stack.height() - ty.params.len() as u32;
         self.settle_from(from);
         for bank in [Bank::Int, Bank::F32, Bank::F64] {
@@ -290,6 +291,7 @@ impl Translator<'_> {
             FuncPlace::Defined(_) => {
                 let set = self.module_code.set(self.metered);
                 let func = set.func(index).expect("the module defines it");
+                self.callees.push(index);
                 self.emit(CALL, cell);
                 self.emit_address(std::ptr::from_ref(func));
             }

@@ -297,3 +297,40 @@ fn fuel_that_is_set_again_and_again_loses_no_work() {
     // The last of the fuel may be a sample, too.
     assert!(check("a store each, out of fuel") <= CALLS + few);
 }
+
+/// The processor foresees less of a long row of cells, so each of them takes longer.
+#[test]
+fn a_long_row_of_cells_costs_more_than_its_parts() {
+    let add = "(local.set $n (i32.add (i32.mul (local.get $n) (local.get $n)) (local.get $k)))";
+    let skip = "(if (local.get $k) (then (local.set $k (local.get $n))))";
+    let long_skip = format!("(if (local.get $k) (then {}))", add.repeat(100));
+    let call = "(call $none)";
+    let cost = |statements: &[&str], times: usize| {
+        let text = format!(
+            "(module (func $none) (func (param $n i32) (param $k i32)
+                (loop {} (br_if 0 (local.get $k)))))",
+            statements.concat().repeat(times)
+        );
+        let code = code(&text, &Probe::silent(0));
+        translate_all(&code);
+        let func = code.set(false).func(FuncIdx(1)).expect("it is defined");
+        let body = func.body().expect("it is translated");
+        (f64::from(body.loops()[0].cost) / times as f64, func.cost())
+    };
+    let (short, call_of_loop) = cost(&[add], 10);
+    assert!(cost(&[add], 100).0 <= short * 1.05);
+    assert!(cost(&[add], 2_000).0 > short * 2.0);
+    assert!(
+        cost(&[add], 2_000).1 == call_of_loop,
+        "it is all in the loop"
+    );
+    let (short, _) = cost(&[add, skip], 10);
+    assert!(
+        cost(&[add, skip], 2_000).0 > short * 2.0,
+        "little is left out"
+    );
+    for between in [call, &long_skip] {
+        let (short, _) = cost(&[add, between], 10);
+        assert!(cost(&[add, between], 300).0 <= short * 1.05, "{between}");
+    }
+}

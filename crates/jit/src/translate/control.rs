@@ -120,10 +120,11 @@ impl<'m> Translator<'_, 'm> {
         self.pass(frame.params.len());
         let header = self.builder.create_block();
         self.builder.ins().jump(header, &[]);
-        self.enter_target(header, frame.base);
+        self.lead_to(header, frame.base);
         self.builder.switch_to_block(header);
         self.stack.truncate(frame.base);
         self.receive(frame.params)?;
+        self.pass_through();
         self.poll();
         frame.label = Some(header);
         self.open_loops += 1;

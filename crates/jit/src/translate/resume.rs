@@ -1,23 +1,33 @@
 //! Entering a function at one of its loops, with a frame of the first tier.
 //!
-//! The function's first block loads every local and every operand from the frame and jumps to the loop's header. The
-//! body is then translated as always, beginning in a block that nothing leads to, so what only runs before the loop
-//! is dropped by Cranelift. The trouble is with the operands that lie below the loop: in the body they are values of
-//! blocks that may never have run. So they become variables.
+//! The function's first block loads every local and goes to the loop's header, the *target*. The body is then translated as
+//! always, beginning in a block that nothing leads to, so what only runs before the loop is dropped by Cranelift. The
+//! trouble is with the operands that lie below the loop: in the body they are values of blocks that may never have run. So
+//! they become variables.
+//!
+//! # Through the loops around
+//! A jump right into an inner loop would give the loops around it two entries, and Cranelift would no longer see a nest:
+//! its code is a fifth slower, for as long as the function runs. So the way leads through the headers of all loops around
+//! the target, outermost first: each of them asks a variable, `resuming`, whether to go straight on to the next.
 //!
 //! The *path* is the target loop and all the control frames around it. Where a frame of the path begins, the operands
 //! below it, as far as no frame further out has done so, are set into variables of their own (`saved`, one for each
-//! height). Where the frame ends, the same operands are read back. The entry block sets all of them.
+//! height). Where the frame ends, the same operands are read back. The last block of the way to the target sets all of
+//! them.
 //!
 //! * *Invariant:* behind the end of a frame of the path, no operand is a value from before that frame: it is read from
-//!   its variable, which the entry block has set, or the frame's beginning, whichever ran last.
+//!   its variable, which the way to the target has set, or the frame's beginning, whichever ran last.
 //! * *Invariant:* in between nothing can reach those operands, for they are below the frame. In particular a loop around
 //!   the target that comes round again sets those that it has pushed anew, and leaves those below itself alone.
 //! * *Invariant:* parameters of the target need none of this: they go through carriers, as for every loop.
-//! * *Invariant:* the frame is read before anything else happens, so it may be reused at once.
+//! * *Invariant:* the frame is read before anything else happens, so it may be reused at once: nothing on the way to the
+//!   target has an effect.
+//! * *Invariant:* every loop has one header that leads into it.
 
-use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use std::ops::Range;
+
+use cranelift_codegen::ir::types::I8;
+use cranelift_codegen::ir::{Block, InstBuilder, Type, Value};
 use tiered_decode::module::FuncBody;
 use tiered_decode::wasmparser::Operator;
 use tiered_runtime::frame::FrameLayout;
@@ -40,8 +50,12 @@ pub(super) struct Resume {
     begun: usize,
     /// One variable for each operand below the last of these frames.
     saved: Vec<Carrier>,
-    /// Loads the frame.
+    /// Leads to the next header of the path.
     block: Block,
+    /// 1 on the way to the target, 0 from there on; `None` before the first loop around it.
+    resuming: Option<Carrier>,
+    /// How many of the saved operands the way has set so far.
+    loaded: usize,
     frame: Value,
     layout: FrameLayout,
     entered: bool,
@@ -50,6 +64,17 @@ pub(super) struct Resume {
 impl Resume {
     pub(super) fn is_entered(&self) -> bool {
         self.entered
+    }
+
+    /// Whether the frame that begins at `offset` was the last to begin of the path.
+    fn is_at(&self, offset: u32) -> bool {
+        let last = self.begun.checked_sub(1);
+        !self.entered && last.is_some_and(|last| self.path[last] == offset)
+    }
+
+    /// Whether no loop of the path came before the present one.
+    fn is_first(&self) -> bool {
+        self.resuming.is_none()
     }
 
     /// True if the present frame, which is of the path, is the target.
@@ -104,6 +129,8 @@ impl<'m> Translator<'_, 'm> {
             begun: 0,
             saved: Vec::new(),
             block,
+            resuming: None,
+            loaded: 0,
             frame,
             layout,
             entered: false,
@@ -146,51 +173,102 @@ impl<'m> Translator<'_, 'm> {
         }
     }
 
-    /// The present instruction is a loop with that header: if it is the target, writes what the entry block does. The
-    /// stack still has the loop's parameters. The present block has ended.
-    pub(super) fn enter_target(&mut self, header: Block, base: usize) {
-        let Some(resume) = &self.resume else {
+    /// The present instruction is a loop with that header: if it is of the path, writes what leads there on the way to the
+    /// target. The stack still has the loop's parameters. The present block has ended.
+    pub(super) fn lead_to(&mut self, header: Block, base: usize) {
+        let Some(resume) = self
+            .resume
+            .as_ref()
+            .filter(|resume| resume.is_at(self.offset))
+        else {
             return;
         };
-        if resume.entered || !resume.is_target() {
-            return;
-        }
-        let (block, frame, layout) = (resume.block, resume.frame, resume.layout);
+        let (block, is_target, is_first) = (resume.block, resume.is_target(), resume.is_first());
         self.builder.switch_to_block(block);
-        for index in 0..self.locals.len() {
-            let ty = self.locals[index].ty();
-            let offset = slot_offset(layout.local(index as u32));
-            let value = self
-                .builder
-                .ins()
-                .load(ty, self.access.frame, frame, offset);
-            self.variables
-                .set(&mut self.builder, &mut self.locals[index], value);
+        if is_first {
+            self.load_locals();
         }
-        for height in 0..self.stack.len() {
+        self.load_saved();
+        for height in base..self.stack.len() {
             let ty = self.builder.func.dfg.value_type(self.stack[height]);
-            let offset = slot_offset(layout.operand(height as u32));
-            let value = self
-                .builder
-                .ins()
-                .load(ty, self.access.frame, frame, offset);
-            match height.checked_sub(base) {
-                Some(param) => self.carry(param, value),
-                None => {
-                    if let Some(resume) = &mut self.resume {
-                        let saved = &mut resume.saved[height];
-                        self.variables.set(&mut self.builder, saved, value);
-                    }
-                }
-            }
+            // A loop around the target is left at once, so it does not matter what its parameters are.
+            let value = match is_target {
+                true => self.load_slot(ty, |layout| layout.operand(height as u32)),
+                false => self.zero(ty),
+            };
+            self.carry(height - base, value);
+        }
+        if !(is_first && is_target) {
+            self.set_resuming(!is_target);
         }
         self.builder.ins().jump(header, &[]);
         if let Some(resume) = &mut self.resume {
-            resume.entered = true;
+            resume.entered = is_target;
         }
     }
-}
 
-fn slot_offset(slot: u32) -> i32 {
-    slot as i32 * 8
+    /// The present block is the header of a loop: if that is around the target, goes straight on to the next header on the
+    /// way there.
+    pub(super) fn pass_through(&mut self) {
+        let Some(resume) = &mut self.resume else {
+            return;
+        };
+        let (true, Some(resuming)) = (resume.is_at(self.offset), &mut resume.resuming) else {
+            return;
+        };
+        let on_the_way = self.variables.get(&mut self.builder, resuming);
+        let (onward, begun) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(on_the_way, onward, &[], begun, &[]);
+        self.builder.seal_block(onward);
+        self.builder.seal_block(begun);
+        resume.block = onward;
+        self.builder.switch_to_block(begun);
+        self.set_resuming(false);
+    }
+
+    fn set_resuming(&mut self, on_the_way: bool) {
+        let value = self.builder.ins().iconst(I8, i64::from(on_the_way));
+        let Some(resume) = &mut self.resume else {
+            return;
+        };
+        let (variables, builder) = (&mut self.variables, &mut self.builder);
+        let resuming = &mut resume.resuming;
+        let resuming = resuming.get_or_insert_with(|| variables.declare(builder, I8));
+        variables.set(builder, resuming, value);
+    }
+
+    /// Loads a slot of the frame.
+    fn load_slot(&mut self, ty: Type, slot: impl FnOnce(FrameLayout) -> u32) -> Value {
+        let resume = self
+            .resume
+            .as_ref()
+            .expect("only a resumed body has a frame");
+        let offset = slot(resume.layout) as i32 * 8;
+        let (flags, frame) = (self.access.frame, resume.frame);
+        self.builder.ins().load(ty, flags, frame, offset)
+    }
+
+    fn load_locals(&mut self) {
+        for index in 0..self.locals.len() {
+            let value =
+                self.load_slot(self.locals[index].ty(), |layout| layout.local(index as u32));
+            self.variables
+                .set(&mut self.builder, &mut self.locals[index], value);
+        }
+    }
+
+    /// Sets the variables of operands that the way has not set so far.
+    fn load_saved(&mut self) {
+        while let Some(resume) = &self.resume
+            && let Some(saved) = resume.saved.get(resume.loaded)
+        {
+            let height = resume.loaded as u32;
+            let value = self.load_slot(saved.ty(), |layout| layout.operand(height));
+            if let Some(resume) = &mut self.resume {
+                let saved = &mut resume.saved[resume.loaded];
+                self.variables.set(&mut self.builder, saved, value);
+                resume.loaded += 1;
+            }
+        }
+    }
 }

@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
+use cranelift_codegen::dominator_tree::DominatorTree;
+use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{InstructionData, Opcode};
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::loop_analysis::LoopAnalysis;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, control::ControlPlane, verify_function};
 use tiered_decode::memory::{LoadOp, StoreOp};
@@ -364,6 +367,41 @@ fn a_loop_entry_has_no_prefix() {
     let (_, whole) = compile(&module, 0, Entry::Start, false);
     let (_, entered) = compile(&module, 0, Entry::Loop { offset }, false);
     assert!(entered < whole, "{entered} {whole}");
+}
+
+/// Whichever loop of a nest is entered, Cranelift sees the same nest.
+#[test]
+fn a_nest_stays_one_wherever_it_is_entered() {
+    let module = module(
+        "(module (func (param i32) (result i32) (local i32 i32)
+            i32.const 5
+            (loop $a (param i32) (result i32)
+                (block (loop $b
+                    i64.const 7
+                    (if (local.get 0) (then (loop $c (br_if $c (local.tee 2
+                        (i32.sub (local.get 2) (i32.const 1)))))))
+                    drop
+                    (br_if $b (local.tee 1 (i32.sub (local.get 1) (i32.const 1))))))
+                (br_if $a (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))",
+    );
+    let nest = |entry| {
+        let (func, _) = compile(&module, 0, entry, false);
+        let cfg = ControlFlowGraph::with_function(&func);
+        let domtree = DominatorTree::with_function(&func, &cfg);
+        let mut loops = LoopAnalysis::new();
+        loops.compute(&func, &cfg, &domtree);
+        let levels = loops
+            .loops()
+            .map(|of| loops.loop_level(loops.loop_header(of)).level());
+        let mut levels: Vec<usize> = levels.collect();
+        levels.sort_unstable();
+        levels
+    };
+    assert_eq!(nest(Entry::Start), [1, 2, 3]);
+    for header in module.loop_headers(FuncIdx(0)) {
+        let offset = header.offset;
+        assert_eq!(nest(Entry::Loop { offset }), [1, 2, 3], "{offset:#x}");
+    }
 }
 
 #[test]

@@ -19,13 +19,14 @@
 //! account is empty is a sample, and stands for all the work since the last one. Fuel, interrupts, and tier-up all
 //! come out of that one slow path.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU64, Ordering};
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
 
-use crate::vm::frame::Slot;
+use crate::vm::frame::{Slot, count_stay};
 use crate::vm::host_header::HostHeader;
 use crate::vm::module_code::{Bytecode, CodeSet, ModuleCode};
 use crate::vm::trampoline::TrampolineFn;
@@ -153,7 +154,7 @@ impl FuncCode {
     const UNKNOWN_COST: u16 = 8;
 
     /// What a call of another tier costs the first one.
-    const FOREIGN_COST: u16 = 10;
+    pub(crate) const FOREIGN_COST: u16 = 10;
 
     /// A function that a module defines.
     pub(crate) fn of_module(
@@ -482,8 +483,8 @@ unsafe impl Sync for EntryPoints {}
 pub enum HotPoint<'a> {
     /// The function begins: it may begin elsewhere.
     Call {
-        /// The function of the first tier that calls it; `None` if the host or another tier does.
-        caller: Option<&'a FuncCode>,
+        /// What of the first tier calls it; `None` if the host or another tier does.
+        caller: Option<Caller<'a>>,
     },
     /// A loop of the function begins another iteration: it may go on elsewhere.
     Loop {
@@ -500,6 +501,31 @@ pub enum HotPoint<'a> {
         /// As above.
         stay: u32,
     },
+}
+
+/// An activation of the first tier that makes a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Its function.
+    pub func: &'a FuncCode,
+    /// The innermost loop around the call, if there is one.
+    pub of: Option<&'a LoopCode>,
+    /// The word of its frame's header that counts samples.
+    stay: &'a Cell<Slot>,
+}
+
+impl<'a> Caller<'a> {
+    /// `stay` is the word at [`HEADER_INSTANCE`](crate::vm::frame::HEADER_INSTANCE) of the activation's header.
+    #[must_use]
+    pub fn new(func: &'a FuncCode, of: Option<&'a LoopCode>, stay: &'a Cell<Slot>) -> Caller<'a> {
+        Caller { func, of, stay }
+    }
+
+    /// Counts the sample as one of this activation, as those of its loops are; how many there were by now.
+    #[must_use]
+    pub fn count_stay(&self) -> u32 {
+        count_stay(self.stay)
+    }
 }
 
 /// A sample: what is taken to have done the work since the last one.

@@ -15,6 +15,8 @@
 //!
 //! Written by the interpreter's translator and its call handlers; read by back traces and by compiled code.
 
+use std::cell::Cell;
+
 /// One 64-bit cell of a frame.
 pub type Slot = u64;
 
@@ -29,6 +31,16 @@ pub const HEADER_INSTANCE: usize = 2;
 pub const MAX_STAY: u32 = 63;
 
 const _: () = assert!((MAX_STAY + 1) as usize <= crate::vm::layout::ALIGN);
+
+/// Counts a sample of the activation whose header has this word at [`HEADER_INSTANCE`]; how many there were by now, this
+/// one included.
+pub fn count_stay(instance: &Cell<Slot>) -> u32 {
+    let word = instance.get();
+    let before = word & u64::from(MAX_STAY);
+    let now = (before + 1).min(u64::from(MAX_STAY));
+    instance.set(word & !u64::from(MAX_STAY) | now);
+    now as u32
+}
 
 /// The largest frame, in slots: operands of instructions are 16 bits wide.
 pub const MAX_FRAME_SLOTS: u32 = 1 << 16;

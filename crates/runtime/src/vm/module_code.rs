@@ -206,6 +206,7 @@ pub struct Bytecode {
     words: NonNull<[u64]>,
     loops: Box<[LoopCode]>,
     calls: u32,
+    callees: Box<[FuncIdx]>,
     offsets_of: OffsetsOf,
 }
 
@@ -222,6 +223,7 @@ impl Bytecode {
             words: NonNull::from(Box::leak(words)),
             loops: Box::default(),
             calls: 0,
+            callees: Box::default(),
             offsets_of,
         }
     }
@@ -243,15 +245,30 @@ impl Bytecode {
         &self.loops
     }
 
-    /// Says how many calls there are in it.
-    pub fn set_calls(&mut self, calls: u32) {
+    /// Says how many calls there are in it, and which functions of the module it calls directly, in any order.
+    pub fn set_calls(&mut self, calls: u32, mut callees: Vec<FuncIdx>) {
+        callees.sort_unstable();
+        callees.dedup();
         self.calls = calls;
+        self.callees = callees.into();
     }
 
     /// The number of calls in it.
     #[must_use]
     pub fn calls(&self) -> u32 {
         self.calls
+    }
+
+    /// The functions of the module that it calls directly, each once.
+    #[must_use]
+    pub fn callees(&self) -> &[FuncIdx] {
+        &self.callees
+    }
+
+    /// True if it has neither loops nor calls, so that a call of it takes what [`FuncCode::cost`] says.
+    #[must_use]
+    pub fn is_leaf(&self) -> bool {
+        self.calls == 0 && self.loops.is_empty()
     }
 
     /// The innermost loop around `pc`.

@@ -152,7 +152,8 @@ impl StoreCtx {
         let cost = match at {
             _ if !self.is_metered() => 1,
             HotPoint::Loop { of, .. } => of.cost.into(),
-            HotPoint::Call { .. } | HotPoint::CallOut { .. } => func.cost(),
+            HotPoint::Call { .. } => func.cost(),
+            HotPoint::CallOut { .. } => FuncCode::FOREIGN_COST.into(),
         };
         let work = units * u64::from(cost);
         Ok(self.tier.sample(&Sample { func, at, work }))
@@ -180,7 +181,13 @@ impl StoreCtx {
             };
             self.fuel.set(Some(rest));
         }
-        self.work.set(left);
+        // Without fuel the way here counts, too: it takes longer than a call within the first tier.
+        let way = if self.fuel.get().is_none() {
+            i32::from(FuncCode::FOREIGN_COST)
+        } else {
+            0
+        };
+        self.work.set(left.wrapping_sub(way));
         // The first tier takes the sample of a first call itself.
         if self.work.get() < 0 && !self.samples_first_call(func) {
             return self.spent(func, HotPoint::Call { caller: None });
