@@ -8,10 +8,10 @@ mod modes;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Scope};
 use std::time::Duration;
 
-use modes::{config, in_all_modes};
+use modes::{THREAD_STACK, config, in_all_modes};
 use tiered::{Config, CostModel, Engine, Instance, Linker, Module, Store, Trap, TrapCode, Val};
 
 in_all_modes! {
@@ -165,6 +165,12 @@ impl Guest {
     }
 }
 
+/// A thread whose stack is as large as the modes' configurations say.
+fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, run: impl FnOnce() + Send + 'scope) {
+    let thread = thread::Builder::new().stack_size(THREAD_STACK);
+    thread.spawn_scoped(scope, run).expect("a thread");
+}
+
 fn stores_of_one_engine_on_many_threads(config: &Config) {
     let engine = Engine::new(config);
     let shared = module(&engine, 1);
@@ -172,7 +178,7 @@ fn stores_of_one_engine_on_many_threads(config: &Config) {
     thread::scope(|scope| {
         for number in 0..4 {
             let (engine, shared, start) = (&engine, &shared, &start);
-            scope.spawn(move || {
+            spawn(scope, move || {
                 start.wait();
                 for round in 0..6 {
                     let mut guest = Guest::new(engine, shared, 1, None);
@@ -194,7 +200,7 @@ fn stores_with_and_without_fuel_at_once(config: &Config) {
     thread::scope(|scope| {
         for fuel in [None, Some(0)] {
             let (engine, shared) = (&engine, &shared);
-            scope.spawn(move || {
+            spawn(scope, move || {
                 let mut guest = Guest::new(engine, shared, 2, None);
                 for round in 0..12 {
                     guest.store.set_fuel(fuel.map(|_| 10_000_000));
@@ -226,7 +232,7 @@ fn stores_that_are_interrupted(config: &Config) {
     thread::scope(|scope| {
         for number in 0..2u32 {
             let (engine, shared) = (&engine, &shared);
-            scope.spawn(move || {
+            spawn(scope, move || {
                 let mut guest = Guest::new(engine, shared, 3, None);
                 for round in 0..10 {
                     let handle = guest.store.interrupt_handle();
@@ -305,11 +311,15 @@ fn modules_come_and_go_while_code_is_published() {
             scope.spawn(move || {
                 for round in 0..40 {
                     let place = &shelf[((thread + round) % 3) as usize];
-                    let kept = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    let (loaded, salt) = kept.unwrap_or_else(|| {
-                        let salt = thread * 1_000 + round;
-                        (module(engine, salt), salt)
-                    });
+                    let (loaded, salt) = {
+                        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                        // On the shelf at once: others translate it and call it for the first time together with this.
+                        let load = || {
+                            let salt = thread * 1_000 + round;
+                            (module(engine, salt), salt)
+                        };
+                        place.get_or_insert_with(load).clone()
+                    };
                     let mut guest = Guest::new(engine, &loaded, salt, None);
                     for arg in 0..6 {
                         guest.all(arg);

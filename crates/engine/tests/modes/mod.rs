@@ -17,6 +17,9 @@ pub(crate) fn config(mode: &str, compile_threads: usize) -> Config {
         .compile_threads(Some(compile_threads))
 }
 
+/// What the stack of a thread that runs guests takes in bytes, if `profiled` is one of its test's modes.
+pub(crate) const THREAD_STACK: usize = 8 << 20;
+
 /// Runs `test` while `perf` is told of all functions. Interpreted calls nest on the host's stack then, and debug builds
 /// take much of it.
 pub(crate) fn profiled(config: Config, test: fn(&Config)) {
@@ -25,7 +28,7 @@ pub(crate) fn profiled(config: Config, test: fn(&Config)) {
         ..Limits::default()
     };
     let config = config.limits(limits).profile(Some(Profile::PerfMap));
-    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    let thread = std::thread::Builder::new().stack_size(THREAD_STACK);
     let thread = thread.spawn(move || test(&config)).expect("a thread");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);

@@ -21,7 +21,6 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU64, Ordering};
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
@@ -29,6 +28,7 @@ use tiered_decode::types::FuncType;
 use crate::vm::frame::{Slot, count_stay};
 use crate::vm::host_header::HostHeader;
 use crate::vm::module_code::{Bytecode, CodeSet, ModuleCode};
+use crate::vm::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU64, Ordering};
 use crate::vm::trampoline::TrampolineFn;
 use crate::vm::types::SigId;
 use crate::vm::vmctx::{StoreCtx, VmCtx};
@@ -139,7 +139,7 @@ unsafe impl Send for FuncCode {}
 // SAFETY: as above.
 unsafe impl Sync for FuncCode {}
 
-const _: () = assert!(size_of::<FuncCode>() == 64);
+const _: () = assert!(size_of::<FuncCode>() == 64 || cfg!(all(loom, test)));
 
 /// Number of slots for so many values.
 fn slots(values: usize) -> u16 {
@@ -346,7 +346,7 @@ impl FuncCode {
 
 impl Drop for FuncCode {
     fn drop(&mut self) {
-        let body = *self.body.get_mut();
+        let body = self.body.load(Ordering::Relaxed);
         if !body.is_null() {
             // SAFETY: `keep_body` took it out of a box; nobody runs a function whose owner goes.
             drop(unsafe { Box::from_raw(body) });

@@ -10,21 +10,20 @@
 //!
 //! * *Invariant:* once raising has returned `Ok`, flag, limit and page all say so until every reason is lowered.
 //! * *Invariant:* [`STOP`] is written, and replaced by the native limit, under the lock only. The guest's own thread
-//!   writes its new limit without the lock, and after that looks at the flag.
+//!   exchanges the limit for its new one without the lock, and after that looks at the flag. All that write the limit
+//!   read it in the same step, so the second of two sees what the first one did before.
 //! * *Invariant:* the page goes back to its pool with the last owner of the guard, which may be an interrupt handle.
 
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use crate::vm::host_limit::Request;
 use crate::vm::limits::LimitError;
 use crate::vm::pages::HOST_PAGE_BYTES;
 use crate::vm::poll::PollPage;
+use crate::vm::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 
 /// A limit above every stack. Compiled code adds the size of a frame before it compares, which must not wrap around.
 const STOP: usize = isize::MAX as usize;
@@ -126,8 +125,9 @@ impl Guard {
     /// Lets compiled code use the native stack down to `limit`, unless it is to stop. Called by the guest's thread.
     pub(crate) fn set_stack_limit(&self, limit: usize) {
         self.native_limit.store(limit, Ordering::Relaxed);
-        // With the flag first there and the limit first here, one of the two threads sees the other.
-        self.stack_limit.store(limit, Ordering::SeqCst);
+        // Of this exchange and that of who raises, the second reads what the first one wrote: either the limit ends as
+        // `STOP`, or this sees the flag that was raised before.
+        self.stack_limit.swap(limit, Ordering::SeqCst);
         if self.interrupted.load(Ordering::SeqCst) {
             self.stop_again();
         }
@@ -244,6 +244,17 @@ impl Guard {
                 waits.clear();
             }
         }
+    }
+
+    /// What compiled code compares with.
+    #[cfg(test)]
+    pub(crate) fn limit(&self) -> usize {
+        self.stack_limit.load(Ordering::SeqCst)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stops_at_limit(&self) -> bool {
+        self.limit() == STOP
     }
 
     fn raise(&self, state: &mut State, reason: Reason) -> Result<(), LimitError> {

@@ -18,6 +18,8 @@ pub mod vmctx;
 
 #[cfg(test)]
 mod address_map;
+#[cfg(all(loom, test))]
+mod models;
 
 pub(crate) mod deadline;
 pub(crate) mod epoch;
@@ -34,6 +36,7 @@ pub(crate) mod reservation;
 pub(crate) mod slab;
 pub(crate) mod stack;
 pub(crate) mod store_ctx;
+pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
 pub(crate) mod types;

@@ -9,14 +9,10 @@ fn guard() -> Guard {
     Guard::new().expect("there is a page")
 }
 
-fn limit(guard: &Guard) -> usize {
-    guard.stack_limit.load(Ordering::SeqCst)
-}
-
 /// Flag, limit and page agree that the guest is to stop, or that it is not.
 fn assert_stopped(guard: &Guard, stopped: bool) {
     assert_eq!(guard.is_interrupted(), stopped);
-    assert_eq!(limit(guard) == STOP, stopped);
+    assert_eq!(guard.stops_at_limit(), stopped);
     assert_eq!(address_map::can_read(guard.poll()), !stopped);
 }
 
@@ -44,7 +40,7 @@ fn the_guest_is_stopped_while_a_reason_holds() {
     assert_stopped(&guard, true);
     assert_eq!(guard.set_deadline(None), Some(now));
     assert_stopped(&guard, false);
-    assert_eq!(limit(&guard), 77, "the guest may be running");
+    assert_eq!(guard.limit(), 77, "the guest may be running");
 }
 
 #[test]
@@ -56,7 +52,7 @@ fn a_new_limit_of_a_stopped_guest_waits() {
     assert_stopped(&guard, true);
     guard.end_interrupt();
     assert_stopped(&guard, false);
-    assert_eq!(limit(&guard), 88);
+    assert_eq!(guard.limit(), 88);
 }
 
 #[test]
@@ -88,12 +84,12 @@ fn limits_and_interrupts_meet() {
         });
         for new in 1..200_000 {
             guard.set_stack_limit(new);
-            let seen = limit(&guard);
+            let seen = guard.limit();
             assert!(seen == new || seen == STOP, "{seen} after {new}");
         }
     });
     assert_stopped(&guard, false);
-    assert_eq!(limit(&guard), 199_999);
+    assert_eq!(guard.limit(), 199_999);
 }
 
 #[derive(Debug, Default)]
