@@ -2,8 +2,9 @@
 //!
 //! Invariant: the list is read and every buffer checked before the first byte moves, so data that lands on the list changes
 //! nothing. No data is copied and nothing the size of a guest request is allocated; a call takes part in at most
-//! [`MAX_BUFFERS`], in batches of [`BATCH`], and up to [`INLINE`] need no allocation at all. Empty buffers do not reach the
-//! host.
+//! [`MAX_BUFFERS`], in batches of [`BATCH`] and [`PIECE`] bytes, and up to [`INLINE`] need no allocation at all. Empty
+//! buffers do not reach the host.
+//! Invariant: between two batches what was moved is paid for, and an interrupt ends the transfer there.
 //! Reads into buffers that overlap cannot be one host call: from files they are done one buffer after another, from
 //! streams, which must not be waited for twice, into the first alone.
 
@@ -14,6 +15,8 @@ use std::os::fd::AsFd;
 use crate::abi::Errno;
 use crate::error::Error;
 use crate::guest::GuestMemory;
+use crate::interrupt::InterruptHandle;
+use crate::work::{ITEMS, PIECE, Work};
 
 /// Buffers described without an allocation.
 const INLINE: usize = 16;
@@ -44,7 +47,7 @@ pub(crate) struct Iovecs {
 pub(crate) enum Flow {
     /// Goes on until the list ends or a transfer is short: files.
     ToTheEnd,
-    /// Is over after one host call, because the next might block: streams.
+    /// Is over after one batch, because the next might block: streams.
     Once,
 }
 
@@ -65,8 +68,12 @@ impl Iovecs {
             total: 0,
         };
         let mut total = 0u64;
-        for index in 0..list.count {
-            total += list.span(memory, index)?.1 as u64;
+        for start in (0..list.count).step_by(ITEMS) {
+            let end = list.count.min(start + ITEMS);
+            memory.work().items(end - start)?;
+            for index in start..end {
+                total += list.span(memory, index)?.1 as u64;
+            }
         }
         list.total = u32::try_from(total).map_err(|_| Errno::INVAL)?;
         Ok(list)
@@ -85,14 +92,16 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
+        interrupt: &InterruptHandle,
         mut read: impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
-        if self.count == 1 {
+        if self.count == 1 && self.total as usize <= PIECE {
             let (at, len) = self.span(memory, 0)?;
-            return self
-                .single(|| read(&mut [IoSliceMut::new(&mut memory.all_mut()[at..at + len])]));
+            return self.single(memory.work(), || {
+                read(&mut [IoSliceMut::new(&mut memory.all_mut()[at..at + len])])
+            });
         }
-        self.batches(memory, flow, |memory, spans| {
+        self.batches(memory, flow, interrupt, |memory, spans| {
             if spans.len() <= INLINE {
                 let mut order = array::from_fn::<usize, INLINE, _>(|index| index);
                 let mut slices = array::from_fn::<_, INLINE, _>(|_| IoSliceMut::new(&mut []));
@@ -117,13 +126,16 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
+        interrupt: &InterruptHandle,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
-        if self.count == 1 {
+        if self.count == 1 && self.total as usize <= PIECE {
             let (at, len) = self.span(memory, 0)?;
-            return self.single(|| write(&[IoSlice::new(&memory.all()[at..at + len])]));
+            return self.single(memory.work(), || {
+                write(&[IoSlice::new(&memory.all()[at..at + len])])
+            });
         }
-        self.batches(memory, flow, |memory, spans| {
+        self.batches(memory, flow, interrupt, |memory, spans| {
             let slice = |&(at, len): &Span| IoSlice::new(&memory[at..at + len]);
             if spans.len() <= INLINE {
                 let slices = array::from_fn::<_, INLINE, _>(|index| {
@@ -138,30 +150,42 @@ impl Iovecs {
     }
 
     /// Runs the transfer of a list of one, by far the most frequent; an empty buffer does not reach the host.
-    fn single(&self, transfer: impl FnOnce() -> Result<usize, Errno>) -> Result<u32, Error> {
+    fn single(
+        &self,
+        work: Work<'_>,
+        transfer: impl FnOnce() -> Result<usize, Errno>,
+    ) -> Result<u32, Error> {
         if self.total == 0 {
             return Ok(0);
         }
-        Ok(u32::try_from(transfer()?).unwrap_or(u32::MAX))
+        let moved = transfer()?;
+        work.bytes(moved)?;
+        Ok(u32::try_from(moved).unwrap_or(u32::MAX))
     }
 
-    /// Runs `transfer` over the buffers in batches until they end, it comes up short or fails.
+    /// Runs `transfer` over the buffers in batches until they end, it comes up short or fails, or the guest is
+    /// interrupted; what was moved until then counts.
     fn batches(
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
+        interrupt: &InterruptHandle,
         mut transfer: impl FnMut(&mut [u8], &[Span]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
         if self.total == 0 {
             return Ok(0);
         }
+        let work = memory.work();
         let mut inline = [(0, 0); INLINE];
         let mut large = Vec::new();
-        let spans = if self.count <= INLINE {
+        let mut rest = if self.count <= INLINE && self.total as usize <= PIECE {
             let mut len = 0;
-            for span in self.filled(memory) {
-                inline[len] = span?;
-                len += 1;
+            for index in 0..self.count {
+                let span = self.span(memory, index)?;
+                if span.1 > 0 {
+                    inline[len] = span;
+                    len += 1;
+                }
             }
             &inline[..len]
         } else {
@@ -169,18 +193,16 @@ impl Iovecs {
                 Flow::ToTheEnd => MAX_BUFFERS,
                 Flow::Once => BATCH,
             };
-            for span in self.filled(memory).take(most) {
-                large.push(span?);
-            }
+            self.pieces(memory, most, &mut large)?;
             &large[..]
         };
         let mut done = 0usize;
-        for batch in spans.chunks(BATCH) {
-            let wanted: usize = batch.iter().map(|span| span.1).sum();
+        while let Some((batch, wanted)) = first_batch(&mut rest) {
             match transfer(memory.all_mut(), batch) {
                 Ok(moved) => {
+                    work.bytes(moved)?;
                     done += moved;
-                    if moved < wanted {
+                    if moved < wanted || flow == Flow::Once || interrupt.is_raised() {
                         break;
                     }
                 }
@@ -191,12 +213,45 @@ impl Iovecs {
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
-    /// The buffers that are not empty, checked.
-    fn filled(&self, memory: &GuestMemory<'_>) -> impl Iterator<Item = Result<Span, Error>> {
-        (0..self.count)
-            .map(|index| self.span(memory, index))
-            .filter(|span| !matches!(span, Ok((_, 0))))
+    /// The first `most` of the buffers that are not empty, checked, and cut into pieces.
+    fn pieces(
+        &self,
+        memory: &GuestMemory<'_>,
+        most: usize,
+        pieces: &mut Vec<Span>,
+    ) -> Result<(), Error> {
+        let mut filled = 0;
+        for index in 0..self.count {
+            if index % ITEMS == ITEMS - 1 {
+                memory.work().items(ITEMS)?;
+            }
+            let (at, len) = self.span(memory, index)?;
+            let cuts = (0..len).step_by(PIECE);
+            pieces.extend(cuts.map(|cut| (at + cut, PIECE.min(len - cut))));
+            filled += usize::from(len > 0);
+            if filled == most {
+                break;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Takes off what is one transfer: up to [`BATCH`] buffers and [`PIECE`] bytes. Says how many bytes.
+fn first_batch<'a>(rest: &mut &'a [Span]) -> Option<(&'a [Span], usize)> {
+    let mut bytes = 0;
+    let mut fits = |&(_, len): &Span| {
+        let fits = bytes + len <= PIECE;
+        bytes += if fits { len } else { 0 };
+        fits
+    };
+    let count = rest
+        .iter()
+        .take(BATCH)
+        .take_while(|span| fits(span))
+        .count();
+    let batch = rest.split_off(..count).filter(|batch| !batch.is_empty())?;
+    Some((batch, bytes))
 }
 
 /// `readv`, or `read` for a list of one, which the host does faster.
@@ -299,10 +354,15 @@ mod tests {
         let iovecs = Iovecs::check(&memory, "iovs", 0x8000, list.len() as u32).unwrap();
         let mut calls = 0;
         let moved = iovecs
-            .scatter(&mut memory, Flow::ToTheEnd, |slices| {
-                calls += 1;
-                Ok(input.read_vectored(slices).unwrap())
-            })
+            .scatter(
+                &mut memory,
+                Flow::ToTheEnd,
+                &InterruptHandle::default(),
+                |slices| {
+                    calls += 1;
+                    Ok(input.read_vectored(slices).unwrap())
+                },
+            )
             .unwrap();
         (moved, calls, bytes)
     }
@@ -339,7 +399,8 @@ mod tests {
         let mut memory = GuestMemory::new(&mut bytes);
         let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
         let mut calls = 0;
-        let moved = iovecs.scatter(&mut memory, Flow::Once, |slices| {
+        let none = InterruptHandle::default();
+        let moved = iovecs.scatter(&mut memory, Flow::Once, &none, |slices| {
             calls += 1;
             Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
         });
@@ -367,6 +428,43 @@ mod tests {
         let (moved, calls, bytes) = scatter(&list, b"abc");
         assert_eq!((moved, calls), (2, 1));
         assert_eq!(&bytes[0..3], b"ab\0");
+    }
+
+    #[test]
+    fn large_buffers_go_in_pieces_until_interrupted() {
+        let mut bytes = vec![0; 3 * PIECE + 100];
+        let at = bytes.len() - 64;
+        lay(
+            &mut bytes,
+            at,
+            &[(5, 2 * PIECE as u32), (0, 7), (0, PIECE as u32)],
+        );
+        let mut memory = GuestMemory::new(&mut bytes);
+        let whole = Iovecs::check(&memory, "iovs", at as u32, 3).unwrap();
+        let first = Iovecs::check(&memory, "iovs", at as u32, 1).unwrap();
+        let interrupt = InterruptHandle::default();
+        let mut lens = Vec::new();
+        let mut gather = |list: Iovecs, flow, stop: usize| {
+            lens.clear();
+            let moved = list.gather(&mut memory, flow, &interrupt, |slices| {
+                let len = slices.iter().map(|slice| slice.len()).sum();
+                lens.push(len);
+                if lens.len() == stop {
+                    interrupt.interrupt();
+                }
+                Ok(len)
+            });
+            interrupt.clear();
+            (moved.unwrap() as usize, lens.clone())
+        };
+        let all = (3 * PIECE + 7, vec![PIECE, PIECE, 7, PIECE]);
+        assert_eq!(gather(whole, Flow::ToTheEnd, 0), all);
+        assert_eq!(
+            gather(whole, Flow::ToTheEnd, 2),
+            (2 * PIECE, vec![PIECE; 2])
+        );
+        assert_eq!(gather(first, Flow::ToTheEnd, 1), (PIECE, vec![PIECE]));
+        assert_eq!(gather(first, Flow::Once, 0), (PIECE, vec![PIECE]));
     }
 
     #[test]
@@ -410,5 +508,6 @@ mod tests {
             Err(Error::Fault(_))
         ));
         assert!(Iovecs::check(&memory, "iovs", 64, 0).is_ok());
+        assert!(Iovecs::check(&memory, "iovs", 0xaaaa_aaaa, 0).is_ok());
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Waits<'a> {
             Some(0)
         };
         let (mut set, places) = poll_set(&self.watches);
-        set.push(ctx.interrupt.watch());
+        set.push(ctx.interrupt.watch()?);
         ctx.interrupt
             .poll(&mut set, timeout.map(Duration::from_nanos))?;
         for (watch, place) in self.watches.iter().zip(places) {
@@ -249,6 +249,7 @@ pub(crate) fn poll_oneoff(
     if nsubscriptions == 0 || nsubscriptions > MAX_SUBSCRIPTIONS {
         return Err(Errno::INVAL.into());
     }
+    memory.work().units(count)?;
     let ctx = &*ctx;
     let mut subscriptions = memory.all()[from]
         .chunks_exact(size as usize)

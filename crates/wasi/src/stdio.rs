@@ -11,7 +11,7 @@ use rustix::event::PollFlags;
 
 use crate::abi::{Errno, FileType};
 use crate::interrupt::{Blocking, InterruptHandle};
-use crate::iovec::{read_into, write_from};
+use crate::iovec::{Flow, read_into, write_from};
 use crate::poll::WRITABLE;
 
 /// Where a guest's standard input comes from.
@@ -173,6 +173,10 @@ impl HostStream {
         }
     }
 
+    fn is_own(&self) -> bool {
+        matches!(self.host, Host::File(_))
+    }
+
     /// Writes in one go where that cannot block for long or nobody could break it, else in steps that can be broken.
     fn write(
         &self,
@@ -278,6 +282,19 @@ impl Input {
         }
     }
 
+    /// Whether a descriptor of the host's is held open for it; those of the process itself are open anyway.
+    pub(crate) fn holds_host_fd(&self) -> bool {
+        matches!(self, Self::Host(stream) if stream.is_own())
+    }
+
+    /// How a list of buffers is filled from it.
+    pub(crate) fn flow(&self) -> Flow {
+        match self {
+            Self::Host(stream) if stream.blocking != Blocking::Never => Flow::Once,
+            Self::Host(_) | Self::Null | Self::Buffer(_) => Flow::ToTheEnd,
+        }
+    }
+
     pub(crate) fn read(
         &mut self,
         slices: &mut [IoSliceMut<'_>],
@@ -311,6 +328,11 @@ impl Input {
 }
 
 impl Output {
+    /// As [`Input::holds_host_fd`].
+    pub(crate) fn holds_host_fd(&self) -> bool {
+        matches!(self, Self::Host(stream) if stream.is_own())
+    }
+
     /// The sink for `stdout`, where `inherited` is the process's stream of that name.
     pub(crate) fn new(stdout: Stdout, inherited: BorrowedFd<'static>) -> Self {
         match stdout {
