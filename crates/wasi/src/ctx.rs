@@ -364,7 +364,7 @@ impl WasiCtxBuilder {
             environ: Strings::from_environ(self.environ)?,
             table,
             listings: ListingBudget::new(self.max_listing_bytes),
-            interrupt: InterruptHandle::default(),
+            interrupt: InterruptHandle::new(),
             bound_to: None,
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,

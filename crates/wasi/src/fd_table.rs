@@ -45,7 +45,7 @@ impl Grant {
     };
 
     /// The same grant, for no more than `access`.
-    fn at_most(self, access: Access) -> Self {
+    pub(crate) fn at_most(self, access: Access) -> Self {
         match access {
             Access::ReadOnly => Self { access, ..self },
             Access::ReadWrite => self,

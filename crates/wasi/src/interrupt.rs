@@ -19,7 +19,7 @@ use crate::fd_share::Lease;
 /// Every wait can be broken: sleeping, polling, reading, accepting, and writing to a pipe, a socket or a terminal that takes
 /// no more. So can a long transfer, between two pieces of up to 1 MiB. What cannot is the host's own work on such a piece,
 /// and the rest of a write of up to 4096 bytes that a terminal, when it was ready, began to take. Writes to a stream of the host's cost a poll each from the moment there is a handle.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InterruptHandle(Arc<Shared>);
 
 /// What all handles of a context share.
@@ -54,6 +54,10 @@ impl Event {
 }
 
 impl InterruptHandle {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
     /// A handle for others than the context.
     pub(crate) fn give_out(&self) -> Self {
         self.0.given_out.store(true, Ordering::Relaxed);
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_stays_until_cleared() {
-        let handle = InterruptHandle::default();
+        let handle = InterruptHandle::new();
         assert!(!handle.is_raised());
         handle.clone().interrupt();
         assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn only_waiting_takes_a_descriptor() {
-        let handle = InterruptHandle::default();
+        let handle = InterruptHandle::new();
         handle.interrupt();
         assert!(handle.is_raised() && handle.0.event.get().is_none());
         assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_breaks_a_wait_from_another_thread() {
-        let handle = InterruptHandle::default();
+        let handle = InterruptHandle::new();
         let remote = handle.clone();
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let waiter = std::thread::spawn(move || handle.wait(reader.as_fd(), PollFlags::IN, false));

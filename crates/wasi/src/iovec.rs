@@ -357,7 +357,7 @@ mod tests {
             .scatter(
                 &mut memory,
                 Flow::ToTheEnd,
-                &InterruptHandle::default(),
+                &InterruptHandle::new(),
                 |slices| {
                     calls += 1;
                     Ok(input.read_vectored(slices).unwrap())
@@ -399,7 +399,7 @@ mod tests {
         let mut memory = GuestMemory::new(&mut bytes);
         let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
         let mut calls = 0;
-        let none = InterruptHandle::default();
+        let none = InterruptHandle::new();
         let moved = iovecs.scatter(&mut memory, Flow::Once, &none, |slices| {
             calls += 1;
             Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
@@ -442,7 +442,7 @@ mod tests {
         let mut memory = GuestMemory::new(&mut bytes);
         let whole = Iovecs::check(&memory, "iovs", at as u32, 3).unwrap();
         let first = Iovecs::check(&memory, "iovs", at as u32, 1).unwrap();
-        let interrupt = InterruptHandle::default();
+        let interrupt = InterruptHandle::new();
         let mut lens = Vec::new();
         let mut gather = |list: Iovecs, flow, stop: usize| {
             lens.clear();

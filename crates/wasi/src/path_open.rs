@@ -32,7 +32,8 @@ struct Request {
 enum Opened {
     /// With what may be done below it.
     Dir(Dir, Access),
-    File(OpenFile),
+    /// With what may be done to it.
+    File(OpenFile, Access),
 }
 
 impl Request {
@@ -126,7 +127,6 @@ impl Request {
         options
             .read(self.access.contains(Rights::FD_READ) || !self.writes())
             .write(self.writes())
-            .truncate(self.truncates())
             .follow(if self.follow {
                 FollowSymlinks::Yes
             } else {
@@ -146,12 +146,17 @@ impl Request {
             HostType::RegularFile | HostType::BlockDevice => Blocking::Never,
             _ => Blocking::Ours,
         };
-        Ok(Opened::File(OpenFile {
+        // Not the host's when it opens, for then it would be done before the file is admitted.
+        if self.truncates() && host_type == HostType::RegularFile {
+            rustix::fs::ftruncate(&file, 0)?;
+        }
+        let file = OpenFile {
             file,
             filetype: host_type.into(),
             access: self.access,
             blocking,
-        }))
+        };
+        Ok(Opened::File(file, access))
     }
 
     /// Opens `path` below `dir`.
@@ -168,14 +173,14 @@ impl Request {
     fn entry(&self, dir: &Entry, opened: Opened) -> Entry {
         match opened {
             Opened::Dir(opened, access) => dir.dir_below(opened, access),
-            Opened::File(file) => {
+            Opened::File(file, access) => {
                 let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !self.access;
                 Entry {
                     object: Object::File(file),
                     base: Rights::FILE & dir.inheriting & !unasked,
                     inheriting: Rights::NONE,
                     flags: self.flags,
-                    grant: dir.grant,
+                    grant: dir.grant.at_most(access),
                 }
             }
         }

@@ -174,7 +174,12 @@ fn other_interfaces_are_for_reading() {
     assert!(open(&mut guest, "sys/kernel", PLAIN, Rights::FD_READ).is_ok());
     let uevent = "sys/kernel/uevent_seqnum";
     assert!(open(&mut guest, uevent, PLAIN, Rights::FD_READ).is_ok());
+    let file = open(&mut guest, uevent, PLAIN, Rights::FD_READ).unwrap();
     let dir = open(&mut guest, "sys/kernel", PLAIN, Rights::NONE).unwrap();
+    for fd in [file, dir] {
+        let errno = guest.errno("fd_filestat_set_times", &[fd.into(), 0, 0, 2]);
+        assert_eq!(errno, Errno::NOTCAPABLE);
+    }
     let name = "path_create_directory";
     assert_eq!(guest.on_path_at(name, dir, "x"), Errno::NOTCAPABLE);
     assert_eq!(
