@@ -20,7 +20,7 @@ use crate::iovec::{Flow, Iovecs, read_into, write_from};
 use crate::sock;
 
 /// "At the position of the descriptor", in the host's words.
-const CURRENT_POSITION: u64 = u64::MAX;
+pub(crate) const CURRENT_POSITION: u64 = u64::MAX;
 
 /// How lists of buffers flow through a file.
 fn flow(file: &OpenFile) -> Flow {
