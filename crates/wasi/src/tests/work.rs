@@ -84,6 +84,21 @@ fn long_lists_are_paid_for_while_they_are_read() {
         let stop = guest.call_metered(name, &args, &purse);
         assert_eq!(stop, Err(Stop::Halt(Halt::Interrupted)), "{name}");
     }
+    // Subscriptions for reading a file, about each of which the host is asked.
+    guest.file("f", "contents");
+    let fd = guest.open("f", PLAIN, Rights::FD_READ).unwrap();
+    let list = AT as usize..AT as usize + 48 * 10_000;
+    for subscription in guest.memory[list].as_chunks_mut::<48>().0 {
+        subscription[8] = 1;
+        subscription[16..20].copy_from_slice(&fd.to_le_bytes());
+    }
+    let args = [u64::from(AT), u64::from(AT) << 1, 10_000, RESULT.into()];
+    let purse = Purse::stopped_after(2);
+    let stop = guest.call_metered("poll_oneoff", &args, &purse);
+    assert_eq!(stop, Err(Stop::Halt(Halt::Interrupted)));
+    assert_eq!(purse.paid(), 2 * 4096);
+    guest.ok("poll_oneoff", &args);
+    assert_eq!(guest.u32_at(RESULT), 10_000);
     let purse = Purse::new(999);
     let args = [0, u64::from(AT), 1000, RESULT.into()];
     let stop = guest.call_metered("poll_oneoff", &args, &purse);
