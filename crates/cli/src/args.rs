@@ -109,10 +109,14 @@ pub(crate) struct RunArgs {
     /// Limit the program's memories together to this many bytes; k, m and g mean KiB, MiB and GiB
     #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
     pub(crate) max_memory: Option<u64>,
+    /// Limit how many descriptors the program may have open, its streams and directories included [default: 65536; never
+    /// more than three quarters of `ulimit -n`]
+    #[arg(long, value_name = "N", value_parser = text(parse_fds))]
+    pub(crate) max_open_fds: Option<usize>,
     /// Stop the program after this time, loading included: 500ms, 2s, 1.5, 10m
     #[arg(long, value_name = "DURATION", value_parser = text(parse_duration))]
     pub(crate) timeout: Option<Duration>,
-    /// Stop the program after this many calls and loop iterations
+    /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
     /// The module, binary or text; `-` reads it from standard input. The words after it go to the program
@@ -371,6 +375,10 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     const MOST: usize = 256;
     let threads = text.parse().ok().filter(|&threads| threads <= MOST);
     threads.ok_or_else(|| format!("expected a number of threads, at most {MOST}"))
+}
+
+fn parse_fds(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "expected a number".into())
 }
 
 fn parse_count(text: &str) -> Result<u64, String> {

@@ -5,12 +5,18 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use tiered_wasi::{Access, BuildError, WasiCtx};
 
 use crate::args::{EnvVar, Grant, RunArgs};
 use crate::failure::Failure;
+use crate::output;
+
+/// How many descriptors the program may have open, if the process may have as many: it is the only guest.
+const MAX_OPEN_FDS: usize = 65_536;
 
 /// The WASI context that `args` describe.
 ///
@@ -19,6 +25,7 @@ use crate::failure::Failure;
 pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
     let mut builder = WasiCtx::builder()
         .inherit_stdio()
+        .max_open_fds(args.max_open_fds.unwrap_or(MAX_OPEN_FDS))
         .arg(argv0(args))
         .args(args.args());
     for var in &args.env {
@@ -43,7 +50,38 @@ pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
             .map_err(|err| Failure::io(format!("--tcplisten {addr}"), &err))?;
         builder = builder.tcp_listener(listener);
     }
-    builder.build().map_err(|err| refused(args, &err))
+    let ctx = builder.build().map_err(|err| refused(args, &err))?;
+    for grant in &args.grants.0 {
+        if let Some(danger) = danger(grant) {
+            output::note(&format!("Warning: {}: {danger}", grant.option));
+        }
+    }
+    Ok(ctx)
+}
+
+/// What a grant gives away that its user may not think of.
+fn danger(grant: &Grant) -> Option<&'static str> {
+    let place = |path: &Path| {
+        let metadata = path.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    if statfs(&grant.host).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC) {
+        Some(
+            "shows the environment, the memory and the open files of this process and of others of this user; \
+             nothing there can be changed",
+        )
+    } else if place(&grant.host).is_some_and(|found| place(Path::new("/")) == Some(found)) {
+        Some(match grant.read_only {
+            true => {
+                "shows every file of this user, keys and passwords included; only /proc is kept back"
+            }
+            false => {
+                "gives away every file of this user, to read and to change, and devices; only /proc is kept back"
+            }
+        })
+    } else {
+        None
+    }
 }
 
 /// The program's argument 0: as given, or the last part of the module's path.
@@ -79,6 +117,10 @@ fn refused(args: &RunArgs, err: &BuildError) -> Failure {
                 format!("lies within {outer}, which is writable"),
             )
         }
+        BuildError::TooManyFds { limit } => Failure::host(
+            format!("--max-open-fds {limit}"),
+            "too few for the standard streams and what is granted",
+        ),
         BuildError::EnvNotUtf8 { name } => Failure::host(
             format!("--env {}", name.display()),
             "its value is not valid UTF-8",

@@ -69,8 +69,8 @@ pub use tiered_runtime::{
     AnyStore, Backtrace, Caller, Epoch, Error, ExportError, Extern, ExternRef, Frame, Func, Global,
     HostError, HostReturn, HostValue, HostValues, Instance, InstancePre, InstantiateError,
     InterruptHandle, Interruptible, IntoHostFunc, LimitError, Limits, LinkError, Linker, Memory,
-    MemoryError, PAGE_BYTES, SetError, Store, StoreConfig, Table, ToStoreConfig, Trap, TrapCode,
-    TypeMismatch, TypedFunc, Val,
+    MemoryError, Meter, PAGE_BYTES, SetError, Store, StoreConfig, Table, ToStoreConfig, Trap,
+    TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

@@ -32,11 +32,87 @@ in_all_modes! {
     arguments_are_checked,
     untyped_functions,
     memory_and_data_at_once,
+    host_functions_charge_for_their_work,
+    host_functions_see_what_stops_the_guest,
     a_caller_without_memory_or_instance,
     the_host_calls_back,
     errors_keep_their_identity,
     panics_go_on_at_the_outermost_call,
     a_panic_is_a_trap_for_the_host_functions_in_between,
+}
+
+/// Turns of the guest below, each of which has the host work for so many units.
+const TURNS: i32 = 50;
+const UNITS: u64 = 7;
+
+/// A guest whose `run(n)` makes `n` turns: two calls and a back edge each.
+fn working(config: &Config) -> (Store<u32>, Instance) {
+    let mut linker: Linker<u32> = Linker::new();
+    let work = |mut caller: Caller<'_, u32>| {
+        *caller.data_mut() += 1;
+        let (_, _, meter) = caller.memory_data_and_meter();
+        meter.charge(UNITS)
+    };
+    linker.func("host", "work", work).expect("a new name");
+    let text = r#"(module (import "host" "work" (func $work))
+        (func $turn (call $work))
+        (func (export "run") (param $n i32)
+            (loop
+                (call $turn)
+                (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+    guest(config, text, &linker, 0)
+}
+
+fn host_functions_charge_for_their_work(config: &Config) {
+    let (mut store, instance) = working(config);
+    let run = instance.typed_func::<i32, ()>(&store, "run");
+    let run = run.expect("the type");
+    let whole = TURNS as u64 * (2 + 1 + UNITS) - 1;
+    for _ in 0..20 {
+        run.call(&mut store, TURNS).expect("nobody counts");
+        assert_eq!(store.fuel(), None);
+        for (fuel, left) in [(whole, 0), (whole + 100_000, 100_000)] {
+            store.set_fuel(Some(fuel));
+            run.call(&mut store, TURNS).expect("there is enough");
+            assert_eq!(store.fuel(), Some(left));
+        }
+        for fuel in [0, 1, 2, 3, 8, 9, 10, 99, 100, whole - 1] {
+            store.set_fuel(Some(fuel));
+            *store.data_mut() = 0;
+            let trap = run
+                .call(&mut store, TURNS)
+                .expect_err("there is too little");
+            assert_eq!(trap.code(), Some(TrapCode::OutOfFuel), "{fuel}");
+            assert_eq!(store.fuel(), Some(0));
+            // The host is called for the next turn once its two calls are paid.
+            let calls = (fuel + UNITS + 1).checked_div(2 + 1 + UNITS);
+            assert_eq!(Some(u64::from(*store.data())), calls, "{fuel}");
+        }
+        store.set_fuel(None);
+    }
+}
+
+fn host_functions_see_what_stops_the_guest(config: &Config) {
+    let mut linker: Linker<Vec<bool>> = Linker::new();
+    let work = |mut caller: Caller<'_, Vec<bool>>| {
+        let stopped = |caller: &Caller<'_, Vec<bool>>| {
+            let codes = [caller.meter().check(), caller.meter().charge(1)];
+            assert_eq!(codes[0], codes[1]);
+            codes[0] == Err(TrapCode::Interrupted)
+        };
+        let before = stopped(&caller);
+        caller.interrupt_handle().interrupt();
+        let after = stopped(&caller);
+        caller.data_mut().extend([before, after]);
+    };
+    linker.func("host", "f", work).expect("a new name");
+    let text = r#"(module (import "host" "f" (func $f)) (func (export "f") (call $f)))"#;
+    let (mut store, instance) = guest(config, text, &linker, Vec::new());
+    let f = instance.typed_func::<(), ()>(&store, "f");
+    let trap = f.expect("the type").call(&mut store, ());
+    let trap = trap.expect_err("it is stopped");
+    assert_eq!(trap.code(), Some(TrapCode::Interrupted));
+    assert_eq!(*store.data(), [false, true]);
 }
 
 fn typed_functions_of_all_types(config: &Config) {

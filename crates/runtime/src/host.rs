@@ -7,6 +7,7 @@
 
 mod caller;
 mod error;
+mod meter;
 mod typed;
 
 use std::any::Any;
@@ -25,6 +26,7 @@ use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::{StoreCtx, VmCtx};
 
 pub use caller::Caller;
+pub use meter::Meter;
 pub use typed::{HostError, HostReturn, HostValues, IntoHostFunc};
 
 /// What a host function does: arguments in the frame become results in the frame.

@@ -37,7 +37,7 @@ pub use error::Error;
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
-pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc};
+pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc, Meter};
 pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;

@@ -166,7 +166,7 @@ impl AnyStore {
     }
 
     /// Sets the fuel, `None` for no end of it. A call takes one unit, so does each further iteration of a loop, and so do
-    /// each 4 KiB that one instruction fills or copies. Whether fuel is counted at all is settled when a function is
+    /// each 4 KiB that one instruction fills or copies, and what host functions [charge](crate::Meter::charge). Whether fuel is counted at all is settled when a function is
     /// entered: one that is running while a host function changes that may go on as it was.
     /// A program that has none left traps with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel).
     pub fn set_fuel(&mut self, fuel: Option<u64>) {

@@ -94,7 +94,9 @@ impl Strings {
                 .to_le_bytes();
         }
         memory.all_mut()[bytes].copy_from_slice(&self.bytes);
-        Ok(())
+        Ok(memory
+            .work()
+            .bytes(self.bytes.len() + 4 * self.starts.len())?)
     }
 }
 

@@ -14,17 +14,16 @@ use cap_std::fs::Dir;
 use crate::abi::Rights;
 use crate::args::Strings;
 use crate::clock::Monotonic;
+use crate::fd_share::Share;
 use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
 use crate::functions::Call;
 use crate::interrupt::InterruptHandle;
+use crate::kernel_fs::Origin;
 use crate::path::reopened_for_reading;
 use crate::readdir::ListingBudget;
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
-/// How many descriptors a guest may have open unless told otherwise.
-const DEFAULT_MAX_OPEN_FDS: usize = 65_536;
-
-/// How many bytes of names a guest may have listed at once unless told otherwise.
+/// How many bytes of entries may be read ahead for a guest unless told otherwise.
 const DEFAULT_MAX_LISTING_BYTES: usize = 64 << 20;
 
 /// Is shown every call after it returned.
@@ -128,6 +127,12 @@ pub enum BuildError {
         /// The limit.
         limit: usize,
     },
+    /// All guests of the process together have as many descriptors open as they may.
+    #[error("the guests of this process have all {limit} descriptors open that they may")]
+    NoFdsLeft {
+        /// The limit.
+        limit: usize,
+    },
     /// The host refused something else.
     #[error("cannot set up the context: {0}")]
     Host(#[from] io::Error),
@@ -156,7 +161,7 @@ pub struct WasiCtxBuilder {
     stderr: Stdout,
     preopens: Vec<Preopen>,
     listeners: Vec<TcpListener>,
-    max_open_fds: usize,
+    max_open_fds: Option<usize>,
     max_listing_bytes: usize,
     tracer: Option<Tracer>,
 }
@@ -171,7 +176,7 @@ impl Default for WasiCtxBuilder {
             stderr: Stdout::Null,
             preopens: Vec::new(),
             listeners: Vec::new(),
-            max_open_fds: DEFAULT_MAX_OPEN_FDS,
+            max_open_fds: None,
             max_listing_bytes: DEFAULT_MAX_LISTING_BYTES,
             tracer: None,
         }
@@ -258,6 +263,9 @@ impl WasiCtxBuilder {
     /// one that is granted for writing, or be granted both ways: [`build`](Self::build) refuses that
     /// ([`BuildError::ReadOnlyWithin`]). It compares the canonical paths of the directories named here; it does not see that
     /// one is mounted in another place too. Writing within a read-only grant is fine.
+    ///
+    /// Files of procfs are out of reach below it, and those of other interfaces of the kernel, such as sysfs, cannot be
+    /// changed, unless the directory itself is on that file system. One that is on procfs can only be read.
     #[must_use]
     pub fn preopen_dir(
         self,
@@ -291,15 +299,21 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Limits how many descriptors may be open at once; 65,536 unless set.
+    /// Limits how many descriptors the guest may have open at once, standard streams and directories included. Beyond it,
+    /// calls that open something fail with `MFILE`. Unless set, it is a quarter of what the process may have open (its soft
+    /// limit on open files, `ulimit -n`, when the context is built), and at most 65,536.
+    ///
+    /// Whatever is set here, the guests of the process together get no more than three quarters of what the process may
+    /// have open, so that there is always something left for the process itself.
     #[must_use]
     pub fn max_open_fds(mut self, limit: usize) -> Self {
-        self.max_open_fds = limit;
+        self.max_open_fds = Some(limit);
         self
     }
 
-    /// Limits how many bytes all listings of directories that the guest has begun and not read to their end may take at
-    /// once, names and what belongs to them; beyond it `fd_readdir` fails with `NOMEM`. 64 MiB unless set.
+    /// Limits how many bytes of entries may be read ahead at once in all directories that the guest has begun to list and
+    /// not read to their end. Beyond it nothing fails, but each call reads anew what did not fit into the guest's buffer
+    /// before. 64 MiB unless set.
     #[must_use]
     pub fn max_listing_bytes(mut self, limit: usize) -> Self {
         self.max_listing_bytes = limit;
@@ -315,10 +329,9 @@ impl WasiCtxBuilder {
 
     /// Checks everything and opens the directories.
     pub fn build(self) -> Result<WasiCtx, BuildError> {
-        let mut table = FdTable::new(self.max_open_fds);
-        let full = BuildError::TooManyFds {
-            limit: self.max_open_fds,
-        };
+        let share = Share::of_process();
+        let limit = self.max_open_fds.unwrap_or(share.each);
+        let mut table = FdTable::new(limit);
         let mut entries = vec![
             Entry::stream(
                 Object::Stdin(Input::from(self.stdin)),
@@ -337,18 +350,21 @@ impl WasiCtxBuilder {
             let object = Object::Listener(listener);
             entries.push(Entry::stream(object, Rights::LISTENER, Rights::SOCKET));
         }
-        if entries
-            .into_iter()
-            .any(|entry| table.insert(entry).is_err())
-        {
-            return Err(full);
+        for entry in entries {
+            if table.is_full() {
+                return Err(BuildError::TooManyFds { limit });
+            }
+            let inserted = table.insert_first(entry);
+            inserted.map_err(|_| BuildError::NoFdsLeft {
+                limit: share.together,
+            })?;
         }
         Ok(WasiCtx {
             args: Strings::from_args(self.args)?,
             environ: Strings::from_environ(self.environ)?,
             table,
             listings: ListingBudget::new(self.max_listing_bytes),
-            interrupt: InterruptHandle::new()?,
+            interrupt: InterruptHandle::new(),
             bound_to: None,
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
@@ -376,7 +392,9 @@ fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
         Source::Path(path) => Dir::open_ambient_dir(&path, ambient_authority())
             .map_err(|source| BuildError::Preopen { path, source })?,
     };
-    let grant = Grant { id, access };
+    let origin = Origin::of(&dir).map_err(io::Error::from)?;
+    let access = origin.limit(access);
+    let grant = Grant { id, access, origin };
     Ok(Entry::preopen(
         reopened_for_reading(dir),
         name.into(),

@@ -6,6 +6,7 @@
 use std::{fmt, io};
 
 use crate::abi::Errno;
+use crate::work::Halt;
 
 /// Why a body did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +17,19 @@ pub(crate) enum Error {
     Fault(Fault),
     /// `proc_exit` with its code, as the guest gave it.
     Exit(u32),
+    /// The guest is stopped, or cannot pay for the call.
+    Halt(Halt),
 }
 
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
         Self::Errno(errno)
+    }
+}
+
+impl From<Halt> for Error {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
     }
 }
 
@@ -100,6 +109,9 @@ pub enum Stop {
     /// The guest passed a bad pointer.
     #[error(transparent)]
     Fault(Fault),
+    /// What pays for the guest's calls says so.
+    #[error(transparent)]
+    Halt(Halt),
 }
 
 impl From<io::Error> for Errno {

@@ -9,6 +9,7 @@ use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::{Entry, Object, OpenFile};
 use crate::guest::GuestMemory;
+use crate::work::LOOKUP;
 
 /// `fd_close`: any descriptor, stdio and preopens too.
 pub(crate) fn fd_close(
@@ -16,8 +17,7 @@ pub(crate) fn fd_close(
     _memory: &mut GuestMemory<'_>,
     fd: u32,
 ) -> Result<(), Error> {
-    ctx.table.remove(fd)?;
-    Ok(())
+    Ok(ctx.table.remove(fd)?)
 }
 
 /// `fd_renumber`: moves `fd` onto `to`, which must be open and is closed.
@@ -116,9 +116,10 @@ pub(crate) fn fd_tell(
 /// `fd_sync`: data and attributes reach the disk. A standard output has nothing to sync, which is not an error.
 pub(crate) fn fd_sync(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
 ) -> Result<(), Error> {
+    memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     match &entry.object {
         Object::File(file) => {
@@ -137,9 +138,10 @@ pub(crate) fn fd_sync(
 /// `fd_datasync`: as `fd_sync`, without attributes that do not matter for reading the data back.
 pub(crate) fn fd_datasync(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
 ) -> Result<(), Error> {
+    memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     match &entry.object {
         Object::File(file) => {
@@ -158,12 +160,13 @@ pub(crate) fn fd_datasync(
 /// `fd_advise`: tells the host how a file will be read; never changes the file.
 pub(crate) fn fd_advise(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
     offset: u64,
     len: u64,
     advice: u32,
 ) -> Result<(), Error> {
+    memory.work().units(LOOKUP)?;
     let advice = match advice {
         0 => Advice::Normal,
         1 => Advice::Sequential,
@@ -190,10 +193,13 @@ pub(crate) fn fd_advise(
     )?)
 }
 
+/// Bytes that are allocated at a time.
+const ALLOCATED: u64 = 64 << 20;
+
 /// `fd_allocate`: makes sure of room in a file; only ever grows it.
 pub(crate) fn fd_allocate(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
     offset: u64,
     len: u64,
@@ -201,10 +207,18 @@ pub(crate) fn fd_allocate(
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_ALLOCATE, Errno::SPIPE)?;
     entry.grant.require_write()?;
-    Ok(rustix::fs::fallocate(
-        &file.file,
-        FallocateFlags::empty(),
-        offset,
-        len,
-    )?)
+    let end = offset.checked_add(len).ok_or(Errno::FBIG)?;
+    let mut at = offset;
+    loop {
+        let piece = ALLOCATED.min(end - at);
+        memory.work().bytes(piece as usize)?;
+        rustix::fs::fallocate(&file.file, FallocateFlags::empty(), at, piece)?;
+        at += piece;
+        if at == end {
+            return Ok(());
+        }
+        if ctx.interrupt.is_raised() {
+            return Err(Errno::INTR.into());
+        }
+    }
 }

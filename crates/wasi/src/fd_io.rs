@@ -1,4 +1,5 @@
-//! Reading and writing. These are the hot calls: one host call each for a list of up to 1,024 buffers, nothing else.
+//! Reading and writing. These are the hot calls: one host call each for a list of up to 1,024 buffers and 1 MiB, nothing
+//! else.
 //!
 //! The position of a file is the host's, for each descriptor of a guest has a host description of its own. The append mode
 //! is ours: it can be turned on and off, and it is passed with each write.
@@ -19,7 +20,7 @@ use crate::iovec::{Flow, Iovecs, read_into, write_from};
 use crate::sock;
 
 /// "At the position of the descriptor", in the host's words.
-const CURRENT_POSITION: u64 = u64::MAX;
+pub(crate) const CURRENT_POSITION: u64 = u64::MAX;
 
 /// How lists of buffers flow through a file.
 fn flow(file: &OpenFile) -> Flow {
@@ -49,7 +50,7 @@ pub(crate) fn fd_read(
     let read = match &mut entry.object {
         Object::File(file) => {
             readable?;
-            list.scatter(memory, flow(file), |slices| {
+            list.scatter(memory, flow(file), interrupt, |slices| {
                 file.blocking
                     .run(&file.file, PollFlags::IN, nonblock, interrupt, || {
                         read_into(&file.file, slices)
@@ -58,13 +59,13 @@ pub(crate) fn fd_read(
         }
         Object::Stdin(input) => {
             readable?;
-            list.scatter(memory, Flow::Once, |slices| {
+            list.scatter(memory, input.flow(), interrupt, |slices| {
                 input.read(slices, nonblock, interrupt)
             })?
         }
         Object::Stream(stream) => {
             readable?;
-            list.scatter(memory, Flow::Once, |slices| {
+            list.scatter(memory, Flow::Once, interrupt, |slices| {
                 Blocking::Ours.run(&*stream, PollFlags::IN, nonblock, interrupt, || {
                     read_into(&*stream, slices)
                 })
@@ -99,7 +100,7 @@ pub(crate) fn fd_write(
     let written = match &mut entry.object {
         Object::File(file) => {
             writable?;
-            list.gather(memory, flow(file), |slices| {
+            list.gather(memory, flow(file), interrupt, |slices| {
                 file.blocking.run(
                     &file.file,
                     PollFlags::OUT,
@@ -114,13 +115,13 @@ pub(crate) fn fd_write(
         }
         Object::Stdout(output) => {
             writable?;
-            list.gather(memory, Flow::Once, |slices| {
+            list.gather(memory, Flow::ToTheEnd, interrupt, |slices| {
                 output.write(slices, nonblock, interrupt)
             })?
         }
         Object::Stream(stream) => {
             writable?;
-            list.gather(memory, Flow::Once, |slices| {
+            list.gather(memory, Flow::Once, interrupt, |slices| {
                 Blocking::Ours.run(&*stream, PollFlags::OUT, nonblock, interrupt, || {
                     sock::send(stream, slices)
                 })
@@ -160,8 +161,9 @@ pub(crate) fn fd_pread(
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
     let rights = Rights::FD_READ.union(Rights::FD_SEEK);
     let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
+    let interrupt = &ctx.interrupt;
     let mut at = positioned(offset)?;
-    let read = list.scatter(memory, flow(file), |slices| {
+    let read = list.scatter(memory, flow(file), interrupt, |slices| {
         let moved = rustix::io::retry_on_intr(|| rustix::io::preadv(&file.file, slices, at))?;
         at += moved as u64;
         Ok(moved)
@@ -184,8 +186,9 @@ pub(crate) fn fd_pwrite(
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
     let rights = Rights::FD_WRITE.union(Rights::FD_SEEK);
     let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
+    let interrupt = &ctx.interrupt;
     let mut at = positioned(offset)?;
-    let written = list.gather(memory, flow(file), |slices| {
+    let written = list.gather(memory, flow(file), interrupt, |slices| {
         let moved = rustix::io::retry_on_intr(|| rustix::io::pwritev(&file.file, slices, at))?;
         at += moved as u64;
         Ok(moved)

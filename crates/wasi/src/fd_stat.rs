@@ -7,6 +7,7 @@ use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::Object;
 use crate::guest::GuestMemory;
+use crate::work::LOOKUP;
 
 impl From<HostType> for FileType {
     fn from(host: HostType) -> Self {
@@ -147,6 +148,7 @@ pub(crate) fn fd_filestat_get(
     buf: u32,
 ) -> Result<(), Error> {
     let buf = memory.check("buf", buf, abi.filestat_size().into(), 8)?;
+    memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     entry.require(Rights::FD_FILESTAT_GET)?;
     let stat = match &entry.object {
@@ -161,10 +163,11 @@ pub(crate) fn fd_filestat_get(
 /// `fd_filestat_set_size`: cuts or extends a file.
 pub(crate) fn fd_filestat_set_size(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
     size: u64,
 ) -> Result<(), Error> {
+    memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_FILESTAT_SET_SIZE, Errno::INVAL)?;
     entry.grant.require_write()?;
@@ -177,13 +180,14 @@ pub(crate) fn fd_filestat_set_size(
 /// `fd_filestat_set_times`: sets access and modification time.
 pub(crate) fn fd_filestat_set_times(
     ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     fd: u32,
     atim: u64,
     mtim: u64,
     fst_flags: u32,
 ) -> Result<(), Error> {
     let times = timestamps(atim, mtim, fst_flags)?;
+    memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     match &entry.object {
         Object::File(file) => {

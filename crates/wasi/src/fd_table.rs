@@ -12,7 +12,9 @@ use std::net::{TcpListener, TcpStream};
 use cap_std::fs::Dir;
 
 use crate::abi::{Errno, FdFlags, FileType, Rights};
+use crate::fd_share::Lease;
 use crate::interrupt::Blocking;
+use crate::kernel_fs::Origin;
 use crate::readdir::Listing;
 use crate::stdio::{Input, Output};
 
@@ -31,6 +33,7 @@ pub(crate) struct Grant {
     /// Which one, counted from 0.
     pub(crate) id: u32,
     pub(crate) access: Access,
+    pub(crate) origin: Origin,
 }
 
 impl Grant {
@@ -38,7 +41,16 @@ impl Grant {
     pub(crate) const NONE: Self = Self {
         id: u32::MAX,
         access: Access::ReadWrite,
+        origin: Origin::NONE,
     };
+
+    /// The same grant, for no more than `access`.
+    pub(crate) fn at_most(self, access: Access) -> Self {
+        match access {
+            Access::ReadOnly => Self { access, ..self },
+            Access::ReadWrite => self,
+        }
+    }
 
     /// Refuses changes below a read-only directory.
     pub(crate) fn require_write(self) -> Result<(), Errno> {
@@ -65,6 +77,8 @@ impl Grant {
 pub(crate) struct OpenFile {
     pub(crate) file: File,
     pub(crate) filetype: FileType,
+    /// What the guest opened it for: `FD_READ` and `FD_WRITE` among the rights.
+    pub(crate) access: Rights,
     /// `Never` for regular files; pipes and devices are opened non-blocking.
     pub(crate) blocking: Blocking,
 }
@@ -116,8 +130,9 @@ impl Entry {
         }
     }
 
-    /// A directory opened through this one: it has what this one has itself and passes on.
-    pub(crate) fn dir_below(&self, dir: Dir) -> Self {
+    /// A directory opened through this one: it has what this one has itself and passes on, but is never for more than
+    /// `access`.
+    pub(crate) fn dir_below(&self, dir: Dir, access: Access) -> Self {
         Self {
             object: Object::Dir(OpenDir {
                 dir,
@@ -127,7 +142,7 @@ impl Entry {
             base: self.base & self.inheriting,
             inheriting: self.inheriting,
             flags: FdFlags::NONE,
-            grant: self.grant,
+            grant: self.grant.at_most(access),
         }
     }
 
@@ -142,8 +157,14 @@ impl Entry {
         }
     }
 
-    /// Refuses when a right is missing.
+    /// Refuses when a right is missing; `BADF` where the guest itself did not open a file for that.
     pub(crate) fn require(&self, rights: Rights) -> Result<(), Errno> {
+        let direction = rights & (Rights::FD_READ | Rights::FD_WRITE);
+        if let Object::File(file) = &self.object
+            && !file.access.contains(direction)
+        {
+            return Err(Errno::BADF);
+        }
         if self.base.contains(rights) {
             Ok(())
         } else {
@@ -189,10 +210,32 @@ impl Entry {
     }
 }
 
+impl Object {
+    /// Whether a descriptor of the host's is held open for it.
+    fn holds_host_fd(&self) -> bool {
+        match self {
+            Self::Stdin(input) => input.holds_host_fd(),
+            Self::Stdout(output) => output.holds_host_fd(),
+            Self::File(_) | Self::Dir(_) | Self::Listener(_) | Self::Stream(_) => true,
+        }
+    }
+}
+
+/// Room for one more descriptor that holds one of the host's.
+#[derive(Debug)]
+pub(crate) struct Room(Lease);
+
+/// A descriptor, and the permission to hold the host's.
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    _lease: Option<Lease>,
+}
+
 /// All descriptors of a guest.
 #[derive(Debug)]
 pub(crate) struct FdTable {
-    slots: Vec<Option<Entry>>,
+    slots: Vec<Option<Slot>>,
     /// Exactly the indices of the empty slots.
     free: BinaryHeap<Reverse<u32>>,
     limit: usize,
@@ -212,6 +255,7 @@ impl FdTable {
         self.slots
             .get(fd as usize)
             .and_then(Option::as_ref)
+            .map(|slot| &slot.entry)
             .ok_or(Errno::BADF)
     }
 
@@ -220,36 +264,63 @@ impl FdTable {
         self.slots
             .get_mut(fd as usize)
             .and_then(Option::as_mut)
+            .map(|slot| &mut slot.entry)
             .ok_or(Errno::BADF)
     }
 
-    /// Whether another descriptor may be opened; asked before the host opens anything.
-    pub(crate) fn require_room(&self) -> Result<(), Errno> {
-        if self.slots.len() - self.free.len() < self.limit {
-            Ok(())
-        } else {
-            Err(Errno::MFILE)
+    /// Whether there are as many descriptors as there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() - self.free.len() >= self.limit
+    }
+
+    /// Room for another descriptor, asked for before the host opens anything; `MFILE` if there is none, be it that this
+    /// guest has all that it may have, or that all guests together have.
+    pub(crate) fn room(&self) -> Result<Room, Errno> {
+        match self.is_full() {
+            true => Err(Errno::MFILE),
+            false => Lease::take().map(Room),
         }
     }
 
     /// Adds a descriptor at the lowest free number.
-    pub(crate) fn insert(&mut self, entry: Entry) -> Result<u32, Errno> {
-        self.require_room()?;
+    pub(crate) fn insert(&mut self, entry: Entry, room: Room) -> Result<u32, Errno> {
+        self.insert_slot(entry, Some(room.0))
+    }
+
+    /// Adds a descriptor of the embedder's at the lowest free number.
+    pub(crate) fn insert_first(&mut self, entry: Entry) -> Result<u32, Errno> {
+        let holds = entry.object.holds_host_fd();
+        let lease = holds.then(Lease::take).transpose()?;
+        self.insert_slot(entry, lease)
+    }
+
+    fn insert_slot(&mut self, entry: Entry, lease: Option<Lease>) -> Result<u32, Errno> {
+        if self.is_full() {
+            return Err(Errno::MFILE);
+        }
+        let slot = Some(Slot {
+            entry,
+            _lease: lease,
+        });
         if let Some(Reverse(fd)) = self.free.pop() {
-            self.slots[fd as usize] = Some(entry);
+            self.slots[fd as usize] = slot;
             return Ok(fd);
         }
         let fd = u32::try_from(self.slots.len()).map_err(|_| Errno::MFILE)?;
-        self.slots.push(Some(entry));
+        self.slots.push(slot);
         Ok(fd)
     }
 
-    /// Takes a descriptor out of the table.
-    pub(crate) fn remove(&mut self, fd: u32) -> Result<Entry, Errno> {
+    /// Takes a descriptor out of the table, and closes it.
+    pub(crate) fn remove(&mut self, fd: u32) -> Result<(), Errno> {
+        self.take(fd).map(drop)
+    }
+
+    fn take(&mut self, fd: u32) -> Result<Slot, Errno> {
         let slot = self.slots.get_mut(fd as usize).ok_or(Errno::BADF)?;
-        let entry = slot.take().ok_or(Errno::BADF)?;
+        let taken = slot.take().ok_or(Errno::BADF)?;
         self.free.push(Reverse(fd));
-        Ok(entry)
+        Ok(taken)
     }
 
     /// Moves `from` onto `to`, closing what was there; both must be open.
@@ -257,8 +328,8 @@ impl FdTable {
         self.get(from)?;
         self.get(to)?;
         if from != to {
-            let entry = self.remove(from)?;
-            *self.get_mut(to)? = entry;
+            let moved = self.take(from)?;
+            self.slots[to as usize] = Some(moved);
         }
         Ok(())
     }
@@ -276,40 +347,40 @@ mod tests {
     fn numbers_are_lowest_free() {
         let mut table = FdTable::new(10);
         for expected in 0..6 {
-            assert_eq!(table.insert(entry()), Ok(expected));
+            assert_eq!(table.insert_first(entry()), Ok(expected));
         }
         table.remove(4).unwrap();
         table.remove(1).unwrap();
         assert_eq!(table.get(4).unwrap_err(), Errno::BADF);
-        assert_eq!(table.insert(entry()), Ok(1));
-        assert_eq!(table.insert(entry()), Ok(4));
-        assert_eq!(table.insert(entry()), Ok(6));
+        assert_eq!(table.insert_first(entry()), Ok(1));
+        assert_eq!(table.insert_first(entry()), Ok(4));
+        assert_eq!(table.insert_first(entry()), Ok(6));
     }
 
     #[test]
     fn renumber_frees_the_source_once() {
         let mut table = FdTable::new(10);
         for _ in 0..4 {
-            table.insert(entry()).unwrap();
+            table.insert_first(entry()).unwrap();
         }
         assert_eq!(table.renumber(1, 9), Err(Errno::BADF));
         assert_eq!(table.renumber(9, 1), Err(Errno::BADF));
         table.renumber(2, 2).unwrap();
         table.renumber(1, 3).unwrap();
         assert_eq!(table.get(1).unwrap_err(), Errno::BADF);
-        assert_eq!(table.insert(entry()), Ok(1));
-        assert_eq!(table.insert(entry()), Ok(4));
+        assert_eq!(table.insert_first(entry()), Ok(1));
+        assert_eq!(table.insert_first(entry()), Ok(4));
     }
 
     #[test]
     fn the_limit_counts_open_descriptors() {
         let mut table = FdTable::new(2);
-        table.insert(entry()).unwrap();
-        table.insert(entry()).unwrap();
-        assert_eq!(table.insert(entry()), Err(Errno::MFILE));
+        table.insert_first(entry()).unwrap();
+        table.insert_first(entry()).unwrap();
+        assert_eq!(table.insert_first(entry()), Err(Errno::MFILE));
         table.remove(0).unwrap();
         for _ in 0..10_000 {
-            let fd = table.insert(entry()).unwrap();
+            let fd = table.insert_first(entry()).unwrap();
             table.remove(fd).unwrap();
         }
         assert_eq!(table.slots.len(), 2);
@@ -317,7 +388,11 @@ mod tests {
 
     #[test]
     fn nothing_crosses_to_a_stronger_grant() {
-        let grant = |id, access| Grant { id, access };
+        let grant = |id, access| Grant {
+            id,
+            access,
+            ..Grant::NONE
+        };
         let (ro, rw) = (grant(0, Access::ReadOnly), grant(1, Access::ReadWrite));
         assert_eq!(ro.require_no_stronger(rw), Err(Errno::NOTCAPABLE));
         assert_eq!(rw.require_no_stronger(ro), Ok(()));

@@ -209,6 +209,7 @@ fn finish(
         Ok(()) => Ok(Errno::SUCCESS),
         Err(Error::Errno(errno)) => Ok(errno),
         Err(Error::Exit(code)) => Err(Stop::Exit(code)),
+        Err(Error::Halt(halt)) => Err(Stop::Halt(halt)),
         Err(Error::Fault(mut fault)) => {
             fault.function = function.name;
             Err(Stop::Fault(fault))

@@ -3,11 +3,15 @@
 //! Invariant: a [`GuestPtr`] is in bounds and aligned for the memory it came from, and that memory does not shrink during
 //! a call, so storing through it cannot fail. Bodies obtain all of theirs before they act, so a bad pointer never leaves
 //! a half-done call behind.
+//!
+//! Invariant: where nothing is to be read or written, no pointer is looked at: the empty slices of some languages point
+//! nowhere.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::error::{Fault, FaultKind};
+use crate::work::{Meter, Work};
 
 /// Size and alignment of a type in guest memory.
 pub(crate) trait Layout {
@@ -43,6 +47,7 @@ integers!(u16 u32 u64);
 pub struct GuestMemory<'a> {
     /// `None` when the guest exports no memory.
     bytes: Option<&'a mut [u8]>,
+    work: Work<'a>,
 }
 
 /// A checked place for one `T`.
@@ -55,12 +60,32 @@ pub(crate) struct GuestPtr<T> {
 impl<'a> GuestMemory<'a> {
     /// Memory made of `bytes`.
     pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes: Some(bytes) }
+        Self {
+            bytes: Some(bytes),
+            work: Work::default(),
+        }
     }
 
     /// The memory of a guest that exports none: every access faults.
     pub fn missing() -> Self {
-        Self { bytes: None }
+        Self {
+            bytes: None,
+            work: Work::default(),
+        }
+    }
+
+    /// Has `meter` pay for what calls do.
+    #[must_use]
+    pub fn metered(self, meter: &'a dyn Meter) -> Self {
+        Self {
+            work: Work::paid_by(meter),
+            ..self
+        }
+    }
+
+    /// What pays for the call.
+    pub(crate) fn work(&self) -> Work<'a> {
+        self.work
     }
 
     /// Size in bytes.
@@ -78,7 +103,7 @@ impl<'a> GuestMemory<'a> {
         self.bytes.as_deref_mut().unwrap_or_default()
     }
 
-    /// Checks that `len` bytes at `address` exist and that `address` is a multiple of `align`.
+    /// Checks that `len` bytes at `address` exist and that `address` is a multiple of `align`; no bytes exist anywhere.
     pub(crate) fn check(
         &self,
         argument: &'static str,
@@ -96,6 +121,9 @@ impl<'a> GuestMemory<'a> {
         };
         if self.bytes.is_none() {
             return Err(fault(FaultKind::MissingMemory));
+        }
+        if len == 0 {
+            return Ok(0..0);
         }
         let end = u64::from(address).checked_add(len);
         let end = end
@@ -167,10 +195,19 @@ mod tests {
         let memory = GuestMemory::new(&mut bytes);
         assert!(memory.slice("p", 0, 16).is_ok());
         assert!(memory.slice("p", 16, 0).is_ok());
-        assert!(memory.slice("p", 17, 0).is_err());
         assert!(memory.slice("p", 1, 16).is_err());
         assert!(memory.slice("p", u32::MAX, u32::MAX).is_err());
         assert!(memory.check("p", u32::MAX, u64::MAX, 1).is_err());
+    }
+
+    #[test]
+    fn nothing_is_anywhere() {
+        let mut bytes = [0; 16];
+        let memory = GuestMemory::new(&mut bytes);
+        assert_eq!(memory.slice("p", 17, 0), Ok(&[][..]));
+        assert_eq!(memory.slice("p", u32::MAX, 0), Ok(&[][..]));
+        assert_eq!(memory.check("p", 0xaaaa_aaaa, 0, 8), Ok(0..0));
+        assert!(memory.ptr::<u32>("p", 16).is_err());
     }
 
     #[test]

@@ -2,70 +2,123 @@
 //!
 //! Invariant: an interrupt is level-triggered. Once raised, every wait fails with `INTR` until it is cleared, so it cannot
 //! be lost between two calls.
+//! Invariant: a guest that never waits holds no eventfd.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::abi::Errno;
+use crate::fd_share::Lease;
 
 /// Breaks a guest out of a blocking WASI call, from any thread.
 ///
 /// Every wait can be broken: sleeping, polling, reading, accepting, and writing to a pipe, a socket or a terminal that takes
-/// no more. What cannot is the host's own work on a file, and the rest of a write of up to 4096 bytes that a terminal, when
-/// it was ready, began to take. Writes to a stream of the host's cost a poll each from the moment there is a handle.
+/// no more. So can a long transfer, between two pieces of up to 1 MiB. What cannot is the host's own work on such a piece,
+/// and the rest of a write of up to 4096 bytes that a terminal, when it was ready, began to take. Writes to a stream of the host's cost a poll each from the moment there is a handle.
 #[derive(Clone, Debug)]
-pub struct InterruptHandle {
-    event: Arc<OwnedFd>,
-    given_out: Arc<AtomicBool>,
+pub struct InterruptHandle(Arc<Shared>);
+
+/// What all handles of a context share.
+#[derive(Debug, Default)]
+struct Shared {
+    raised: AtomicBool,
+    given_out: AtomicBool,
+    event: OnceLock<Event>,
+    /// Held while `raised` and what the event says change together.
+    changing: Mutex<()>,
+}
+
+/// What wakes a guest that waits.
+#[derive(Debug)]
+struct Event {
+    fd: OwnedFd,
+    /// It is a descriptor of the host's like any other.
+    _lease: Lease,
+}
+
+impl Event {
+    fn new() -> Result<Self, Errno> {
+        let lease = Lease::take()?;
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { fd, _lease: lease })
+    }
+
+    fn raise(&self) {
+        // The only failure is a full counter, and then the interrupt is raised already.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
 }
 
 impl InterruptHandle {
-    pub(crate) fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self {
-            event: Arc::new(event),
-            given_out: Arc::default(),
-        })
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
     }
 
     /// A handle for others than the context.
     pub(crate) fn give_out(&self) -> Self {
-        self.given_out.store(true, Ordering::Relaxed);
+        self.0.given_out.store(true, Ordering::Relaxed);
         self.clone()
     }
 
     /// Whether anyone but the context has, or ever had, a handle: otherwise it cannot be raised.
     pub(crate) fn is_given_out(&self) -> bool {
-        self.given_out.load(Ordering::Relaxed)
+        self.0.given_out.load(Ordering::Relaxed)
     }
 
-    /// Makes the current and all later waits fail with `INTR`.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        // There is nothing in it that a panic could leave half done.
+        self.0
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the current and all later waits fail with `INTR`, and ends long transfers.
     pub fn interrupt(&self) {
-        // The only failure is a full counter, and then the interrupt is raised already.
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        let _changing = self.changing();
+        self.0.raised.store(true, Ordering::Relaxed);
+        if let Some(event) = self.0.event.get() {
+            event.raise();
+        }
     }
 
     /// Lets the guest wait again.
     pub fn clear(&self) {
-        let mut count = [0; 8];
-        // The only failure is a counter of zero, and then nothing is raised.
-        let _ = rustix::io::read(&self.event, &mut count);
+        let _changing = self.changing();
+        self.0.raised.store(false, Ordering::Relaxed);
+        if let Some(event) = self.0.event.get() {
+            // The only failure is a counter of zero, and then nothing is raised.
+            let _ = rustix::io::read(&event.fd, &mut [0; 8]);
+        }
     }
 
     /// Whether [`interrupt`](Self::interrupt) has been called since the last [`clear`](Self::clear).
     pub fn is_raised(&self) -> bool {
-        self.poll(&mut [self.watch()], Some(Duration::ZERO))
-            .is_err()
+        self.0.raised.load(Ordering::Relaxed)
+    }
+
+    /// The event, which there is only once somebody waits.
+    fn event(&self) -> Result<&Event, Errno> {
+        if self.0.event.get().is_none() {
+            let _changing = self.changing();
+            if self.0.event.get().is_none() {
+                let event = Event::new()?;
+                if self.is_raised() {
+                    event.raise();
+                }
+                self.0.event.set(event).ok();
+            }
+        }
+        self.0.event.get().ok_or(Errno::MFILE)
     }
 
     /// The entry for a poll set, which must be its last.
-    pub(crate) fn watch(&self) -> PollFd<'_> {
-        PollFd::new(&*self.event, PollFlags::IN)
+    pub(crate) fn watch(&self) -> Result<PollFd<'_>, Errno> {
+        Ok(PollFd::new(&self.event()?.fd, PollFlags::IN))
     }
 
     /// Polls a set whose last entry is [`watch`](Self::watch); `INTR` when that one is raised.
@@ -103,7 +156,7 @@ impl InterruptHandle {
         events: PollFlags,
         nonblock: bool,
     ) -> Result<(), Errno> {
-        let mut set = [PollFd::new(&fd, events), self.watch()];
+        let mut set = [PollFd::new(&fd, events), self.watch()?];
         let timeout = nonblock.then_some(Duration::ZERO);
         match self.poll(&mut set, timeout)? {
             0 => Err(Errno::AGAIN),
@@ -113,7 +166,7 @@ impl InterruptHandle {
 
     /// Sleeps for `duration`.
     pub(crate) fn sleep(&self, duration: Duration) -> Result<(), Errno> {
-        self.poll(&mut [self.watch()], Some(duration)).map(drop)
+        self.poll(&mut [self.watch()?], Some(duration)).map(drop)
     }
 }
 
@@ -163,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_stays_until_cleared() {
-        let handle = InterruptHandle::new().unwrap();
+        let handle = InterruptHandle::new();
         assert!(!handle.is_raised());
         handle.clone().interrupt();
         assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
@@ -173,8 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn only_waiting_takes_a_descriptor() {
+        let handle = InterruptHandle::new();
+        handle.interrupt();
+        assert!(handle.is_raised() && handle.0.event.get().is_none());
+        assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
+        assert!(handle.0.event.get().is_some());
+        handle.clear();
+        assert!(!handle.is_raised());
+        assert_eq!(handle.sleep(Duration::ZERO), Ok(()));
+    }
+
+    #[test]
     fn an_interrupt_breaks_a_wait_from_another_thread() {
-        let handle = InterruptHandle::new().unwrap();
+        let handle = InterruptHandle::new();
         let remote = handle.clone();
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let waiter = std::thread::spawn(move || handle.wait(reader.as_fd(), PollFlags::IN, false));

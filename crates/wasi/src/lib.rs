@@ -43,9 +43,12 @@ mod abi;
 mod error;
 mod guest;
 mod iovec;
+mod work;
 
+mod fd_share;
 mod fd_table;
 mod interrupt;
+mod kernel_fs;
 mod stdio;
 
 mod args;
@@ -75,6 +78,7 @@ pub use guest::GuestMemory;
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
+pub use work::{Halt, Meter};
 
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,14 @@
 //!
 //! A call gets the memory its caller exports as `memory`. A caller without one traps in the first call that needs it.
 //!
+//! What a call does beyond being a call costs the store's fuel.
+//!
 //! Invariant: from the first call on that a store makes after it can be interrupted, what stops its guest also ends its
 //! calls' waiting. A store that cannot be interrupted is never told, so that its writes stay cheap.
 
 use std::sync::Arc;
 
-use tiered_runtime::{Caller, Interruptible, LinkError, Linker, Trap};
+use tiered_runtime::{Caller, Interruptible, LinkError, Linker, Trap, TrapCode};
 
 use crate::abi::{Abi, Errno};
 use crate::ctx::WasiCtx;
@@ -15,11 +17,13 @@ use crate::error::Stop;
 use crate::functions::{calls, for_each_function};
 use crate::guest::GuestMemory;
 use crate::interrupt::InterruptHandle;
+use crate::work::{Halt, Meter};
 
 /// Defines all calls of `wasi_snapshot_preview1` and `wasi_unstable` in `linker`; `get` finds the context in the store's
 /// data.
 ///
-/// Whatever stops the guest, a store's interrupt handle, deadline or epoch, ends its waiting in these calls, too.
+/// Whatever stops the guest, a store's interrupt handle, deadline or epoch, ends its waiting and working in these calls,
+/// too. Where the store counts fuel, calls cost what they do: see the crate's README.
 ///
 /// # Errors
 /// One of the names is defined already, and the linker does not allow to replace it; some of the others are defined then.
@@ -67,9 +71,17 @@ fn with_guest<T: 'static, R>(
     if caller.may_be_interrupted() {
         bind_interrupts(caller, get);
     }
-    match caller.memory_and_data() {
-        Some((bytes, data)) => call(get(data), &mut GuestMemory::new(bytes)),
-        None => call(get(caller.data_mut()), &mut GuestMemory::missing()),
+    let (bytes, data, meter) = caller.memory_data_and_meter();
+    let memory = bytes.map_or_else(GuestMemory::missing, GuestMemory::new);
+    call(get(data), &mut memory.metered(&meter))
+}
+
+impl Meter for tiered_runtime::Meter<'_> {
+    fn charge(&self, units: u64) -> Result<(), Halt> {
+        self.charge(units).map_err(|code| match code {
+            TrapCode::OutOfFuel => Halt::OutOfFuel,
+            _ => Halt::Interrupted,
+        })
     }
 }
 
@@ -98,6 +110,8 @@ fn outcome(result: Result<Errno, Stop>) -> Result<u32, Trap> {
     result.map(u32::from).map_err(|stop| match stop {
         Stop::Exit(code) => Trap::exit(code.cast_signed()),
         Stop::Fault(fault) => Trap::host(fault),
+        Stop::Halt(Halt::Interrupted) => Trap::new(TrapCode::Interrupted),
+        Stop::Halt(Halt::OutOfFuel) => Trap::new(TrapCode::OutOfFuel),
     })
 }
 

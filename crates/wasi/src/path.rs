@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -17,6 +18,8 @@ use rustix::fs::{FileType as HostType, Mode, OFlags, Stat};
 use crate::abi::Errno;
 use crate::error::Error;
 use crate::guest::GuestMemory;
+use crate::kernel_fs::{Origin, Use};
+use crate::work::LOOKUP;
 
 /// The longest path the host takes.
 const PATH_MAX: usize = 4096;
@@ -41,7 +44,10 @@ impl<'a> GuestPath<'a> {
         address: u32,
         len: u32,
     ) -> Result<Self, Error> {
-        Ok(Self::new(memory.slice(argument, address, len)?)?)
+        let path = Self::new(memory.slice(argument, address, len)?)?;
+        let slashes = path.text.bytes().filter(|&byte| byte == b'/').count();
+        memory.work().units(LOOKUP + slashes as u64)?;
+        Ok(path)
     }
 
     fn new(bytes: &'a [u8]) -> Result<Self, Errno> {
@@ -67,20 +73,28 @@ impl<'a> GuestPath<'a> {
         self.split().is_none()
     }
 
-    /// Finds the directory that holds the last name.
-    pub(crate) fn locate(self, dir: &'a Dir) -> Result<Place<'a>, Errno> {
+    /// Finds the directory that holds the last name, which is to be used like that. `dir` is one of a grant from `origin`.
+    pub(crate) fn locate(
+        self,
+        dir: &'a Dir,
+        origin: Origin,
+        use_: Use,
+    ) -> Result<Place<'a>, Errno> {
         match self.split() {
             Some(("", name)) => Ok(Place::Name {
                 parent: Parent::Start(dir),
                 name,
             }),
             Some((parent, name)) => {
-                let parent = Parent::Below(dir.open_dir(parent)?);
+                let parent = dir.open_dir(parent)?;
+                origin.admit_for(&parent, &rustix::fs::fstat(&parent)?, use_)?;
+                let parent = Parent::Below(parent);
                 Ok(Place::Name { parent, name })
             }
             None => {
                 // Opened only to learn whether it exists and lies within the grant.
-                dir.open_dir(self.text)?;
+                let found = dir.open_dir(self.text)?;
+                origin.admit_for(&found, &rustix::fs::fstat(&found)?, Use::Look)?;
                 Ok(Place::Dots)
             }
         }
@@ -139,21 +153,52 @@ pub(crate) fn follow_flag(flags: u32) -> Result<bool, Errno> {
     }
 }
 
-/// What is at the end of `path`, following a symbolic link there, held by a descriptor that can neither read nor write.
-pub(crate) fn hold(dir: &Dir, path: GuestPath<'_>) -> Result<File, Errno> {
+/// What is at the end of `path`, following a symbolic link there, held by a descriptor that can neither read nor write,
+/// and its attributes.
+pub(crate) fn hold(
+    dir: &Dir,
+    path: GuestPath<'_>,
+    origin: Origin,
+    use_: Use,
+) -> Result<(File, Stat), Errno> {
     let mut options = OpenOptions::new();
     options
         .read(true)
         .follow(FollowSymlinks::Yes)
         .custom_flags(OFlags::PATH.bits().cast_signed());
     let file = dir.open_with(path.text, &options)?.into_std();
-    if path.slash && !is_dir(&rustix::fs::fstat(&file)?) {
+    let stat = rustix::fs::fstat(&file)?;
+    if path.slash && !is_dir(&stat) {
         return Err(Errno::NOTDIR);
     }
-    Ok(file)
+    origin.admit_for(&file, &stat, use_)?;
+    Ok((file, stat))
 }
 
-/// Attributes of the name itself in `parent`, whatever it is.
+/// What `name` in `parent` is itself, a symbolic link too, held in the same way.
+pub(crate) fn hold_name(
+    parent: &Dir,
+    name: &str,
+    origin: Origin,
+    use_: Use,
+) -> Result<(OwnedFd, Stat), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&held)?;
+    origin.admit_for(&held, &stat, use_)?;
+    Ok((held, stat))
+}
+
+/// Attributes of the name itself in `parent`, to be told to the guest.
+pub(crate) fn stat_name_for(parent: &Dir, name: &str, origin: Origin) -> Result<Stat, Errno> {
+    let stat = stat_name(parent, name)?;
+    match origin.is_plain(&stat) {
+        true => Ok(stat),
+        false => hold_name(parent, name, origin, Use::Look).map(|(_, stat)| stat),
+    }
+}
+
+/// Attributes of the name itself in `parent`, whatever it is, for errors only.
 pub(crate) fn stat_name(parent: &Dir, name: &str) -> Result<Stat, Errno> {
     Ok(rustix::fs::statat(
         parent,

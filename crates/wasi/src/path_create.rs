@@ -6,6 +6,7 @@ use crate::abi::{Errno, Rights};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::guest::GuestMemory;
+use crate::kernel_fs::Use;
 use crate::path::{GuestPath, Place, is_dir, stat_name};
 
 /// `path_create_directory`: makes a directory; a trailing slash changes nothing.
@@ -20,7 +21,7 @@ pub(crate) fn path_create_directory(
     let entry = ctx.table.get(fd)?;
     let dir = entry.as_dir(Rights::PATH_CREATE_DIRECTORY)?;
     entry.grant.require_write()?;
-    match path.locate(&dir.dir)? {
+    match path.locate(&dir.dir, entry.grant.origin, Use::Change)? {
         Place::Name { parent, name } => Ok(parent.create_dir(name)?),
         Place::Dots => Err(Errno::EXIST.into()),
     }
@@ -38,7 +39,7 @@ pub(crate) fn path_remove_directory(
     let entry = ctx.table.get(fd)?;
     let dir = entry.as_dir(Rights::PATH_REMOVE_DIRECTORY)?;
     entry.grant.require_write()?;
-    match path.locate(&dir.dir)? {
+    match path.locate(&dir.dir, entry.grant.origin, Use::Change)? {
         Place::Name { parent, name } => Ok(parent.remove_dir(name)?),
         Place::Dots => Err(Errno::INVAL.into()),
     }
@@ -56,7 +57,7 @@ pub(crate) fn path_unlink_file(
     let entry = ctx.table.get(fd)?;
     let dir = entry.as_dir(Rights::PATH_UNLINK_FILE)?;
     entry.grant.require_write()?;
-    match path.locate(&dir.dir)? {
+    match path.locate(&dir.dir, entry.grant.origin, Use::Change)? {
         Place::Name { parent, name } if path.slash => {
             let found = stat_name(&parent, name)?;
             Err(if is_dir(&found) {

@@ -2,12 +2,15 @@
 //!
 //! *Invariant:* neither a link nor a rename makes anything reachable through a stronger grant than before.
 
+use rustix::fs::FileType as HostType;
+
 use crate::abi::{Errno, Rights};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::Entry;
 use crate::guest::GuestMemory;
-use crate::path::{GuestPath, Place, follow_flag, hold, host_text, is_dir, stat_name};
+use crate::kernel_fs::Use;
+use crate::path::{GuestPath, Place, follow_flag, hold, hold_name, host_text, is_dir, stat_name};
 
 /// Refuses a change of names from below `old` to below `new` unless both may be changed and none is stronger.
 fn require_crossing(old: &Entry, new: &Entry) -> Result<(), Errno> {
@@ -41,7 +44,7 @@ pub(crate) fn path_link(
     let Place::Name {
         parent: from,
         name: old_name,
-    } = old_path.locate(old_dir)?
+    } = old_path.locate(old_dir, old.grant.origin, Use::Change)?
     else {
         return Err(Errno::PERM.into());
     };
@@ -57,7 +60,7 @@ pub(crate) fn path_link(
     let Place::Name {
         parent: to,
         name: new_name,
-    } = new_path.locate(new_dir)?
+    } = new_path.locate(new_dir, new.grant.origin, Use::Change)?
     else {
         return Err(Errno::EXIST.into());
     };
@@ -87,7 +90,8 @@ pub(crate) fn path_rename(
     let old_dir = &old.as_dir(Rights::PATH_RENAME_SOURCE)?.dir;
     let new_dir = &new.as_dir(Rights::PATH_RENAME_TARGET)?.dir;
     require_crossing(old, new)?;
-    let (old_place, new_place) = (old_path.locate(old_dir)?, new_path.locate(new_dir)?);
+    let old_place = old_path.locate(old_dir, old.grant.origin, Use::Change)?;
+    let new_place = new_path.locate(new_dir, new.grant.origin, Use::Change)?;
     let (
         Place::Name {
             parent: from,
@@ -125,7 +129,7 @@ pub(crate) fn path_symlink(
     if contents.starts_with('/') {
         return Err(Errno::NOTCAPABLE.into());
     }
-    match new_path.locate(&dir.dir)? {
+    match new_path.locate(&dir.dir, entry.grant.origin, Use::Change)? {
         Place::Name { parent, name } if new_path.slash => {
             stat_name(&parent, name)?;
             Err(Errno::EXIST.into())
@@ -151,17 +155,28 @@ pub(crate) fn path_readlink(
     let bufused = memory.ptr::<u32>("bufused", bufused)?;
     let range = memory.check("buf", buf, buf_len.into(), 1)?;
     let path = GuestPath::read(memory, "path", path, path_len)?;
-    let dir = ctx.table.get(fd)?.as_dir(Rights::PATH_READLINK)?;
-    let contents = match path.locate(&dir.dir)? {
+    let entry = ctx.table.get(fd)?;
+    let dir = entry.as_dir(Rights::PATH_READLINK)?;
+    let origin = entry.grant.origin;
+    let contents = match path.locate(&dir.dir, origin, Use::Look)? {
         Place::Name { .. } if path.slash => {
             // The slash follows a link, and what it leads to is a directory or an error.
-            hold(&dir.dir, path)?;
+            hold(&dir.dir, path, origin, Use::Look)?;
             return Err(Errno::INVAL.into());
         }
-        Place::Name { parent, name } => parent.read_link(name)?,
+        Place::Name { parent, name } => {
+            let (link, stat) = hold_name(&parent, name, origin, Use::Look)?;
+            if HostType::from_raw_mode(stat.st_mode) != HostType::Symlink {
+                return Err(Errno::INVAL.into());
+            }
+            rustix::fs::readlinkat(link, c"", Vec::new())?
+        }
         Place::Dots => return Err(Errno::INVAL.into()),
     };
-    let contents = contents.as_os_str().as_encoded_bytes();
+    let contents = contents.to_bytes();
+    if contents.starts_with(b"/") {
+        return Err(Errno::NOTCAPABLE.into());
+    }
     let used = contents.len().min(range.len());
     memory.all_mut()[range][..used].copy_from_slice(&contents[..used]);
     memory.store(bufused, used as u32);

@@ -12,9 +12,10 @@ use rustix::fs::{FileType as HostType, OFlags as HostFlags};
 use crate::abi::{Errno, FdFlags, OFlags, Rights, strict_flags};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::{Entry, Object, OpenFile};
+use crate::fd_table::{Access, Entry, Object, OpenFile};
 use crate::guest::GuestMemory;
 use crate::interrupt::Blocking;
+use crate::kernel_fs::{Origin, Use};
 use crate::path::{GuestPath, follow_flag, reopened_for_reading};
 
 /// How to open.
@@ -29,8 +30,10 @@ struct Request {
 
 /// What was opened.
 enum Opened {
-    Dir(Dir),
-    File(OpenFile),
+    /// With what may be done below it.
+    Dir(Dir, Access),
+    /// With what may be done to it.
+    File(OpenFile, Access),
 }
 
 impl Request {
@@ -89,7 +92,12 @@ impl Request {
     }
 
     /// Opens what must be a directory.
-    fn open_dir(&self, dir: &Dir, path: GuestPath<'_>) -> Result<Opened, Errno> {
+    fn open_dir(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
+        if self.creates() && path.slash && !path.ends_in_dots() {
+            // As on Linux: no file has such a name, whatever is there, as long as its directory is.
+            path.locate(dir, origin, Use::Change)?;
+            return Err(Errno::ISDIR);
+        }
         let opened = match self.follow || path.slash {
             true => dir.open_dir(path.text)?,
             false => dir.open_dir_nofollow(path.text)?,
@@ -100,11 +108,12 @@ impl Request {
         if self.creates() || self.writes() {
             return Err(Errno::ISDIR);
         }
-        Ok(Opened::Dir(reopened_for_reading(opened)))
+        let access = origin.admit(&opened, &rustix::fs::fstat(&opened)?)?;
+        Ok(Opened::Dir(reopened_for_reading(opened), access))
     }
 
     /// Opens whatever is there, or makes a file.
-    fn open_any(&self, dir: &Dir, path: GuestPath<'_>) -> Result<Opened, Errno> {
+    fn open_any(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
         // A terminal must not become the process's own, and a pipe must not keep the thread waiting for its other end.
         let mut extra = HostFlags::NOCTTY | HostFlags::NONBLOCK;
         if self.creates() {
@@ -118,7 +127,6 @@ impl Request {
         options
             .read(self.access.contains(Rights::FD_READ) || !self.writes())
             .write(self.writes())
-            .truncate(self.truncates())
             .follow(if self.follow {
                 FollowSymlinks::Yes
             } else {
@@ -129,41 +137,50 @@ impl Request {
             .rsync(self.flags.contains(FdFlags::RSYNC))
             .custom_flags(extra.bits().cast_signed());
         let file = dir.open_with(path.text, &options)?.into_std();
-        let host_type = HostType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        let stat = rustix::fs::fstat(&file)?;
+        let access = origin.admit(&file, &stat)?;
+        let host_type = HostType::from_raw_mode(stat.st_mode);
         let blocking = match host_type {
-            HostType::Directory => return Ok(Opened::Dir(Dir::from_std_file(file))),
+            HostType::Directory => return Ok(Opened::Dir(Dir::from_std_file(file), access)),
+            _ if access == Access::ReadOnly && self.writes() => return Err(Errno::NOTCAPABLE),
             HostType::RegularFile | HostType::BlockDevice => Blocking::Never,
             _ => Blocking::Ours,
         };
-        Ok(Opened::File(OpenFile {
+        // Not the host's when it opens, for then it would be done before the file is admitted.
+        if self.truncates() && host_type == HostType::RegularFile {
+            rustix::fs::ftruncate(&file, 0)?;
+        }
+        let file = OpenFile {
             file,
             filetype: host_type.into(),
+            access: self.access,
             blocking,
-        }))
+        };
+        Ok(Opened::File(file, access))
     }
 
     /// Opens `path` below `dir`.
-    fn open(&self, dir: &Dir, path: GuestPath<'_>) -> Result<Opened, Errno> {
+    fn open(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
         let must_be_dir = path.slash || path.ends_in_dots() || self.how.contains(OFlags::DIRECTORY);
         if must_be_dir {
-            self.open_dir(dir, path)
+            self.open_dir(dir, path, origin)
         } else {
-            self.open_any(dir, path)
+            self.open_any(dir, path, origin)
         }
     }
 
     /// The table entry for what was opened below `dir`.
     fn entry(&self, dir: &Entry, opened: Opened) -> Entry {
         match opened {
-            Opened::Dir(opened) => dir.dir_below(opened),
-            Opened::File(file) => {
+            Opened::Dir(opened, access) => dir.dir_below(opened, access),
+            Opened::File(file, access) => {
                 let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !self.access;
                 Entry {
                     object: Object::File(file),
                     base: Rights::FILE & dir.inheriting & !unasked,
                     inheriting: Rights::NONE,
                     flags: self.flags,
-                    grant: dir.grant,
+                    grant: dir.grant.at_most(access),
                 }
             }
         }
@@ -190,10 +207,11 @@ pub(crate) fn path_open(
     let request = Request::new(dirflags, oflags, fdflags, fs_rights_base)?;
     let dir = ctx.table.get(fd)?;
     request.check(dir)?;
-    ctx.table.require_room()?;
-    let opened = request.open(&dir.as_dir(Rights::PATH_OPEN)?.dir, path)?;
+    let room = ctx.table.room()?;
+    let from = &dir.as_dir(Rights::PATH_OPEN)?.dir;
+    let opened = request.open(from, path, dir.grant.origin)?;
     let entry = request.entry(dir, opened);
-    let new = ctx.table.insert(entry)?;
+    let new = ctx.table.insert(entry, room)?;
     memory.store(opened_fd, new);
     Ok(())
 }

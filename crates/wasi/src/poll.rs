@@ -21,6 +21,7 @@ use crate::fd_table::{Entry, Object};
 use crate::guest::GuestMemory;
 use crate::interrupt::Blocking;
 use crate::stdio::Readiness;
+use crate::work::{ITEMS, Work};
 
 /// How many bytes a writable descriptor is said to take: what a pipe that is ready takes at least.
 pub(crate) const WRITABLE: u64 = 4096;
@@ -130,7 +131,7 @@ impl<'a> Waits<'a> {
     }
 
     /// Waits until something has happened, and says what.
-    fn wait(mut self, ctx: &WasiCtx) -> Result<Vec<Event>, Errno> {
+    fn wait(mut self, ctx: &WasiCtx, work: Work<'_>) -> Result<Vec<Event>, Error> {
         let nearest = self.timers.iter().map(|timer| timer.left).min();
         let timeout = if self.events.is_empty() {
             nearest
@@ -138,10 +139,13 @@ impl<'a> Waits<'a> {
             Some(0)
         };
         let (mut set, places) = poll_set(&self.watches);
-        set.push(ctx.interrupt.watch());
+        set.push(ctx.interrupt.watch()?);
         ctx.interrupt
             .poll(&mut set, timeout.map(Duration::from_nanos))?;
-        for (watch, place) in self.watches.iter().zip(places) {
+        for (index, (watch, place)) in self.watches.iter().zip(places).enumerate() {
+            if index % ITEMS == ITEMS - 1 {
+                pause(ctx, work, 0)?;
+            }
             let unasked = (PollFlags::IN | PollFlags::OUT) - watch.asks();
             let answer = set[place].revents() - unasked;
             if !answer.is_empty() {
@@ -158,6 +162,15 @@ impl<'a> Waits<'a> {
         self.events
             .extend(passed.map(|timer| event(timer.userdata, CLOCK, Ok(0))));
         Ok(self.events)
+    }
+}
+
+/// Pays for the next subscriptions, and ends the call if the guest is to stop: each of them may be a question to the host.
+fn pause(ctx: &WasiCtx, work: Work<'_>, subscriptions: usize) -> Result<(), Error> {
+    work.units(subscriptions as u64)?;
+    match ctx.interrupt.is_raised() {
+        true => Err(Errno::INTR.into()),
+        false => Ok(()),
     }
 }
 
@@ -249,21 +262,28 @@ pub(crate) fn poll_oneoff(
     if nsubscriptions == 0 || nsubscriptions > MAX_SUBSCRIPTIONS {
         return Err(Errno::INVAL.into());
     }
+    let work = memory.work();
     let ctx = &*ctx;
     let mut subscriptions = memory.all()[from]
         .chunks_exact(size as usize)
         .map(|bytes| Subscription::load(abi, bytes));
     let events = match only_timer(ctx, &mut subscriptions.clone()) {
         Some((userdata, left)) => {
+            work.units(1)?;
             ctx.interrupt.sleep(Duration::from_nanos(left))?;
             vec![event(userdata, CLOCK, Ok(0))]
         }
         None => {
             let mut waits = Waits::default();
-            subscriptions
-                .by_ref()
-                .for_each(|subscription| waits.add(ctx, subscription));
-            waits.wait(ctx)?
+            let mut left = count as usize;
+            while left > 0 {
+                let piece = left.min(ITEMS);
+                pause(ctx, work, piece)?;
+                let next = subscriptions.by_ref().take(piece);
+                next.for_each(|subscription| waits.add(ctx, subscription));
+                left -= piece;
+            }
+            waits.wait(ctx, work)?
         }
     };
     for (slot, event) in memory.all_mut()[to].chunks_exact_mut(32).zip(&events) {

@@ -2,12 +2,16 @@
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::abi::Errno;
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::guest::GuestMemory;
 
-/// Bytes asked of the host at a time, so that an interrupt is noticed in a huge request.
-const CHUNK: usize = 1 << 20;
+/// Bytes asked of the host at a time.
+const PIECE: usize = 1 << 18;
+
+/// Bytes for one unit: they are made, not only copied.
+const BYTES_PER_UNIT: usize = 256;
 
 /// `random_get`: fills `buf`.
 pub(crate) fn random_get(
@@ -16,15 +20,14 @@ pub(crate) fn random_get(
     buf: u32,
     buf_len: u32,
 ) -> Result<(), Error> {
-    for (index, chunk) in memory
-        .slice_mut("buf", buf, buf_len)?
-        .chunks_mut(CHUNK)
-        .enumerate()
-    {
+    let work = memory.work();
+    let pieces = memory.slice_mut("buf", buf, buf_len)?.chunks_mut(PIECE);
+    for (index, piece) in pieces.enumerate() {
         if index > 0 && ctx.interrupt.is_raised() {
-            return Err(crate::abi::Errno::INTR.into());
+            return Err(Errno::INTR.into());
         }
-        let mut rest = chunk;
+        work.units((piece.len() / BYTES_PER_UNIT) as u64)?;
+        let mut rest = piece;
         while !rest.is_empty() {
             match getrandom(&mut *rest, GetRandomFlags::empty()) {
                 Ok(filled) => rest = &mut rest[filled..],

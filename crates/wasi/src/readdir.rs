@@ -1,24 +1,45 @@
-//! Listing directories with cookies that stay valid.
+//! Listing directories, however large, with cookies that stay valid.
 //!
-//! Invariant: a listing is taken when the guest asks from cookie 0 and kept until it has seen the end; cookie n is the n-th
-//! name of it, so names that come or go meanwhile move nothing. Only entries that are handed out are looked up.
-//! Invariant: the listings of a context together stay within its [`ListingBudget`].
+//! A cookie is the host's own: the offset that it gives with each entry, which stays where it is while others come and go,
+//! as far as the file system keeps to POSIX's `telldir`. Entries are read in batches; the last batch is kept, because a
+//! guest goes on at an entry that did not fit into its buffer. So a directory that is read on is neither read again nor
+//! looked for a place in, and takes no more memory the larger it is.
+//!
+//! Invariant: a directory's descriptor is the guest's alone, and its position is behind the kept batch.
+//! Invariant: what a context keeps of all directories together stays within its [`ListingBudget`]; what does not fit is
+//! read again.
 //! Invariant: no entry has the inode 0 unless the host says so: to a libc that means "unknown", and it would look up `..`,
 //! which may lie outside the grant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{RawDir, SeekFrom};
 
 use crate::abi::{Dirent, Errno, FileType, Rights};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::{Object, OpenDir};
 use crate::guest::GuestMemory;
+use crate::interrupt::InterruptHandle;
+use crate::kernel_fs::Origin;
+use crate::path::stat_name_for;
+use crate::work::Work;
 
-/// The bytes that the listings of a context may still take; clones share the account.
-#[derive(Clone, Debug)]
+/// The entries every directory has; their cookies are 0 and 1.
+const DOTS: u64 = 2;
+
+/// The cookie at the host's offset 0. Cookies after that are above those of the dots, and above this one.
+const BEGIN: u64 = DOTS;
+
+/// Bytes asked of the host at a time.
+const BATCH_BYTES: usize = 32 << 10;
+
+/// What handing out an entry costs: it is looked up.
+const ENTRY: u64 = 4;
+
+/// The bytes of entries that a context may still keep.
+#[derive(Debug)]
 pub(crate) struct ListingBudget(Arc<AtomicUsize>);
 
 impl ListingBudget {
@@ -26,18 +47,29 @@ impl ListingBudget {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
 
-    /// Takes `bytes` out of the account.
-    fn take(&self, bytes: usize) -> Result<(), Errno> {
+    /// Takes `bytes` out of the account, if there are as many.
+    fn take(&self, bytes: usize) -> Option<Taken> {
+        let less = |left: usize| left.checked_sub(bytes);
         let taken = self
             .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        taken.map(drop).map_err(|_| Errno::NOMEM)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.ok().map(|_| Taken {
+            budget: Arc::clone(&self.0),
+            bytes,
+        })
     }
+}
 
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+/// Bytes taken out of a budget, given back in the end.
+#[derive(Debug)]
+struct Taken {
+    budget: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.budget.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -46,116 +78,158 @@ impl ListingBudget {
 struct Listed {
     /// Where the name ends.
     end: usize,
+    /// The cookie of what follows.
+    next: u64,
     ino: u64,
     filetype: FileType,
 }
 
-/// The names of a directory at one moment, `.` and `..` not among them.
+/// Entries that follow one another in a directory, `.` and `..` not among them.
 #[derive(Debug)]
 pub(crate) struct Listing {
     /// All names, one after another.
     names: String,
     listed: Vec<Listed>,
-    budget: ListingBudget,
-    /// Bytes taken out of the budget, given back in the end.
-    taken: usize,
+    /// The cookie of the first.
+    first: u64,
+    /// What is taken out of the budget for it between two calls.
+    taken: Option<Taken>,
 }
-
-impl Drop for Listing {
-    fn drop(&mut self) {
-        self.budget.give_back(self.taken);
-    }
-}
-
-/// The entries every directory has.
-const DOTS: u64 = 2;
 
 impl Listing {
-    fn empty(budget: &ListingBudget) -> Self {
+    fn at(cookie: u64) -> Self {
         Self {
             names: String::new(),
             listed: Vec::new(),
-            budget: budget.clone(),
-            taken: 0,
+            first: cookie,
+            taken: None,
         }
     }
 
-    /// Reads the names in `dir`. Names that are not UTF-8 are left out, for no call could name them.
-    fn scan(dir: &OpenDir, budget: &ListingBudget) -> Result<Self, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let stream = rustix::fs::openat(&dir.dir, c".", flags, Mode::empty())?;
-        let mut listing = Self::empty(budget);
-        for entry in rustix::fs::Dir::new(stream)? {
-            let entry = entry?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => listing.push(name, entry.ino(), entry.file_type().into())?,
-            }
-        }
-        listing.names.shrink_to_fit();
-        listing.listed.shrink_to_fit();
-        Ok(listing)
-    }
-
-    fn push(&mut self, name: &str, ino: u64, filetype: FileType) -> Result<(), Errno> {
-        let bytes = name.len() + size_of::<Listed>();
-        self.budget.take(bytes)?;
-        self.taken += bytes;
+    fn push(&mut self, name: &str, next: u64, ino: u64, filetype: FileType) {
         self.names.push_str(name);
         self.listed.push(Listed {
             end: self.names.len(),
+            next,
             ino,
             filetype,
         });
-        Ok(())
     }
 
-    fn entry(&self, index: u64) -> Option<(&str, &Listed)> {
-        let index = usize::try_from(index).ok()?;
+    /// The cookie of what follows.
+    fn next(&self) -> u64 {
+        self.listed.last().map_or(self.first, |listed| listed.next)
+    }
+
+    /// Which entry has the cookie; one after the last if it is the next.
+    fn position(&self, cookie: u64) -> Option<usize> {
+        if cookie == self.first {
+            return Some(0);
+        }
+        let before = self
+            .listed
+            .iter()
+            .position(|listed| listed.next == cookie)?;
+        Some(before + 1)
+    }
+
+    fn entry(&self, index: usize) -> Option<(&str, &Listed)> {
         let listed = self.listed.get(index)?;
         let start = index
             .checked_sub(1)
             .map_or(0, |previous| self.listed[previous].end);
         Some((&self.names[start..listed.end], listed))
     }
+
+    fn bytes(&self) -> usize {
+        self.names.capacity() + self.listed.capacity() * size_of::<Listed>()
+    }
 }
 
-/// What became of an entry between the listing and now.
-enum Found<'a> {
-    Entry(&'a str, u64, FileType),
-    Gone,
+/// What became of the position in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    More,
     End,
 }
 
 impl OpenDir {
-    /// The entry with the given cookie, as it is now.
-    fn entry(&self, cookie: u64) -> Result<Found<'_>, Errno> {
-        match cookie {
-            // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
-            0 | 1 => {
-                let stat = rustix::fs::fstat(&self.dir)?;
-                let name = if cookie == 0 { "." } else { ".." };
-                Ok(Found::Entry(name, inode(&stat), FileType::Directory))
+    /// The kept entries, and which of them has the cookie, after moving there if it is none of them. `None` if there is no
+    /// such place in the directory.
+    fn seek(&mut self, cookie: u64) -> Result<Option<usize>, Errno> {
+        let cookie = cookie.max(BEGIN);
+        let known = self.listing.as_ref();
+        if let Some(index) = known.and_then(|listing| listing.position(cookie)) {
+            return Ok(Some(index));
+        }
+        self.listing = None;
+        let offset = cookie.saturating_sub(BEGIN + 1);
+        match rustix::fs::seek(&self.dir, SeekFrom::Start(offset)) {
+            Ok(_) => {
+                self.listing = Some(Listing::at(cookie));
+                Ok(Some(0))
             }
-            _ => {
-                let Some((name, listed)) = self
-                    .listing
-                    .as_ref()
-                    .and_then(|listing| listing.entry(cookie - DOTS))
-                else {
-                    return Ok(Found::End);
-                };
-                match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => {
-                        let filetype = rustix::fs::FileType::from_raw_mode(stat.st_mode).into();
-                        Ok(Found::Entry(name, inode(&stat), filetype))
-                    }
-                    Err(rustix::io::Errno::NOENT) => Ok(Found::Gone),
-                    // Listed but not to be looked at, as in a directory without search permission.
-                    Err(_) => Ok(Found::Entry(name, listed.ino, listed.filetype)),
-                }
+            Err(rustix::io::Errno::INVAL) => Ok(None),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// Replaces the kept entries by the next ones; there may be none of them among what the host says. Names that are not
+    /// UTF-8 are left out, for no call could name them.
+    fn read_on(&mut self, work: Work<'_>) -> Result<Read, Error> {
+        let first = self.listing.as_ref().map_or(BEGIN, Listing::next);
+        let mut listing = Listing::at(first);
+        let mut space = Vec::with_capacity(BATCH_BYTES);
+        let mut batch = RawDir::new(&self.dir, space.spare_capacity_mut());
+        let mut read = 0;
+        while let Some(entry) = batch.next() {
+            let entry = entry.map_err(unreadable)?;
+            // An offset that large is none of a place to go to.
+            let next = entry.next_entry_cookie().saturating_add(BEGIN + 1);
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => listing.push(name, next, entry.ino(), entry.file_type().into()),
+            }
+            read += 1;
+            if batch.is_buffer_empty() {
+                break;
             }
         }
+        listing.names.shrink_to_fit();
+        listing.listed.shrink_to_fit();
+        self.listing = Some(listing);
+        work.units(read)?;
+        Ok(if read > 0 { Read::More } else { Read::End })
+    }
+
+    /// The entry as it is now; `None` if it is gone.
+    fn look_up(&self, name: &str, listed: &Listed, origin: Origin) -> Option<(u64, FileType)> {
+        match stat_name_for(&self.dir, name, origin) {
+            Ok(stat) => {
+                let filetype = rustix::fs::FileType::from_raw_mode(stat.st_mode).into();
+                Some((inode(&stat), filetype))
+            }
+            Err(Errno::NOENT) => None,
+            // Listed but not to be looked at, as in a directory without search permission.
+            Err(_) => Some((listed.ino, listed.filetype)),
+        }
+    }
+
+    /// Keeps what was read ahead for the next call, unless that was the end or the budget does not allow it.
+    fn keep(&mut self, budget: &ListingBudget, is_end: bool) {
+        self.listing = self.listing.take().and_then(|mut listing| {
+            let taken = listing.taken.take();
+            listing.taken = taken.or_else(|| budget.take(listing.bytes()));
+            (!is_end && listing.taken.is_some()).then_some(listing)
+        });
+    }
+}
+
+/// A directory that may not be read is held by a descriptor that cannot.
+fn unreadable(error: rustix::io::Errno) -> Errno {
+    match error {
+        rustix::io::Errno::BADF => Errno::ACCES,
+        other => other.into(),
     }
 }
 
@@ -165,6 +239,33 @@ impl OpenDir {
 )]
 fn inode(stat: &rustix::fs::Stat) -> u64 {
     stat.st_ino as u64
+}
+
+/// The guest's buffer.
+struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    used: usize,
+}
+
+impl Buffer<'_> {
+    fn is_full(&self) -> bool {
+        self.used == self.bytes.len()
+    }
+
+    /// Adds as much of an entry as fits.
+    fn put(&mut self, name: &str, next: u64, ino: u64, filetype: FileType) {
+        let head = Dirent {
+            next,
+            ino,
+            name_len: name.len() as u32,
+            filetype,
+        };
+        for part in [&head.bytes()[..], name.as_bytes()] {
+            let fits = part.len().min(self.bytes.len() - self.used);
+            self.bytes[self.used..self.used + fits].copy_from_slice(&part[..fits]);
+            self.used += fits;
+        }
+    }
 }
 
 /// `fd_readdir`: entries from `cookie` on, as many as fit, the last one cut off where the buffer ends.
@@ -179,8 +280,10 @@ pub(crate) fn fd_readdir(
 ) -> Result<(), Error> {
     let bufused = memory.ptr::<u32>("bufused", bufused)?;
     let range = memory.check("buf", buf, buf_len.into(), 1)?;
+    let work = memory.work();
     let entry = ctx.table.get_mut(fd)?;
     let allowed = entry.require(Rights::FD_READDIR);
+    let origin = entry.grant.origin;
     let Object::Dir(dir) = &mut entry.object else {
         return Err(Errno::NOTDIR.into());
     };
@@ -188,44 +291,58 @@ pub(crate) fn fd_readdir(
     if cookie == 0 {
         dir.listing = None;
     }
-    if dir.listing.is_none() {
-        dir.listing = Some(Listing::scan(dir, &ctx.listings)?);
-    }
-    let used = emit(dir, cookie, &mut memory.all_mut()[range])?;
-    if used < buf_len as usize {
-        // That was the end. A guest that goes back nevertheless finds the directory as it is then.
-        dir.listing = None;
-    }
+    let mut buffer = Buffer {
+        bytes: &mut memory.all_mut()[range],
+        used: 0,
+    };
+    emit(dir, origin, cookie, &mut buffer, work, &ctx.interrupt)?;
+    let used = buffer.used;
+    // A guest that goes back from the end nevertheless finds the directory as it is then.
+    dir.keep(&ctx.listings, used < buf_len as usize);
     memory.store(bufused, used as u32);
     Ok(())
 }
 
-/// Writes entries from `cookie` on into `buf`; returns how many bytes.
-fn emit(dir: &OpenDir, mut cookie: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-    let mut used = 0;
-    while used < buf.len() {
-        let (name, ino, filetype) = match dir.entry(cookie)? {
-            Found::Entry(name, ino, filetype) => (name, ino, filetype),
-            Found::Gone => {
-                cookie += 1;
-                continue;
-            }
-            Found::End => break,
-        };
-        cookie += 1;
-        let head = Dirent {
-            next: cookie,
-            ino,
-            name_len: name.len() as u32,
-            filetype,
-        };
-        for part in [&head.bytes()[..], name.as_bytes()] {
-            let fits = part.len().min(buf.len() - used);
-            buf[used..used + fits].copy_from_slice(&part[..fits]);
-            used += fits;
-        }
+/// Writes entries from `cookie` on until the buffer is full or the directory ends.
+fn emit(
+    dir: &mut OpenDir,
+    origin: Origin,
+    cookie: u64,
+    buffer: &mut Buffer<'_>,
+    work: Work<'_>,
+    interrupt: &InterruptHandle,
+) -> Result<(), Error> {
+    for dot in cookie..DOTS {
+        // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
+        let stat = rustix::fs::fstat(&dir.dir)?;
+        let name = if dot == 0 { "." } else { ".." };
+        buffer.put(name, dot + 1, inode(&stat), FileType::Directory);
     }
-    Ok(used)
+    if buffer.is_full() {
+        return Ok(());
+    }
+    let Some(mut index) = dir.seek(cookie)? else {
+        return Ok(());
+    };
+    loop {
+        while let Some((name, listed)) = dir.listing.as_ref().and_then(|known| known.entry(index)) {
+            if let Some((ino, filetype)) = dir.look_up(name, listed, origin) {
+                buffer.put(name, listed.next, ino, filetype);
+            }
+            work.units(ENTRY)?;
+            if buffer.is_full() {
+                return Ok(());
+            }
+            index += 1;
+        }
+        if interrupt.is_raised() {
+            return Err(Errno::INTR.into());
+        }
+        if dir.read_on(work)? == Read::End {
+            return Ok(());
+        }
+        index = 0;
+    }
 }
 
 #[cfg(test)]
@@ -235,38 +352,45 @@ mod tests {
 
     use super::*;
 
-    fn open_dir(listing: Listing) -> (tempfile::TempDir, OpenDir) {
-        let host = tempfile::tempdir().unwrap();
-        let dir = Dir::open_ambient_dir(host.path(), ambient_authority()).unwrap();
-        let dir = OpenDir {
-            dir,
-            preopen: None,
-            listing: Some(listing),
-        };
-        (host, dir)
-    }
-
     #[test]
     fn what_cannot_be_looked_at_is_as_the_directory_says() {
-        let mut listing = Listing::empty(&ListingBudget::new(1000));
+        let mut listing = Listing::at(BEGIN);
         // A name that the host refuses to look up, for it cannot be one.
-        listing.push("a\0b", 77, FileType::RegularFile).unwrap();
-        let (_host, dir) = open_dir(listing);
-        assert!(matches!(
-            dir.entry(2),
-            Ok(Found::Entry("a\0b", 77, FileType::RegularFile))
-        ));
+        listing.push("a\0b", 9, 77, FileType::RegularFile);
+        let host = tempfile::tempdir().unwrap();
+        let dir = OpenDir {
+            dir: Dir::open_ambient_dir(host.path(), ambient_authority()).unwrap(),
+            preopen: None,
+            listing: None,
+        };
+        let (name, listed) = listing.entry(0).unwrap();
+        assert_eq!(
+            dir.look_up(name, listed, Origin::NONE),
+            Some((77, FileType::RegularFile))
+        );
+        assert_eq!(dir.look_up("gone", listed, Origin::NONE), None);
     }
 
     #[test]
-    fn a_listing_gives_back_what_it_took() {
+    fn kept_entries_are_found_by_their_cookies() {
+        let mut listing = Listing::at(50);
+        assert_eq!((listing.position(50), listing.next()), (Some(0), 50));
+        listing.push("a", 70, 1, FileType::Unknown);
+        listing.push("bc", 60, 1, FileType::Unknown);
+        assert_eq!(listing.position(50), Some(0));
+        assert_eq!(listing.position(70), Some(1));
+        assert_eq!(listing.position(60), Some(2), "one after the last");
+        assert_eq!((listing.position(51), listing.next()), (None, 60));
+        assert_eq!(listing.entry(1).unwrap().0, "bc");
+        assert!(listing.entry(2).is_none());
+    }
+
+    #[test]
+    fn a_budget_gets_back_what_was_taken() {
         let budget = ListingBudget::new(100);
-        let mut listing = Listing::empty(&budget);
-        let name = "x".repeat(60);
-        listing.push(&name, 1, FileType::Unknown).unwrap();
-        assert_eq!(listing.push(&name, 1, FileType::Unknown), Err(Errno::NOMEM));
-        drop(listing);
-        assert_eq!(budget.take(100), Ok(()));
-        assert_eq!(budget.take(1), Err(Errno::NOMEM));
+        let taken = budget.take(60);
+        assert!(taken.is_some() && budget.take(60).is_none());
+        drop(taken);
+        assert!(budget.take(100).is_some());
     }
 }

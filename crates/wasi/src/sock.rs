@@ -53,7 +53,7 @@ pub(crate) fn sock_accept(
         _ => return Err(Errno::NOTSOCK.into()),
     };
     entry.require(Rights::SOCK_ACCEPT)?;
-    ctx.table.require_room()?;
+    let room = ctx.table.room()?;
     let mut accepted = None;
     Blocking::Ours.run(
         listener,
@@ -70,7 +70,7 @@ pub(crate) fn sock_accept(
     let base = Rights::SOCKET & entry.inheriting;
     let mut entry = Entry::stream(Object::Stream(stream), base, Rights::NONE);
     entry.flags = flags;
-    let new = ctx.table.insert(entry)?;
+    let new = ctx.table.insert(entry, room)?;
     memory.store(result_fd, new);
     Ok(())
 }
@@ -116,8 +116,10 @@ pub(crate) fn sock_recv(
         )
     };
     let received = match all {
-        true => list.scatter(memory, Flow::ToTheEnd, |slices| fill(slices, receive))?,
-        false => list.scatter(memory, Flow::Once, receive)?,
+        true => list.scatter(memory, Flow::ToTheEnd, &ctx.interrupt, |slices| {
+            fill(slices, receive)
+        })?,
+        false => list.scatter(memory, Flow::Once, &ctx.interrupt, receive)?,
     };
     memory.store(ro_datalen, received);
     memory.store(ro_flags, 0);
@@ -169,7 +171,7 @@ pub(crate) fn sock_send(
     if si_flags != 0 {
         return Err(Errno::INVAL.into());
     }
-    let sent = list.gather(memory, Flow::Once, |slices| {
+    let sent = list.gather(memory, Flow::Once, &ctx.interrupt, |slices| {
         Blocking::Ours.run(
             stream,
             PollFlags::OUT,

@@ -5,13 +5,16 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::PollFlags;
+use rustix::io::ReadWriteFlags;
 
 use crate::abi::{Errno, FileType};
+use crate::fd_io::CURRENT_POSITION;
 use crate::interrupt::{Blocking, InterruptHandle};
-use crate::iovec::{read_into, write_from};
+use crate::iovec::{Flow, read_into, write_from};
 use crate::poll::WRITABLE;
 
 /// Where a guest's standard input comes from.
@@ -151,6 +154,8 @@ pub(crate) struct HostStream {
     host: Host,
     filetype: FileType,
     blocking: Blocking,
+    /// Whether the host may know how not to wait in a single transfer.
+    may_know_nowait: AtomicBool,
 }
 
 impl HostStream {
@@ -170,7 +175,47 @@ impl HostStream {
             host,
             filetype,
             blocking,
+            may_know_nowait: AtomicBool::new(blocking == Blocking::Shared),
         }
+    }
+
+    /// Runs a transfer that does not wait, where the host can: whoever else has the stream may have taken what a poll
+    /// saw, and then nothing would end the waiting. `None` where the host cannot, as at a terminal.
+    fn without_waiting(
+        &self,
+        transfer: impl FnOnce(ReadWriteFlags) -> rustix::io::Result<usize>,
+    ) -> Option<rustix::io::Result<usize>> {
+        use rustix::io::Errno as E;
+        if !self.may_know_nowait.load(Ordering::Relaxed) {
+            return None;
+        }
+        match transfer(ReadWriteFlags::NOWAIT) {
+            Err(E::OPNOTSUPP | E::NOSYS | E::INVAL | E::SPIPE) => {
+                self.may_know_nowait.store(false, Ordering::Relaxed);
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Reads what is there.
+    fn read_ready(&self, slices: &mut [IoSliceMut<'_>]) -> rustix::io::Result<usize> {
+        let now = self.without_waiting(|nowait| {
+            rustix::io::preadv2(&self.host, slices, CURRENT_POSITION, nowait)
+        });
+        now.unwrap_or_else(|| read_into(&self.host, slices))
+    }
+
+    /// Writes what is taken.
+    fn write_ready(&self, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+        let now = self.without_waiting(|nowait| {
+            rustix::io::pwritev2(&self.host, slices, CURRENT_POSITION, nowait)
+        });
+        now.unwrap_or_else(|| write_from(&self.host, slices))
+    }
+
+    fn is_own(&self) -> bool {
+        matches!(self.host, Host::File(_))
     }
 
     /// Writes in one go where that cannot block for long or nobody could break it, else in steps that can be broken.
@@ -218,7 +263,7 @@ impl HostStream {
             let written =
                 self.blocking
                     .run(&self.host, PollFlags::OUT, nonblock, interrupt, || {
-                        write_from(&self.host, step)
+                        self.write_ready(step)
                     });
             match written {
                 Ok(0) => break,
@@ -278,6 +323,19 @@ impl Input {
         }
     }
 
+    /// Whether a descriptor of the host's is held open for it; those of the process itself are open anyway.
+    pub(crate) fn holds_host_fd(&self) -> bool {
+        matches!(self, Self::Host(stream) if stream.is_own())
+    }
+
+    /// How a list of buffers is filled from it.
+    pub(crate) fn flow(&self) -> Flow {
+        match self {
+            Self::Host(stream) if stream.blocking != Blocking::Never => Flow::Once,
+            Self::Host(_) | Self::Null | Self::Buffer(_) => Flow::ToTheEnd,
+        }
+    }
+
     pub(crate) fn read(
         &mut self,
         slices: &mut [IoSliceMut<'_>],
@@ -290,7 +348,7 @@ impl Input {
                 stream
                     .blocking
                     .run(&stream.host, PollFlags::IN, nonblock, interrupt, || {
-                        read_into(&stream.host, slices)
+                        stream.read_ready(slices)
                     })
             }
             Self::Buffer(buffer) => {
@@ -311,6 +369,11 @@ impl Input {
 }
 
 impl Output {
+    /// As [`Input::holds_host_fd`].
+    pub(crate) fn holds_host_fd(&self) -> bool {
+        matches!(self, Self::Host(stream) if stream.is_own())
+    }
+
     /// The sink for `stdout`, where `inherited` is the process's stream of that name.
     pub(crate) fn new(stdout: Stdout, inherited: BorrowedFd<'static>) -> Self {
         match stdout {
@@ -346,5 +409,56 @@ impl Output {
             Self::Null | Self::Buffer(_) => Readiness::Now(WRITABLE),
             Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of a pipe, which block, as others may have them.
+    fn pipe() -> (HostStream, HostStream) {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let stream = |fd| HostStream::new(Host::File(File::from(fd)));
+        (stream(reader), stream(writer))
+    }
+
+    #[test]
+    fn what_somebody_else_took_is_not_waited_for() {
+        let (reader, writer) = pipe();
+        let mut byte = [0; 1];
+        let flags = ReadWriteFlags::NOWAIT;
+        let asked = rustix::io::preadv2(
+            &reader.host,
+            &mut [IoSliceMut::new(&mut byte)],
+            CURRENT_POSITION,
+            flags,
+        );
+        if asked == Err(rustix::io::Errno::OPNOTSUPP) {
+            // Before Linux 6.4 pipes wait.
+            return;
+        }
+        let again = Err(rustix::io::Errno::AGAIN);
+        assert_eq!(reader.read_ready(&mut [IoSliceMut::new(&mut byte)]), again);
+        let page = [7; 4096];
+        let full = (0..1000).find(|_| writer.write_ready(&[IoSlice::new(&page)]) == again);
+        assert!(full.is_some(), "nobody reads, so at some time nothing fits");
+        let read = reader.read_ready(&mut [IoSliceMut::new(&mut byte)]);
+        assert_eq!((read, byte), (Ok(1), [7]));
+    }
+
+    #[test]
+    fn a_host_that_cannot_but_wait_is_asked_once() {
+        let (reader, writer) = pipe();
+        let refused = reader.without_waiting(|_| Err(rustix::io::Errno::OPNOTSUPP));
+        assert_eq!(refused, None);
+        assert_eq!(
+            reader.without_waiting(|_| unreachable!("asked again")),
+            None
+        );
+        assert_eq!(writer.write_ready(&[IoSlice::new(b"ab")]), Ok(2));
+        let mut bytes = [0; 4];
+        let read = reader.read_ready(&mut [IoSliceMut::new(&mut bytes)]);
+        assert_eq!((read, &bytes[..2]), (Ok(2), &b"ab"[..]));
     }
 }

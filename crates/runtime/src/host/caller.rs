@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use crate::external::Extern;
 use crate::handles::{Handle, Memory};
+use crate::host::Meter;
 use crate::instance::Instance;
 use crate::store::AnyStore;
 use crate::vm::vmctx::VmCtx;
@@ -77,6 +78,21 @@ impl<'a, T: 'static> Caller<'a, T> {
         // SAFETY: the store is borrowed mutably as long as the bytes are, and its data is no part of a memory.
         let bytes = unsafe { memory.0.record(self.store).bytes_mut() };
         (bytes, self.store.host_data_mut())
+    }
+
+    /// The bytes of [`Caller::memory`], `None` if there is none, together with the host's data and what work on them is
+    /// [charged](Meter::charge) to.
+    pub fn memory_data_and_meter(&mut self) -> (Option<&mut [u8]>, &mut T, Meter<'_>) {
+        // SAFETY: the context lives as long as the store, which is borrowed; it changes by cells only and is no part of a
+        // memory or of the data.
+        let meter = Meter::new(unsafe { self.store.ctx_ptr().as_ref() });
+        match self.memory() {
+            Some(memory) => {
+                let (bytes, data) = self.bytes_and_data(memory);
+                (Some(bytes), data, meter)
+            }
+            None => (None, self.data_mut(), meter),
+        }
     }
 }
 

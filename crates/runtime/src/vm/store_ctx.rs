@@ -323,6 +323,29 @@ impl StoreCtx {
         self.work.set(left.max(LOWEST));
     }
 
+    /// Takes `units` of fuel for work of the host's, if fuel is counted. It is no work of the guest's code: the account
+    /// says as much of that as before.
+    ///
+    /// # Errors
+    /// [`TrapCode::OutOfFuel`], and there is none left.
+    pub(crate) fn pay(&self, units: u64) -> Result<(), TrapCode> {
+        let Some(rest) = self.fuel.get() else {
+            return Ok(());
+        };
+        if self.fuel().is_none_or(|left| left < units) {
+            self.fuel.set(Some(0));
+            self.fill(self.done(), 0);
+            return Err(TrapCode::OutOfFuel);
+        }
+        let of_rest = rest.min(units);
+        self.fuel.set(Some(rest - of_rest));
+        // Where the rest is too small, the account holds what is missing, so it fits.
+        let of_account = i32::try_from(units - of_rest).unwrap_or(0);
+        self.work.set(self.work.get() - of_account);
+        self.slice.set(self.slice.get() - of_account);
+        Ok(())
+    }
+
     /// Moves into the account what of `fuel` is needed for the rest of a period of which `done` units are behind it.
     fn draw(&self, fuel: u64, done: u64) {
         let work = self.fill(done, fuel);

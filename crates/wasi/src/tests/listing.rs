@@ -102,10 +102,11 @@ fn small_buffers_see_everything_once() {
         assert_eq!(read_all(&mut guest, ROOT, len), large, "buffer of {len}");
     }
     assert_eq!(readdir(&mut guest, ROOT, 0, 0), (vec![], 0));
-    assert_eq!(readdir(&mut guest, ROOT, 4096, 102), (vec![], 0));
     assert_eq!(readdir(&mut guest, ROOT, 4096, u64::MAX), (vec![], 0));
-    let (last, _) = readdir(&mut guest, ROOT, 4096, 101);
-    assert_eq!(last, large[101..]);
+    for index in [0, 1, 2, 50, 99, 100, 101] {
+        let (rest, _) = readdir(&mut guest, ROOT, 8192, large[index].next);
+        assert_eq!(rest, large[index + 1..], "after entry {index}");
+    }
 }
 
 #[test]
@@ -113,9 +114,9 @@ fn an_entry_is_cut_where_the_buffer_ends() {
     let mut guest = Guest::new();
     guest.file("name", "");
     guest.memory[0x4000..0x4100].fill(0xcc);
-    let (_, used) = readdir(&mut guest, ROOT, 10, 2);
+    let (_, used) = readdir(&mut guest, ROOT, 10, 0);
     assert_eq!(used, 10);
-    assert_eq!((guest.memory[0x4000], guest.memory[0x400a]), (3, 0xcc));
+    assert_eq!((guest.memory[0x4000], guest.memory[0x400a]), (1, 0xcc));
     let (entries, used) = readdir(&mut guest, ROOT, 26, 2);
     assert_eq!((entries.len(), used), (0, 26));
     assert_eq!(&guest.memory[0x4018..0x401b], b"na\xcc");
@@ -222,36 +223,79 @@ fn only_directories_are_listed() {
 }
 
 #[test]
-fn all_listings_together_have_a_limit() {
-    let mut guest = Guest::with(|builder, _| builder.max_listing_bytes(16 << 10));
-    for index in 0..100 {
+fn a_directory_of_any_size_is_listed_with_little_kept() {
+    for budget in [0, 40 << 10, 64 << 20] {
+        let mut guest = Guest::with(|builder, _| builder.max_listing_bytes(budget));
+        for index in 0..2000 {
+            guest.file(&format!("{index:0>64}"), "");
+        }
+        let names = |entries: Vec<Entry>| -> BTreeSet<String> {
+            assert_eq!(entries.len(), 2002);
+            entries.into_iter().map(|entry| entry.name).collect()
+        };
+        let whole = names(read_all(&mut guest, ROOT, 512));
+        assert_eq!(whole.len(), 2002, "none came twice");
+        // Several at once, in turn: each has a place of its own.
+        let dirs: Vec<u32> = (0..3)
+            .map(|_| guest.open(".", OFlags::DIRECTORY, Rights::NONE).unwrap())
+            .collect();
+        let mut found = vec![Vec::new(); dirs.len()];
+        for _ in 0..2002 / 4 + 3 {
+            for (&dir, found) in dirs.iter().zip(&mut found) {
+                let cookie = found.last().map_or(0, |entry: &Entry| entry.next);
+                found.extend(readdir(&mut guest, dir, 500, cookie).0);
+            }
+        }
+        for found in found {
+            assert_eq!(names(found), whole);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_stays_within_the_limit() {
+    let kept = |guest: &Guest| {
+        let dirs = (ROOT..ROOT + 4).filter_map(|fd| match &guest.ctx.table.get(fd).ok()?.object {
+            crate::fd_table::Object::Dir(dir) => dir.listing.as_ref(),
+            _ => None,
+        });
+        dirs.count()
+    };
+    let mut guest = Guest::with(|builder, _| builder.max_listing_bytes(40 << 10));
+    for index in 0..200 {
         guest.file(&format!("{index:0>64}"), "");
     }
-    let begin = |guest: &mut Guest, fd: u32| {
-        guest.errno("fd_readdir", &[fd.into(), 0x4000, 512, 0, RESULT.into()])
-    };
-    let dirs: Vec<u32> = (0..3)
-        .map(|_| guest.open(".", OFlags::DIRECTORY, Rights::NONE).unwrap())
-        .collect();
-    // One takes 100 names of 64 bytes and some bytes for each.
-    assert_eq!(begin(&mut guest, dirs[0]), Errno::SUCCESS);
-    assert_eq!(begin(&mut guest, dirs[1]), Errno::NOMEM);
-    assert_eq!(begin(&mut guest, dirs[0]), Errno::SUCCESS, "it is replaced");
-    guest.close(dirs[0]);
-    assert_eq!(begin(&mut guest, dirs[1]), Errno::SUCCESS);
-    let (_, mut used) = readdir(&mut guest, dirs[1], 0x4000, 2);
-    assert!(used < 0x4000, "read to its end");
-    assert_eq!(begin(&mut guest, dirs[2]), Errno::SUCCESS);
-    assert_eq!(
-        guest.errno(
-            "fd_readdir",
-            &[dirs[1].into(), 0x4000, 512, 50, RESULT.into()]
-        ),
-        Errno::NOMEM
-    );
-    guest.close(dirs[2]);
-    let rest;
-    (rest, used) = readdir(&mut guest, dirs[1], 0x4000, 50);
-    assert_eq!(rest.len(), 52, "and listed again when asked again");
-    assert!(used < 0x4000);
+    for _ in 0..3 {
+        let dir = guest.open(".", OFlags::DIRECTORY, Rights::NONE).unwrap();
+        readdir(&mut guest, dir, 512, 0);
+    }
+    assert_eq!(kept(&guest), 2, "200 names and what belongs to them, twice");
+    guest.close(ROOT + 1);
+    readdir(&mut guest, ROOT + 3, 512, 0);
+    assert_eq!(kept(&guest), 2, "what was closed gave its share back");
+    readdir(&mut guest, ROOT + 2, 0x8000, 0);
+    assert_eq!(kept(&guest), 1, "so did what was read to its end");
+}
+
+#[test]
+fn going_on_reads_nothing_again() {
+    let mut guest = Guest::new();
+    for index in 0..3000 {
+        guest.file(&format!("{index:0>20}"), "");
+    }
+    let meter = Purse::new(u64::MAX);
+    let mut cookie = 0;
+    loop {
+        let args = [ROOT.into(), 0x4000, 256, cookie, RESULT.into()];
+        let outcome = guest.call_metered("fd_readdir", &args, &meter);
+        assert_eq!(outcome, Ok(Errno::SUCCESS));
+        let used = guest.u32_at(RESULT) as usize;
+        let entries = decode(&guest.memory[0x4000..0x4000 + used]);
+        cookie = entries.last().map_or(cookie, |entry| entry.next);
+        if used < 256 {
+            break;
+        }
+    }
+    // One for each entry, four for each that is handed out, and those that are cut off are handed out twice.
+    assert!(meter.paid() <= 3002 + 4 * 2 * 3000, "{}", meter.paid());
 }

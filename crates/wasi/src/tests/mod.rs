@@ -3,6 +3,7 @@
 
 mod basics;
 mod grants;
+mod interfaces;
 mod io;
 mod linking;
 mod listing;
@@ -14,7 +15,9 @@ mod random_paths;
 mod sandbox;
 mod sockets;
 mod stats;
+mod work;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -25,6 +28,7 @@ use crate::error::Stop;
 use crate::fd_table::Access;
 use crate::functions::Function;
 use crate::guest::GuestMemory;
+use crate::work::{Halt, Meter};
 
 /// The descriptor of `inside`.
 const ROOT: u32 = 3;
@@ -102,6 +106,14 @@ impl Guest {
             self.abi,
             args,
         )
+    }
+
+    /// As `call`, paid by `meter`.
+    fn call_metered(&mut self, name: &str, args: &[u64], meter: &Purse) -> Result<Errno, Stop> {
+        let function = Function::named(name).unwrap();
+        self.next = 0;
+        let mut memory = GuestMemory::new(&mut self.memory).metered(meter);
+        function.call(&mut self.ctx, &mut memory, self.abi, args)
     }
 
     /// Calls a function that does not stop the guest.
@@ -324,6 +336,49 @@ impl Guest {
             }
             errno => Err(errno),
         }
+    }
+}
+
+/// Pays up to a sum, and interrupts itself after so many payments.
+#[derive(Debug)]
+struct Purse {
+    units: u64,
+    left: Cell<u64>,
+    payments: Cell<u64>,
+    stop_after: u64,
+}
+
+impl Purse {
+    fn new(units: u64) -> Self {
+        Self {
+            units,
+            left: Cell::new(units),
+            payments: Cell::new(0),
+            stop_after: u64::MAX,
+        }
+    }
+
+    fn stopped_after(payments: u64) -> Self {
+        Self {
+            stop_after: payments,
+            ..Self::new(u64::MAX)
+        }
+    }
+
+    fn paid(&self) -> u64 {
+        self.units - self.left.get()
+    }
+}
+
+impl Meter for Purse {
+    fn charge(&self, units: u64) -> Result<(), Halt> {
+        if self.payments.get() == self.stop_after {
+            return Err(Halt::Interrupted);
+        }
+        self.payments.set(self.payments.get() + 1);
+        let left = self.left.get().checked_sub(units);
+        self.left.set(left.unwrap_or(0));
+        left.map(drop).ok_or(Halt::OutOfFuel)
     }
 }
 

@@ -150,6 +150,107 @@ fn every_bad_pointer_faults_and_changes_nothing() {
     );
 }
 
+/// Where the empty slices of Zig point.
+const NOWHERE: u64 = 0xaaaa_aaaa;
+
+#[test]
+fn an_empty_buffer_may_point_anywhere() {
+    let mut guest = guest();
+    let file = u64::from(guest.open("file", PLAIN, RW).unwrap());
+    let (root, r) = (u64::from(ROOT), u64::from(RESULT));
+    let iovs = guest.iovs(&[(NOWHERE as u32, 0), (0x9000, 4), (u32::MAX, 0)]);
+    guest.memory[0x9000..0x9004].copy_from_slice(b"data");
+    for (name, args, moved) in [
+        ("fd_write", vec![file, iovs, 3, r], 4),
+        ("fd_pread", vec![file, iovs, 3, 2, r], 4),
+        ("fd_pwrite", vec![file, iovs, 3, 0, r], 4),
+        ("fd_read", vec![file, iovs, 3, r], 4),
+        ("fd_write", vec![file, iovs, 1, r], 0),
+        ("fd_read", vec![file, iovs, 1, r], 0),
+        ("fd_read", vec![file, NOWHERE, 0, r], 0),
+        ("fd_write", vec![file, NOWHERE + 1, 0, r], 0),
+        ("fd_write", vec![1, iovs, 3, r], 4),
+        ("fd_readdir", vec![root, NOWHERE, 0, 0, r], 0),
+    ] {
+        guest.ok(name, &args);
+        assert_eq!(guest.u32_at(RESULT), moved, "{name}{args:?}");
+    }
+    guest.ok("random_get", &[NOWHERE, 0]);
+    let path = guest.put(b"file");
+    guest.link("file", "link");
+    for (name, args, errno) in [
+        (
+            "fd_prestat_dir_name",
+            vec![root, NOWHERE, 0],
+            Errno::NAMETOOLONG,
+        ),
+        (
+            "path_create_directory",
+            vec![root, NOWHERE, 0],
+            Errno::NOENT,
+        ),
+        (
+            "path_filestat_get",
+            vec![root, 0, NOWHERE, 0, r],
+            Errno::NOENT,
+        ),
+        (
+            "path_filestat_set_times",
+            vec![root, 0, NOWHERE, 0, 0, 0, 0],
+            Errno::NOENT,
+        ),
+        (
+            "path_link",
+            vec![root, 0, NOWHERE, 0, root, NOWHERE, 0],
+            Errno::NOENT,
+        ),
+        (
+            "path_open",
+            vec![root, 0, NOWHERE, 0, 0, 0, 0, 0, r],
+            Errno::NOENT,
+        ),
+        (
+            "path_readlink",
+            vec![root, NOWHERE, 0, NOWHERE, 0, r],
+            Errno::NOENT,
+        ),
+        (
+            "path_readlink",
+            vec![root, path, 4, NOWHERE, 0, r],
+            Errno::INVAL,
+        ),
+        (
+            "path_remove_directory",
+            vec![root, NOWHERE, 0],
+            Errno::NOENT,
+        ),
+        (
+            "path_rename",
+            vec![root, NOWHERE, 0, root, NOWHERE, 0],
+            Errno::NOENT,
+        ),
+        (
+            "path_symlink",
+            vec![NOWHERE, 0, root, NOWHERE, 0],
+            Errno::NOENT,
+        ),
+        ("path_unlink_file", vec![root, NOWHERE, 0], Errno::NOENT),
+        ("poll_oneoff", vec![NOWHERE, NOWHERE, 0, r], Errno::INVAL),
+        (
+            "sock_recv",
+            vec![4, NOWHERE, 0, 0, r, r + 8],
+            Errno::NOTCONN,
+        ),
+        ("sock_send", vec![4, NOWHERE, 0, 0, r], Errno::NOTCONN),
+    ] {
+        assert_eq!(guest.errno(name, &args), errno, "{name}");
+    }
+    let mut bare = Guest::new();
+    for name in ["args_get", "environ_get"] {
+        bare.ok(name, &[NOWHERE, NOWHERE]);
+    }
+}
+
 #[test]
 fn a_buffer_out_of_bounds_faults_before_anything_moves() {
     let mut guest = guest();

@@ -1,0 +1,177 @@
+//! Lists of buffers: order, overlaps, batches, pieces.
+
+use std::io::Read;
+
+use super::*;
+
+fn lay(memory: &mut [u8], at: usize, list: &[(u32, u32)]) {
+    for (index, (address, len)) in list.iter().enumerate() {
+        let at = at + 8 * index;
+        memory[at..at + 4].copy_from_slice(&address.to_le_bytes());
+        memory[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
+    }
+}
+
+fn scatter(list: &[(u32, u32)], mut input: &[u8]) -> (u32, usize, Vec<u8>) {
+    let mut bytes = vec![0; 0x10000];
+    lay(&mut bytes, 0x8000, list);
+    let mut memory = GuestMemory::new(&mut bytes);
+    let iovecs = Iovecs::check(&memory, "iovs", 0x8000, list.len() as u32).unwrap();
+    let mut calls = 0;
+    let moved = iovecs
+        .scatter(
+            &mut memory,
+            Flow::ToTheEnd,
+            &InterruptHandle::new(),
+            |slices| {
+                calls += 1;
+                Ok(input.read_vectored(slices).unwrap())
+            },
+        )
+        .unwrap();
+    (moved, calls, bytes)
+}
+
+#[test]
+fn buffers_out_of_order_are_one_call() {
+    let (moved, calls, bytes) = scatter(&[(20, 3), (0, 0), (10, 4), (0, 2)], b"abcdefghij");
+    assert_eq!((moved, calls), (9, 1));
+    assert_eq!(&bytes[20..23], b"abc");
+    assert_eq!(&bytes[10..14], b"defg");
+    assert_eq!(&bytes[0..2], b"hi");
+}
+
+#[test]
+fn overlapping_buffers_are_filled_in_order() {
+    let (moved, calls, bytes) = scatter(&[(0, 4), (2, 4)], b"abcdefgh");
+    assert_eq!((moved, calls), (8, 2));
+    assert_eq!(&bytes[0..6], b"abefgh");
+}
+
+#[test]
+fn long_lists_go_in_batches() {
+    let list: Vec<_> = (0..2500).map(|index| (index * 2, 1)).collect();
+    let input: Vec<u8> = (0..2500).map(|index| (index % 251) as u8).collect();
+    let (moved, calls, bytes) = scatter(&list, &input);
+    assert_eq!((moved, calls), (2500, 3));
+    assert!((0..2500).all(|index| bytes[index * 2] == (index % 251) as u8));
+}
+
+#[test]
+fn overlapping_buffers_of_a_stream_are_one_call() {
+    let mut bytes = vec![0; 0x10000];
+    lay(&mut bytes, 0x8000, &[(9, 0), (0, 4), (2, 4)]);
+    let mut memory = GuestMemory::new(&mut bytes);
+    let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
+    let mut calls = 0;
+    let none = InterruptHandle::new();
+    let moved = iovecs.scatter(&mut memory, Flow::Once, &none, |slices| {
+        calls += 1;
+        Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
+    });
+    assert_eq!((moved, calls), (Ok(4), 1));
+    assert_eq!(&bytes[0..6], b"abcd\0\0");
+}
+
+#[test]
+fn data_that_lands_on_the_list_changes_nothing() {
+    // Two batches; the first buffer of the first is the part of the list that the second batch is described by.
+    let list: Vec<(u32, u32)> = [(0x8000 + 8 * 1024, 8)]
+        .into_iter()
+        .chain((0..1100).map(|index| (index, 1)))
+        .collect();
+    let (moved, calls, bytes) = scatter(&list, &[0xff; 2000]);
+    assert_eq!((moved, calls), (1108, 2));
+    assert!(bytes[..1100].iter().all(|&byte| byte == 0xff));
+}
+
+#[test]
+fn empty_buffers_do_not_reach_the_host() {
+    let mut list = vec![(0, 0); 4000];
+    assert_eq!(scatter(&list, b"abc").1, 0);
+    list.push((0, 2));
+    let (moved, calls, bytes) = scatter(&list, b"abc");
+    assert_eq!((moved, calls), (2, 1));
+    assert_eq!(&bytes[0..3], b"ab\0");
+}
+
+#[test]
+fn large_buffers_go_in_pieces_until_interrupted() {
+    let mut bytes = vec![0; 3 * PIECE + 100];
+    let at = bytes.len() - 64;
+    lay(
+        &mut bytes,
+        at,
+        &[(5, 2 * PIECE as u32), (0, 7), (0, PIECE as u32)],
+    );
+    let mut memory = GuestMemory::new(&mut bytes);
+    let whole = Iovecs::check(&memory, "iovs", at as u32, 3).unwrap();
+    let first = Iovecs::check(&memory, "iovs", at as u32, 1).unwrap();
+    let interrupt = InterruptHandle::new();
+    let mut lens = Vec::new();
+    let mut gather = |list: Iovecs, flow, stop: usize| {
+        lens.clear();
+        let moved = list.gather(&mut memory, flow, &interrupt, |slices| {
+            let len = slices.iter().map(|slice| slice.len()).sum();
+            lens.push(len);
+            if lens.len() == stop {
+                interrupt.interrupt();
+            }
+            Ok(len)
+        });
+        interrupt.clear();
+        (moved.unwrap() as usize, lens.clone())
+    };
+    let all = (3 * PIECE + 7, vec![PIECE, PIECE, 7, PIECE]);
+    assert_eq!(gather(whole, Flow::ToTheEnd, 0), all);
+    assert_eq!(
+        gather(whole, Flow::ToTheEnd, 2),
+        (2 * PIECE, vec![PIECE; 2])
+    );
+    assert_eq!(gather(first, Flow::ToTheEnd, 1), (PIECE, vec![PIECE]));
+    assert_eq!(gather(first, Flow::Once, 0), (PIECE, vec![PIECE]));
+}
+
+#[test]
+fn a_short_read_ends_the_transfer() {
+    let list: Vec<_> = (0..1500).map(|index| (index * 2, 1)).collect();
+    let (moved, calls, _) = scatter(&list, &[1; 1000]);
+    assert_eq!((moved, calls), (1000, 1));
+}
+
+#[test]
+fn sums_beyond_32_bits_are_refused() {
+    let mut bytes = vec![0; 0x10000];
+    let list: Vec<_> = (0..0x1000).map(|_| (0, 0x10000)).collect();
+    lay(&mut bytes, 0, &list);
+    // The list overwrote the lower half only; every buffer covers the whole memory.
+    let mut more = bytes.clone();
+    more.resize(0x20000, 0);
+    lay(&mut more, 0, &vec![(0, 0x20000); 0x4000 - 1]);
+    assert!(Iovecs::check(&GuestMemory::new(&mut bytes), "iovs", 0, 0x1000).is_ok());
+    more.resize(0x40000, 0);
+    lay(&mut more, 0, &vec![(0, 0x40000); 0x4000]);
+    let error = Iovecs::check(&GuestMemory::new(&mut more), "iovs", 0, 0x4000).unwrap_err();
+    assert_eq!(error, Error::Errno(Errno::INVAL));
+}
+
+#[test]
+fn bad_lists_and_bad_buffers_fault() {
+    let mut bytes = vec![0; 64];
+    lay(&mut bytes, 0, &[(0, 65)]);
+    let memory = GuestMemory::new(&mut bytes);
+    assert!(matches!(
+        Iovecs::check(&memory, "iovs", 0, 1),
+        Err(Error::Fault(_))
+    ));
+    assert!(matches!(
+        Iovecs::check(&memory, "iovs", 2, 1),
+        Err(Error::Fault(_))
+    ));
+    assert!(matches!(
+        Iovecs::check(&memory, "iovs", 8, u32::MAX),
+        Err(Error::Fault(_))
+    ));
+    assert!(Iovecs::check(&memory, "iovs", 64, 0).is_ok());
+    assert!(Iovecs::check(&memory, "iovs", 0xaaaa_aaaa, 0).is_ok());
+}
