@@ -22,6 +22,7 @@ macro_rules! tests {
 tests! {
     blocks_have_results,
     memories_tables_and_calls,
+    indirect_calls_by_repeated_types,
     loops_have_params_and_results,
     branches_at_all_heights,
     tables_of_branches,

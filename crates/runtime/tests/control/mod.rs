@@ -191,6 +191,33 @@ pub(crate) fn memories_tables_and_calls(new: New<'_>) {
     );
 }
 
+/// Of many types most are equal: an indirect call takes any of the equal ones.
+pub(crate) fn indirect_calls_by_repeated_types(new: New<'_>) {
+    let types = "(type (func (result i32))) (type (func (result i64)))".repeat(3000);
+    let text = format!(
+        r#"(module {types} (table funcref (elem 0 1))
+        (func (type 5002) (i32.const 7)) (func (type 4001) (i64.const 8))
+        (func (export "first") (param i32) (result i32) (call_indirect (type 10) (local.get 0)))
+        (func (export "second") (param i32) (result i64) (call_indirect (type 5999) (local.get 0))))"#
+    );
+    let mut guest = Guest::new(new, &text);
+    for _ in 0..3 {
+        assert_eq!(
+            guest.call("first", &[i32(0)]).expect("it returns"),
+            [i32(7)]
+        );
+        assert_eq!(
+            guest.call("second", &[i32(1)]).expect("it returns"),
+            [i64(8)]
+        );
+        let trap = guest.call("first", &[i32(1)]).expect_err("another type");
+        assert_eq!(
+            trap.code(),
+            Some(tiered_runtime::TrapCode::IndirectCallTypeMismatch)
+        );
+    }
+}
+
 pub(crate) fn loops_have_params_and_results(new: New<'_>) {
     check(
         new,
