@@ -178,7 +178,7 @@ fn ask(module: &Module) {
         assert_eq!(element.items.is_empty(), matches!(element.items.len(), 0));
     }
     for section in module.custom_sections() {
-        assert!(module.bytes().get(section.range.clone()).is_some());
+        assert!(module.bytes().get(section.range()).is_some());
     }
     assert!(
         module

@@ -21,6 +21,7 @@ pub mod wasi_calls;
 mod event;
 mod host;
 mod input;
+#[cfg(feature = "oracle")]
 mod ops;
 mod program;
 mod smith;

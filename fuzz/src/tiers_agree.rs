@@ -15,7 +15,7 @@ use tiered::{Limits, Stats, TierMode};
 
 use crate::event::{End, Event};
 use crate::execute::{self, Plan};
-use crate::{input, ops, program, smith};
+use crate::{input, program, smith};
 
 /// What a run had in it, to see whether it was worth the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +51,7 @@ pub fn run(bytes: &[u8]) {
 pub fn agree(bytes: &[u8]) -> Option<Seen> {
     // Too few bytes for the choices to be made are no finding.
     let plan = plan(bytes).ok()?;
-    let module = Module::new(plan.module.clone()).ok()?;
-    if input::is_module(bytes) && ops::shows_nans(&module) {
-        return None;
-    }
+    Module::new(plan.module.clone()).ok()?;
     let mut seen = Seen::default();
     let first = observe(&plan, TierMode::Interp, &mut seen)?;
     let seed = plan.seed;
@@ -93,7 +90,7 @@ fn observe(plan: &Plan, tier: TierMode, seen: &mut Seen) -> Option<Vec<Event>> {
     };
     let (events, stats) = execute::observe_tiers(&plan)?;
     seen.add(&stats);
-    Some(canonical(events))
+    Some(events)
 }
 
 /// The same in three stores one after the other: the module's first, one that finds code, one of the module loaded anew.
@@ -104,11 +101,7 @@ fn observe_lives(plan: &Plan, tier: TierMode, seen: &mut Seen) -> Option<[Vec<Ev
     };
     let (lives, stats) = execute::observe_lives(&plan)?;
     seen.add(&stats);
-    Some(lives.map(canonical))
-}
-
-fn canonical(events: Vec<Event>) -> Vec<Event> {
-    events.into_iter().map(Event::canonical).collect()
+    Some(lives)
 }
 
 /// Panics at the first difference, up to where tiers may differ.
@@ -198,11 +191,10 @@ fn of_module(bytes: &[u8]) -> Plan {
 }
 
 fn smith_module(u: &mut Unstructured<'_>, steps: i32, fuel: Option<u64>) -> Result<Vec<u8>> {
-    // Which NaN a computation gives is left open, and would show in memory.
     let floats = if u.ratio(1, 3)? {
         smith::Floats::None
     } else {
-        smith::Floats::Canonical
+        smith::Floats::Raw
     };
     let counted = fuel.is_none() || u.arbitrary()?;
     let shape = smith::Shape {

@@ -138,7 +138,10 @@ impl<'a> Report<'a> {
             custom_sections: module
                 .custom_sections()
                 .iter()
-                .map(CustomSection::of)
+                .map(|section| CustomSection {
+                    name: module.custom_name(section),
+                    size: section.range().len(),
+                })
                 .collect(),
             needs: Needs::of(imports.map(|import| (&*import.module, &*import.name))),
         }
@@ -218,15 +221,6 @@ impl Global {
             imported,
             content: ty.content.to_string(),
             mutable: ty.mutable,
-        }
-    }
-}
-
-impl<'a> CustomSection<'a> {
-    fn of(section: &'a tiered::decode::module::CustomSection) -> CustomSection<'a> {
-        CustomSection {
-            name: &section.name,
-            size: section.range.len(),
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
 pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
 use crate::section::{self, Sections};
-use crate::types::{ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use crate::types::{
+    ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
+};
 use crate::validate::{Bodies, Validation};
 use crate::{loops, proposals, source};
 use bytes::Bytes;
@@ -173,13 +175,20 @@ pub enum DataMode {
     },
 }
 
-/// A custom section.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A custom section; [`Module::custom_name`] is its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CustomSection {
-    /// Its name, which another may have too.
-    pub name: Box<str>,
+    /// Where its name lies in the module, up to where its contents start.
+    pub(crate) name_start: u32,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl CustomSection {
     /// Where its contents, after the name, lie in the module.
-    pub range: Range<usize>,
+    pub fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 impl Module {
@@ -234,7 +243,7 @@ impl Module {
     }
 
     /// The function types.
-    pub fn types(&self) -> &[FuncType] {
+    pub fn types(&self) -> &Types {
         &self.sections.types
     }
 
@@ -342,6 +351,13 @@ impl Module {
         &self.sections.custom
     }
 
+    /// The name of one of the module's custom sections, which another may have too.
+    pub fn custom_name(&self, section: &CustomSection) -> &str {
+        let name = section.name_start as usize..section.start as usize;
+        let name = self.bytes.get(name).map(str::from_utf8);
+        name.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// The type of an import, in full.
     pub fn import_type(&self, import: &Import) -> ExternType {
         match import.ty {
@@ -422,9 +438,9 @@ impl Module {
                 .sections
                 .custom
                 .iter()
-                .find(|section| &*section.name == "name");
+                .find(|section| self.custom_name(section) == "name");
             section
-                .map(|section| Names::new(self.bytes.clone(), section.range.clone()))
+                .map(|section| Names::new(self.bytes.clone(), section.range()))
                 .unwrap_or_default()
         })
     }

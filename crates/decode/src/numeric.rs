@@ -3,7 +3,9 @@
 //! *Invariant:* a row is the only definition of its op: decoding, signatures, constant expressions, the interpreter's
 //! handlers, folding and the tests all expand it.
 //! *Invariant:* the name of a row is the name of `wasmparser`'s `Operator` variant, its second word the visitor's method.
-//! *Invariant:* where the spec allows more than one NaN, the meaning returns a quiet one.
+//! *Invariant:* where the spec allows more than one NaN, the meaning names one: the first operand that is a NaN, made
+//! quiet; that of the machine's own if no operand is one. Every tier gives the same bits, so a program can't tell which
+//! tier it runs in.
 //! Called by every tier; [`NumOp::eval`] also by constant expressions and by tests.
 //!
 //! # Why two groups
@@ -306,18 +308,18 @@ binary {
     I64Rotl     visit_i64_rotl     = 0x89 "i64.rotl"     (a: u64, b: u64) -> u64 { a.rotate_left(b as u32 & 63) }
     I64Rotr     visit_i64_rotr     = 0x8a "i64.rotr"     (a: u64, b: u64) -> u64 { a.rotate_right(b as u32 & 63) }
     // f32 arithmetic
-    F32Add      visit_f32_add      = 0x92 "f32.add"      (a: f32, b: f32) -> f32 { a + b }
-    F32Sub      visit_f32_sub      = 0x93 "f32.sub"      (a: f32, b: f32) -> f32 { a - b }
-    F32Mul      visit_f32_mul      = 0x94 "f32.mul"      (a: f32, b: f32) -> f32 { a * b }
-    F32Div      visit_f32_div      = 0x95 "f32.div"      (a: f32, b: f32) -> f32 { a / b }
+    F32Add      visit_f32_add      = 0x92 "f32.add"      (a: f32, b: f32) -> f32 { first_nan_f32(a, b, a + b) }
+    F32Sub      visit_f32_sub      = 0x93 "f32.sub"      (a: f32, b: f32) -> f32 { first_nan_f32(a, b, a - b) }
+    F32Mul      visit_f32_mul      = 0x94 "f32.mul"      (a: f32, b: f32) -> f32 { first_nan_f32(a, b, a * b) }
+    F32Div      visit_f32_div      = 0x95 "f32.div"      (a: f32, b: f32) -> f32 { first_nan_f32(a, b, a / b) }
     F32Min      visit_f32_min      = 0x96 "f32.min"      (a: f32, b: f32) -> f32 { min_f32(a, b) }
     F32Max      visit_f32_max      = 0x97 "f32.max"      (a: f32, b: f32) -> f32 { max_f32(a, b) }
     F32Copysign visit_f32_copysign = 0x98 "f32.copysign" (a: f32, b: f32) -> f32 { a.copysign(b) }
     // f64 arithmetic
-    F64Add      visit_f64_add      = 0xa0 "f64.add"      (a: f64, b: f64) -> f64 { a + b }
-    F64Sub      visit_f64_sub      = 0xa1 "f64.sub"      (a: f64, b: f64) -> f64 { a - b }
-    F64Mul      visit_f64_mul      = 0xa2 "f64.mul"      (a: f64, b: f64) -> f64 { a * b }
-    F64Div      visit_f64_div      = 0xa3 "f64.div"      (a: f64, b: f64) -> f64 { a / b }
+    F64Add      visit_f64_add      = 0xa0 "f64.add"      (a: f64, b: f64) -> f64 { first_nan_f64(a, b, a + b) }
+    F64Sub      visit_f64_sub      = 0xa1 "f64.sub"      (a: f64, b: f64) -> f64 { first_nan_f64(a, b, a - b) }
+    F64Mul      visit_f64_mul      = 0xa2 "f64.mul"      (a: f64, b: f64) -> f64 { first_nan_f64(a, b, a * b) }
+    F64Div      visit_f64_div      = 0xa3 "f64.div"      (a: f64, b: f64) -> f64 { first_nan_f64(a, b, a / b) }
     F64Min      visit_f64_min      = 0xa4 "f64.min"      (a: f64, b: f64) -> f64 { min_f64(a, b) }
     F64Max      visit_f64_max      = 0xa5 "f64.max"      (a: f64, b: f64) -> f64 { max_f64(a, b) }
     F64Copysign visit_f64_copysign = 0xa6 "f64.copysign" (a: f64, b: f64) -> f64 { a.copysign(b) }
@@ -548,6 +550,35 @@ fn quiet_f64(a: f64) -> f64 {
         f64::from_bits(f64::to_bits(a) | 0x0008_0000_0000_0000)
     } else {
         a
+    }
+}
+
+/// What arithmetic on `a` and `b` gives: `result`, or the first operand that is a NaN. What the compiler makes of an
+/// addition or a multiplication may keep the second.
+#[inline(always)]
+fn first_nan_f32(a: f32, b: f32, result: f32) -> f32 {
+    if a.is_nan() {
+        std::hint::cold_path();
+        quiet_f32(a)
+    } else if b.is_nan() {
+        std::hint::cold_path();
+        quiet_f32(b)
+    } else {
+        result
+    }
+}
+
+/// As [`first_nan_f32`].
+#[inline(always)]
+fn first_nan_f64(a: f64, b: f64, result: f64) -> f64 {
+    if a.is_nan() {
+        std::hint::cold_path();
+        quiet_f64(a)
+    } else if b.is_nan() {
+        std::hint::cold_path();
+        quiet_f64(b)
+    } else {
+        result
     }
 }
 

@@ -12,20 +12,24 @@ use crate::module::{
     CustomSection, Data, DataMode, Element, ElementItems, ElementMode, Export, ExportKind, Import,
     ImportType,
 };
-use crate::types::{FuncType, GlobalType, MemoryType, RefType, TableType};
+use crate::types::{FuncType, GlobalType, MemoryType, RefType, TableType, Types};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
-    ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader, GlobalSectionReader,
-    ImportSectionReader, MemorySectionReader, Parser, Payload, TableSectionReader, TypeRef,
-    TypeSectionReader, Validator, ValidatorResources, WasmFeatures,
+    Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
+    GlobalSectionReader, ImportSectionReader, MemorySectionReader, Parser, Payload,
+    TableSectionReader, TypeRef, TypeSectionReader, Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What the sections say.
 #[derive(Default)]
 pub(crate) struct Sections {
-    pub(crate) types: Vec<FuncType>,
+    pub(crate) types: Types,
     pub(crate) imports: Vec<Import>,
-    pub(crate) funcs: Vec<TypeIdx>,
+    /// Shared with the threads that validate bodies, as those are.
+    pub(crate) funcs: Arc<Vec<TypeIdx>>,
     pub(crate) tables: Vec<TableType>,
     pub(crate) memories: Vec<MemoryType>,
     pub(crate) globals: Vec<GlobalType>,
@@ -34,7 +38,7 @@ pub(crate) struct Sections {
     pub(crate) exports: Vec<Export>,
     pub(crate) start: Option<FuncIdx>,
     pub(crate) elements: Vec<Element>,
-    pub(crate) bodies: Vec<BodyRange>,
+    pub(crate) bodies: Arc<Vec<BodyRange>>,
     pub(crate) data: Vec<Data>,
     pub(crate) custom: Vec<CustomSection>,
     /// What the validation of a body needs; `None` if there are no bodies.
@@ -59,6 +63,9 @@ pub(crate) fn read(
 ) -> (Sections, Result<(), Error>) {
     let mut reader = SectionReader {
         on_code,
+        bytes,
+        features,
+        version: None,
         validator: Validator::new_with_features(features),
         sections: Sections::default(),
         bodies_left: 0,
@@ -67,15 +74,19 @@ pub(crate) fn read(
     (reader.sections, result)
 }
 
-struct SectionReader<F> {
+struct SectionReader<'a, F> {
     on_code: F,
+    bytes: &'a [u8],
+    features: WasmFeatures,
+    /// The module's version, as long as the validator has seen nothing else.
+    version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
     sections: Sections,
     /// How many entries of the code section are still to come.
     bodies_left: u32,
 }
 
-impl<F: FnMut(&Sections)> SectionReader<F> {
+impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn read(&mut self, bytes: &[u8], features: WasmFeatures) -> Result<(), Error> {
         if Parser::is_component(bytes) {
             return Err(Error::new(
@@ -143,13 +154,19 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
     }
 
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Error> {
+        let is_custom = matches!(payload, Payload::CustomSection(_));
+        let version = if is_custom { None } else { self.version.take() };
         match payload {
             Payload::Version {
                 num,
                 encoding,
                 range,
-            } => Ok(self.validator.version(num, encoding, &range)?),
-            Payload::TypeSection(section) => self.types(section),
+            } => {
+                self.validator.version(num, encoding, &range)?;
+                self.version = Some((num, encoding, range));
+                Ok(())
+            }
+            Payload::TypeSection(section) => self.types(section, version),
             Payload::ImportSection(section) => self.imports(section),
             Payload::FunctionSection(section) => self.funcs(section),
             Payload::TableSection(section) => self.tables(section),
@@ -172,7 +189,7 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
             } => {
                 self.validator.code_section_start(&unchecked_range)?;
                 self.bodies_left = count;
-                self.sections.bodies.reserve_exact(count as usize);
+                Arc::make_mut(&mut self.sections.bodies).reserve_exact(count as usize);
                 Ok(())
             }
             Payload::CodeSectionEntry(body) => self.body(&body),
@@ -189,13 +206,52 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
         }
     }
 
-    fn types(&mut self, section: TypeSectionReader<'_>) -> Result<(), Error> {
+    /// Reads the types; `version` is that of the module, if there is nothing before them.
+    fn types(
+        &mut self,
+        section: TypeSectionReader<'_>,
+        version: Option<(u16, Encoding, Range<u64>)>,
+    ) -> Result<(), Error> {
+        let places = version.and_then(|version| {
+            let places = repeated_types(self.bytes, &section)?;
+            self.keep_equal_types_once(version).ok()?;
+            Some(places)
+        });
         self.validator.type_section(&section)?;
-        self.sections.types.reserve_exact(section.count() as usize);
-        for ty in section.into_iter_err_on_gc_types() {
-            let ty = FuncType::from_wasmparser(&ty?).ok_or_else(unsupported_type)?;
-            self.sections.types.push(ty);
+        let count = section.count() as usize;
+        let types = section
+            .into_iter_err_on_gc_types()
+            .map(|ty| FuncType::from_wasmparser(&ty?).ok_or_else(unsupported_type));
+        match places {
+            None => {
+                self.sections.types = Types::with_capacity(count);
+                for ty in types {
+                    self.sections.types.push(ty?);
+                }
+            }
+            Some(places) => {
+                let mut distinct = Vec::new();
+                for (ty, &place) in types.zip(&places) {
+                    let ty = ty?;
+                    if place as usize == distinct.len() {
+                        distinct.push(ty);
+                    }
+                }
+                self.sections.types = Types::repeated(distinct, places);
+            }
         }
+        Ok(())
+    }
+
+    /// Begins again with a validator that looks for equal types. It does so for a proposal that says nothing of modules.
+    fn keep_equal_types_once(
+        &mut self,
+        (num, encoding, range): (u16, Encoding, Range<u64>),
+    ) -> Result<(), Error> {
+        let features = self.features | WasmFeatures::COMPONENT_MODEL;
+        let mut validator = Validator::new_with_features(features);
+        validator.version(num, encoding, &range)?;
+        self.validator = validator;
         Ok(())
     }
 
@@ -228,7 +284,7 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
         } = &mut self.sections;
         match ty {
             TypeRef::Func(ty) => {
-                funcs.push(TypeIdx(ty));
+                Arc::make_mut(funcs).push(TypeIdx(ty));
                 imported.funcs += 1;
                 Ok(ImportType::Func(TypeIdx(ty)))
             }
@@ -256,9 +312,10 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
 
     fn funcs(&mut self, section: FunctionSectionReader<'_>) -> Result<(), Error> {
         self.validator.function_section(&section)?;
-        self.sections.funcs.reserve_exact(section.count() as usize);
+        let funcs = Arc::make_mut(&mut self.sections.funcs);
+        funcs.reserve_exact(section.count() as usize);
         for ty in section {
-            self.sections.funcs.push(TypeIdx(ty?));
+            funcs.push(TypeIdx(ty?));
         }
         Ok(())
     }
@@ -341,7 +398,7 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
         self.sections.resources.get_or_insert(to_validate.resources);
         self.bodies_left -= 1;
         let range = body.range();
-        self.sections.bodies.push(BodyRange {
+        Arc::make_mut(&mut self.sections.bodies).push(BodyRange {
             start: range.start as u32,
             end: range.end as u32,
         });
@@ -377,11 +434,43 @@ impl<F: FnMut(&Sections)> SectionReader<F> {
 
     fn custom(&mut self, section: &CustomSectionReader<'_>) {
         let range = section.data_range();
-        let range = range.start as usize..range.end as usize;
+        let (start, end) = (range.start as u32, range.end as u32);
         self.sections.custom.push(CustomSection {
-            name: section.name().into(),
-            range,
+            name_start: start - section.name().len() as u32,
+            start,
+            end,
         });
+    }
+}
+
+/// A section of fewer types is read as it is.
+const MIN_REPEATED_TYPES: usize = 4096;
+
+/// For each type, which of the distinct ones it is, in the order in which these come; `None` unless there are many and few
+/// are distinct, and for a section that is not valid.
+fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u32>> {
+    let count = section.count() as usize;
+    if count < MIN_REPEATED_TYPES {
+        return None;
+    }
+    let end = section.range().end;
+    let mut starts = section.clone().into_iter_with_offsets();
+    let mut start = starts.next()?.ok()?.0;
+    let mut known: HashMap<&[u8], u32> = HashMap::new();
+    let mut places = Vec::new();
+    loop {
+        let next = starts.next().transpose().ok()?.map(|(offset, _)| offset);
+        let ty = bytes.get(start as usize..next.unwrap_or(end) as usize)?;
+        let place = known.len() as u32;
+        let place = *known.entry(ty).or_insert(place);
+        places.push(place);
+        if known.len() > count / 8 {
+            return None;
+        }
+        match next {
+            Some(next) => start = next,
+            None => return Some(places),
+        }
     }
 }
 

@@ -169,6 +169,77 @@ impl fmt::Display for FuncType {
     }
 }
 
+/// The function types of a module, by their indices. Types that a module repeats without end are kept once.
+#[derive(Debug, Default)]
+pub struct Types {
+    distinct: Vec<FuncType>,
+    /// For each index, which of these it is; empty if each index has a type of its own.
+    places: Vec<u32>,
+}
+
+impl Types {
+    /// Room for `count` types, each kept for itself.
+    pub(crate) fn with_capacity(count: usize) -> Types {
+        Types {
+            distinct: Vec::with_capacity(count),
+            places: Vec::new(),
+        }
+    }
+
+    /// `types`, of which each stands in the places that have its number.
+    pub(crate) fn repeated(types: Vec<FuncType>, places: Vec<u32>) -> Types {
+        Types {
+            distinct: types,
+            places,
+        }
+    }
+
+    /// The next type, where none is repeated.
+    pub(crate) fn push(&mut self, ty: FuncType) {
+        self.distinct.push(ty);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        if self.places.is_empty() {
+            self.distinct.len()
+        } else {
+            self.places.len()
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, in the order of the module.
+    pub fn iter(&self) -> impl Iterator<Item = &FuncType> {
+        (0..self.len()).map(|index| &self[index])
+    }
+
+    /// The types without those that repeat another one. Equal types may be left.
+    pub fn distinct(&self) -> &[FuncType] {
+        &self.distinct
+    }
+
+    /// For each type, its place among the [distinct](Types::distinct) ones; `None` if each is in its own.
+    pub fn places(&self) -> Option<&[u32]> {
+        (!self.places.is_empty()).then_some(&self.places)
+    }
+}
+
+impl std::ops::Index<usize> for Types {
+    type Output = FuncType;
+
+    fn index(&self, index: usize) -> &FuncType {
+        match self.places.get(index) {
+            Some(&place) => &self.distinct[place as usize],
+            None => &self.distinct[index],
+        }
+    }
+}
+
 fn write_types(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
     f.write_str("[")?;
     for (i, ty) in types.iter().enumerate() {

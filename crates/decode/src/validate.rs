@@ -34,9 +34,9 @@ const BATCH_BYTES: usize = 16 << 10;
 /// All that the validation of bodies needs.
 pub(crate) struct Bodies {
     bytes: Bytes,
-    bodies: Vec<BodyRange>,
+    bodies: Arc<Vec<BodyRange>>,
     /// The type of each function, imports first.
-    funcs: Vec<TypeIdx>,
+    funcs: Arc<Vec<TypeIdx>>,
     imported: usize,
     resources: ValidatorResources,
     features: WasmFeatures,
@@ -97,8 +97,8 @@ impl Bodies {
     ) -> Option<Bodies> {
         Some(Bodies {
             bytes: bytes.clone(),
-            bodies: sections.bodies.clone(),
-            funcs: sections.funcs.clone(),
+            bodies: Arc::clone(&sections.bodies),
+            funcs: Arc::clone(&sections.funcs),
             imported: sections.imported.funcs as usize,
             resources: sections.resources.clone()?,
             features,

@@ -304,7 +304,7 @@ fn custom_sections_keep_their_order_and_contents() {
     let sections: Vec<_> = module
         .custom_sections()
         .iter()
-        .map(|it| (&*it.name, &module.bytes()[it.range.clone()]))
+        .map(|it| (module.custom_name(it), &module.bytes()[it.range()]))
         .collect();
     assert_eq!(
         sections,
@@ -317,4 +317,76 @@ fn modules_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Module>();
     shared::<tiered_decode::Error>();
+}
+
+/// Types that a module repeats are kept once, and each index still means its own.
+#[test]
+fn repeated_types_keep_their_indices() {
+    const COUNT: usize = 6000;
+    let kinds = ["i32", "i64", "f32", "f64 f64"];
+    let types: String = (0..COUNT)
+        .map(|index| {
+            format!(
+                "(type (func (param {}) (result i32)))",
+                kinds[index * 7 % 4]
+            )
+        })
+        .collect();
+    let text = format!(
+        "(module {types} (import \"a\" \"b\" (func (type 5))) (table 1 funcref)
+        (func (type 5998) (call_indirect (type 4003) (i64.const 1) (i32.const 0)))
+        (func (type 3) (i32.const 0)))"
+    );
+    let module = Module::new(text.clone()).expect("it is valid");
+    let types = module.types();
+    assert_eq!((types.len(), types.distinct().len()), (COUNT, 4));
+    for (index, ty) in types.iter().enumerate() {
+        let expected = format!("[{}] -> [i32]", kinds[index * 7 % 4]);
+        assert_eq!(ty.to_string(), expected, "{index}");
+        assert_eq!(types[index], *ty);
+    }
+    let of_funcs: Vec<String> = (0..3)
+        .map(|func| module.func_type(FuncIdx(func)).to_string())
+        .collect();
+    let expected = [5, 5998, 3].map(|ty: usize| format!("[{}] -> [i32]", kinds[ty * 7 % 4]));
+    assert_eq!(of_funcs, expected);
+    let wrong = Module::new(text.replace("(i64.const 1)", "(f32.const 1)"));
+    assert!(wrong.unwrap_err().to_string().contains("type mismatch"));
+}
+
+/// What is wrong with many types is found as it is with few.
+#[test]
+fn errors_among_repeated_types() {
+    let section = |types: &[u8], count: usize| {
+        let mut contents = vec![0x80 | (count & 0x7f) as u8, (count >> 7) as u8];
+        contents.extend(types.repeat(count));
+        let mut section = vec![1, 0x80 | (contents.len() & 0x7f) as u8];
+        section.extend([
+            0x80 | (contents.len() >> 7 & 0x7f) as u8,
+            (contents.len() >> 14) as u8,
+        ]);
+        section.extend(contents);
+        section
+    };
+    let header = b"\0asm\x01\0\0\0";
+    let plain = section(&[0x60, 0, 0], 5000);
+    let module = |parts: &[&[u8]]| Module::new([&header[..], &parts.concat()].concat());
+    assert_eq!(module(&[&plain]).expect("it is valid").types().len(), 5000);
+    // Custom sections may stand before it, other ones and itself may not.
+    assert!(module(&[b"\0\x02\x01a", &plain]).is_ok());
+    for before in [&plain[..], b"\x03\x01\0", b"\x05\x03\x01\0\0"] {
+        let error = module(&[before, &plain]).unwrap_err().to_string();
+        assert!(
+            error.contains("out of order") || error.contains("duplicate"),
+            "{error}"
+        );
+    }
+    let mut cut = plain.clone();
+    cut.pop();
+    assert!(module(&[&cut]).is_err());
+    // A structure type, which no accepted proposal has, behind many that repeat.
+    let mut structure = plain.clone();
+    let last = structure.len() - 3;
+    structure[last..].copy_from_slice(&[0x5f, 0, 0x60]);
+    assert!(module(&[&structure]).is_err());
 }

@@ -26,6 +26,8 @@ macro_rules! in_all_stores {
 in_all_stores! {
     control:
     blocks_have_results,
+    memories_tables_and_calls,
+    indirect_calls_by_repeated_types,
     loops_have_params_and_results,
     branches_at_all_heights,
     tables_of_branches,
@@ -37,10 +39,13 @@ in_all_stores! {
     accumulators_of_all_banks,
     many_locals,
     a_thousand_params_and_results,
-    frames_up_to_the_largest,
+    frames_of_all_sizes,
+    frames_around_powers_of_two,
     frames_that_are_too_large_trap,
-    frames_around_the_border,
+    large_frames_exhaust_the_stack,
     a_function_that_is_too_large_traps_at_its_caller,
+    of_two_nans_the_first_is_kept,
+    blocks_and_loops_far_up,
 }
 
 in_all_stores! {

@@ -17,7 +17,7 @@ use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY};
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TableRecord, TrapCode};
 
-use crate::exec::{CallSpent, StackCheck};
+use crate::exec::{CallSpent, StackCheck, StackOverflow};
 use crate::operand::{A, B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
@@ -64,11 +64,39 @@ pub(crate) unsafe fn charge(regs: Regs, func: *const FuncCode) -> Ended {
     }
 }
 
-/// Calls a function of the same instance. The fields: `a` the slot of the frame, `d` that of the header within it;
-/// then the function.
-struct Call;
+/// Where the slot of a callee's frame stands in the cell of a call.
+trait FrameField: 'static {
+    /// The frame of a call that has `NEAR` as its field for slots within reach, and `FAR` for all others.
+    ///
+    /// # Safety
+    /// The cell was written with this field.
+    unsafe fn frame<const NEAR: usize, const FAR: usize>(regs: &Regs) -> *mut u64;
+}
 
-impl Op for Call {
+struct Near;
+struct Far;
+
+impl FrameField for Near {
+    #[inline(always)]
+    unsafe fn frame<const NEAR: usize, const FAR: usize>(regs: &Regs) -> *mut u64 {
+        // SAFETY: the caller's promise.
+        unsafe { regs.slot::<NEAR>() }
+    }
+}
+
+impl FrameField for Far {
+    #[inline(always)]
+    unsafe fn frame<const NEAR: usize, const FAR: usize>(regs: &Regs) -> *mut u64 {
+        // SAFETY: the caller's promise.
+        unsafe { regs.far_slot::<FAR>() }
+    }
+}
+
+/// Calls a function of the same instance. The fields: `a` the slot of the frame, or `b` if that is far, `d` the slot of
+/// the header within it; then the function.
+struct Call<F>(PhantomData<F>);
+
+impl<F: FrameField> Op for Call<F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell.
@@ -77,7 +105,7 @@ impl Op for Call {
             enter(
                 regs,
                 func,
-                regs.slot::<A>(),
+                F::frame::<A, B>(&regs),
                 usize::from(regs.u16::<D>()),
                 regs.pc.add(3),
             )
@@ -87,15 +115,15 @@ impl Op for Call {
 
 /// Calls an imported function: as [`Call`], but with the offset of the record's address in the instance; then a
 /// [`Reload`].
-struct CallImport;
+struct CallImport<F>(PhantomData<F>);
 
-impl Op for CallImport {
+impl<F: FrameField> Op for CallImport<F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; the records of imports are filled in.
         unsafe {
             let record = *regs.in_instance::<*const FuncRecord, 2>();
-            let (frame, header) = (regs.slot::<A>(), usize::from(regs.u16::<D>()));
+            let (frame, header) = (F::frame::<A, B>(&regs), usize::from(regs.u16::<D>()));
             let back = regs.pc.add(3);
             let (code, instance) = (*record).parts();
             let regs = leave_instance(regs, instance);
@@ -118,13 +146,16 @@ unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
 }
 
 /// Calls through a table. The fields: `a` the index, `d` the slot of the frame, `b` that of the header within it;
-/// then the offset of the table's address in the instance, the type, then a [`Reload`].
-struct CallIndirect<S>(PhantomData<S>);
+/// then the offset of the table's address in the instance, the type and the slot of a frame that is far, then a
+/// [`Reload`].
+struct CallIndirect<S, F>(PhantomData<(S, F)>);
 
 /// Byte of the type of an indirect call.
 const SIG: usize = 24;
+/// Byte of the slot of an indirect call's frame that is far.
+const FAR_FRAME: usize = 28;
 
-impl<S: Src> Op for CallIndirect<S> {
+impl<S: Src, F: FrameField> Op for CallIndirect<S, F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
@@ -141,7 +172,8 @@ impl<S: Src> Op for CallIndirect<S> {
             if (*record).sig().0 != regs.u32::<SIG>() {
                 return regs.trap(TrapCode::IndirectCallTypeMismatch);
             }
-            let (frame, header) = (regs.slot::<D>(), usize::from(regs.u16::<B>()));
+            let frame = F::frame::<D, FAR_FRAME>(&regs);
+            let header = usize::from(regs.u16::<B>());
             let back = regs.pc.add(4);
             let (code, instance) = (*record).parts();
             let code = code.as_ptr();
@@ -197,6 +229,27 @@ impl Op for LargeFrame {
     }
 }
 
+/// A function whose frame is so large that where it starts does not tell whether there is room. The second word has its
+/// slots.
+struct HugeFrame;
+
+/// Words of its cell.
+pub(crate) const HUGE_FRAME_WORDS: usize = 2;
+
+impl Op for HugeFrame {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        regs.ctx().set_deep();
+        // SAFETY: the translator wrote the cell; another one follows. The call left the callee in the accumulator.
+        unsafe {
+            if !regs.ctx().has_room_at(regs.fp, regs.word::<1>() as usize) {
+                return regs.become_op::<StackOverflow>();
+            }
+            regs.next::<HUGE_FRAME_WORDS>()
+        }
+    }
+}
+
 /// As [`ZeroLocals`], for so few that it is better done here.
 struct ZeroFewLocals<const N: usize>;
 
@@ -236,26 +289,32 @@ pub(crate) fn zero_handler(count: u32) -> Handler {
     few.copied().unwrap_or(exec::<ZeroLocals>)
 }
 
-struct PickIndirect;
+struct PickIndirect<F>(PhantomData<F>);
 
-impl WithSrc for PickIndirect {
+impl<F: FrameField> WithSrc for PickIndirect<F> {
     type Out = Handler;
     fn with<S: Src>(self) -> Handler {
-        exec::<CallIndirect<S>>
+        exec::<CallIndirect<S, F>>
     }
 }
 
-/// The handler of an indirect call with an index of class `a`.
-pub(crate) fn indirect_handler(a: Class) -> Handler {
-    u32::pick_a(a, PickIndirect)
+/// The handler of an indirect call with an index of class `a`, and a frame that is near or far.
+pub(crate) fn indirect_handler(a: Class, far: bool) -> Handler {
+    if far {
+        u32::pick_a(a, PickIndirect::<Far>(PhantomData))
+    } else {
+        u32::pick_a(a, PickIndirect::<Near>(PhantomData))
+    }
 }
 
 /// The handler that a function with a large frame begins with.
 pub(crate) const LARGE_FRAME: Handler = exec::<LargeFrame>;
-/// The handler of a call within the instance.
-pub(crate) const CALL: Handler = exec::<Call>;
-/// The handler of a call to an import.
-pub(crate) const CALL_IMPORT: Handler = exec::<CallImport>;
+/// The handler that a function with a frame larger than what is within reach begins with.
+pub(crate) const HUGE_FRAME: Handler = exec::<HugeFrame>;
+/// The handlers of a call within the instance: with a near frame, with a far one.
+pub(crate) const CALL: [Handler; 2] = [exec::<Call<Near>>, exec::<Call<Far>>];
+/// The handlers of a call to an import: with a near frame, with a far one.
+pub(crate) const CALL_IMPORT: [Handler; 2] = [exec::<CallImport<Near>>, exec::<CallImport<Far>>];
 /// The handler behind a call that may leave the instance.
 pub(crate) const RELOAD: Handler = exec::<Reload>;
 

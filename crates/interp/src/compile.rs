@@ -18,6 +18,7 @@
 mod cost;
 mod dump;
 mod emit;
+mod far;
 mod ops;
 mod scan;
 mod stack;
@@ -36,15 +37,15 @@ use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::module_code::{Bytecode, ModuleCode};
 use tiered_runtime::vmctx::StoreCtx;
 
-use crate::call::{LARGE_FRAME, zero_handler};
+use crate::call::{HUGE_FRAME, HUGE_FRAME_WORDS, LARGE_FRAME, zero_handler};
 use crate::control::{
-    JUMP, RETURN_MANY, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler,
+    JUMP, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler,
 };
 use crate::exec::enter_loop;
 use crate::numeric::{ConditionFamily, condition_handlers};
 use crate::operand::{Bank, Class, Dest};
+use crate::regs::Handler;
 use crate::trampoline::ENTER;
-use crate::variable::COPY_MANY;
 
 use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
@@ -74,7 +75,7 @@ const MAX_SINGLE_COPIES: u32 = 3;
 /// Why a function can't be translated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Error {
-    /// The frame has more slots than cells can name, or the code is out of all proportion to the body.
+    /// The frame has more slots than any may have, or the code is out of all proportion to the body.
     TooLarge,
     /// The body can't be read, which validation excludes unless the bytes have changed.
     Unreadable,
@@ -241,6 +242,8 @@ pub(crate) struct Translator<'m> {
     loops: u32,
     /// The locals in `l0` and `l1`.
     pins: [Option<u32>; 2],
+    /// Which of the spare slots for single operands comes next.
+    next_spare: u32,
     last: Option<Last>,
     /// The cell that was just written and has a result: its place and its end.
     produced: Option<(u32, u32)>,
@@ -323,6 +326,7 @@ impl<'m> Translator<'m> {
             trampoline: None,
             loops: 0,
             pins: [None; 2],
+            next_spare: 0,
             last: None,
             produced: None,
             reachable: true,
@@ -358,17 +362,30 @@ impl<'m> Translator<'m> {
 
     /// Where the first word of the code will be: behind a cell of its own if the frame is large.
     fn first_word(&self) -> usize {
-        let slots = self.layout.operand(self.stack.max_height);
-        usize::from(slots > StoreCtx::MAX_SHALLOW_SLOTS)
+        let height = self.stack.max_height;
+        if !self.layout.is_near(height) {
+            HUGE_FRAME_WORDS
+        } else {
+            usize::from(self.layout.operand(height) > StoreCtx::MAX_SHALLOW_SLOTS)
+        }
+    }
+
+    /// Writes that cell.
+    fn push_first(&self, words: &mut Vec<u64>) {
+        let address = |handler: Handler| (handler as *const ()).expose_provenance() as u64;
+        let slots = self.layout.slots(self.stack.max_height);
+        match (self.first_word(), slots) {
+            (HUGE_FRAME_WORDS, Some(slots)) => words.extend([address(HUGE_FRAME), slots.into()]),
+            (1, _) => words.push(address(LARGE_FRAME)),
+            _ => {}
+        }
     }
 
     /// The finished bytecode, relocated to where it stays.
     fn finish(&self, func: &FuncCode) -> Bytecode {
         let shift = self.first_word();
         let mut words = Vec::with_capacity(self.code.len() + shift);
-        if shift > 0 {
-            words.push((LARGE_FRAME as *const ()).expose_provenance() as u64);
-        }
+        self.push_first(&mut words);
         words.extend_from_slice(&self.code);
         let mut bytecode = Bytecode::new(words.into(), offsets_of);
         let start: NonNull<u64> = bytecode.words().cast();
@@ -598,8 +615,7 @@ impl<'m> Translator<'m> {
             return self.settle_from(from);
         }
         if count > MAX_SINGLE_COPIES {
-            let (source, slot) = (self.operand_slot(from), self.operand_slot(base));
-            return self.emit(COPY_MANY, fields(source, slot, count));
+            return self.emit_move_down(from, base, count);
         }
         for index in 0..count {
             let operand = self.stack.operand(from + index);
@@ -704,8 +720,7 @@ impl<'m> Translator<'m> {
             many => {
                 let from = self.stack.height() - many.len() as u32;
                 self.settle_from(from);
-                let slot = self.operand_slot(from);
-                self.emit(RETURN_MANY, fields(header, slot, many.len() as u32));
+                self.emit_return_many(from, many.len() as u32);
             }
         }
     }

@@ -198,6 +198,23 @@ impl Op for ReturnMany {
     }
 }
 
+/// As [`ReturnMany`], with results anywhere: the slot of the first is in the third word.
+struct ReturnFar;
+
+impl Op for ReturnFar {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: as above.
+        unsafe {
+            let (to, from) = (regs.fp, regs.far_slot::<16>());
+            let count = regs.u32::<B>() as usize;
+            let regs = caller::<A>(regs);
+            std::ptr::copy(from, to, count);
+            regs.dispatch()
+        }
+    }
+}
+
 /// `unreachable`
 struct Unreachable;
 
@@ -306,6 +323,8 @@ pub(crate) fn return_handler(bank: Bank, class: Class) -> Handler {
 pub(crate) const RETURN_NOTHING: Handler = exec::<Return0>;
 /// The handler that returns several values.
 pub(crate) const RETURN_MANY: Handler = exec::<ReturnMany>;
+/// The handler that returns several values from anywhere.
+pub(crate) const RETURN_FAR: Handler = exec::<ReturnFar>;
 /// The handler of `unreachable`.
 pub(crate) const UNREACHABLE: Handler = exec::<Unreachable>;
 /// The handler of a jump: forward, to a loop's header, to the innermost loop's.

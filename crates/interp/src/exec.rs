@@ -243,8 +243,20 @@ impl Op for StackCheck {
             if regs.ctx().may_start_at(regs.fp) {
                 return charge(regs, entered(&regs).as_ptr());
             }
-            suspend_at_call(&regs);
+            regs.become_op::<StackOverflow>()
         }
+    }
+}
+
+/// The stack has no room for the callee's frame: a trap at the call.
+pub(crate) struct StackOverflow;
+
+impl Op for StackOverflow {
+    #[cold]
+    #[inline(never)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the callee's frame has a header.
+        unsafe { suspend_at_call(&regs) };
         regs.ctx().raise(Trap::new(TrapCode::StackOverflow));
         TRAPPED
     }

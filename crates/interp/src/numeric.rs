@@ -1,10 +1,20 @@
 //! Numeric instructions: one generic handler for all unary ones, one for all binary ones, one for all comparisons.
 //!
 //! What an instruction computes is its row in `tiered_decode::numeric`; here is only where operands come from.
+//!
+//! *Invariant:* a NaN has the bits that the row says: those of the first operand that is one.
+//!
+//! # Why float arithmetic is written for the machine
+//! SSE keeps the first operand's NaN, as the row does, so the row's tests would be for nothing. But the compiler takes
+//! the operands of an addition or a multiplication in any order ([`arithmetic`]): in assembly they have one. That costs
+//! a load of its own where the second operand is in a slot; testing for NaNs would cost two instructions everywhere.
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod arithmetic;
 
 use std::marker::PhantomData;
 
-use tiered_decode::numeric::{Binary, NumOp, Unary, ops};
+use tiered_decode::numeric::{Binary, NumOp, NumericTrap, Unary, ops};
 
 use crate::control::{Back, BackToHead, Branch, Forward};
 use crate::operand::{A, B, ByDest, Class, Dst, Family, Reg, Src, WithSrc, family};
@@ -36,6 +46,16 @@ impl<O: Unary<A: Reg, R: Reg> + 'static, S: Src> ByDest for UnaryOf<O, S> {
     type To<T: Dst> = UnaryOp<O, S, T>;
 }
 
+/// The row's result.
+#[inline(always)]
+fn evaluate<O: Binary>(a: O::A, b: O::B) -> Result<O::R, NumericTrap> {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if let Some(result) = arithmetic::evaluate::<O>(a, b) {
+        return Ok(result);
+    }
+    O::eval(a, b)
+}
+
 /// `d = a op b`
 struct BinaryOp<O, L, R, T>(PhantomData<(O, L, R, T)>);
 
@@ -44,7 +64,7 @@ impl<O: Binary<A: Reg, B: Reg, R: Reg>, L: Src, R: Src, T: Dst> Op for BinaryOp<
     unsafe fn run(mut regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell for these classes.
         unsafe {
-            match O::eval(L::read::<O::A, A>(&regs), R::read::<O::B, B>(&regs)) {
+            match evaluate::<O>(L::read::<O::A, A>(&regs), R::read::<O::B, B>(&regs)) {
                 Ok(value) => {
                     T::write(&mut regs, value);
                     R::next(regs)

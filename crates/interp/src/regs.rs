@@ -245,6 +245,13 @@ impl Regs {
         unsafe { self.fp.add(usize::from(self.u16::<AT>())) }
     }
 
+    /// The slot whose index, which may be any, stands at byte `AT` of the cell.
+    #[inline(always)]
+    pub(crate) unsafe fn far_slot<const AT: usize>(&self) -> *mut Slot {
+        // SAFETY: slots that cells name are within the frame.
+        unsafe { self.fp.add(self.u32::<AT>() as usize) }
+    }
+
     /// Goes on with the cell at `pc`.
     #[inline(always)]
     #[cfg(tail_calls)]

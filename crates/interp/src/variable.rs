@@ -84,6 +84,24 @@ impl Op for CopyMany {
     }
 }
 
+/// As [`CopyMany`], for slots anywhere: those of the indices at the bytes 8 and 12, as many as the third word says.
+struct CopyFar;
+
+impl Op for CopyFar {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell.
+        unsafe {
+            let count = regs.word::<2>() as usize;
+            std::ptr::copy(regs.far_slot::<8>(), regs.far_slot::<12>(), count);
+            regs.next::<3>()
+        }
+    }
+}
+
+/// The handler that copies slots anywhere.
+pub(crate) const COPY_FAR: Handler = exec::<CopyFar>;
+
 /// The handler that copies many slots.
 pub(crate) const COPY_MANY: Handler = exec::<CopyMany>;
 

@@ -21,6 +21,8 @@ macro_rules! tests {
 
 tests! {
     blocks_have_results,
+    memories_tables_and_calls,
+    indirect_calls_by_repeated_types,
     loops_have_params_and_results,
     branches_at_all_heights,
     tables_of_branches,
@@ -32,10 +34,13 @@ tests! {
     accumulators_of_all_banks,
     many_locals,
     a_thousand_params_and_results,
-    frames_up_to_the_largest,
+    frames_of_all_sizes,
+    frames_around_powers_of_two,
     frames_that_are_too_large_trap,
-    frames_around_the_border,
+    large_frames_exhaust_the_stack,
     a_function_that_is_too_large_traps_at_its_caller,
+    of_two_nans_the_first_is_kept,
+    blocks_and_loops_far_up,
 }
 
 /// More than compilers like.
@@ -44,7 +49,38 @@ fn very_many_locals() {
     control::so_many_locals(&store, &[4000, 20_000]);
 }
 
+macro_rules! tests_far_up {
+    ($($test:ident),* $(,)?) => {
+        mod far_up {
+            use super::{control, store};
+
+            $(
+                #[test]
+                fn $test() {
+                    control::far_up(&[0, 1, 2, 3, 7], || control::$test(&store));
+                }
+            )*
+        }
+    };
+}
+
+tests_far_up! {
+    memories_tables_and_calls,
+    tables_of_branches,
+    code_that_is_not_reached,
+    selections_of_references,
+    locals_set_while_they_are_operands,
+    accumulators_of_all_banks,
+    a_thousand_params_and_results,
+}
+
+/// These have many functions.
 #[test]
-fn all_frames_around_the_border() {
-    control::some_frames_around_the_border(&store, 8);
+fn branches_far_up() {
+    control::far_up(&[5], || control::branches_at_all_heights(&store));
+}
+
+#[test]
+fn selections_far_up() {
+    control::far_up(&[2], || control::selections(&store));
 }

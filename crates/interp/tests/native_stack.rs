@@ -3,6 +3,9 @@
 //! *Invariant:* everything here runs on a thread whose stack is so small that one frame for each guest instruction,
 //! or for each guest call, would end the process.
 
+#[path = "../../runtime/tests/deepen/mod.rs"]
+mod deepen;
+
 use std::sync::Arc;
 
 use tiered_decode::Module;
@@ -101,7 +104,18 @@ const ALL_KINDS: &str = r#"(module
 
 #[test]
 fn native_stack_stays() {
-    const TURNS: i32 = 200_000;
+    stays(200_000, &module(ALL_KINDS));
+}
+
+/// Every function's frame takes half a megabyte, and most instructions need a few more.
+#[test]
+fn native_stack_stays_with_operands_that_are_far() {
+    for near in [0, 3] {
+        stays(2000, &Arc::new(deepen::deepen(&module(ALL_KINDS), near)));
+    }
+}
+
+fn stays(turns: i32, module: &Arc<Module>) {
     on_small_stack(|| {
         let mut linker = Linker::new();
         linker
@@ -117,19 +131,19 @@ fn native_stack_stays() {
             .expect("a new name");
         let mut store = store(0);
         let instance = linker
-            .instantiate(&mut store, &module(ALL_KINDS))
+            .instantiate(&mut store, module)
             .expect("it has its imports");
         let results =
-            call(&mut store, instance, "run", &[Val::I32(TURNS)]).expect("it does not trap");
+            call(&mut store, instance, "run", &[Val::I32(turns)]).expect("it does not trap");
         assert_eq!(
             results,
             [
-                Val::I32(TURNS),
-                Val::I64(TURNS.into()),
-                Val::from(f64::from(TURNS))
+                Val::I32(turns),
+                Val::I64(turns.into()),
+                Val::from(f64::from(turns))
             ]
         );
-        assert_eq!(*store.data(), TURNS);
+        assert_eq!(*store.data(), turns);
     });
 }
 

@@ -3,17 +3,24 @@
 //! * *Invariant:* the result has the op's result type, but for comparisons, which give the `i8` of an `icmp`: 0 or 1.
 //!   Who takes it as an `i32` extends it, so that a branch on it is one on the comparison itself.
 //! * *Invariant:* a row traps where the op does, with Cranelift's own codes.
+//! * *Invariant:* a NaN has the bits that the op's row says: those of the first operand that is one. So has the machine's
+//!   own arithmetic, and Cranelift folds no constants into a NaN; where it exchanges operands, [`in_order`] is in its
+//!   way, and its `fmin` and `fmax` keep the second operand's NaN, so they get the operands the other way round.
 //!
 //! Needs SSE4.1 on x86-64: rounding would be a call into the host's library without it.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 use tiered_decode::numeric::NumOp;
 
 /// Writes `op`; one of a single operand ignores `b`.
 pub(crate) fn emit(builder: &mut FunctionBuilder<'_>, op: NumOp, a: Value, b: Value) -> Value {
+    let a = match op {
+        NumOp::F32Add | NumOp::F64Add | NumOp::F32Mul | NumOp::F64Mul => in_order(builder, a),
+        _ => a,
+    };
     let ins = builder.ins();
     let raw = MemFlagsData::new();
     match op {
@@ -99,10 +106,26 @@ pub(crate) fn emit(builder: &mut FunctionBuilder<'_>, op: NumOp, a: Value, b: Va
         NumOp::F32Sub | NumOp::F64Sub => ins.fsub(a, b),
         NumOp::F32Mul | NumOp::F64Mul => ins.fmul(a, b),
         NumOp::F32Div | NumOp::F64Div => ins.fdiv(a, b),
-        NumOp::F32Min | NumOp::F64Min => ins.fmin(a, b),
-        NumOp::F32Max | NumOp::F64Max => ins.fmax(a, b),
+        NumOp::F32Min | NumOp::F64Min => ins.fmin(b, a),
+        NumOp::F32Max | NumOp::F64Max => ins.fmax(b, a),
         NumOp::F32Copysign | NumOp::F64Copysign => ins.fcopysign(a, b),
     }
+}
+
+/// The first operand of an addition or a multiplication of floats, as one that stays the first.
+///
+/// Cranelift takes a first operand that is loaded straight from memory, as the second operand of the instruction, and
+/// leaves the signs of two negated factors out; either changes which NaN is the result. It looks for these two through
+/// nothing, not even a cast that is no instruction. The price is that such a load is one of its own.
+fn in_order(builder: &mut FunctionBuilder<'_>, a: Value) -> Value {
+    let dfg = &builder.func.dfg;
+    let is_other = |inst| !matches!(dfg.insts[inst].opcode(), Opcode::Load | Opcode::Fneg);
+    // A parameter of a block may turn out to be one value only, whatever that is.
+    if dfg.value_def(a).inst().is_some_and(is_other) {
+        return a;
+    }
+    let ty = dfg.value_type(a);
+    builder.ins().bitcast(ty, MemFlagsData::new(), a)
 }
 
 fn sign_extend(builder: &mut FunctionBuilder<'_>, from: Type, to: Type, a: Value) -> Value {

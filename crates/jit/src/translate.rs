@@ -367,10 +367,11 @@ impl<'a, 'm> Translator<'a, 'm> {
         Ok(())
     }
 
-    /// No single instruction adds much, so it is enough to look behind each.
+    /// No single instruction adds much, so it is enough to look behind each. A stack that is deeper than what the
+    /// interpreter's instructions reach is left to it: so many values at once take a compiler too long.
     fn check_proportion(&self) -> Result<(), CompileError> {
         let dfg = &self.builder.func.dfg;
-        let small = self.frame.fits(self.stack.len() as u32)
+        let small = self.frame.is_near(self.stack.len() as u32)
             && dfg.num_values() <= MAX_VALUES
             && dfg.num_blocks() <= MAX_BLOCKS
             && self.kept.len() <= MAX_VALUES

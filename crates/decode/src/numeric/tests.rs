@@ -358,6 +358,46 @@ fn arithmetic_returns_quiet_nans() {
 }
 
 #[test]
+fn of_two_nans_arithmetic_keeps_the_first() {
+    let f32s = [
+        0x7fa0_0001u64,
+        0xffa0_0002,
+        0x7fc0_beef,
+        0xffc0_0000,
+        0x3f80_0000,
+    ];
+    let f64s = [
+        0x7ff4_0000_0000_0001u64,
+        0xfff4_0000_0000_0002,
+        0x7ff8_0000_0000_beef,
+        0xfff8_0000_0000_0000,
+        0x3ff0_0000_0000_0000,
+    ];
+    for op in [F32Add, F32Sub, F32Mul, F32Div, F32Min, F32Max] {
+        of_two_nans_one_keeps_the_first(op, &f32s, 1 << 22);
+    }
+    for op in [F64Add, F64Sub, F64Mul, F64Div, F64Min, F64Max] {
+        of_two_nans_one_keeps_the_first(op, &f64s, 1 << 51);
+    }
+}
+
+/// The values are NaNs, but for the last one.
+fn of_two_nans_one_keeps_the_first(op: NumOp, values: &[u64], quiet: u64) {
+    let one = values[values.len() - 1];
+    for (&a, &b) in values
+        .iter()
+        .flat_map(|a| values.iter().map(move |b| (a, b)))
+    {
+        let expected = match (a == one, b == one) {
+            (false, _) => a | quiet,
+            (true, false) => b | quiet,
+            (true, true) => continue,
+        };
+        assert_eq!(op.eval(&[a, b]), Ok(expected), "{op} {a:#x} {b:#x}");
+    }
+}
+
+#[test]
 fn the_ops_that_trap() {
     let trapping: Vec<&str> = NumOp::ALL
         .iter()

@@ -9,6 +9,7 @@ use crate::operand::{Bank, Class, Dest, Family};
 use crate::regs::Handler;
 use crate::variable::{COPY_PAIR, const_handler, copy_handler};
 
+use super::far::{PASSING, is_far};
 use super::stack::{Held, Operand, Place, Producer, bank};
 use super::{Error, Fusable, Label, Last, Translator};
 
@@ -29,7 +30,7 @@ impl Source {
         bits: 0,
     };
 
-    fn slot(slot: u32) -> Source {
+    pub(super) fn slot(slot: u32) -> Source {
         Source {
             class: Class::Slot,
             field: slot,
@@ -120,7 +121,7 @@ impl Translator<'_> {
     /// A source for `operand`, which was at `height`; writes a copy for a constant that is not `allowed`.
     pub(crate) fn source(&mut self, operand: Operand, height: u32, allowed: Immediates) -> Source {
         if let Some(source) = self.present_source(operand, height) {
-            return source;
+            return self.near_source(source);
         }
         let Place::Const(bits) = operand.place else {
             unreachable!("only constants have no source")
@@ -139,7 +140,7 @@ impl Translator<'_> {
                 bits,
             };
         }
-        let slot = self.operand_slot(height);
+        let slot = self.near_slot(height);
         self.emit_const(bits, Dest::Slot, slot);
         Source::slot(slot)
     }
@@ -165,11 +166,18 @@ impl Translator<'_> {
         match operand.place {
             Place::Local(index) => Source::slot(self.layout.local(index)),
             Place::Const(_) => self.source(operand, top, Immediates::Slot),
-            Place::Slot | Place::Acc(_) => Source::slot(self.operand_slot(top)),
+            Place::Slot | Place::Acc(_) => {
+                let source = Source::slot(self.operand_slot(top));
+                self.near_source(source)
+            }
         }
     }
 
     fn emit_const(&mut self, bits: u64, to: Dest, slot: u32) {
+        if is_far(slot) {
+            self.emit_const(bits, to, PASSING);
+            return self.emit_far_copy(PASSING, slot, 1);
+        }
         if let Some(field) = immediate(bits, ValType::I64, Immediates::Slot) {
             self.emit(
                 copy_handler(Bank::Int, Class::Imm, to),
@@ -187,13 +195,20 @@ impl Translator<'_> {
         if let Place::Const(bits) = operand.place {
             return self.emit_const(bits, to, slot);
         }
-        let source = self.source(operand, height, Immediates::No);
-        if source.class != Class::Slot || source.field != slot || to != Dest::Slot {
-            self.emit(
-                copy_handler(bank(operand.ty), source.class, to),
-                fields(0, slot, source.field),
-            );
+        let Some(source) = self.present_source(operand, height) else {
+            unreachable!("only constants have no source")
+        };
+        if source.class == Class::Slot && source.field == slot && to == Dest::Slot {
+            return;
         }
+        if to == Dest::Slot && (is_far(slot) || source.is_far()) {
+            return self.emit_copy_to_far(bank(operand.ty), source, slot);
+        }
+        let source = self.near_source(source);
+        self.emit(
+            copy_handler(bank(operand.ty), source.class, to),
+            fields(0, slot, source.field),
+        );
     }
 
     /// Makes the producer put its result elsewhere.
@@ -209,7 +224,7 @@ impl Translator<'_> {
         let slot = self.operand_slot(height);
         match operand.place {
             Place::Slot => {}
-            Place::Acc(producer) => self.redirect(producer, Dest::Slot, slot),
+            Place::Acc(producer) if !is_far(slot) => self.redirect(producer, Dest::Slot, slot),
             _ => self.emit_copy(operand, height, Dest::Slot, slot),
         }
         self.stack.settle(height);
@@ -240,6 +255,9 @@ impl Translator<'_> {
         let (Some(first), Some(second)) = (source(height), source(height + 1)) else {
             return false;
         };
+        if !self.are_near(height, 2) {
+            return false;
+        }
         let slot = self.operand_slot(height);
         self.emit(COPY_PAIR, fields(first.field, slot, second.field));
         self.stack.settle(height);
@@ -397,9 +415,10 @@ impl Translator<'_> {
         self.skipped_from(first);
     }
 
-    /// Checks that the frame is not larger than fields can name, and the code not out of all proportion.
+    /// Checks that the frame is not larger than any may be, and the code not out of all proportion.
     pub(crate) fn check_size(&self) -> Result<(), Error> {
-        if self.layout.fits(self.stack.max_height) && self.code.len() <= self.max_words {
+        let fits = self.layout.slots(self.stack.max_height).is_some();
+        if fits && self.code.len() <= self.max_words {
             Ok(())
         } else {
             Err(Error::TooLarge)

@@ -19,6 +19,7 @@ use crate::regs::Handler;
 use crate::variable::{global_get_family, global_set_handler};
 
 use super::emit::{Immediates, Source, fields};
+use super::far::{CallFrame, is_far};
 use super::stack::{Held, Operand, Place, bank};
 use super::{Fusable, Last, Translator};
 
@@ -214,9 +215,10 @@ impl Translator<'_> {
         }
         self.save_acc(Bank::Int);
         let height = self.stack.height();
-        let slot = self.operand_slot(height);
+        let slot = self.near_slot(height);
         self.emit(family[Dest::Slot as usize], fields(c.field, slot, 0));
         self.code.push(values);
+        self.emit_back(slot, height);
         self.stack.push(ty, Place::Slot);
         self.stack.hold(Bank::Int, Held::Nothing);
     }
@@ -256,9 +258,9 @@ impl Translator<'_> {
         }
     }
 
-    /// Makes everything be in slots that a call does not leave alone, and takes the arguments off; the slot where the
-    /// callee's frame begins.
-    fn lay_out_call(&mut self, ty: &FuncType) -> u32 {
+    /// Makes everything be in slots that a call does not leave alone, and takes the arguments off; where the callee's
+    /// frame begins.
+    fn lay_out_call(&mut self, ty: &FuncType) -> CallFrame {
         self.calls += 1;
         self.row_ends_at_call();
         let from = self.stack.height() - ty.params.len() as u32;
@@ -266,14 +268,16 @@ impl Translator<'_> {
         for bank in [Bank::Int, Bank::F32, Bank::F64] {
             self.save_acc(bank);
         }
+        let frame = self.call_frame(from, ty);
         self.stack.truncate(from);
-        self.operand_slot(from)
+        frame
     }
 
     /// The results of a call are in their slots; a single one is in its accumulator as well.
-    fn push_call_results(&mut self, ty: &FuncType) {
+    fn push_call_results(&mut self, ty: &FuncType, frame: CallFrame) {
         self.stack.forget_held();
         let height = self.stack.height();
+        self.emit_results(frame, height, ty.results.len() as u32);
         for &ty in &ty.results {
             self.stack.push(ty, Place::Slot);
         }
@@ -286,22 +290,28 @@ impl Translator<'_> {
         let module = self.module;
         let ty = module.func_type(index);
         let frame = self.lay_out_call(ty);
-        let cell = fields(frame, ty.params.len() as u32, 0);
+        let far = usize::from(is_far(frame.slot));
+        let params = ty.params.len() as u32;
+        let cell = if is_far(frame.slot) {
+            fields(0, params, frame.slot)
+        } else {
+            fields(frame.slot, params, 0)
+        };
         match self.module_code.layout().func(index) {
             FuncPlace::Defined(_) => {
                 let set = self.module_code.set(self.metered);
                 let func = set.func(index).expect("the module defines it");
                 self.callees.push(index);
-                self.emit(CALL, cell);
+                self.emit(CALL[far], cell);
                 self.emit_address(std::ptr::from_ref(func));
             }
             FuncPlace::Imported(at) => {
-                self.emit(CALL_IMPORT, cell);
+                self.emit(CALL_IMPORT[far], cell);
                 self.code.push(offset(at));
                 self.emit_reload();
             }
         }
-        self.push_call_results(ty);
+        self.push_call_results(ty, frame);
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
@@ -311,14 +321,15 @@ impl Translator<'_> {
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
-            indirect_handler(index.class),
-            fields(index.field, frame, ty.params.len() as u32),
+            indirect_handler(index.class, is_far(frame.slot)),
+            fields(index.field, frame.slot, ty.params.len() as u32),
         );
         self.code
             .push(offset(self.module_code.layout().table(table)));
-        self.code.push(u64::from(sig.0));
+        self.code
+            .push(u64::from(sig.0) | u64::from(frame.slot) << 32);
         self.emit_reload();
-        self.push_call_results(ty);
+        self.push_call_results(ty, frame);
     }
 
     fn emit_reload(&mut self) {
@@ -336,10 +347,13 @@ impl Translator<'_> {
         self.settle_from(from);
         self.save_acc(Bank::Int);
         self.stack.truncate(from);
-        let slot = self.operand_slot(from);
+        let slot = self.near_operands(from, operands);
         self.emit(handler, fields(slot, 0, 0));
         self.code
             .push(u64::from(indices[0]) | u64::from(indices[1]) << 32);
+        if result.is_some() {
+            self.emit_back(slot, from);
+        }
         self.stack.hold(Bank::Int, Held::Nothing);
         if let Some(ty) = result {
             self.stack.push(ty, Place::Slot);

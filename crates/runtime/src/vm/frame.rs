@@ -10,10 +10,17 @@
 //! * *Invariant:* results come back from slot 0 on, which is where the caller has the operand they replace.
 //! * *Invariant:* at a loop header every live local and operand is in its own slot. Entering a loop elsewhere
 //!   (on-stack replacement) is therefore a call whose arguments are the whole frame.
-//! * *Invariant:* no frame is larger than [`MAX_FRAME_SLOTS`], so one check of the frame's start against
-//!   [`StoreCtx::stack_limit`](crate::vm::vmctx::StoreCtx) makes every slot of the frame addressable.
+//! * *Invariant:* a frame of up to [`NEAR_SLOTS`] is addressable as soon as its start is checked against
+//!   [`StoreCtx::stack_limit`](crate::vm::vmctx::StoreCtx). A function with a larger one asks for it itself
+//!   ([`StoreCtx::has_room_at`](crate::vm::vmctx::StoreCtx::has_room_at)); none is larger than [`MAX_FRAME_SLOTS`].
+//! * *Invariant:* no local and no operand is in one of the slots [`SPARE`].
 //!
 //! Written by the interpreter's translator and its call handlers; read by back traces and by compiled code.
+//!
+//! # Why there are spare slots
+//! The operands of an instruction name slots with 16 bits. All locals are within reach, for a function has 50,000 at
+//! most, but a body may push operands beyond. The few instructions that take these work on copies in the spare slots,
+//! the last ones within reach, where an operand could only be if the stack is that deep: so they cost nobody anything.
 
 use std::cell::Cell;
 
@@ -42,8 +49,18 @@ pub fn count_stay(instance: &Cell<Slot>) -> u32 {
     now as u32
 }
 
-/// The largest frame, in slots: operands of instructions are 16 bits wide.
-pub const MAX_FRAME_SLOTS: u32 = 1 << 16;
+/// The slots that an instruction can name: operands of instructions are 16 bits wide.
+pub const NEAR_SLOTS: u32 = 1 << 16;
+
+/// The slots that are no operand's.
+pub const SPARE: std::ops::Range<u32> = NEAR_SLOTS - 16..NEAR_SLOTS;
+
+/// The largest frame, in slots: 8 MiB, half of the default stack.
+pub const MAX_FRAME_SLOTS: u32 = 1 << 20;
+
+/// Slots behind the highest operand that a call may write its callee's arguments and header to. A function has no more
+/// than a thousand parameters or results.
+const CALL_SLOTS: u32 = 2048;
 
 /// Where everything of one function's activation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +95,27 @@ impl FrameLayout {
     #[must_use]
     #[inline]
     pub fn operand(self, height: u32) -> u32 {
-        self.locals + HEADER_SLOTS + height
+        let slot = self.locals + HEADER_SLOTS + height;
+        if slot < SPARE.start {
+            slot
+        } else {
+            slot + SPARE.len() as u32
+        }
     }
 
-    /// Whether a frame with up to `height` operands is small enough. All tiers ask this of the same heights, so that
-    /// what runs in one runs in all.
+    /// Whether all operands of a stack of `height` are in slots that instructions can name.
     #[must_use]
     #[inline]
-    pub fn fits(self, height: u32) -> bool {
-        // A call writes its header behind the arguments, which may be where no operand ever is.
-        self.operand(height) + 16 < MAX_FRAME_SLOTS
+    pub fn is_near(self, height: u32) -> bool {
+        self.operand(height) < SPARE.start
+    }
+
+    /// The slots of a frame with up to `height` operands, and of what its calls lay out; `None` if it is too large.
+    #[must_use]
+    #[inline]
+    pub fn slots(self, height: u32) -> Option<u32> {
+        let slots = self.operand(height) + CALL_SLOTS;
+        (self.locals + HEADER_SLOTS < SPARE.start && slots <= MAX_FRAME_SLOTS).then_some(slots)
     }
 
     /// The first slot of the header.
@@ -119,6 +147,24 @@ mod tests {
             slots.sort_unstable();
             let dense: Vec<u32> = (0..params + more + HEADER_SLOTS + operands).collect();
             prop_assert_eq!(slots, dense);
+        }
+
+        #[test]
+        fn operands_are_on_both_sides_of_the_spare_slots(locals in 0u32..50_000, more in 0u32..100) {
+            let layout = FrameLayout::new(0, locals);
+            let highest = SPARE.start - 1 - HEADER_SLOTS - locals;
+            prop_assert_eq!(layout.operand(highest), SPARE.start - 1);
+            prop_assert!(layout.is_near(highest) && !layout.is_near(highest + 1));
+            prop_assert_eq!(layout.operand(highest + 1 + more), SPARE.end + more);
+        }
+
+        #[test]
+        fn a_frame_has_room_for_calls_or_is_too_large(locals in 0u32..50_000, height in 0..2 * MAX_FRAME_SLOTS) {
+            let layout = FrameLayout::new(0, locals);
+            match layout.slots(height) {
+                Some(slots) => prop_assert!(slots <= MAX_FRAME_SLOTS && layout.operand(height) + 1003 < slots),
+                None => prop_assert!(layout.operand(height) + CALL_SLOTS > MAX_FRAME_SLOTS),
+            }
         }
 
         #[test]

@@ -49,7 +49,7 @@ impl ModuleCode {
         Arc::new_cyclic(|this| ModuleCode {
             this: this.clone(),
             layout: VmLayout::new(module),
-            sigs: Registered::new(module.types()),
+            sigs: Registered::of_module(module.types()),
             module: Arc::clone(module),
             points: tier.entry_points(),
             plain: OnceLock::new(),

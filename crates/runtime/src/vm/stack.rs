@@ -4,8 +4,9 @@
 //! the first kilobytes, so these are cleared by hand, and the rest is given back only where something was written there.
 //!
 //! * *Invariant:* the stack is reserved once and never moves, so frame pointers stay valid.
-//! * *Invariant:* behind the limit there is room for one largest frame and its callee's arguments, so a frame whose
-//!   start passed the check against the limit can't leave the reservation.
+//! * *Invariant:* behind the limit there is room for a frame of [`NEAR_SLOTS`] and its callee's arguments, so a frame
+//!   whose start passed the check against the limit can't leave the reservation, unless it is larger: then its function
+//!   has checked its end as well.
 //! * *Invariant:* a stack in the pool is all zeros. What is beyond [`SHALLOW_BYTES`] was never written, or
 //!   [`ValueStack::set_deep`] was called.
 
@@ -17,14 +18,14 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 
-use crate::vm::frame::{MAX_FRAME_SLOTS, Slot};
+use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::host_limit::Request;
 use crate::vm::limits::LimitError;
 use crate::vm::pages::{self, HOST_PAGE_BYTES};
 use crate::vm::slab::{Piece, SlabPool};
 
 /// Slots behind the limit: the frame that passed the check, and what it may lay out for a callee.
-const RED_ZONE_SLOTS: usize = 2 * MAX_FRAME_SLOTS as usize;
+const RED_ZONE_SLOTS: usize = 2 * NEAR_SLOTS as usize;
 
 /// Bytes from the base on that may be written while the stack is not deep: whole pages of the host.
 const SHALLOW_BYTES: usize = if HOST_PAGE_BYTES > 8 << 10 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
-use crate::vm::frame::Slot;
+use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
 use crate::vm::module_code::ModuleCode;
@@ -125,6 +125,13 @@ impl StoreCtx {
         self.set_deep();
         self.stack_limit.set(self.last_stack_limit);
         frame <= self.last_stack_limit.as_ptr()
+    }
+
+    /// Whether a frame of `slots` may be at `frame`, where one may start.
+    pub fn has_room_at(&self, frame: *const Slot, slots: usize) -> bool {
+        // What is behind the end is as for a frame that starts at the limit: room for a callee that does not start.
+        let end = self.last_stack_limit.addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
+        slots.saturating_mul(size_of::<Slot>()) <= end.saturating_sub(frame.addr())
     }
 
     /// Says that a frame of more than [`StoreCtx::MAX_SHALLOW_SLOTS`] is about to be used.

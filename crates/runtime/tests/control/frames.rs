@@ -17,13 +17,15 @@ fn deep(operands: usize, locals: usize) -> String {
     )
 }
 
-pub(crate) fn frames_up_to_the_largest(new: New<'_>) {
-    // Operands are 16 bits wide; a part of the last slots is for the header of a call.
+pub(crate) fn frames_of_all_sizes(new: New<'_>) {
+    // Operands are 16 bits wide; a part of the last slots is for what lies beyond.
     for (operands, locals) in [
         (65_000, 10),
         (20_000, 45_000),
         (65_480, 3),
         (15_500, 49_900),
+        (20_000, 49_900),
+        (200_000, 1),
     ] {
         let expected = 3 * operands as i64;
         check(
@@ -34,41 +36,72 @@ pub(crate) fn frames_up_to_the_largest(new: New<'_>) {
     }
 }
 
+/// A frame has a parameter, three slots of its header and the operands, besides what lies between.
+pub(crate) fn frames_around_powers_of_two(new: New<'_>) {
+    for slots in [
+        65_500..65_504,
+        65_515..65_522,
+        65_534..65_538,
+        131_071..131_074,
+    ] {
+        for slots in slots {
+            let operands = slots - 4;
+            let expected = 2 * operands as i64;
+            check(
+                new,
+                &deep(operands, 0),
+                &[("run", &[i64(2)], &[i64(expected)])],
+            );
+        }
+    }
+}
+
+/// More than a million slots.
+const TOO_LARGE: usize = 1 << 20;
+
 pub(crate) fn frames_that_are_too_large_trap(new: New<'_>) {
-    for (operands, locals) in [(65_536, 0), (65_600, 10), (20_000, 49_000), (200_000, 1)] {
+    for (operands, locals) in [(TOO_LARGE, 0), (TOO_LARGE - 40_000, 45_000)] {
         let mut guest = Guest::new(new, &deep(operands, locals));
         for _ in 0..2 {
             let trap = guest
                 .call("run", &[i64(3)])
-                .expect_err("no cell can name its slots");
+                .expect_err("no frame is so large");
             assert_eq!(trap.code(), Some(TrapCode::FunctionTooLarge));
             assert_eq!(trap.to_string(), "function too large");
         }
     }
 }
 
-pub(crate) fn frames_around_the_border(new: New<'_>) {
-    some_frames_around_the_border(new, 40);
-}
-
-/// Every frame that runs gives the right sum, and every other one traps: there is nothing in between.
-pub(crate) fn some_frames_around_the_border(new: New<'_>, step: usize) {
-    let mut outcomes = Vec::new();
-    for operands in (65_440..65_561).step_by(step) {
-        let mut guest = Guest::new(new, &deep(operands, 0));
-        match guest.call("run", &[i64(1)]) {
-            Ok(found) => assert_eq!(found, [i64(operands as i64)]),
-            Err(trap) => assert_eq!(trap.code(), Some(TrapCode::FunctionTooLarge), "{trap:?}"),
-        }
-        outcomes.push(guest.call("run", &[i64(1)]).is_ok());
-    }
-    assert!(outcomes.is_sorted_by(|a, b| a >= b), "{outcomes:?}");
-    assert!(outcomes[0], "slots that cells can name");
-    assert!(!outcomes[outcomes.len() - 1], "slots that cells can't name");
+/// Each activation takes a megabyte: the stack has room for some.
+pub(crate) fn large_frames_exhaust_the_stack(new: New<'_>) {
+    let operands = 131_000;
+    let text = format!(
+        "(module (func $run (export \"run\") (param i64) (result i64)
+            {} (if (i64.ne (local.get 0) (i64.const 0)) (then
+                (drop (call $run (i64.sub (local.get 0) (i64.const 1))))))
+            {}))",
+        "(local.get 0)".repeat(operands),
+        "(i64.add)".repeat(operands - 1),
+    );
+    let mut guest = Guest::new(new, &text);
+    let expected = 5 * operands as i64;
+    let trap = guest
+        .call("run", &[i64(100)])
+        .expect_err("a hundred megabytes");
+    assert_eq!(trap.code(), Some(TrapCode::StackOverflow));
+    assert!(
+        (8..20).contains(&trap.frames().len()),
+        "{}",
+        trap.frames().len()
+    );
+    let found = guest
+        .call("run", &[i64(5)])
+        .expect("there is room for a few");
+    assert_eq!(found, [i64(expected)]);
 }
 
 pub(crate) fn a_function_that_is_too_large_traps_at_its_caller(new: New<'_>) {
-    let text = deep(65_600, 1).replace(
+    let text = deep(TOO_LARGE, 1).replace(
         "(func (export \"run\")",
         "(func (export \"caller\") (result i64) (i64.const 1) (call $run (i64.const 2)) (i64.add)) (func $run (export \"run\")",
     );

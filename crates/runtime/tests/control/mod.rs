@@ -3,8 +3,12 @@
 //! Each test is a module in the text format and a list of calls. Where a rule is about positions (heights, depths,
 //! numbers of values), the module is generated for all of them. A tier's tests include this as a module.
 
+#[path = "../deepen/mod.rs"]
+mod deepen;
 mod frames;
+mod nans;
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -12,9 +16,34 @@ use tiered_decode::Module;
 use tiered_runtime::{Instance, Linker, Store, Trap, Val};
 
 pub(crate) use frames::*;
+pub(crate) use nans::*;
 
 /// What makes a store of the tier that is tested.
 pub(crate) type New<'a> = &'a dyn Fn() -> Store<i32>;
+
+thread_local! {
+    /// How many operands of each function instructions can name; `None` for modules as they are.
+    static NEAR: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Runs a test with functions that have so many operands below their own that only `near` of these are in slots that
+/// instructions can name.
+pub(crate) fn far_up(near: &[u32], test: impl Fn()) {
+    for &near in near {
+        NEAR.set(Some(near));
+        test();
+    }
+    NEAR.set(None);
+}
+
+/// Some of the tests below so: in every mode, for a loop may be left and a function entered by another tier.
+pub(crate) fn blocks_and_loops_far_up(new: New<'_>) {
+    far_up(&[2], || {
+        blocks_have_results(new);
+        loops_have_params_and_results(new);
+        returns(new);
+    });
+}
 
 pub(crate) struct Guest {
     store: Store<i32>,
@@ -25,6 +54,10 @@ impl Guest {
     pub(crate) fn new(new: New<'_>, text: &str) -> Guest {
         let module =
             Module::new(text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"));
+        let module = match NEAR.get() {
+            Some(near) => deepen::deepen(&module, near),
+            None => module,
+        };
         let mut store = new();
         let instance = Linker::new()
             .instantiate(&mut store, &Arc::new(module))
@@ -110,6 +143,79 @@ pub(crate) fn blocks_have_results(new: New<'_>) {
             ("arm_that_branches", &[i32(0)], &[i32(121)]),
         ],
     );
+}
+
+pub(crate) fn memories_tables_and_calls(new: New<'_>) {
+    check(
+        new,
+        r#"(module (memory 1 9) (table $t 4 9 funcref) (elem (i32.const 0) $two $swap)
+        (type $two (func (result i64 f64)))
+        (type $swap (func (param i32 f32) (result f32 i32)))
+        (func $two (type $two) (i64.const -5) (f64.const 2.5))
+        (func $swap (type $swap) (local.get 1) (local.get 0))
+        (func (export "memory") (result i32 i32 i32)
+            (i32.const 100)
+            (memory.fill (i32.const 64) (i32.const 7) (i32.const 5))
+            (memory.copy (i32.const 66) (i32.const 62) (i32.const 4))
+            (i32.add (memory.grow (i32.const 2)))
+            (memory.size)
+            (i32.load (i32.const 65)))
+        (func (export "table") (param i32) (result i32 i32 i32)
+            (table.set (i32.const 2) (table.get (local.get 0)))
+            (table.grow (ref.func $two) (i32.const 3))
+            (table.size)
+            (ref.is_null (table.get (i32.const 6)))
+            (table.fill (i32.const 3) (ref.null func) (i32.const 2)))
+        (func (export "indirect") (param i32) (result i32 f32 i32 f64 i64) (local i64 f64)
+            (i32.const 9)
+            (i32.const 3) (f32.const 1.5) (call_indirect (type $swap) (i32.const 1))
+            (call_indirect (type $two) (local.get 0))
+            (local.set 2) (local.set 1) (local.get 2) (local.get 1))
+        (func (export "floats") (param i32) (result f32 f64)
+            (select (f32.const 1) (f32.add (f32.const 1) (f32.const 2)) (local.get 0))
+            (select (f64.const 1) (f64.mul (f64.const 3) (f64.const 2)) (i32.eqz (local.get 0))))
+        (func (export "trap") (param i32) (result i32)
+            (i32.const 8) (i32.const 9) (local.get 0) (i32.div_s) (i32.add)))"#,
+        &[
+            ("memory", &[], &[i32(101), i32(3), i32(0x0700_0007)]),
+            ("table", &[i32(1)], &[i32(4), i32(7), i32(0)]),
+            (
+                "indirect",
+                &[i32(0)],
+                &[i32(9), f32(1.5), i32(3), f64(2.5), i64(-5)],
+            ),
+            ("floats", &[i32(0)], &[f32(3.0), f64(1.0)]),
+            ("floats", &[i32(1)], &[f32(1.0), f64(6.0)]),
+            ("trap", &[i32(-2)], &[i32(4)]),
+        ],
+    );
+}
+
+/// Of many types most are equal: an indirect call takes any of the equal ones.
+pub(crate) fn indirect_calls_by_repeated_types(new: New<'_>) {
+    let types = "(type (func (result i32))) (type (func (result i64)))".repeat(3000);
+    let text = format!(
+        r#"(module {types} (table funcref (elem 0 1))
+        (func (type 5002) (i32.const 7)) (func (type 4001) (i64.const 8))
+        (func (export "first") (param i32) (result i32) (call_indirect (type 10) (local.get 0)))
+        (func (export "second") (param i32) (result i64) (call_indirect (type 5999) (local.get 0))))"#
+    );
+    let mut guest = Guest::new(new, &text);
+    for _ in 0..3 {
+        assert_eq!(
+            guest.call("first", &[i32(0)]).expect("it returns"),
+            [i32(7)]
+        );
+        assert_eq!(
+            guest.call("second", &[i32(1)]).expect("it returns"),
+            [i64(8)]
+        );
+        let trap = guest.call("first", &[i32(1)]).expect_err("another type");
+        assert_eq!(
+            trap.code(),
+            Some(tiered_runtime::TrapCode::IndirectCallTypeMismatch)
+        );
+    }
 }
 
 pub(crate) fn loops_have_params_and_results(new: New<'_>) {

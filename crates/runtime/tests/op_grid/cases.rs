@@ -74,6 +74,8 @@ const F32_FEW: &[u64] = &[
     0xff80_0000,
     0x7fa0_0001,
     0x4f00_0000,
+    0xffc0_beef,
+    0xff81_2345,
 ];
 const F64_FEW: &[u64] = &[
     0,
@@ -82,6 +84,8 @@ const F64_FEW: &[u64] = &[
     0xfff0_0000_0000_0000,
     0x7ff4_0000_0000_0001,
     0x41e0_0000_0000_0000,
+    0xfff8_0000_0000_beef,
+    0xfff0_1234_5678_9abc,
 ];
 
 /// All edge values of a type, as bits.
@@ -169,6 +173,12 @@ pub(super) enum Place {
     Call,
     /// A global.
     Global,
+    /// Memory, from where the op takes it.
+    Memory,
+    /// The first operand again; only for the second one.
+    First,
+    /// The negated parameter; only for floats.
+    Negated,
 }
 
 const PLACES: &[Place] = &[
@@ -178,6 +188,7 @@ const PLACES: &[Place] = &[
     Place::Slot,
     Place::Call,
     Place::Global,
+    Place::Memory,
 ];
 
 /// What becomes of the result.
@@ -303,7 +314,21 @@ impl Case {
         self
     }
 
-    /// The values of the op's operand `index`.
+    /// The operands of the op in a call with `args`.
+    pub(super) fn operands(&self, args: &[u64]) -> Vec<u64> {
+        let sign = |ty| 1 << if ty == ValType::F32 { 31 } else { 63 };
+        let mut operands = args.to_vec();
+        for (index, place) in (0..args.len()).zip(self.places) {
+            match place {
+                Place::First => operands[index] = operands[0],
+                Place::Negated => operands[index] ^= sign(self.op.params()[index]),
+                _ => {}
+            }
+        }
+        operands
+    }
+
+    /// The values of the op's parameter `index`.
     pub(super) fn values(&self, index: usize) -> Vec<u64> {
         let ty = self.op.params()[index];
         match self.places[index] {
@@ -312,6 +337,10 @@ impl Case {
             _ => few(ty).to_vec(),
         }
     }
+}
+
+fn is_float(ty: ValType) -> bool {
+    matches!(ty, ValType::F32 | ValType::F64)
 }
 
 /// All cases of an op.
@@ -328,7 +357,8 @@ pub(super) fn cases(op: NumOp) -> Vec<Case> {
     let mut push = |a, b, around, sink| cases.push(Case::new(op, a, b, around, sink));
     if let &[a] = op.params() {
         let constants = grid(a).into_iter().map(Place::Const);
-        for place in PLACES.iter().copied().chain(constants) {
+        let negated = is_float(a).then_some(Place::Negated);
+        for place in PLACES.iter().copied().chain(constants).chain(negated) {
             push(place, Place::Param, Around::Nothing, Sink::Return);
         }
         for sink in sinks() {
@@ -345,8 +375,19 @@ pub(super) fn cases(op: NumOp) -> Vec<Case> {
         unreachable!("an op has one operand or two")
     };
     for left in PLACES {
-        for right in PLACES {
+        for right in PLACES.iter().chain(&[Place::First]) {
             push(*left, *right, Around::Nothing, Sink::Return);
+        }
+    }
+    if is_float(a) {
+        for (left, right) in [
+            (Place::Negated, Place::Param),
+            (Place::Param, Place::Negated),
+            (Place::Negated, Place::Memory),
+            (Place::Memory, Place::Negated),
+            (Place::Negated, Place::Negated),
+        ] {
+            push(left, right, Around::Nothing, Sink::Return);
         }
     }
     for &left in few(a) {
