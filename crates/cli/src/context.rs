@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 use std::path::Path;
 
+use tiered::decode::printable::Line;
 use tiered_wasi::{Access, BuildError, WasiCtx};
 
 use crate::args::{EnvVar, Grant, RunArgs};
@@ -76,7 +77,7 @@ fn refused(args: &RunArgs, err: &BuildError) -> Failure {
             let outer = option(args, |grant| grant.host == *writable && !grant.read_only);
             Failure::usage(
                 option(args, |grant| grant.host == *read_only && grant.read_only),
-                format!("lies within {outer}, which is writable"),
+                format!("lies within {}, which is writable", Line(outer)),
             )
         }
         BuildError::EnvNotUtf8 { name } => Failure::host(

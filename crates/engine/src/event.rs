@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::printable::{Line, Name};
 
 /// A decision or a step of the tiers, about one function or one of its loops.
 ///
@@ -67,7 +68,8 @@ pub enum TierEventKind<'a> {
 }
 
 impl TierEvent<'_> {
-    /// The function's name in the module, if it has one.
+    /// The function's name in the module, if it has one. It may hold anything; the event's `Display` shows it escaped and
+    /// bounded.
     pub fn func_name(&self) -> Option<&str> {
         self.module.func_name(self.func)
     }
@@ -89,7 +91,7 @@ impl fmt::Display for TierEvent<'_> {
         }
         write!(f, "func {}", self.func)?;
         if let Some(name) = self.func_name() {
-            write!(f, " <{name}>")?;
+            write!(f, " <{}>", Name(name))?;
         }
         match self.kind {
             TierEventKind::Queued {
@@ -117,8 +119,9 @@ impl fmt::Display for TierEvent<'_> {
             TierEventKind::Failed { took, reason } => {
                 write!(
                     f,
-                    ": {:.3} ms, {reason}; it stays interpreted",
-                    millis(took)
+                    ": {:.3} ms, {}; it stays interpreted",
+                    millis(took),
+                    Line(reason)
                 )
             }
             TierEventKind::Dropped => f.write_str(": hotter ones wait"),

@@ -98,7 +98,7 @@ impl Guest {
 fn names(trap: &Trap) -> Vec<&str> {
     let frames = trap.frames().iter();
     frames
-        .map(|frame| frame.func_name.as_deref().unwrap_or_default())
+        .map(|frame| frame.func_name().unwrap_or_default())
         .collect()
 }
 

@@ -262,7 +262,7 @@ fn traps_come_with_their_frames() {
             let names: Vec<&str> = trap
                 .frames()
                 .iter()
-                .filter_map(|frame| frame.func_name.as_deref())
+                .filter_map(|frame| frame.func_name())
                 .collect();
             assert!(
                 trap.frames()

@@ -374,8 +374,20 @@ impl StoreCtx {
     ///
     /// The function lives as long as the store.
     pub fn func_at<'a>(&self, pc: usize) -> Option<(&'a FuncCode, usize)> {
+        self.find_func_at(pc, &mut 0)
+    }
+
+    /// As [`StoreCtx::func_at`]; adds to `steps` how many modules were asked before the right one.
+    pub(crate) fn find_func_at<'a>(
+        &self,
+        pc: usize,
+        steps: &mut usize,
+    ) -> Option<(&'a FuncCode, usize)> {
         let modules = self.modules.borrow();
-        let (func, byte) = modules.iter().find_map(|code| code.func_at(pc))?;
+        let mut asked = modules.iter().enumerate();
+        let (before, (func, byte)) =
+            asked.find_map(|(before, code)| Some((before, code.func_at(pc)?)))?;
+        *steps += before;
         // SAFETY: the store keeps its modules' code until it ends, and functions never move.
         Some((unsafe { &*std::ptr::from_ref(func) }, byte))
     }
