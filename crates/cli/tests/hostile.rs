@@ -1,5 +1,5 @@
 //! Names that attack: what a module, a script or a file is called never steers a terminal, forges a line or fills the
-//! memory, wherever the command shows it.
+//! memory, wherever the command shows it; and no link that somebody planted is written through.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -233,6 +233,73 @@ fn names_in_profiles_are_escaped() {
     };
     assert!(has(SHOWN));
     assert!(!has(EVIL));
+}
+
+/// A guest that can write to where a profile goes may put a link at its name, which all know. The shell, which has the
+/// number of the process before the command does, puts it there.
+#[test]
+fn profiles_are_not_written_through_links() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let precious = dir.path().join("precious");
+    let module = r#"(module (func (export "_start") (loop (nop))))"#;
+    fs::write(dir.path().join("m.wat"), module).expect("a file");
+    for (form, file) in [("jitdump", "jit-$$.dump"), ("perfmap", "/tmp/perf-$$.map")] {
+        for tier in ["interp", "jit"] {
+            fs::write(&precious, "precious").expect("a file");
+            let script = format!(
+                "ln -s \"$PWD/precious\" {file} && echo {file} > file &&
+                exec \"$TIERED\" --tier={tier} --profile={form} m.wat"
+            );
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .env("TIERED", env!("CARGO_BIN_EXE_tiered"))
+                .current_dir(dir.path())
+                .output()
+                .expect("the shell starts");
+            let name = fs::read_to_string(dir.path().join("file")).expect("the shell says it");
+            let profile = dir.path().join(name.trim_end());
+            let kind = fs::symlink_metadata(&profile).expect("there is a profile");
+            fs::remove_file(&profile).expect("it can be removed");
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{output:?}"
+            );
+            assert!(kind.is_file() && kind.len() > 0, "{form} {tier}");
+            let text = fs::read_to_string(&precious).expect("it is there");
+            assert_eq!(text, "precious", "{form} {tier}");
+        }
+    }
+}
+
+/// The file is there before the program begins, which could put something else there; what can't be made is an error.
+#[test]
+fn profiles_are_made_before_the_program_runs() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    // It does not even begin: the profile is there although there is nothing to tell.
+    let module = r#"(module (import "no" "thing" (func)) (func (export "_start")))"#;
+    fs::write(dir.path().join("m.wat"), module).expect("a file");
+    let script = "mkdir jit-$$.dump && exec \"$TIERED\" --profile=jitdump m.wat";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .env("TIERED", env!("CARGO_BIN_EXE_tiered"))
+        .current_dir(dir.path())
+        .output()
+        .expect("the shell starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("Error: --profile: "), "{text}");
+    let words = ["--tier=auto", "--profile=jitdump", "m.wat"];
+    let child = Command::new(env!("CARGO_BIN_EXE_tiered"))
+        .args(words)
+        .current_dir(dir.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command starts");
+    let file = dir.path().join(format!("jit-{}.dump", child.id()));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // A header alone.
+    assert_eq!(fs::metadata(file).expect("there is a dump").len(), 40);
 }
 
 /// `n` in LEB128.

@@ -243,7 +243,8 @@ impl Config {
     }
 
     /// Tells `perf` where compiled code is, and has interpreted functions run below trampolines that it is told of, which
-    /// takes native stack and time at each of their calls; `None` by default.
+    /// takes native stack and time at each of their calls; `None` by default. The file is made with the engine, in place of
+    /// what stands at its name: [`Engine::no_profile`](crate::Engine::no_profile).
     #[must_use]
     pub fn profile(mut self, profile: Option<Profile>) -> Config {
         self.profile = profile;
