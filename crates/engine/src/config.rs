@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_runtime::Limits;
@@ -252,10 +251,11 @@ impl Config {
     }
 
     /// Has `sink` called with each decision and step of the tiers, on the thread where it happens. It runs while that
-    /// thread could run the guest, so it should be quick.
+    /// thread could run the guest, so it should be quick. A sink that panics is not called again, and everything else goes
+    /// on: [`Stats::trace_panicked`](crate::Stats::trace_panicked).
     #[must_use]
     pub fn trace(mut self, sink: impl Fn(&TierEvent<'_>) + Send + Sync + 'static) -> Config {
-        self.trace = Some(Trace(Arc::new(sink)));
+        self.trace = Some(Trace::new(sink));
         self
     }
 }

@@ -1,9 +1,12 @@
 //! What the tiers do, as it happens: one event for each decision and each step.
 //!
 //! *Invariant:* an event is told outside of every lock of the engine, so a sink may take its time or ask the engine.
+//! *Invariant:* no panic of a sink leaves [`Trace::tell`].
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tiered_decode::Module;
@@ -134,16 +137,52 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Who is told of events.
+/// Where events are told.
 #[derive(Clone)]
+pub(crate) struct Trace(Arc<Sink<dyn Fn(&TierEvent<'_>) + Send + Sync>>);
+
+struct Sink<F: ?Sized> {
+    has_panicked: AtomicBool,
+    call: F,
+}
+
 #[cfg_attr(
     not(feature = "jit"),
     expect(dead_code, reason = "without a compiler nothing happens")
 )]
-pub(crate) struct Trace(pub(crate) Arc<dyn Fn(&TierEvent<'_>) + Send + Sync>);
+impl Trace {
+    pub(crate) fn new(call: impl Fn(&TierEvent<'_>) + Send + Sync + 'static) -> Trace {
+        Trace(Arc::new(Sink {
+            has_panicked: AtomicBool::new(false),
+            call,
+        }))
+    }
+
+    /// Tells the sink, unless it has panicked.
+    ///
+    /// Events happen below code of the guest, which can't be unwound through, and on compile threads, which others wait
+    /// for. So a panic ends here. The program's panic hook has reported it.
+    pub(crate) fn tell(&self, event: &TierEvent<'_>) {
+        if self.has_panicked() {
+            return;
+        }
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.0.call)(event))) {
+            self.0.has_panicked.store(true, Ordering::Relaxed);
+            // Its destructor may panic, too.
+            std::mem::forget(payload);
+        }
+    }
+
+    /// Whether the sink has panicked and is told nothing more.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.0.has_panicked.load(Ordering::Relaxed)
+    }
+}
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Trace")
+        f.debug_struct("Trace")
+            .field("has_panicked", &self.0.has_panicked)
+            .finish_non_exhaustive()
     }
 }

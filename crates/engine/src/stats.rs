@@ -40,6 +40,8 @@ pub struct Stats {
     pub body_bytes: u64,
     /// Bytes of machine code made.
     pub code_bytes: u64,
+    /// Whether the sink of [`Config::trace`](crate::Config::trace) has panicked; it is called no more then.
+    pub trace_panicked: bool,
     /// How long the guest waited for the policy.
     pub pauses: Pauses,
 }

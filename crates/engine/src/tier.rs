@@ -15,7 +15,7 @@ use tiered_runtime::code::{EntryFn, HotPoint, Sample};
 use tiered_runtime::module_code::ModuleCode;
 
 use crate::config::{Config, TierMode};
-use crate::event::TierEventKind;
+use crate::event::{TierEventKind, Trace};
 use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
 use crate::queue::{FuncKey, Part, Subject, Waiting};
@@ -81,13 +81,12 @@ impl<B: Backend> Tiering<B> {
             .workers
             .get()
             .map(|workers| workers.shared().counters());
-        counters.map_or_else(
-            || Stats {
-                uptime,
-                ..Stats::default()
-            },
-            |counters| counters.read(uptime),
-        )
+        let trace = self.config.trace.as_ref();
+        Stats {
+            uptime,
+            trace_panicked: trace.is_some_and(Trace::has_panicked),
+            ..counters.map_or_else(Stats::default, |counters| counters.read(uptime))
+        }
     }
 
     fn workers(&self) -> &Workers<B> {

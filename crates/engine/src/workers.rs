@@ -148,8 +148,8 @@ impl<B: Backend> Shared<B> {
 
     /// Tells the sink of an event, if there is one.
     pub(crate) fn tell(&self, subject: Subject<'_>, kind: TierEventKind<'_>) {
-        if let Some(Trace(sink)) = &self.trace {
-            sink(&TierEvent {
+        if let Some(trace) = &self.trace {
+            trace.tell(&TierEvent {
                 kind,
                 module: subject.module,
                 func: subject.func,
@@ -255,7 +255,11 @@ impl<B: Backend> Shared<B> {
             self.wake(&mut state);
             let waited = self.now().saturating_sub(waiting.since);
             MutexGuard::unlocked(&mut state, || {
-                self.run(&mut compiler, &waiting.job, waited, true);
+                let run = || self.run(&mut compiler, &waiting.job, waited, true);
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    // A fault of this program: one part stays interpreted. The thread must count as it did.
+                    compiler = None;
+                }
             });
             state.running -= 1;
             state.running_slow -= slow;
@@ -308,7 +312,7 @@ impl<B: Backend> Shared<B> {
             .name(format!("compile-{}", state.threads))
             .spawn(move || shared.work());
         match thread {
-            // Nobody waits for its end.
+            // Its end is not waited for.
             Ok(_) => state.threads += 1,
             // With no thread at all, nothing is compiled; the guest runs on.
             Err(error) if state.threads == 0 => self.give_up(state, &error.to_string()),

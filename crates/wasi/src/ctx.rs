@@ -307,7 +307,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Shows every call and its outcome to `tracer`.
+    /// Shows every call and its outcome to `tracer`. A tracer that panics ends the guest, as a host function's panic does: no
+    /// call goes by unseen.
     #[must_use]
     pub fn trace(mut self, tracer: impl FnMut(&Call<'_>) + Send + 'static) -> Self {
         self.tracer = Some(Box::new(tracer));
