@@ -137,9 +137,12 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// What an embedder is told events by.
+type Callback = dyn Fn(&TierEvent<'_>) + Send + Sync;
+
 /// Where events are told.
 #[derive(Clone)]
-pub(crate) struct Trace(Arc<Sink<dyn Fn(&TierEvent<'_>) + Send + Sync>>);
+pub(crate) struct Trace(Arc<Sink<Callback>>);
 
 struct Sink<F: ?Sized> {
     has_panicked: AtomicBool,

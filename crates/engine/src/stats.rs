@@ -2,7 +2,7 @@
 //!
 //! # Why there is no time per tier
 //! These numbers cost next to nothing. To know how long each tier ran, every change between tiers would have to read a
-//! clock, and there may be one for each call; a `Sampler` estimates it for whoever asks.
+//! clock, and there may be one for each call; a `Sampler` estimates it on demand.
 
 use std::time::Duration;
 

@@ -253,7 +253,7 @@ impl<B: Backend> Tiering<B> {
         }
     }
 
-    /// Code of a part, compiled here and now if nobody has begun to; published if `publish`.
+    /// Code of a part, compiled here and now unless that has begun; published if `publish`.
     fn now(&self, module: &ModuleCode, key: FuncKey, part: Part, publish: bool) -> Option<EntryFn> {
         let claim = profile_of::<B>(module).lock().claim(module, key, part);
         if let Some(job) = claim {

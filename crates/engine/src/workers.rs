@@ -66,14 +66,14 @@ pub(crate) fn profile_of<B: Backend>(code: &ModuleCode) -> &Mutex<ModuleProfile<
 /// How many threads compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Threads {
-    /// At most so many compile at the same time; 0: the guest's own.
+    /// The most that compile at the same time; 0: the guest's own.
     most: usize,
-    /// So many more while as many compile something slow.
+    /// How many more while as many compile something slow.
     spare: usize,
 }
 
 impl Threads {
-    /// What `wanted` means on a machine with so many cores.
+    /// What `wanted` means on a machine with `cores` cores.
     pub(crate) fn new(wanted: Option<usize>, cores: usize) -> Threads {
         match wanted {
             Some(most) => Threads { most, spare: 0 },
@@ -298,7 +298,7 @@ impl<B: Backend> Shared<B> {
             return;
         }
         if state.idle > 0 {
-            // It will run: whoever is woken next must be another one.
+            // It will run: the next one to be woken must be another.
             state.idle -= 1;
             self.work.notify_one();
         } else if state.threads < self.threads.allowed(state.running_slow) {

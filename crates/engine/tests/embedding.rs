@@ -101,7 +101,7 @@ fn arity_0(config: &Config) {
     assert_eq!(*store.data(), 1);
 }
 
-/// Tests a function with so many parameters, and as many results.
+/// Tests a function with a number of parameters, and as many results.
 macro_rules! arities {
     ($($name:ident: $count:literal ($($arg:ident)*);)*) => {$(
         fn $name(config: &Config) {

@@ -11,7 +11,7 @@ use tiered_interp::runtime::decode::Module;
 use tiered_interp::runtime::frame::HEADER_SLOTS;
 use tiered_interp::runtime::{Caller, Instance, Limits, Linker, Store, Trap, TrapCode, Val};
 
-/// `small` recurses with the smallest frames that there are, `large` with frames of so many slots more. The global
+/// `small` recurses with the smallest frames that there are, `large` with frames of `locals` slots more. The global
 /// counts the calls.
 fn text(locals: usize) -> String {
     let mut text = String::from(

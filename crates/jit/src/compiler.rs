@@ -3,7 +3,7 @@
 //! * *Invariant:* a compile that fails leaves nothing behind but trampolines: code is placed once all of it is there.
 //! * *Invariant:* there is nothing in code to relocate, or it is an error; so code could stand anywhere. Entries and exits
 //!   contain addresses, but only of this program, and of the loop that an entry is made for.
-//! * *Invariant:* dropping a [`Code`] frees its memory, so whoever published it keeps it as long as the module's code.
+//! * *Invariant:* dropping a [`Code`] frees its memory, so its publisher keeps it as long as the module's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

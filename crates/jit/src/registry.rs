@@ -13,7 +13,7 @@
 //! * *Their blobs live.* The thread is in that code or is going to return there, so its store, which keeps its modules'
 //!   code and its tier's entries and exits, has not ended. Another engine's end frees other blobs, whose words and
 //!   [`CodeInfo`]s are others: no two share a unit. So what the word leads to is not being freed, and is immutable.
-//! * *Their words are seen.* Whoever entered the code had its address from a place that was written after the words:
+//! * *Their words are seen.* The code was entered by an address from a place that was written after the words:
 //!   here, on x86-64, stores are seen in their order. All else would need the address to be published with `Release`.
 //! * *Their words can be read.* `covered` grows only, and is raised (`Release`) when the words are mapped. Pages of the
 //!   table are given back (`MADV_DONTNEED`) under the lock of the free list, and only if all their units are free; a word

@@ -322,7 +322,7 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     if let Some(image) = vmctx.code().image() {
         // SAFETY: records live as long as the store.
         let memory = unsafe { vmctx.memory(MemoryIdx(0)).as_ref() };
-        // SAFETY: an image is only of a memory that the module defines, which is new: nobody has looked at it.
+        // SAFETY: an image is only of a memory that the module defines, which is new: nothing refers to it yet.
         unsafe { memory.map_image(image) }?;
         drop_data_of_image(vmctx);
         return Ok(());

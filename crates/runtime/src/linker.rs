@@ -166,7 +166,7 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Defines what `module` imports and nobody has defined, as far as it is functions: calling one is a trap that names
+    /// Defines what `module` imports and is not defined, as far as it is functions: calling one is a trap that names
     /// it. Other unknown imports stay unknown.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
         for import in module.imports() {

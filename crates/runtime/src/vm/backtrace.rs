@@ -195,7 +195,7 @@ impl Trace {
         let mut next = ctx.activation.get();
         // SAFETY: the list holds only activations that are still running.
         while let Some(activation) = unsafe { next.as_ref() } {
-            // SAFETY: whoever made the activation, or suspended it last, promised that.
+            // SAFETY: promised when the activation was made, or suspended last.
             unsafe { (activation.walk)(ctx, activation.pc.get(), activation.fp.get(), self) };
             next = activation.previous;
         }

@@ -23,7 +23,7 @@ use crate::vm::vmctx::VmCtx;
 pub struct StoreCtx {
     /// Work left until the next sample; tested by sign.
     pub work: Cell<i32>,
-    /// Something was written far up the stack, by which whoever cleans it must know it.
+    /// Something was written far up the stack, which cleaning it must know.
     deep: Cell<bool>,
     /// The last slot at which a frame may start.
     pub stack_limit: Cell<NonNull<Slot>>,
@@ -302,7 +302,7 @@ impl StoreCtx {
     #[inline]
     pub(crate) fn charge(&self, bytes: u64) {
         const BYTES_PER_UNIT: u64 = 4 << 10;
-        /// Filling 4 KiB takes as long as about so many instructions of bytecode.
+        /// Filling 4 KiB takes as long as about this many instructions of bytecode.
         const COST: u64 = 64;
         if bytes < BYTES_PER_UNIT {
             return;
@@ -403,7 +403,7 @@ impl StoreCtx {
         self.tail_call.take()
     }
 
-    /// Keeps `trap` for whoever called the guest, with the back trace of this place.
+    /// Keeps `trap` for the caller of the guest, with the back trace of this place.
     ///
     /// The innermost [`Activation`] says what this place is.
     #[cold]
