@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use tiered::decode::printable::Line;
 use tiered_wasi::{Access, BuildError, WasiCtx};
 
 use crate::args::{EnvVar, Grant, RunArgs};
@@ -114,7 +115,7 @@ fn refused(args: &RunArgs, err: &BuildError) -> Failure {
             let outer = option(args, |grant| grant.host == *writable && !grant.read_only);
             Failure::usage(
                 option(args, |grant| grant.host == *read_only && grant.read_only),
-                format!("lies within {outer}, which is writable"),
+                format!("lies within {}, which is writable", Line(outer)),
             )
         }
         BuildError::TooManyFds { limit } => Failure::host(

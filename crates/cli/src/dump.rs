@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use tiered::decode::index::FuncIdx;
+use tiered::decode::printable::Line;
 use tiered::{Dump, DumpError, Engine, Module};
 
 use crate::args::{self, RunArgs};
@@ -21,7 +22,7 @@ pub(crate) fn run(
     func: &str,
 ) -> Result<ExitCode, Failure> {
     let (index, loop_offset) = find(module, func).ok_or_else(|| {
-        let reason = format!("{} has no such function", args.module().display());
+        let reason = format!("{} has no such function", Line(args.module().display()));
         Failure::usage(format!("--func {func}"), reason)
     })?;
     let (what, name) = match what {

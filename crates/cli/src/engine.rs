@@ -12,10 +12,13 @@ use crate::output;
 /// An engine that works as `config` says.
 ///
 /// # Errors
-/// The tier needs a compiler, and there is none.
+/// The tier needs a compiler, and there is none; or the file for a profiler can't be made.
 pub(crate) fn new(config: &Config) -> Result<Engine, Failure> {
     let engine = Engine::new(config);
     let mode = engine.tier();
+    if let Some(error) = engine.no_profile() {
+        return Err(Failure::io("--profile", error));
+    }
     match engine.no_compiler() {
         Some(reason) if !matches!(mode, TierMode::Interp | TierMode::Auto) => {
             Err(Failure::host(format!("--tier {mode}"), reason))

@@ -1,9 +1,12 @@
 //! Why a command ends without success: the exit code and the message for people.
 //!
-//! Invariant: a message names its culprit first, the file or the option as the user wrote it.
+//! Invariant: a message names its culprit first, the file or the option as the user wrote it, in one
+//! line: a file's name may hold anything.
 
 use std::fmt::Display;
 use std::io;
+
+use tiered::decode::printable::Line;
 
 /// The host cannot do it.
 const HOST: u8 = 1;
@@ -24,7 +27,7 @@ impl Failure {
     pub(crate) fn host(culprit: impl Display, reason: impl Display) -> Failure {
         Failure {
             exit_code: HOST,
-            message: format!("{culprit}: {reason}"),
+            message: format!("{}: {reason}", Line(culprit)),
         }
     }
 
@@ -37,7 +40,7 @@ impl Failure {
     pub(crate) fn usage(culprit: impl Display, reason: impl Display) -> Failure {
         Failure {
             exit_code: USAGE,
-            message: format!("{culprit}: {reason}"),
+            message: format!("{}: {reason}", Line(culprit)),
         }
     }
 

@@ -1,12 +1,14 @@
 //! `tiered inspect`: what a module imports, exports and defines, as text or JSON.
 //!
-//! Invariant: names come from the module, so they print quoted and escaped: none can steer a terminal.
+//! Invariant: names come from the module, so they print quoted, escaped and bounded: none can steer a terminal. JSON has them
+//! whole, with escapes.
 
 use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 use serde::Serialize;
 use tiered::decode::module::ExportKind;
+use tiered::decode::printable::{Line, Name};
 use tiered::decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType};
 use tiered::{Engine, Module};
 
@@ -98,10 +100,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let module = source::load(&engine, args.file.as_os_str())?;
     let report = Report::of(args.file.display().to_string(), &module);
     let text = match args.json {
-        true => {
-            serde_json::to_string_pretty(&report).map_err(|err| Failure::host("--json", err))?
-                + "\n"
-        }
+        true => output::json(&report).map_err(|err| Failure::host("--json", err))? + "\n",
         false => report.to_string(),
     };
     output::print(&text)?;
@@ -231,7 +230,8 @@ impl Display for Report<'_> {
         writeln!(
             f,
             "{}: {} bytes, {imported} functions imported, {defined} defined",
-            self.file, self.size
+            Line(&self.file),
+            self.size
         )?;
         section(f, "imports", self.imports.iter())?;
         section(f, "exports", self.exports.iter())?;
@@ -254,7 +254,7 @@ impl Display for Report<'_> {
             self.needs
                 .unknown_modules
                 .iter()
-                .map(|name| format!("{name:?}")),
+                .map(|name| format!("{:?}", Name(name))),
         )
     }
 }
@@ -289,14 +289,17 @@ impl Display for Import<'_> {
         write!(
             f,
             "{} {:?} {:?}: {}",
-            self.kind, self.module, self.name, self.r#type
+            self.kind,
+            Name(self.module),
+            Name(self.name),
+            self.r#type
         )
     }
 }
 
 impl Display for Export<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}: {}", self.kind, self.name, self.r#type)
+        write!(f, "{} {:?}: {}", self.kind, Name(self.name), self.r#type)
     }
 }
 
@@ -338,12 +341,13 @@ impl Display for Global {
 impl Display for Start<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "function {}", self.function)?;
-        self.name.map_or(Ok(()), |name| write!(f, " {name:?}"))
+        self.name
+            .map_or(Ok(()), |name| write!(f, " {:?}", Name(name)))
     }
 }
 
 impl Display for CustomSection<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {} bytes", self.name, self.size)
+        write!(f, "{:?}: {} bytes", Name(self.name), self.size)
     }
 }

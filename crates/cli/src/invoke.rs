@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 
 use tiered::Val;
+use tiered::decode::printable::Line;
 use tiered::decode::types::{FuncType, ValType};
 
 use crate::failure::Failure;
@@ -39,7 +40,7 @@ pub(crate) fn parse_args(
                     format!(
                         "argument {}: `{}` is not a valid {ty}",
                         at + 1,
-                        word.display()
+                        Line(word.display())
                     ),
                 )
             })

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(Command::Validate(args)) => validate::run(&args),
         Ok(Command::Wast(args)) => script::run(&args),
         Ok(Command::Inspect(args)) => inspect::run(&args),
-        Err(err) => err.exit(),
+        Err(err) => return output::answer(&err),
     };
     result.unwrap_or_else(|failure| {
         output::complain(&failure.message);

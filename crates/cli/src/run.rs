@@ -1,8 +1,10 @@
 //! `tiered run`: from the module's file to the program's exit code.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use tiered::decode::printable::{Line, Name};
 use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap};
 use tiered_wasi::WasiCtx;
 
@@ -11,6 +13,9 @@ use crate::failure::Failure;
 use crate::stats::Ending;
 use crate::watchdog::Watchdog;
 use crate::{context, dump, engine, invoke, output, source, stats};
+
+/// Exported names that a message lists.
+const MOST_NAMES: usize = 20;
 
 /// Why a program does not run to its end.
 enum Stop {
@@ -147,9 +152,12 @@ fn execute(
 
 /// Calls a function that takes and returns nothing.
 fn call(args: &RunArgs, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
-    let func = func
-        .typed::<(), ()>(store)
-        .map_err(|err| Failure::host(args.module().display(), format!("export {name:?}: {err}")))?;
+    let func = func.typed::<(), ()>(store).map_err(|err| {
+        Failure::host(
+            args.module().display(),
+            format!("export {:?}: {err}", Name(name)),
+        )
+    })?;
     Ok(func.call(store, ())?)
 }
 
@@ -164,10 +172,7 @@ fn invoke_export(
         let exports = exported_functions(store, instance);
         return Err(Failure::usage(
             format!("--invoke {name}"),
-            format!(
-                "{} exports no such function{exports}",
-                args.module().display()
-            ),
+            format!("{} exports no such function{exports}", module_name(args)),
         )
         .into());
     };
@@ -184,21 +189,27 @@ fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) ->
     )
 }
 
-/// What can be named after `--invoke`, as the end of a message.
+/// What can be named after `--invoke`, or the first of that, as the end of a message.
 fn exported_functions(store: &Store<WasiCtx>, instance: Instance) -> String {
     let funcs = instance
         .exports(store)
         .filter(|(_, value)| matches!(value, Extern::Func(_)));
-    let names: Vec<_> = funcs.map(|(name, _)| format!("{name:?}")).collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!("; it exports {}", names.join(", "))
+    let mut names = funcs.map(|(name, _)| format!("{:?}", Name(name)));
+    let first: Vec<_> = names.by_ref().take(MOST_NAMES).collect();
+    match (first.len(), names.count()) {
+        (0, _) => String::new(),
+        (_, 0) => format!("; it exports {}", first.join(", ")),
+        (_, more) => format!("; it exports {}, and {more} more", first.join(", ")),
     }
 }
 
+/// The module's file, in one line.
+fn module_name(args: &RunArgs) -> impl Display {
+    Line(args.module().display())
+}
+
 fn headline(args: &RunArgs) -> String {
-    format!("failed to run main module `{}`", args.module().display())
+    format!("failed to run main module `{}`", module_name(args))
 }
 
 /// The failure of a program that trapped, by itself or because its time is up.

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::process::ExitCode;
 
+use tiered::decode::printable::Line;
 use tiered_wast::Report;
 
 use crate::args::WastArgs;
@@ -17,7 +18,7 @@ pub(crate) fn run(args: &WastArgs) -> Result<ExitCode, Failure> {
     let engine = engine::new(&engine::config(args.tier))?;
     let (mut passed, mut failed, mut unread) = (0, 0, 0);
     for file in &args.files {
-        let name = file.display();
+        let name = Line(file.display());
         match tiered_wast::run_file(&engine, file) {
             Ok(report) => {
                 passed += report.passed;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &WastArgs) -> Result<ExitCode, Failure> {
             }
             Err(err) => {
                 unread += 1;
-                output::complain(&Failure::io(name, &err).message);
+                output::complain(&Failure::io(&name, &err).message);
             }
         }
     }

@@ -2,11 +2,16 @@
 //!
 //! *Invariant:* the reason is `wasmparser`'s, which for an invalid module begins with the spec's wording ("type mismatch",
 //! "unknown local") and for a malformed one often has its own.
+//! *Invariant:* reason and excerpt can be shown as they are: what they quote of the bytes is escaped and bounded.
 //! *Invariant:* the same bytes give the same error, whatever the number of threads: the one with the lowest offset.
-//! Built by `source.rs` (text), `section.rs` and `validate.rs` (binary); read by whoever shows it.
+//! Built by `source.rs` (text), `section.rs` and `validate.rs` (binary).
 
 use crate::index::FuncIdx;
+use crate::printable::{Line, Lines, Name};
 use std::fmt;
+
+/// The most bytes of an excerpt, before it is escaped.
+const MAX_EXCERPT_BYTES: usize = 1024;
 
 /// Why bytes are not a valid module, and where.
 ///
@@ -37,7 +42,7 @@ enum Place {
 
 impl Error {
     /// An error in a binary module.
-    pub(crate) fn new(offset: usize, reason: impl Into<String>) -> Error {
+    pub(crate) fn new(offset: usize, reason: impl fmt::Display) -> Error {
         let place = Place::Binary {
             offset,
             section: None,
@@ -46,19 +51,26 @@ impl Error {
         };
         Error(Box::new(Inner {
             place,
-            reason: reason.into(),
+            reason: Line(reason).to_string(),
         }))
     }
 
-    /// An error in a module's text; `position` is line and column, counted from 1.
+    /// An error in a module's text; `position` is line and column, counted from 1. An excerpt that is far wider than a
+    /// screen is left out: its mark would not be seen.
     pub(crate) fn in_text(
         position: Option<(usize, usize)>,
-        reason: impl Into<String>,
-        excerpt: String,
+        reason: impl fmt::Display,
+        excerpt: &str,
     ) -> Error {
         Error(Box::new(Inner {
-            place: Place::Text { position, excerpt },
-            reason: reason.into(),
+            place: Place::Text {
+                position,
+                excerpt: match excerpt.len() {
+                    0..=MAX_EXCERPT_BYTES => Lines(excerpt).to_string(),
+                    _ => String::new(),
+                },
+            },
+            reason: Line(reason).to_string(),
         }))
     }
 
@@ -145,7 +157,8 @@ impl Error {
         }
     }
 
-    /// The line of text with a mark under the place, in several lines; empty for a binary module.
+    /// The line of text with a mark under the place, in several lines; empty for a binary module, or if the line is very
+    /// long.
     pub fn excerpt(&self) -> &str {
         match &self.0.place {
             Place::Text { excerpt, .. } => excerpt,
@@ -181,7 +194,7 @@ impl fmt::Display for Error {
                 func.map_or(Ok(()), |func| write!(f, ", func {func}"))?;
                 func_name
                     .as_ref()
-                    .map_or(Ok(()), |name| write!(f, " {name:?}"))?;
+                    .map_or(Ok(()), |name| write!(f, " {:?}", Name(name)))?;
             }
         }
         write!(f, ": {}", self.0.reason)

@@ -53,6 +53,8 @@ pub mod proposals;
 
 pub mod names;
 
+pub mod printable;
+
 pub mod error;
 
 mod file;

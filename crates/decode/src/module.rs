@@ -412,7 +412,7 @@ impl Module {
         self.sections.bodies.get(body).copied()
     }
 
-    /// A validator for the body of a function, for whoever wants to know the stacks at each op; `None` for an import.
+    /// A validator for the body of a function, which knows the stacks at each op; `None` for an import.
     pub fn func_validator(&self, func: FuncIdx) -> Option<FuncValidator<ValidatorResources>> {
         self.body_range(func)?;
         let to_validate = FuncToValidate {
@@ -445,7 +445,8 @@ impl Module {
         })
     }
 
-    /// The name of a function: from the name section, or that of its first export.
+    /// The name of a function: from the name section, or that of its first export. Show it as a
+    /// [`Name`](crate::printable::Name): it may hold anything.
     pub fn func_name(&self, func: FuncIdx) -> Option<&str> {
         self.names().func(func).or_else(|| {
             let exports = self.exports_by_func();

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* a malformed name section is read as far as it is readable and is never an error.
 //! *Invariant:* a name is found in the module's bytes, not copied: a map costs 12 bytes a name.
+//! *Invariant:* no name is longer than [`MAX_NAME_BYTES`], whatever the section says: it is cut off there.
 //! Built by [`Module::names`](crate::Module::names) on first use, and for the name of a function in an error.
 
 use crate::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx};
@@ -10,6 +11,10 @@ use std::fmt;
 use std::ops::Range;
 use wasmparser::{BinaryReader, Result};
 
+/// The most bytes of a name; what a longer one has behind them is not part of it here. The longest symbols of real programs
+/// are shorter.
+pub const MAX_NAME_BYTES: usize = 4096;
+
 /// The names in a module's name section.
 #[derive(Clone, Default)]
 pub struct Names {
@@ -17,7 +22,7 @@ pub struct Names {
     module: Option<Span>,
     /// One map for each subsection id below [`MAPS`]; those of ids that are not plain maps stay empty.
     maps: [NameMap; MAPS],
-    /// The subsection of local names, which is searched and not indexed: few ever ask.
+    /// The subsection of local names, which is searched and not indexed: they are rarely asked for.
     locals: Range<usize>,
 }
 
@@ -76,8 +81,16 @@ impl Names {
 
     fn text(&self, span: Span) -> Option<&str> {
         let start = span.start as usize;
-        let bytes = self.bytes.get(start..start + span.len as usize)?;
-        std::str::from_utf8(bytes).ok()
+        let len = span.len as usize;
+        let bytes = self.bytes.get(start..start + len.min(MAX_NAME_BYTES))?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            // A character reaches over the end.
+            Err(error) if len > bytes.len() && error.error_len().is_none() => {
+                std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()
+            }
+            Err(_) => None,
+        }
     }
 
     fn lookup(&self, map: usize, index: u32) -> Option<&str> {

@@ -13,7 +13,7 @@ pub(crate) fn into_binary(bytes: Bytes) -> Result<Bytes, Error> {
     }
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let position = position(&bytes[..error.valid_up_to()]);
-        Error::in_text(Some(position), "malformed UTF-8 encoding", String::new())
+        Error::in_text(Some(position), "malformed UTF-8 encoding", "")
     })?;
     wat::parse_str(text)
         .map(Bytes::from)
@@ -41,11 +41,11 @@ fn text_error(error: &wat::Error) -> Error {
     let message = error.to_string();
     if let Some((reason, rest)) = message.split_once("\n     --> <anon>:") {
         let (place, excerpt) = rest.split_once('\n').unwrap_or((rest, ""));
-        return Error::in_text(parse_position(place), reason, excerpt.to_owned());
+        return Error::in_text(parse_position(place), reason, excerpt);
     }
     match message.rsplit_once(" at <anon>:") {
-        Some((reason, place)) => Error::in_text(parse_position(place), reason, String::new()),
-        None => Error::in_text(None, message, String::new()),
+        Some((reason, place)) => Error::in_text(parse_position(place), reason, ""),
+        None => Error::in_text(None, message, ""),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is refused, and how it is said.
 
 use tiered_decode::index::FuncIdx;
+use tiered_decode::printable::must_escape;
 use tiered_decode::proposals::ACCEPTED;
 use tiered_decode::wasmparser::WasmFeatures;
 use tiered_decode::{Config, Error, Module};
@@ -38,6 +39,50 @@ fn an_invalid_body_is_named_by_an_export_otherwise() {
         (error.func(), error.func_name()),
         (Some(FuncIdx(1)), Some("bar"))
     );
+}
+
+/// Whatever an error quotes of a module, it can be shown as it is.
+#[test]
+fn errors_are_short_and_steer_no_terminal() {
+    let evil = "\u{1b}]0;\u{7}\u{9b}2J\u{7f}\u{202e}\u{2028}\n";
+    let long = "a".repeat(90_000);
+    for name in [evil.to_owned(), long.clone(), evil.repeat(5000)] {
+        let quoted: String = name
+            .chars()
+            .map(|c| format!("\\u{{{:x}}}", c as u32))
+            .collect();
+        let errors = [
+            // In the name of a function, that of an export, and in what the validator says.
+            error(format!(
+                r#"(module (func (@name "{quoted}") (result i32)))"#
+            )),
+            error(format!(
+                r#"(module (func (export "{quoted}") (result i32)))"#
+            )),
+            error(format!(
+                r#"(module (func $f) (export "{quoted}" (func $f)) (export "{quoted}" (func $f)))"#
+            )),
+            // In text: a word, and the line around it.
+            error(format!(
+                "(module (func {}) \t{}",
+                long,
+                evil.replace('\n', "")
+            )),
+            error(format!("(module (func $a (nop {}\u{202e})))", "\u{9b}")),
+        ];
+        for error in errors {
+            let hidden = |c: char| c != '\n' && must_escape(c, false);
+            for text in [
+                error.to_string(),
+                error.reason().to_owned(),
+                error.excerpt().to_owned(),
+            ] {
+                assert!(!text.contains(hidden), "{text:?}");
+                assert!(text.len() < 10_000, "{} bytes", text.len());
+            }
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
 }
 
 #[test]

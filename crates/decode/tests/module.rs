@@ -5,6 +5,7 @@ use tiered_decode::index::{
     DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx,
 };
 use tiered_decode::module::{DataMode, ElementItems, ElementMode, ExportKind, ImportType};
+use tiered_decode::names::MAX_NAME_BYTES;
 use tiered_decode::types::{
     ExternType, FuncType, GlobalType, Limits, MemoryType, RefType, TableType, ValType,
 };
@@ -294,6 +295,40 @@ fn a_malformed_name_section_is_read_as_far_as_it_goes() {
         None
     );
     assert_eq!(with_name_section(b"").names().module(), None);
+}
+
+#[test]
+fn long_names_are_cut_off_between_characters() {
+    const LEN: usize = 1_000_000;
+    let leb = |n: usize| -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..4).map(|at| (n >> (7 * at)) as u8 | 0x80).collect();
+        bytes.push((n >> 28) as u8);
+        bytes
+    };
+    let subsection = |id: u8, before: &[u8], name: &str| {
+        let contents = [before, &leb(name.len()), name.as_bytes()].concat();
+        [&[id], &*leb(contents.len()), &contents].concat()
+    };
+    // Two bytes a character, which begins at an odd byte.
+    let name = format!("a{}", "ü".repeat(LEN / 2));
+    let sections = [
+        subsection(0, b"", &name),
+        subsection(1, b"\x01\x00", &name),
+        subsection(2, b"\x01\x00\x01\x00", &name),
+    ];
+    let contents = [&b"\x04name"[..], &sections.concat()].concat();
+    let bytes = [b"\0asm\x01\0\0\0\0", &*leb(contents.len()), &contents].concat();
+    let module = Module::new(bytes).unwrap();
+    let names = module.names();
+    let found = [
+        names.module(),
+        names.func(FuncIdx(0)),
+        names.local(FuncIdx(0), LocalIdx(0)),
+        names.funcs().next().map(|(_, name)| name),
+    ];
+    for found in found {
+        assert_eq!(found, Some(&name[..MAX_NAME_BYTES - 1]));
+    }
 }
 
 #[test]

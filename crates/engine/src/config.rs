@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_runtime::Limits;
@@ -250,7 +249,8 @@ impl Config {
     }
 
     /// Tells `perf` where compiled code is, and has interpreted functions run below trampolines that it is told of, which
-    /// takes native stack and time at each of their calls; `None` by default.
+    /// takes native stack and time at each of their calls; `None` by default. The file is made with the engine, in place of
+    /// what stands at its name: [`Engine::no_profile`](crate::Engine::no_profile).
     #[must_use]
     pub fn profile(mut self, profile: Option<Profile>) -> Config {
         self.profile = profile;
@@ -258,10 +258,11 @@ impl Config {
     }
 
     /// Has `sink` called with each decision and step of the tiers, on the thread where it happens. It runs while that
-    /// thread could run the guest, so it should be quick.
+    /// thread could run the guest, so it should be quick. A sink that panics is not called again, and everything else goes
+    /// on: [`Stats::trace_panicked`](crate::Stats::trace_panicked).
     #[must_use]
     pub fn trace(mut self, sink: impl Fn(&TierEvent<'_>) + Send + Sync + 'static) -> Config {
-        self.trace = Some(Trace(Arc::new(sink)));
+        self.trace = Some(Trace::new(sink));
         self
     }
 }

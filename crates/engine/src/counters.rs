@@ -44,6 +44,7 @@ impl Counters {
             longest_wait: self.queue_wait.longest(),
             body_bytes: self.body_bytes.get(),
             code_bytes: self.code_bytes.get(),
+            trace_panicked: false,
             pauses: self.pauses.read(),
         }
     }

@@ -14,7 +14,7 @@ use tiered_runtime::{Epoch, StoreConfig, ToStoreConfig};
 
 use crate::config::{Config, TierMode};
 use crate::dump::{self, Dump, DumpError};
-use crate::seam::{Compiling, interpreting};
+use crate::seam::{Compiling, interpreting, open_profile};
 use crate::stats::Stats;
 
 /// Makes modules and stores that fit together. Clones are the same engine.
@@ -27,6 +27,7 @@ struct Shared {
     config: Config,
     tier: Arc<dyn Tier>,
     compiling: Result<Compiling, String>,
+    no_profile: Option<std::io::Error>,
     epoch: Epoch,
     start: Instant,
 }
@@ -36,6 +37,7 @@ impl Engine {
     /// [`Engine::no_compiler`] says why.
     #[must_use]
     pub fn new(config: &Config) -> Engine {
+        let no_profile = config.profile.and_then(|form| open_profile(form).err());
         let compiling = match config.tier {
             TierMode::Interp => Err("the engine only interprets".to_owned()),
             _ => Compiling::new(config),
@@ -48,6 +50,7 @@ impl Engine {
             config: config.clone(),
             tier,
             compiling,
+            no_profile,
             epoch: Epoch::new(),
             start: Instant::now(),
         }))
@@ -70,6 +73,12 @@ impl Engine {
     #[must_use]
     pub fn no_compiler(&self) -> Option<&str> {
         self.0.compiling.as_ref().err().map(String::as_str)
+    }
+
+    /// Why `perf` is told nothing although [`Config::profile`] asks for it: the file can't be made. `None` if all is well.
+    #[must_use]
+    pub fn no_profile(&self) -> Option<&std::io::Error> {
+        self.0.no_profile.as_ref()
     }
 
     /// What the tiers have done so far.

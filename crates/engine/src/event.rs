@@ -1,13 +1,17 @@
 //! What the tiers do, as it happens: one event for each decision and each step.
 //!
 //! *Invariant:* an event is told outside of every lock of the engine, so a sink may take its time or ask the engine.
+//! *Invariant:* no panic of a sink leaves [`Trace::tell`].
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::printable::{Line, Name};
 
 /// A decision or a step of the tiers, about one function or one of its loops.
 ///
@@ -67,7 +71,8 @@ pub enum TierEventKind<'a> {
 }
 
 impl TierEvent<'_> {
-    /// The function's name in the module, if it has one.
+    /// The function's name in the module, if it has one. It may hold anything; the event's `Display` shows it escaped and
+    /// bounded.
     pub fn func_name(&self) -> Option<&str> {
         self.module.func_name(self.func)
     }
@@ -89,7 +94,7 @@ impl fmt::Display for TierEvent<'_> {
         }
         write!(f, "func {}", self.func)?;
         if let Some(name) = self.func_name() {
-            write!(f, " <{name}>")?;
+            write!(f, " <{}>", Name(name))?;
         }
         match self.kind {
             TierEventKind::Queued {
@@ -117,8 +122,9 @@ impl fmt::Display for TierEvent<'_> {
             TierEventKind::Failed { took, reason } => {
                 write!(
                     f,
-                    ": {:.3} ms, {reason}; it stays interpreted",
-                    millis(took)
+                    ": {:.3} ms, {}; it stays interpreted",
+                    millis(took),
+                    Line(reason)
                 )
             }
             TierEventKind::Dropped => f.write_str(": hotter ones wait"),
@@ -131,16 +137,55 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Who is told of events.
+/// What an embedder is told events by.
+type Callback = dyn Fn(&TierEvent<'_>) + Send + Sync;
+
+/// Where events are told.
 #[derive(Clone)]
+pub(crate) struct Trace(Arc<Sink<Callback>>);
+
+struct Sink<F: ?Sized> {
+    has_panicked: AtomicBool,
+    call: F,
+}
+
 #[cfg_attr(
     not(feature = "jit"),
     expect(dead_code, reason = "without a compiler nothing happens")
 )]
-pub(crate) struct Trace(pub(crate) Arc<dyn Fn(&TierEvent<'_>) + Send + Sync>);
+impl Trace {
+    pub(crate) fn new(call: impl Fn(&TierEvent<'_>) + Send + Sync + 'static) -> Trace {
+        Trace(Arc::new(Sink {
+            has_panicked: AtomicBool::new(false),
+            call,
+        }))
+    }
+
+    /// Tells the sink, unless it has panicked.
+    ///
+    /// Events happen below code of the guest, which can't be unwound through, and on compile threads, which others wait
+    /// for. So a panic ends here. The program's panic hook has reported it.
+    pub(crate) fn tell(&self, event: &TierEvent<'_>) {
+        if self.has_panicked() {
+            return;
+        }
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.0.call)(event))) {
+            self.0.has_panicked.store(true, Ordering::Relaxed);
+            // Its destructor may panic, too.
+            std::mem::forget(payload);
+        }
+    }
+
+    /// Whether the sink has panicked and is told nothing more.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.0.has_panicked.load(Ordering::Relaxed)
+    }
+}
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Trace")
+        f.debug_struct("Trace")
+            .field("has_panicked", &self.0.has_panicked)
+            .finish_non_exhaustive()
     }
 }

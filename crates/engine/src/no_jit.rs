@@ -7,13 +7,18 @@ use tiered_interp::Interpreter;
 use tiered_runtime::code::Tier;
 use tiered_runtime::module_code::ModuleCode;
 
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::dump::{Dump, DumpError};
 use crate::stats::Stats;
 
 /// The tier of every engine.
 pub(crate) fn interpreting(_: &Config) -> Arc<dyn Tier> {
     Interpreter::tier()
+}
+
+/// There are no names for a profiler.
+pub(crate) fn open_profile(_: Profile) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// A compiler, of which there is none.

@@ -148,6 +148,14 @@ pub(crate) fn interpreting(config: &Config) -> Arc<dyn Tier> {
     })
 }
 
+/// Makes the file for `perf`, before any guest runs.
+///
+/// # Errors
+/// It can't be made.
+pub(crate) fn open_profile(profile: Profile) -> std::io::Result<()> {
+    tiered_jit::Profile::from(profile).open()
+}
+
 impl From<Profile> for tiered_jit::Profile {
     fn from(profile: Profile) -> tiered_jit::Profile {
         match profile {

@@ -2,7 +2,7 @@
 //!
 //! # Why there is no time per tier
 //! These numbers cost next to nothing. To know how long each tier ran, every change between tiers would have to read a
-//! clock, and there may be one for each call; a `Sampler` estimates it for whoever asks.
+//! clock, and there may be one for each call; a `Sampler` estimates it on demand.
 
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Stats {
     pub body_bytes: u64,
     /// Bytes of machine code made.
     pub code_bytes: u64,
+    /// Whether the sink of [`Config::trace`](crate::Config::trace) has panicked; it is called no more then.
+    pub trace_panicked: bool,
     /// How long the guest waited for the policy.
     pub pauses: Pauses,
 }

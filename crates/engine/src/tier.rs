@@ -15,7 +15,7 @@ use tiered_runtime::code::{EntryFn, HotPoint, Sample};
 use tiered_runtime::module_code::ModuleCode;
 
 use crate::config::{Config, TierMode};
-use crate::event::TierEventKind;
+use crate::event::{TierEventKind, Trace};
 use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
 use crate::queue::{FuncKey, Part, Subject, Waiting};
@@ -81,13 +81,12 @@ impl<B: Backend> Tiering<B> {
             .workers
             .get()
             .map(|workers| workers.shared().counters());
-        counters.map_or_else(
-            || Stats {
-                uptime,
-                ..Stats::default()
-            },
-            |counters| counters.read(uptime),
-        )
+        let trace = self.config.trace.as_ref();
+        Stats {
+            uptime,
+            trace_panicked: trace.is_some_and(Trace::has_panicked),
+            ..counters.map_or_else(Stats::default, |counters| counters.read(uptime))
+        }
     }
 
     fn workers(&self) -> &Workers<B> {
@@ -254,7 +253,7 @@ impl<B: Backend> Tiering<B> {
         }
     }
 
-    /// Code of a part, compiled here and now if nobody has begun to; published if `publish`.
+    /// Code of a part, compiled here and now unless that has begun; published if `publish`.
     fn now(&self, module: &ModuleCode, key: FuncKey, part: Part, publish: bool) -> Option<EntryFn> {
         let claim = profile_of::<B>(module).lock().claim(module, key, part);
         if let Some(job) = claim {

@@ -67,14 +67,14 @@ pub(crate) fn profile_of<B: Backend>(code: &ModuleCode) -> &Mutex<ModuleProfile<
 /// How many threads compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Threads {
-    /// At most so many compile at the same time; 0: the guest's own.
+    /// The most that compile at the same time; 0: the guest's own.
     most: usize,
-    /// So many more while as many compile something slow.
+    /// How many more while as many compile something slow.
     spare: usize,
 }
 
 impl Threads {
-    /// What `wanted` means on a machine with so many cores.
+    /// What `wanted` means on a machine with `cores` cores.
     pub(crate) fn new(wanted: Option<usize>, cores: usize) -> Threads {
         match wanted {
             Some(most) => Threads { most, spare: 0 },
@@ -149,8 +149,8 @@ impl<B: Backend> Shared<B> {
 
     /// Tells the sink of an event, if there is one.
     pub(crate) fn tell(&self, subject: Subject<'_>, kind: TierEventKind<'_>) {
-        if let Some(Trace(sink)) = &self.trace {
-            sink(&TierEvent {
+        if let Some(trace) = &self.trace {
+            trace.tell(&TierEvent {
                 kind,
                 module: subject.module,
                 func: subject.func,
@@ -256,7 +256,11 @@ impl<B: Backend> Shared<B> {
             self.wake(&mut state);
             let waited = self.now().saturating_sub(waiting.since);
             MutexGuard::unlocked(&mut state, || {
-                self.run(&mut compiler, &waiting.job, waited, true);
+                let run = || self.run(&mut compiler, &waiting.job, waited, true);
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    // A fault of this program: one part stays interpreted. The thread must count as it did.
+                    compiler = None;
+                }
             });
             state.running -= 1;
             state.running_slow -= slow;
@@ -295,7 +299,7 @@ impl<B: Backend> Shared<B> {
             return;
         }
         if state.idle > 0 {
-            // It will run: whoever is woken next must be another one.
+            // It will run: the next one to be woken must be another.
             state.idle -= 1;
             self.work.notify_one();
         } else if state.threads < self.threads.allowed(state.running_slow) {
@@ -309,7 +313,7 @@ impl<B: Backend> Shared<B> {
             .name(format!("compile-{}", state.threads))
             .spawn(move || shared.work());
         match thread {
-            // Nobody waits for its end.
+            // Its end is not waited for.
             Ok(_) => state.threads += 1,
             // With no thread at all, nothing is compiled; the guest runs on.
             Err(error) if state.threads == 0 => self.give_up(state, &error.to_string()),

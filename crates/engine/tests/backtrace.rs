@@ -17,6 +17,8 @@ in_all_modes! {
     frames_have_names_or_numbers,
     frames_go_through_the_host_and_other_instances,
     deep_traces_are_cut_off,
+    the_innermost_and_the_outermost_frames_are_kept,
+    hostile_names_are_shown_escaped_and_short,
     an_overflow_and_spent_fuel_have_frames,
     what_the_host_calls_itself_has_no_frames,
     an_exit_has_no_frames,
@@ -55,13 +57,7 @@ type Seen<'a> = (u32, Option<&'a str>, Option<u32>);
 fn seen(trap: &Trap) -> Vec<Seen<'_>> {
     let frames = trap.frames().iter();
     frames
-        .map(|frame| {
-            (
-                frame.func_index,
-                frame.func_name.as_deref(),
-                frame.module_offset,
-            )
-        })
+        .map(|frame| (frame.func_index, frame.func_name(), frame.module_offset))
         .collect()
 }
 
@@ -272,14 +268,14 @@ fn frames_have_names_or_numbers(config: &Config) {
     let names: Vec<_> = found
         .frames()
         .iter()
-        .map(|frame| frame.func_name.as_deref())
+        .map(|frame| frame.func_name())
         .collect();
     assert_eq!(names, [None, Some("exported"), Some("named")]);
     assert!(
         found
             .frames()
             .iter()
-            .all(|frame| frame.module_name.as_deref() == Some("the_module"))
+            .all(|frame| frame.module_name() == Some("the_module"))
     );
     let at = |func, op| format!("{:#8x}", byte_of(&module, func, op));
     let expected = format!(
@@ -353,7 +349,7 @@ fn frames_go_through_the_host_and_other_instances(config: &Config) {
         let modules: Vec<_> = found
             .frames()
             .iter()
-            .map(|frame| frame.module_name.as_deref())
+            .map(|frame| frame.module_name())
             .collect();
         let [i, o] = [Some("inner"), Some("outer")];
         assert_eq!(modules, [i, i, o, o, o], "{text}");
@@ -394,6 +390,94 @@ fn deep_traces_are_cut_off(config: &Config) {
         found.frames()[1].module_offset,
         Some(byte_of(&module, 0, "Call"))
     );
+}
+
+/// The same frames in all tiers, with what is left out of them.
+fn the_innermost_and_the_outermost_frames_are_kept(config: &Config) {
+    let engine = Engine::new(config);
+    let text = r#"(module
+        (func $f (export "f") (param i32)
+            (if (i32.eqz (local.get 0)) (then unreachable))
+            (call $g (i32.sub (local.get 0) (i32.const 1))))
+        (func $g (param i32)
+            (if (i32.eqz (local.get 0)) (then unreachable))
+            (call $f (i32.sub (local.get 0) (i32.const 1))) (nop)))"#;
+    let module = module(&engine, text);
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    for (depth, left_out) in [(47, 0), (48, 0), (63, 0), (64, 1), (65, 2), (500, 437)] {
+        // The second time in the code that the first was compiled to.
+        for _ in 0..2 {
+            let found = trap(&mut store, instance, "f", &[Val::I32(depth)]);
+            let count = depth as usize + 1 - left_out as usize;
+            assert_eq!(
+                (found.frames().len(), found.frames_left_out()),
+                (count, left_out),
+                "{depth}"
+            );
+            for (at, frame) in found.frames().iter().enumerate() {
+                let number = at as u64 + if at < 48 { 0 } else { left_out };
+                let func = (depth as u64 - number) % 2;
+                let op = if at == 0 { "Unreachable" } else { "Call" };
+                let place = (frame.func_index as u64, frame.module_offset);
+                assert_eq!(
+                    place,
+                    (func, Some(byte_of(&module, func as u32, op))),
+                    "{at}"
+                );
+            }
+            let shown = found.backtrace().to_string();
+            let more = match left_out {
+                0 => None,
+                1 => Some("\n      … 1 frame more\n  49: ".to_owned()),
+                n => Some(format!("\n      … {n} frames more\n{:>4}: ", 48 + n)),
+            };
+            match more {
+                Some(more) => assert!(shown.contains(&more), "{shown}"),
+                None => assert!(!shown.contains("more"), "{shown}"),
+            }
+            assert_eq!(shown.lines().count(), count + usize::from(left_out > 0));
+        }
+    }
+}
+
+/// However long names are and whatever is in them, a trap takes little memory and is little text.
+fn hostile_names_are_shown_escaped_and_short(config: &Config) {
+    let engine = Engine::new(config);
+    let evil = r"\1b[2J\e2\80\ae\c2\9b\0a\cc\81";
+    let long = "n".repeat(1_000_000);
+    let text = format!(
+        r#"(module (@name "{evil}{long}")
+            (func $f (@name "{evil}{long}") (param i32) (result i32)
+                (if (local.get 0) (then (drop (call $f (i32.sub (local.get 0) (i32.const 1))))))
+                unreachable)
+            (func (export "f") (drop (call $f (i32.const 100)))))"#
+    );
+    let module = module(&engine, &text);
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    for _ in 0..2 {
+        let found = trap(&mut store, instance, "f", &[]);
+        let name = r"\u{1b}[2J\u{202e}\u{9b}\n\u{301}nnnn";
+        for shown in [
+            found.backtrace().to_string(),
+            format!("{found:?}"),
+            format!("{:?}", tiered::Error::from(found)),
+        ] {
+            assert!(shown.len() < 64 * 1200, "{} bytes", shown.len());
+            assert!(shown.contains(&format!(" - {name}")), "{shown}");
+            assert!(shown.contains(&format!("!{name}")), "{shown}");
+            assert!(shown.contains("… 38 frames more"), "{shown}");
+            let hidden = |c: char| c != '\n' && c.is_control() || c == '\u{202e}' || c == '\u{301}';
+            assert!(!shown.contains(hidden), "{shown:?}");
+            // No name begins a line.
+            assert!(shown.lines().all(|line| !line.starts_with('n')), "{shown}");
+        }
+    }
 }
 
 fn an_overflow_and_spent_fuel_have_frames(config: &Config) {

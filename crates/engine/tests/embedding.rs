@@ -6,11 +6,15 @@ mod modes;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use guest::{call, forwarding, guest};
 use modes::in_all_modes;
 use tiered::decode::types::{FuncType, ValType};
-use tiered::{Caller, Config, Extern, Func, Instance, Linker, Store, Trap, TrapCode, Val};
+use tiered::{
+    Caller, Config, Engine, Extern, Func, Instance, Linker, Module, Store, Trap, TrapCode, Val,
+};
 
 in_all_modes! {
     typed_functions_of_all_types,
@@ -38,6 +42,7 @@ in_all_modes! {
     the_host_calls_back,
     errors_keep_their_identity,
     panics_go_on_at_the_outermost_call,
+    a_trace_that_panics_ends_and_nothing_else,
     a_panic_is_a_trap_for_the_host_functions_in_between,
 }
 
@@ -172,7 +177,7 @@ fn arity_0(config: &Config) {
     assert_eq!(*store.data(), 1);
 }
 
-/// Tests a function with so many parameters, and as many results.
+/// Tests a function with a number of parameters, and as many results.
 macro_rules! arities {
     ($($name:ident: $count:literal ($($arg:ident)*);)*) => {$(
         fn $name(config: &Config) {
@@ -616,6 +621,57 @@ fn panics_go_on_at_the_outermost_call(config: &Config) {
     let func = Func::wrap(&mut store, |_: Caller<'_, u32>| -> () { panic!("alone") });
     catch_unwind(AssertUnwindSafe(|| func.call(&mut store, &[]))).expect_err("it panics");
     assert_usable(&mut store, instance);
+}
+
+/// The sink of a trace runs below the guest's code and on compile threads: its panic ends the trace and nothing else.
+fn a_trace_that_panics_ends_and_nothing_else(config: &Config) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&calls);
+    let config = config.clone().trace(move |event| {
+        told.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(Failure(event.func.0));
+    });
+    let engine = Engine::new(&config);
+    let text = r#"(module
+        (func $f (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+        (func $g (param i32) (result i32) (local $n i32)
+            (loop (local.set $n (call $f (local.get $n)))
+                (br_if 0 (i32.lt_s (local.get $n) (local.get 0))))
+            (local.get $n))
+        (func (export "run") (param i32) (result i32) (call $g (local.get 0))))"#;
+    let module = Module::new(&engine, text.as_bytes().to_vec()).expect("it is valid");
+    let mut store = Store::new(&engine, 0).expect("a store has a stack");
+    let instance = Linker::<u32>::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let compiles = !matches!(engine.tier(), tiered::TierMode::Interp);
+    // What is compiled in the background takes its time.
+    for _ in 0..2000 {
+        let found = call(&mut store, instance, "run", &[Val::I32(300)]).expect("it ends");
+        assert_eq!(found, [Val::I32(300)]);
+        let stats = engine.stats();
+        if stats.functions_compiled + stats.loops_compiled > 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(compiles)));
+    }
+    let (stats, calls) = (engine.stats(), calls.load(Ordering::SeqCst));
+    assert_eq!(
+        (stats.trace_panicked, calls > 0),
+        (compiles, compiles),
+        "{stats:?}"
+    );
+    // Two threads may have told it at the same time.
+    assert!(calls <= 2, "{calls} calls");
+    if matches!(
+        engine.tier(),
+        tiered::TierMode::Jit | tiered::TierMode::Auto
+    ) {
+        assert!(
+            stats.functions_compiled + stats.loops_compiled > 1,
+            "{stats:?}"
+        );
+    }
 }
 
 /// Not even a host function that catches the error of the inner call stops a panic's payload from being a trap there.

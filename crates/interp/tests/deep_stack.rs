@@ -11,7 +11,7 @@ use tiered_interp::runtime::decode::Module;
 use tiered_interp::runtime::frame::HEADER_SLOTS;
 use tiered_interp::runtime::{Caller, Instance, Limits, Linker, Store, Trap, TrapCode, Val};
 
-/// `small` recurses with the smallest frames that there are, `large` with frames of so many slots more. The global
+/// `small` recurses with the smallest frames that there are, `large` with frames of `locals` slots more. The global
 /// counts the calls.
 fn text(locals: usize) -> String {
     let mut text = String::from(
@@ -98,11 +98,23 @@ impl Guest {
 fn names(trap: &Trap) -> Vec<&str> {
     let frames = trap.frames().iter();
     frames
-        .map(|frame| frame.func_name.as_deref().unwrap_or_default())
+        .map(|frame| frame.func_name().unwrap_or_default())
         .collect()
 }
 
-/// How many frames of so many slots may start in a stack of so many.
+/// Frames that a back trace may walk over.
+const MOST_WALKED: usize = 1 << 18;
+
+/// How many frames are kept of `depth`: all, the innermost and the outermost, or the innermost alone.
+fn kept(depth: usize) -> usize {
+    match depth {
+        0..=64 => depth,
+        65..=MOST_WALKED => 64,
+        _ => 48,
+    }
+}
+
+/// How many frames of `frame` slots may start in a stack of `slots`.
 fn frames(slots: usize, frame: usize) -> usize {
     slots / frame + 1
 }
@@ -117,11 +129,18 @@ fn recursion_comes_to_the_same_depth_each_time() {
         for turn in 0..3 {
             let (small, trap) = guest.depth("small", &[]);
             assert_eq!(small, frames(slots, HEADER), "{bytes}, turn {turn}");
-            let expected = vec!["small"; small.min(64)];
+            let expected = vec!["small"; kept(small)];
+            let left_out = trap.frames_left_out() as usize;
+            if small <= MOST_WALKED {
+                assert_eq!(left_out, small - kept(small), "{bytes}, turn {turn}");
+            } else {
+                assert!((MOST_WALKED - 48..small).contains(&left_out), "{left_out}");
+                assert!(trap.backtrace().to_string().contains("… at least "));
+            }
             assert_eq!(names(&trap), expected, "{bytes}, turn {turn}");
             let (large, trap) = guest.depth("large", &[]);
             assert_eq!(large, frames(slots, HEADER + 300), "{bytes}, turn {turn}");
-            assert_eq!(names(&trap), vec!["large"; large.min(64)], "{bytes}");
+            assert_eq!(names(&trap), vec!["large"; kept(large)], "{bytes}");
             let fine = guest.call("count", &[]).expect("the store can be used");
             assert!(fine[0].i32() > Some(0));
         }
@@ -159,7 +178,9 @@ fn large_frames_count_by_their_size() {
         let (all, trap) = guest.depth("once large", &[]);
         let under = HEADER + HEADER + locals;
         assert_eq!(all, 1 + frames(bytes / 8 - under, HEADER), "{locals}");
-        assert_eq!(names(&trap), ["small"; 64]);
+        let names = names(&trap);
+        assert_eq!((names.len(), names.last()), (64, Some(&"once")));
+        assert_eq!(names[..48], ["small"; 48]);
         let (large, _) = guest.depth("large", &[]);
         assert_eq!(large, frames(bytes / 8, HEADER + locals), "{locals}");
         let (small, _) = guest.depth("small", &[]);

@@ -331,7 +331,7 @@ fn recursion_through_the_host_traps() {
             assert!(
                 trap.frames()
                     .iter()
-                    .all(|frame| frame.func_name.as_deref() == Some("run"))
+                    .all(|frame| frame.func_name() == Some("run"))
             );
             depths.push(*store.data());
             let found = call(&mut store, instance, "run", &[Val::I32(5)]);

@@ -3,7 +3,7 @@
 //! * *Invariant:* a compile that fails leaves nothing behind but trampolines: code is placed once all of it is there.
 //! * *Invariant:* there is nothing in code to relocate, or it is an error; so code could stand anywhere. Entries and exits
 //!   contain addresses, but only of this program, and of the loop that an entry is made for.
-//! * *Invariant:* dropping a [`Code`] frees its memory, so whoever published it keeps it as long as the module's code.
+//! * *Invariant:* dropping a [`Code`] frees its memory, so its publisher keeps it as long as the module's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExcept
 use cranelift_frontend::FunctionBuilderContext;
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::printable::Name;
 use tiered_decode::types::FuncType;
 use tiered_runtime::code::{EntryFn, FuncCode, LoopCode};
 
@@ -286,10 +287,10 @@ impl Compiler {
     }
 }
 
-/// What people know a function by.
+/// What a profiler is told that a function is called: its name as it is shown to people, so in one line and bounded.
 pub(crate) fn func_name(module: &Module, func: FuncIdx) -> String {
     match module.func_name(func) {
-        Some(name) => name.to_owned(),
+        Some(name) => Name(name).to_string(),
         None => format!("wasm function {}", func.0),
     }
 }

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 
 use cranelift_codegen::ir;
-use tiered_runtime::backtrace::{MAX_FRAMES, Trace};
+use tiered_runtime::backtrace::{INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::StoreCtx;
 use tiered_runtime::{Trap, TrapCode};
@@ -24,7 +24,10 @@ struct Fault {
     /// What a builtin found wrong, for [`trap::PENDING`].
     pending: Cell<Option<TrapCode>>,
     /// The addresses, innermost first: the instruction at fault, then return addresses.
-    frames: [Cell<usize>; MAX_FRAMES],
+    innermost: [Cell<usize>; INNERMOST_FRAMES],
+    /// The last ones that did not fit there: the frame of number `n` at `n % OUTERMOST_FRAMES`.
+    outermost: [Cell<usize>; OUTERMOST_FRAMES],
+    /// How many frames there are.
     count: Cell<usize>,
 }
 
@@ -33,10 +36,36 @@ thread_local! {
         Fault {
             code: Cell::new(0),
             pending: Cell::new(None),
-            frames: [const { Cell::new(0) }; MAX_FRAMES],
+            innermost: [const { Cell::new(0) }; INNERMOST_FRAMES],
+            outermost: [const { Cell::new(0) }; OUTERMOST_FRAMES],
             count: Cell::new(0),
         }
     };
+}
+
+impl Fault {
+    /// Takes down the next frame.
+    fn add(&self, pc: usize) {
+        let count = self.count.get();
+        let place = self.innermost.get(count);
+        place
+            .unwrap_or(&self.outermost[count % OUTERMOST_FRAMES])
+            .set(pc);
+        self.count.set(count + 1);
+    }
+
+    /// Gives `each` the frames that were taken down, and tells `trace` how many in between were not.
+    fn frames(&self, trace: &mut Trace, each: impl Fn(usize, &mut Trace)) {
+        let count = self.count.get();
+        for pc in self.innermost.iter().take(count) {
+            each(pc.get(), trace);
+        }
+        let first = count.saturating_sub(OUTERMOST_FRAMES).max(INNERMOST_FRAMES);
+        trace.leave_out(first.min(count).saturating_sub(INNERMOST_FRAMES) as u64);
+        for number in first..count {
+            each(self.outermost[number % OUTERMOST_FRAMES].get(), trace);
+        }
+    }
 }
 
 /// A builtin found something wrong; its caller traps next.
@@ -82,13 +111,7 @@ pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Op
     FAULT.with(|fault| {
         fault.code.set(code);
         fault.count.set(0);
-        let add = |pc| {
-            let count = fault.count.get();
-            if let Some(place) = fault.frames.get(count) {
-                place.set(pc);
-                fault.count.set(count + 1);
-            }
-        };
+        let add = |pc| fault.add(pc);
         // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
         let has_begun = code != ir::TrapCode::STACK_OVERFLOW.as_raw().get();
         if has_begun && matches!(info.facts.kind, Kind::Func { .. }) {
@@ -109,7 +132,7 @@ pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Op
     })
 }
 
-/// Keeps the trap that was taken down last for whoever called the guest.
+/// Keeps the trap that was taken down last for the caller of the guest.
 pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
     // SAFETY: the entry was called by the store's rules, so the store is alive.
     let ctx = unsafe { &*ctx };
@@ -118,15 +141,13 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
             return;
         };
         ctx.raise_from(Trap::new(code), |trace| {
-            for pc in fault.frames.iter().take(fault.count.get()) {
-                // SAFETY: the code of these frames was running when it trapped; its store keeps it.
-                unsafe { add_frame(pc.get(), trace) };
-            }
+            // SAFETY: the code of these frames was running when it trapped; its store keeps it.
+            fault.frames(trace, |pc, trace| unsafe { add_frame(pc, trace) });
         });
     });
 }
 
-/// The trap; `None` if whoever was called has kept one already.
+/// The trap; `None` if the callee has kept one already.
 fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
     let code = std::num::NonZeroU8::new(fault.code.replace(0))?;
     Some(match ir::TrapCode::from_raw(code) {
@@ -169,7 +190,7 @@ unsafe fn add_frame(pc: usize, trace: &mut Trace) {
 /// `pc` is a return address in compiled code, and `fp` that code's frame pointer.
 pub(crate) unsafe fn walk(_: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace) {
     let mut add = |pc| {
-        if !trace.is_full() {
+        if !trace.is_spent() {
             // SAFETY: the code is going to be returned to.
             unsafe { add_frame(pc, trace) };
         }

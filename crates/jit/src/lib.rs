@@ -41,6 +41,7 @@ mod position;
 mod profile;
 mod registry;
 mod signal;
+mod signal_chain;
 mod stub;
 mod target;
 mod trampolines;
@@ -53,6 +54,7 @@ pub use eager::Eager;
 pub use error::CompileError;
 pub use loader::place_for_good;
 pub use profile::Profile;
+pub use signal_chain::{Earlier, SignalChain, SignalHandler};
 pub use tiered_runtime as runtime;
 
 /// Whether `pc` is in compiled code. Takes no lock and allocates nothing: a signal handler may ask.

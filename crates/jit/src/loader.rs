@@ -365,4 +365,41 @@ mod tests {
             assert_eq!(space.resident_pages(), 0);
         }
     }
+
+    /// What runs is found while others place and free code beside it, in the same pages and the same lines of the table.
+    #[test]
+    fn running_code_is_found_while_other_code_comes_and_goes() {
+        const ROUNDS: u32 = 3000;
+        let isa = target::isa(false).expect("this machine can");
+        let space = space(BOTH[0]);
+        let quota = Quota::new(64 << 20);
+        let place = |value, len| {
+            let placed = place(space, &quota, &isa, returning(value, len));
+            placed.expect("there is room")
+        };
+        let (mine, other) = (place(7, 200), place(8, 200).code().addr());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..ROUNDS {
+                    // Pages become free, too.
+                    let blobs = [50, 5000, 300].map(|len| place(n, len));
+                    assert!(blobs.iter().all(|blob| run(blob) == n));
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            let mut rounds = 0u64;
+            while !done.load(Ordering::Relaxed) && rounds < 1 << 40 {
+                assert_eq!(run(&mine), 7);
+                for pc in mine.code().addr()..mine.code().addr() + mine.len() {
+                    // SAFETY: the blob lives.
+                    let found = unsafe { space.find(pc) }.map(|info| info.start);
+                    assert_eq!(found, Some(mine.code().addr()));
+                }
+                // Of code that may be freed just now only this may be asked.
+                std::hint::black_box(space.has(other));
+                rounds += 1;
+            }
+        });
+    }
 }

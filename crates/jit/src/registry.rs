@@ -5,7 +5,24 @@
 //!
 //! * *Invariant:* no two blobs share a unit.
 //! * *Invariant:* the words of a blob are set before its code can be entered, and cleared before its memory is used
-//!   again. So whoever comes from code that is running finds what is known of it, for as long as that code may run.
+//!   again. So a handler that was called out of running code finds what is known of it, for as long as that code may run.
+//!
+//! # Why `find` is safe while other threads place and free code
+//! A handler looks up the address of an instruction at fault, and the return addresses above it on the same thread.
+//!
+//! * *Their blobs live.* The thread is in that code or is going to return there, so its store, which keeps its modules'
+//!   code and its tier's entries and exits, has not ended. Another engine's end frees other blobs, whose words and
+//!   [`CodeInfo`]s are others: no two share a unit. So what the word leads to is not being freed, and is immutable.
+//! * *Their words are seen.* The code was entered by an address from a place that was written after the words:
+//!   here, on x86-64, stores are seen in their order. All else would need the address to be published with `Release`.
+//! * *Their words can be read.* `covered` grows only, and is raised (`Release`) when the words are mapped. Pages of the
+//!   table are given back (`MADV_DONTNEED`) under the lock of the free list, and only if all their units are free; a word
+//!   there is then read as null, which it was.
+//! * An address outside of the space, of a gap between blobs, or of code that is in no table (`place_for_good`) leads to
+//!   nothing: to a word out of range, to a null, or to a blob that does not contain it, which lives by what is said above
+//!   if the thread runs in its unit.
+//! * [`Registry::has`] follows no word, so it may be asked of any address on any thread: the sampler does, of code that
+//!   may be freed meanwhile by another.
 
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -104,7 +121,7 @@ impl Registry {
         self.covered.load(Ordering::Acquire)
     }
 
-    /// Says that the table covers so many bytes of code.
+    /// Says that the table covers this many bytes of code.
     ///
     /// # Safety
     /// The words for them can be read and written, are zero, and stay.

@@ -1,45 +1,35 @@
 //! Faults of compiled code: SIGSEGV, SIGBUS, SIGILL and SIGFPE.
 //!
 //! * *Invariant:* a fault is taken for the guest's only if its address is exactly that of an instruction that may trap,
-//!   in code that this crate has placed. All others go to whoever handled the signal before.
+//!   in code that this crate has placed. All others go to the earlier handler ([`crate::signal_chain`]).
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //!
 //! The handler goes on in the entry that the host called, by writing that place into the context that the
 //! kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
 //! of which the stack limit leaves enough.
 
-use std::sync::{Once, OnceLock};
-
-use libc::{SA_NODEFER, SA_ONSTACK, SA_SIGINFO, c_int, c_void, siginfo_t, ucontext_t};
+use libc::{SA_NODEFER, SA_ONSTACK, c_int, c_void, siginfo_t, ucontext_t};
 
 use crate::code_space;
 use crate::fault;
+use crate::signal_chain::{Earlier, SignalChain};
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
-/// Who handled each signal before. Reading it in a handler is a load.
-static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
-    [const { OnceLock::new() }; SIGNALS.len()];
+static CHAINS: [SignalChain; SIGNALS.len()] = [
+    SignalChain::new(SIGNALS[0]),
+    SignalChain::new(SIGNALS[1]),
+    SignalChain::new(SIGNALS[2]),
+    SignalChain::new(SIGNALS[3]),
+];
 
-/// Installs the handler, once for the process.
+/// Installs the handler, where it is not.
 pub(crate) fn install() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
-            // SAFETY: the handler keeps to what handlers may do, and all bits zero are a valid action.
-            unsafe {
-                let mut old: libc::sigaction = std::mem::zeroed();
-                libc::sigaction(signal, std::ptr::null(), &raw mut old);
-                previous.get_or_init(|| old);
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = handle as *const () as usize;
-                action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
-                libc::sigemptyset(&raw mut action.sa_mask);
-                let done = libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-                assert_eq!(done, 0, "the signal can be handled");
-            }
-        }
-    });
+    for chain in &CHAINS {
+        // SAFETY: the handler keeps to what handlers may do.
+        let installed = unsafe { chain.install(handle, SA_NODEFER | SA_ONSTACK, 0) };
+        installed.expect("the signal can be handled");
+    }
 }
 
 unsafe extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
@@ -83,35 +73,27 @@ unsafe fn land(_: &mut ucontext_t) -> bool {
     false
 }
 
-/// Hands a signal to whoever handled it before.
+/// Hands a signal to its earlier handler. Without one it does what it would have done without us.
 ///
 /// # Safety
 /// As for a handler.
 unsafe fn forward(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let index = SIGNALS.iter().position(|&known| known == signal);
-    let Some(previous) = index.and_then(|index| PREVIOUS[index].get()) else {
+    let Some(chain) = index.map(|index| &CHAINS[index]) else {
         return;
     };
-    match previous.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => {
-            // The instruction runs again when the handler has returned, and then ends the process as it would have.
-            // SAFETY: puts back what was there.
-            unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
+    // SAFETY: the arguments are the handler's; the kernel gives the information.
+    let (earlier, was_sent) = unsafe { (chain.forward(info, context), (*info).si_code <= 0) };
+    match (earlier, was_sent) {
+        (Earlier::Handler, _) => {}
+        // No instruction is at fault: somebody sent it.
+        (Earlier::Ignore, true) => {}
+        (Earlier::Default, true) => {
+            chain.restore();
+            // SAFETY: ends the process, as it would have.
+            unsafe { libc::raise(signal) };
         }
-        handler if previous.sa_flags & SA_SIGINFO != 0 => {
-            // SAFETY: the flag says that the handler is of this type.
-            unsafe {
-                let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
-                    std::mem::transmute(handler);
-                handler(signal, info, context);
-            }
-        }
-        handler => {
-            // SAFETY: without the flag, it is of this type.
-            unsafe {
-                let handler: unsafe extern "C" fn(c_int) = std::mem::transmute(handler);
-                handler(signal);
-            }
-        }
+        // The instruction runs again when the handler has returned, and then ends the process.
+        (Earlier::Ignore | Earlier::Default, false) => chain.restore(),
     }
 }

@@ -262,7 +262,7 @@ fn traps_come_with_their_frames() {
             let names: Vec<&str> = trap
                 .frames()
                 .iter()
-                .filter_map(|frame| frame.func_name.as_deref())
+                .filter_map(|frame| frame.func_name())
                 .collect();
             assert!(
                 trap.frames()
@@ -271,7 +271,10 @@ fn traps_come_with_their_frames() {
                 "{trap:?}"
             );
             if *code == TrapCode::StackOverflow {
-                assert!(names.iter().all(|&name| name == "again") && names.len() == 64);
+                let (again, outermost) = names.split_at(61);
+                assert!(again.iter().all(|&name| name == "again"), "{names:?}");
+                assert_eq!(outermost, ["inner", "middle", "run"]);
+                assert!(trap.frames_left_out() > 0);
             } else {
                 assert_eq!(names, ["inner", "middle", "run"], "{body}");
             }

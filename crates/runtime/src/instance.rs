@@ -7,6 +7,7 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::module::ExportKind;
+use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, FuncType};
 
 use crate::external::Extern;
@@ -24,7 +25,7 @@ use crate::vm::vmctx::VmCtx;
 #[non_exhaustive]
 pub enum ExportError {
     /// Nothing is exported under this name.
-    #[error("no export {name:?}: expected func {expected}, and the module exports {}", Names(.exports))]
+    #[error("no export {:?}: expected func {expected}, and the module exports {}", Name(.name), Names(.exports))]
     NotFound {
         /// The name.
         name: String,
@@ -34,7 +35,7 @@ pub enum ExportError {
         exports: Box<[Box<str>]>,
     },
     /// The export is something else than a function.
-    #[error("incompatible export {name:?}: expected func {expected}, found {found}")]
+    #[error("incompatible export {:?}: expected func {expected}, found {found}", Name(.name))]
     NotAFunction {
         /// The name.
         name: String,
@@ -44,7 +45,7 @@ pub enum ExportError {
         found: Box<ExternType>,
     },
     /// The function has another type.
-    #[error("incompatible export {name:?}: expected func {expected}, found func {found}")]
+    #[error("incompatible export {:?}: expected func {expected}, found func {found}", Name(.name))]
     Mismatch {
         /// The name.
         name: String,
@@ -65,7 +66,8 @@ impl fmt::Display for Names<'_> {
             return f.write_str("nothing");
         }
         for (index, name) in self.0.iter().take(SHOWN).enumerate() {
-            write!(f, "{}{name:?}", if index == 0 { "" } else { ", " })?;
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{:?}", Name(name))?;
         }
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),

@@ -13,6 +13,7 @@ use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
+use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, Limits, ValType};
 
 use crate::external::Extern;
@@ -37,7 +38,7 @@ use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
 #[non_exhaustive]
 pub enum InstantiateError {
     /// Nobody provides an import.
-    #[error("unknown import {module:?} {name:?}: {expected}")]
+    #[error("unknown import {:?} {:?}: {expected}", Name(.module), Name(.name))]
     UnknownImport {
         /// The module's name that is imported from.
         module: String,
@@ -47,7 +48,7 @@ pub enum InstantiateError {
         expected: Box<ExternType>,
     },
     /// An import is of a type that does not match.
-    #[error("incompatible import {module:?} {name:?}: expected {expected}, found {found}")]
+    #[error("incompatible import {:?} {:?}: expected {expected}, found {found}", Name(.module), Name(.name))]
     IncompatibleImport {
         /// The module's name that is imported from.
         module: String,
@@ -321,7 +322,7 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     if let Some(image) = vmctx.code().image() {
         // SAFETY: records live as long as the store.
         let memory = unsafe { vmctx.memory(MemoryIdx(0)).as_ref() };
-        // SAFETY: an image is only of a memory that the module defines, which is new: nobody has looked at it.
+        // SAFETY: an image is only of a memory that the module defines, which is new: nothing refers to it yet.
         unsafe { memory.map_image(image) }?;
         drop_data_of_image(vmctx);
         return Ok(());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::module::{Import, ImportType};
+use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, FuncType};
 
 use crate::external::Extern;
@@ -24,7 +25,7 @@ use crate::vm::trap::Trap;
 #[non_exhaustive]
 pub enum LinkError {
     /// There is a definition of that name, and [`Linker::allow_shadowing`] is off.
-    #[error("{module:?} {name:?} is defined already")]
+    #[error("{:?} {:?} is defined already", Name(.module), Name(.name))]
     AlreadyDefined {
         /// The module's name.
         module: String,
@@ -165,7 +166,7 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Defines what `module` imports and nobody has defined, as far as it is functions: calling one is a trap that names
+    /// Defines what `module` imports and is not defined, as far as it is functions: calling one is a trap that names
     /// it. Other unknown imports stay unknown.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
         for import in module.imports() {
@@ -175,7 +176,8 @@ impl<T: 'static> Linker<T> {
                 let ty = module.types()[index.index()].clone();
                 let message = format!(
                     "unknown import {:?} {:?} was called",
-                    import.module, import.name
+                    Name(&import.module),
+                    Name(&import.name)
                 );
                 let body = move |_: Caller<'_, T>, _: &[Val], _: &mut [Val]| {
                     Err(Trap::message(message.clone()))

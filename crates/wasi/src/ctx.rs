@@ -10,6 +10,7 @@ use std::{fmt, fs, io};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use tiered_runtime::decode::printable::{Line, Quoted};
 
 use crate::abi::Rights;
 use crate::args::Strings;
@@ -77,7 +78,7 @@ pub enum BuildError {
         value: OsString,
     },
     /// An argument contains a NUL byte.
-    #[error("argument {index} contains a NUL byte: {value:?}")]
+    #[error("argument {index} contains a NUL byte: {}", Quoted(value))]
     ArgHasNul {
         /// Its position, counted from 0.
         index: usize,
@@ -91,7 +92,7 @@ pub enum BuildError {
         name: OsString,
     },
     /// An environment variable's name is empty or contains `=`, or its name or value contains a NUL byte.
-    #[error("environment variable {name:?} has an invalid name or value")]
+    #[error("environment variable {} has an invalid name or value", Quoted(name))]
     EnvInvalid {
         /// Its name.
         name: String,
@@ -100,7 +101,7 @@ pub enum BuildError {
     #[error("arguments or environment are too long for a guest")]
     TooLong,
     /// A host directory could not be opened.
-    #[error("cannot open directory {}: {source}", path.display())]
+    #[error("cannot open directory {}: {source}", Line(path.display()))]
     Preopen {
         /// The directory on the host.
         path: PathBuf,
@@ -108,7 +109,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// A read-only directory lies within, or is, one that is granted for writing: it could be changed through that one.
-    #[error("cannot grant directory {} read-only: it lies within {}, which is writable", read_only.display(), writable.display())]
+    #[error("cannot grant directory {} read-only: it lies within {}, which is writable", Line(read_only.display()), Line(writable.display()))]
     ReadOnlyWithin {
         /// The directory to be read-only, as it was given.
         read_only: PathBuf,
@@ -116,7 +117,7 @@ pub enum BuildError {
         writable: PathBuf,
     },
     /// A guest's name for a directory is empty or contains a NUL byte.
-    #[error("invalid guest path {name:?} for a directory")]
+    #[error("invalid guest path {} for a directory", Quoted(name))]
     GuestPath {
         /// The name.
         name: String,
@@ -320,7 +321,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Shows every call and its outcome to `tracer`.
+    /// Shows every call and its outcome to `tracer`. A tracer that panics ends the guest, as a host function's panic does: no
+    /// call goes by unseen.
     #[must_use]
     pub fn trace(mut self, tracer: impl FnMut(&Call<'_>) + Send + 'static) -> Self {
         self.tracer = Some(Box::new(tracer));

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use tiered_runtime::decode::printable::Quoted;
+
 use crate::abi::{Abi, Errno};
 use crate::ctx::WasiCtx;
 use crate::error::{Error, Stop};
@@ -180,7 +182,7 @@ impl fmt::Display for Call<'_> {
             separator = ", ";
             match self.path(index) {
                 Some(path) => {
-                    write!(f, "{path:?}")?;
+                    write!(f, "{}", Quoted(path))?;
                     index += 2;
                 }
                 None => {

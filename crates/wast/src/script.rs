@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use tiered::Engine;
+use tiered::decode::printable::Line;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
@@ -32,7 +33,7 @@ pub struct Failure {
     pub column: usize,
     /// The directive's keyword (`assert_return`), or `script` where the text does not parse.
     pub directive: &'static str,
-    /// What was expected and what was found.
+    /// What was expected and what was found. It may quote the script; the `Display` of this shows it escaped and bounded.
     pub message: String,
 }
 
@@ -41,7 +42,10 @@ impl fmt::Display for Failure {
         write!(
             f,
             "{}:{}: {}: {}",
-            self.line, self.column, self.directive, self.message
+            self.line,
+            self.column,
+            self.directive,
+            Line(&self.message)
         )
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //! * *Invariant:* the handler counts in what is in its own list, and nowhere else: other timers may send the same signal,
-//!   with values that mean something to somebody else. Those are passed on to the handler that was there before.
+//!   with values that mean something to somebody else. Those are passed on to the earlier handler
+//!   ([`SignalChain`]).
+//! * *Invariant:* no timer runs before the signal is handled, by this handler or by one that was put in front of it.
 //! * *Invariant:* what the handler counts in is never freed: a signal may still come when its timer is gone. The next
 //!   sampler uses it again.
 #![expect(
@@ -16,11 +18,11 @@
 
 use std::io;
 use std::ptr::null_mut;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-use libc::{SA_ONSTACK, SA_RESTART, SA_SIGINFO, c_int, c_void, siginfo_t, ucontext_t};
+use libc::{SA_ONSTACK, SA_RESTART, c_int, c_void, siginfo_t, ucontext_t};
+use tiered_jit::SignalChain;
 
 /// The signal.
 const SIGNAL: c_int = libc::SIGPROF;
@@ -89,7 +91,7 @@ pub struct Sampler {
 pub struct TierTime {
     /// In compiled code.
     pub compiled: Duration,
-    /// In the interpreter, in functions of the host, and wherever else.
+    /// In the interpreter, in functions of the host, and everywhere else.
     pub other: Duration,
     /// The looks at the thread that this rests on; without any, all time is `other`.
     pub samples: u64,
@@ -163,36 +165,28 @@ impl Drop for Sampler {
     }
 }
 
-/// Who handled the signal before, once the handler is installed; or why it is not.
-static PREVIOUS: OnceLock<Result<libc::sigaction, i32>> = OnceLock::new();
+static CHAIN: SignalChain = SignalChain::new(SIGNAL);
 
-/// Installs the handler, once for the process.
+/// Installs the handler, where it is not: a timer's signal that is not handled ends the process.
+///
+/// An earlier handler runs on the stack that it was installed for. One that unwinds a stack, as profilers do, may need more
+/// than the alternate one has.
 fn install() -> io::Result<()> {
-    let installed = PREVIOUS.get_or_init(|| {
-        // SAFETY: the handler keeps to what handlers may do, and all bits zero are a valid action.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = look as *const () as usize;
-            action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-            libc::sigemptyset(&raw mut action.sa_mask);
-            let mut previous: libc::sigaction = std::mem::zeroed();
-            let done = libc::sigaction(SIGNAL, &raw const action, &raw mut previous);
-            let error = |error: io::Error| error.raw_os_error().unwrap_or(libc::EINVAL);
-            checked(done).map(|()| previous).map_err(error)
-        }
-    });
-    let failed = |&code: &i32| io::Error::from_raw_os_error(code);
-    installed.as_ref().map(|_| ()).map_err(failed)
+    let flags = SA_RESTART | SA_ONSTACK;
+    // SAFETY: the handler keeps to what handlers may do.
+    unsafe { CHAIN.install(look, flags, flags) }
 }
 
 /// Counts where the thread is.
-unsafe extern "C" fn look(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+unsafe extern "C" fn look(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives both; a timer's signal has the value that the timer was made with.
     unsafe {
         let is_timer = (*info).si_code == libc::SI_TIMER;
         let value = is_timer.then(|| (*info).si_value().sival_ptr.cast_const().cast());
         let Some(counts) = value.and_then(Counts::at) else {
-            return forward(signal, info, context);
+            // Where there is no earlier handler it is ignored: no reason to end the process.
+            CHAIN.forward(info, context);
+            return;
         };
         let place = if tiered_jit::is_compiled_code(pc_of(&*context.cast())) {
             &counts.compiled
@@ -200,34 +194,6 @@ unsafe extern "C" fn look(signal: c_int, info: *mut siginfo_t, context: *mut c_v
             &counts.other
         };
         place.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Hands a signal that is not of a sampler to whoever handled it before; nobody is no reason to end the process.
-///
-/// # Safety
-/// As for a handler.
-unsafe fn forward(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let Some(Ok(previous)) = PREVIOUS.get() else {
-        return;
-    };
-    match previous.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => {}
-        handler if previous.sa_flags & SA_SIGINFO != 0 => {
-            // SAFETY: the flag says that the handler is of this type.
-            unsafe {
-                let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
-                    std::mem::transmute(handler);
-                handler(signal, info, context);
-            }
-        }
-        handler => {
-            // SAFETY: without the flag, it is of this type.
-            unsafe {
-                let handler: unsafe extern "C" fn(c_int) = std::mem::transmute(handler);
-                handler(signal);
-            }
-        }
     }
 }
 
@@ -292,7 +258,7 @@ mod tests {
 
     /// A timer of somebody else sends the same signal, with a value that is no address.
     #[test]
-    fn a_timer_of_somebody_else_goes_to_whoever_handled_it_before() {
+    fn a_timer_of_somebody_else_is_not_counted() {
         let sampler = Sampler::start().expect("there is a timer");
         // SAFETY: all bits zero are a valid event; the timer is this test's own, and its signal is handled.
         unsafe {

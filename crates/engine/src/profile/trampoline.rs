@@ -5,6 +5,7 @@
 //! interpreter's.
 #![expect(unsafe_code, reason = "machine code is called by its address")]
 
+use tiered_decode::printable::Name;
 use tiered_jit::Profile;
 use tiered_runtime::code::FuncCode;
 use tiered_runtime::trampoline::{Trampoline, TrampolineFn};
@@ -40,7 +41,7 @@ fn trampoline(profile: Profile, func: &FuncCode) -> Option<Trampoline> {
     // SAFETY: the bytes were placed there, and stay as they are.
     let placed = unsafe { std::slice::from_raw_parts(code.as_ptr(), TRAMPOLINE.len()) };
     let name = match module.func_name(func.index) {
-        Some(name) => format!("{name} (interpreted)"),
+        Some(name) => format!("{} (interpreted)", Name(name)),
         None => format!("wasm function {} (interpreted)", func.index.0),
     };
     profile.tell(placed, &name);

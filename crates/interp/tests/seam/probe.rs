@@ -286,7 +286,7 @@ pub(crate) fn publish_interpreted(func: &FuncCode) {
 
 /// The functions' names in a back trace, the innermost first.
 pub(crate) fn names(trap: &Trap) -> Vec<String> {
-    let name = |frame: &tiered_interp::runtime::Frame| frame.func_name.clone();
+    let name = |frame: &tiered_interp::runtime::Frame| frame.func_name().map(str::to_owned);
     let frames = trap.frames().iter();
     frames
         .map(|frame| name(frame).unwrap_or_default())

@@ -1,11 +1,14 @@
 //! From a place in running code to the functions and module bytes that it stands for.
 //!
+//! *Invariant:* however deep the guest is, a back trace keeps [`MAX_FRAMES`] frames and takes a bounded number of steps.
+//!
 //! One [`Activation`] stands for each time that guest code was entered from the host, or left without an end. Frames
 //! of the first tier are walked by the headers that [`crate::vm::frame`] describes; another tier brings the way to walk its
 //! own.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
@@ -15,8 +18,18 @@ use crate::vm::frame::Slot;
 use crate::vm::trap::Frame;
 use crate::vm::vmctx::StoreCtx;
 
-/// The innermost frames that a back trace keeps.
-pub const MAX_FRAMES: usize = 64;
+/// The most frames that a back trace keeps.
+pub const MAX_FRAMES: usize = INNERMOST_FRAMES + OUTERMOST_FRAMES;
+
+/// Of more than [`MAX_FRAMES`], as many of the innermost.
+pub const INNERMOST_FRAMES: usize = 48;
+
+/// Of more than [`MAX_FRAMES`], as many of the outermost.
+pub const OUTERMOST_FRAMES: usize = 16;
+
+/// Steps that one back trace may take: a frame of compiled code is one, an interpreted one as many as modules are asked
+/// for it.
+const MAX_STEPS: usize = 1 << 18;
 
 /// Adds the frames from `fp` on outwards to a trace, up to where their activation was entered. `pc` is a return
 /// address, or the end of the instruction at fault.
@@ -100,36 +113,81 @@ impl Activation {
 const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// A frame of the first tier: its function, and the position in the function's bytecode.
+#[derive(Clone, Copy)]
 struct Position {
-    frame: usize,
     func: *const FuncCode,
     byte: usize,
+}
+
+/// A frame that is kept so far.
+struct Kept {
+    frame: Frame,
+    /// Set if its byte of the module is still to be found.
+    position: Option<Position>,
+}
+
+/// What is left of a back trace in a trap.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    /// Innermost first.
+    pub(crate) kept: Box<[Frame]>,
+    /// How many frames stand between the first [`INNERMOST_FRAMES`] of these and the others.
+    pub(crate) left_out: u64,
+    /// There are more: the walk took too many steps. Then no outermost ones are kept.
+    pub(crate) ends_early: bool,
 }
 
 /// The frames found so far, innermost first.
 #[derive(Default)]
 pub struct Trace {
-    frames: Vec<Frame>,
-    /// Those whose bytes of the module are still to be found.
-    positions: Vec<Position>,
+    innermost: Vec<Kept>,
+    /// The last ones that did not fit there.
+    outermost: VecDeque<Kept>,
+    left_out: u64,
+    steps: usize,
 }
 
 impl Trace {
-    /// No more frames are kept.
-    pub fn is_full(&self) -> bool {
-        self.frames.len() >= MAX_FRAMES
+    /// True once the trace has taken all its steps: nothing more is taken down.
+    pub fn is_spent(&self) -> bool {
+        self.steps >= MAX_STEPS
     }
 
     /// Adds a frame of function `func` of `module`, at the byte `offset` of the module.
-    pub fn push(&mut self, module: &Module, func: FuncIdx, offset: Option<u32>) {
-        if !self.is_full() {
-            self.frames.push(Frame {
+    pub fn push(&mut self, module: &Arc<Module>, func: FuncIdx, offset: Option<u32>) {
+        self.add(module, func, offset, None);
+    }
+
+    /// Counts `frames` that are not taken down: between the innermost ones and those that come next.
+    pub fn leave_out(&mut self, frames: u64) {
+        self.left_out += frames;
+    }
+
+    fn add(
+        &mut self,
+        module: &Arc<Module>,
+        func: FuncIdx,
+        offset: Option<u32>,
+        position: Option<Position>,
+    ) {
+        self.steps += 1;
+        let kept = Kept {
+            frame: Frame {
                 func_index: func.0,
-                func_name: module.func_name(func).map(str::to_owned),
                 module_offset: offset,
-                module_name: module.names().module().map(str::to_owned),
-            });
+                module: Arc::clone(module),
+            },
+            position,
+        };
+        if self.innermost.len() < INNERMOST_FRAMES {
+            self.innermost.push(kept);
+            return;
         }
+        if self.outermost.len() == OUTERMOST_FRAMES {
+            self.outermost.pop_front();
+            self.left_out += 1;
+        }
+        self.outermost.push_back(kept);
     }
 
     /// Adds the frames of all activations of a store.
@@ -137,15 +195,26 @@ impl Trace {
         let mut next = ctx.activation.get();
         // SAFETY: the list holds only activations that are still running.
         while let Some(activation) = unsafe { next.as_ref() } {
-            // SAFETY: whoever made the activation, or suspended it last, promised that.
+            // SAFETY: promised when the activation was made, or suspended last.
             unsafe { (activation.walk)(ctx, activation.pc.get(), activation.fp.get(), self) };
             next = activation.previous;
         }
     }
 
-    pub(crate) fn into_frames(mut self) -> Vec<Frame> {
-        find_offsets(&self.positions, &mut self.frames);
-        self.frames
+    pub(crate) fn into_frames(mut self) -> Frames {
+        let ends_early = self.is_spent();
+        if ends_early {
+            self.left_out += self.outermost.len() as u64;
+            self.outermost.clear();
+        }
+        let mut kept = self.innermost;
+        kept.extend(self.outermost);
+        find_offsets(&mut kept);
+        Frames {
+            kept: kept.into_iter().map(|kept| kept.frame).collect(),
+            left_out: self.left_out,
+            ends_early,
+        }
     }
 }
 
@@ -154,19 +223,15 @@ impl Trace {
 /// # Safety
 /// The frames from `fp` on, if it is not null, have headers.
 unsafe fn walk_headers(ctx: &StoreCtx, mut pc: usize, mut fp: *const Slot, trace: &mut Trace) {
-    while !trace.is_full() && !fp.is_null() {
-        let Some((func, byte)) = ctx.func_at(pc) else {
+    while !trace.is_spent() && !fp.is_null() {
+        let Some((func, byte)) = ctx.find_func_at(pc, &mut trace.steps) else {
             return;
         };
         let Some(code) = func.module_code() else {
             return;
         };
-        trace.positions.push(Position {
-            frame: trace.frames.len(),
-            func,
-            byte,
-        });
-        trace.push(code.module(), func.index, None);
+        let position = Some(Position { func, byte });
+        trace.add(code.module(), func.index, None, position);
         // SAFETY: `fp` is a frame of `func`: the header's slots stand behind its params (frame.rs).
         unsafe {
             let header = fp.add(usize::from(func.params));
@@ -178,15 +243,18 @@ unsafe fn walk_headers(ctx: &StoreCtx, mut pc: usize, mut fp: *const Slot, trace
 
 /// Finds the module's byte for each position; each function is asked once, as long as their bodies are not too long
 /// together.
-fn find_offsets(positions: &[Position], frames: &mut [Frame]) {
+fn find_offsets(kept: &mut [Kept]) {
     let mut asked = HashSet::new();
     let mut bytes = 0;
-    for position in positions {
-        if !asked.insert(position.func) {
+    for index in 0..kept.len() {
+        let Some(Position { func: wanted, .. }) = kept[index].position else {
+            continue;
+        };
+        if !asked.insert(wanted) {
             continue;
         }
         // SAFETY: functions live as long as the store.
-        let func = unsafe { &*position.func };
+        let func = unsafe { &*wanted };
         bytes += body_len(func);
         let Some(body) = func.body() else {
             continue;
@@ -194,13 +262,12 @@ fn find_offsets(positions: &[Position], frames: &mut [Frame]) {
         if bytes > MAX_BODY_BYTES {
             break;
         }
-        let of_func: Vec<&Position> = positions
-            .iter()
-            .filter(|other| other.func == position.func)
-            .collect();
-        let in_code: Vec<usize> = of_func.iter().map(|position| position.byte).collect();
-        for (position, offset) in of_func.iter().zip((body.offsets_of())(func, &in_code)) {
-            frames[position.frame].module_offset = offset;
+        let of_func = |kept: &&mut Kept| kept.position.is_some_and(|at| at.func == wanted);
+        let mut of_func: Vec<&mut Kept> = kept.iter_mut().filter(of_func).collect();
+        let bytes_of = of_func.iter().filter_map(|kept| kept.position);
+        let in_code: Vec<usize> = bytes_of.map(|at| at.byte).collect();
+        for (kept, offset) in of_func.iter_mut().zip((body.offsets_of())(func, &in_code)) {
+            kept.frame.module_offset = offset;
         }
     }
 }

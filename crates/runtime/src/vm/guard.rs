@@ -12,9 +12,11 @@
 //! * *Invariant:* [`STOP`] is written, and replaced by the native limit, under the lock only. The guest's own thread
 //!   exchanges the limit for its new one without the lock, and after that looks at the flag. All that write the limit
 //!   read it in the same step, so the second of two sees what the first one did before.
+//! * *Invariant:* no panic of an [`Interruptible`] leaves this file while the guest is stopped or let go on.
 //! * *Invariant:* the page goes back to its pool with the last owner of the guard, which may be an interrupt handle.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,7 +45,8 @@ pub(crate) enum Reason {
 /// Something outside the guest's code that a guest may wait in, which is to end when the guest is stopped: see
 /// [`AnyStore::add_interruptible`](crate::AnyStore::add_interruptible).
 ///
-/// Both are called under a lock, in turn, and on any thread: they should do little, and touch no store.
+/// Both are called under a lock, in turn, and on any thread: they should do little, and touch no store. One that panics is
+/// forgotten: what stops a guest goes on, on a thread that stops others, too.
 pub trait Interruptible: Send + Sync + fmt::Debug {
     /// Ends the waiting, now and from now on.
     fn interrupt(&self);
@@ -79,6 +82,17 @@ struct State {
     epoch: Option<u64>,
     /// What the guest may be waiting in.
     waits: Vec<Arc<dyn Interruptible>>,
+}
+
+impl State {
+    /// Calls `tell` with all that the guest may be waiting in, and forgets what panics.
+    fn tell_waits(&mut self, tell: impl Fn(&dyn Interruptible)) {
+        self.waits.retain(|waits| {
+            let told = catch_unwind(AssertUnwindSafe(|| tell(&**waits)));
+            // The payload's destructor may panic, too.
+            told.map_err(std::mem::forget).is_ok()
+        });
+    }
 }
 
 // SAFETY: the page belongs to this value alone, and only whether it can be read ever changes.
@@ -239,11 +253,10 @@ impl Guard {
     pub(crate) fn release_waits(&self) {
         let mut state = self.state.lock();
         let is_stopped = state.reasons != 0;
-        for waits in state.waits.drain(..) {
-            if is_stopped {
-                waits.clear();
-            }
+        if is_stopped {
+            state.tell_waits(|waits| waits.clear());
         }
+        state.waits.clear();
     }
 
     /// What compiled code compares with.
@@ -263,7 +276,7 @@ impl Guard {
         self.interrupted.store(true, Ordering::SeqCst);
         self.stack_limit.swap(STOP, Ordering::SeqCst);
         if is_first {
-            state.waits.iter().for_each(|waits| waits.interrupt());
+            state.tell_waits(|waits| waits.interrupt());
         }
         state.page.close().map_err(|error| {
             let request = Request::reserved(HOST_PAGE_BYTES);
@@ -281,7 +294,7 @@ impl Guard {
             if state.page.open().is_err() {
                 return;
             }
-            state.waits.iter().for_each(|waits| waits.clear());
+            state.tell_waits(|waits| waits.clear());
             // Fails if the guest's thread has written a newer limit, which then stays.
             let limit = self.native_limit.load(Ordering::Relaxed);
             let replaced =

@@ -23,7 +23,7 @@ use crate::vm::vmctx::VmCtx;
 pub struct StoreCtx {
     /// Work left until the next sample; tested by sign.
     pub work: Cell<i32>,
-    /// Something was written far up the stack, by which whoever cleans it must know it.
+    /// Something was written far up the stack, which cleaning it must know.
     deep: Cell<bool>,
     /// The last slot at which a frame may start.
     pub stack_limit: Cell<NonNull<Slot>>,
@@ -316,7 +316,7 @@ impl StoreCtx {
     #[inline]
     pub(crate) fn charge(&self, bytes: u64) {
         const BYTES_PER_UNIT: u64 = 4 << 10;
-        /// Filling 4 KiB takes as long as about so many instructions of bytecode.
+        /// Filling 4 KiB takes as long as about this many instructions of bytecode.
         const COST: u64 = 64;
         if bytes < BYTES_PER_UNIT {
             return;
@@ -411,8 +411,20 @@ impl StoreCtx {
     ///
     /// The function lives as long as the store.
     pub fn func_at<'a>(&self, pc: usize) -> Option<(&'a FuncCode, usize)> {
+        self.find_func_at(pc, &mut 0)
+    }
+
+    /// As [`StoreCtx::func_at`]; adds to `steps` how many modules were asked before the right one.
+    pub(crate) fn find_func_at<'a>(
+        &self,
+        pc: usize,
+        steps: &mut usize,
+    ) -> Option<(&'a FuncCode, usize)> {
         let modules = self.modules.borrow();
-        let (func, byte) = modules.iter().find_map(|code| code.func_at(pc))?;
+        let mut asked = modules.iter().enumerate();
+        let (before, (func, byte)) =
+            asked.find_map(|(before, code)| Some((before, code.func_at(pc)?)))?;
+        *steps += before;
         // SAFETY: the store keeps its modules' code until it ends, and functions never move.
         Some((unsafe { &*std::ptr::from_ref(func) }, byte))
     }
@@ -428,7 +440,7 @@ impl StoreCtx {
         self.tail_call.take()
     }
 
-    /// Keeps `trap` for whoever called the guest, with the back trace of this place.
+    /// Keeps `trap` for the caller of the guest, with the back trace of this place.
     ///
     /// The innermost [`Activation`] says what this place is.
     #[cold]

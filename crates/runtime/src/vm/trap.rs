@@ -1,13 +1,24 @@
 //! Why a computation ended before its result: traps of the spec, a program's own exit, errors of host functions.
 //!
 //! A [`Trap`] carries the WebAssembly back trace of the place where it happened. Every tier and every host function
-//! reports through this one type; only the command line formats it for people.
+//! reports through this one type.
+//!
+//! * *Invariant:* a trap takes little memory, whatever the guest is called and however deep it was: a back trace keeps
+//!   [`MAX_FRAMES`](crate::vm::backtrace::MAX_FRAMES) frames, and a frame is indices. Names are looked up when they are asked for.
+//! * *Invariant:* names are shown escaped and bounded ([`tiered_decode::printable`]). What a host function says of its
+//!   failure is the host's own text and shown as it is.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
+use tiered_decode::Module;
+use tiered_decode::index::FuncIdx;
 use tiered_decode::numeric::NumericTrap;
+use tiered_decode::printable::{Grouped, Name};
+
+use crate::vm::backtrace::{Frames, INNERMOST_FRAMES};
 
 /// A trap of the spec (section 4, "Runtime Structure"), or the end that a limit put to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,17 +96,52 @@ impl From<NumericTrap> for TrapCode {
     }
 }
 
-/// One activation of a back trace, innermost first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One activation of a back trace. It keeps its module.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct Frame {
     /// The function's index in its module.
     pub func_index: u32,
-    /// Its name from the name section, or else the name that it is exported under.
-    pub func_name: Option<String>,
     /// The byte of the module at which the frame stands.
     pub module_offset: Option<u32>,
-    /// The module's own name from its name section.
-    pub module_name: Option<String>,
+    /// The module.
+    pub module: Arc<Module>,
+}
+
+impl Frame {
+    /// The function's name from the name section, or else the name that it is exported under. It may hold anything:
+    /// the frame's `Display` shows it escaped and bounded.
+    #[must_use]
+    pub fn func_name(&self) -> Option<&str> {
+        self.module.func_name(FuncIdx(self.func_index))
+    }
+
+    /// The module's own name from its name section, as for [`Frame::func_name`].
+    #[must_use]
+    pub fn module_name(&self) -> Option<&str> {
+        self.module.names().module()
+    }
+}
+
+/// Frames are equal if they stand at the same place of the very same module.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Frame) -> bool {
+        Arc::ptr_eq(&self.module, &other.module)
+            && (self.func_index, self.module_offset) == (other.func_index, other.module_offset)
+    }
+}
+
+impl Eq for Frame {}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("func_index", &self.func_index)
+            .field("func_name", &self.func_name().map(Name))
+            .field("module_offset", &self.module_offset)
+            .field("module_name", &self.module_name().map(Name))
+            .finish_non_exhaustive()
+    }
 }
 
 enum Reason {
@@ -111,7 +157,7 @@ enum Reason {
 
 struct Inner {
     reason: Reason,
-    frames: Vec<Frame>,
+    frames: Frames,
 }
 
 /// The end of a computation without a result: a trap, an exit, or a host function's error.
@@ -121,7 +167,7 @@ impl Trap {
     fn from_reason(reason: Reason) -> Trap {
         Trap(Box::new(Inner {
             reason,
-            frames: Vec::new(),
+            frames: Frames::default(),
         }))
     }
 
@@ -242,15 +288,24 @@ impl Trap {
         Err(Trap(Box::new(Inner { reason, frames })))
     }
 
-    /// The activations at the place of the trap, innermost first.
+    /// The activations at the place of the trap, innermost first: all, or of very many the innermost 48 and the outermost
+    /// 16.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        &self.0.frames
+        &self.0.frames.kept
+    }
+
+    /// The activations between the innermost and the outermost ones of [`Trap::frames`] that are left out there, if any
+    /// are. Where the walk ended early because there are hundreds of thousands, it is a part of them, and the outermost
+    /// ones are left out as well.
+    #[must_use]
+    pub fn frames_left_out(&self) -> u64 {
+        self.0.frames.left_out
     }
 
     /// Adds where it happened, unless that is known already (a trap that passed through a host function).
-    pub(crate) fn set_frames(&mut self, frames: impl FnOnce() -> Vec<Frame>) {
-        if self.0.frames.is_empty() && self.exit_code().is_none() {
+    pub(crate) fn set_frames(&mut self, frames: impl FnOnce() -> Frames) {
+        if self.0.frames.kept.is_empty() && self.exit_code().is_none() {
             self.0.frames = frames();
         }
     }
@@ -286,10 +341,10 @@ impl fmt::Display for Trap {
 impl fmt::Debug for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trap({self})")?;
-        self.0
-            .frames
-            .iter()
-            .try_for_each(|frame| write!(f, "\n{frame}"))
+        if !self.frames().is_empty() {
+            write!(f, "\n{}", self.backtrace())?;
+        }
+        Ok(())
     }
 }
 
@@ -310,27 +365,48 @@ impl fmt::Display for Frame {
             Some(offset) => write!(f, "{offset:#8x} - ")?,
             None => f.write_str("       ? - ")?,
         }
-        if let Some(module) = &self.module_name {
-            write!(f, "{module}!")?;
+        if let Some(module) = self.module_name() {
+            write!(f, "{}!", Name(module))?;
         }
-        match &self.func_name {
-            Some(name) => f.write_str(name),
+        match self.func_name() {
+            Some(name) => Name(name).fmt(f),
             None => write!(f, "<function {}>", self.func_index),
         }
     }
 }
 
-/// Shows the frames of a [`Trap`], one a line.
+/// Shows the frames of a [`Trap`], one a line, and how many are left out.
 #[derive(Debug)]
-pub struct Backtrace<'a>(&'a [Frame]);
+pub struct Backtrace<'a>(&'a Frames);
 
 impl fmt::Display for Backtrace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (depth, frame) in self.0.iter().enumerate() {
-            if depth > 0 {
+        let Frames {
+            kept,
+            left_out,
+            ends_early,
+        } = self.0;
+        let gap = |f: &mut fmt::Formatter<'_>| match (*left_out, ends_early) {
+            (0, _) => Ok(()),
+            (1, false) => f.write_str("\n      … 1 frame more"),
+            (n, false) => write!(f, "\n      … {} frames more", Grouped(n)),
+            (n, true) => write!(f, "\n      … at least {} frames more", Grouped(n)),
+        };
+        for (index, frame) in kept.iter().enumerate() {
+            let mut depth = index as u64;
+            if index > 0 {
+                if index == INNERMOST_FRAMES {
+                    gap(f)?;
+                }
                 f.write_str("\n")?;
             }
+            if index >= INNERMOST_FRAMES {
+                depth += left_out;
+            }
             write!(f, "{depth:>4}: {frame}")?;
+        }
+        if kept.len() <= INNERMOST_FRAMES {
+            gap(f)?;
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ pub(crate) fn a_function_that_is_too_large_traps_at_its_caller(new: New<'_>) {
     let names: Vec<_> = trap
         .frames()
         .iter()
-        .map(|frame| frame.func_name.as_deref())
+        .map(|frame| frame.func_name())
         .collect();
     assert_eq!(names, [Some("caller")]);
 }

@@ -121,3 +121,82 @@ fn what_the_guest_waits_in_is_stopped_with_it() {
     guard.set_epoch(None);
     assert_eq!(waiting(), [false, false]);
 }
+
+/// Panics or counts.
+#[derive(Debug, Default)]
+struct Counted {
+    panics: bool,
+    interrupts: AtomicUsize,
+    clears: AtomicUsize,
+}
+
+impl Interruptible for Counted {
+    fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics, "on purpose");
+    }
+
+    fn clear(&self) {
+        self.clears.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics, "on purpose");
+    }
+}
+
+fn counted(panics: bool) -> Arc<Counted> {
+    Arc::new(Counted {
+        panics,
+        ..Counted::default()
+    })
+}
+
+fn counts(waits: &Counted) -> (usize, usize) {
+    let get = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+    (get(&waits.interrupts), get(&waits.clears))
+}
+
+#[test]
+fn what_panics_when_it_is_interrupted_stops_nothing_else() {
+    let guard = guard();
+    let (bad, good) = (counted(true), counted(false));
+    guard.add_waits(bad.clone());
+    guard.add_waits(good.clone());
+    let generation = guard.hand_out();
+    for turn in 1..3 {
+        guard.interrupt(generation).expect("it can be closed");
+        assert_stopped(&guard, true);
+        guard.clear(generation);
+        assert_stopped(&guard, false);
+        assert_eq!(counts(&good), (turn, turn));
+        assert_eq!(counts(&bad), (1, 0), "it is forgotten");
+    }
+    // The end of the store, with one that panics only now.
+    guard.interrupt(generation).expect("it can be closed");
+    guard.state.lock().waits.push(bad.clone());
+    guard.release_waits();
+    assert_eq!((counts(&good), counts(&bad)), ((3, 3), (1, 1)));
+}
+
+/// One thread serves all deadlines: it goes on.
+#[test]
+fn deadlines_are_kept_after_one_that_panics() {
+    for _ in 0..2 {
+        let due = Instant::now() + Duration::from_millis(5);
+        let guards = [true, false].map(|panics| {
+            let guard = Arc::new(guard());
+            guard.add_waits(counted(panics));
+            crate::vm::deadline::set(&guard, Some(due)).expect("there is a thread");
+            guard
+        });
+        // Half a minute at most.
+        for _ in 0..3000 {
+            if guards.iter().all(|guard| guard.is_interrupted()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(guards.iter().all(|guard| guard.is_interrupted()));
+        for guard in guards {
+            crate::vm::deadline::forget(&guard);
+        }
+    }
+}
