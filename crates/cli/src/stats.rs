@@ -76,9 +76,11 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
     line(
         "compiling",
         format!(
-            "{}, {} at most",
+            "{}, {} and {} KiB at most; {} in a single pass",
             millis(stats.compile_time),
-            millis(stats.longest_compile)
+            millis(stats.longest_compile),
+            stats.compile_memory / 1024,
+            stats.single_pass
         ),
     );
     line(
@@ -135,6 +137,8 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -
         "loops_entered": stats.entered,
         "compile_ns": nanos(stats.compile_time),
         "longest_compile_ns": nanos(stats.longest_compile),
+        "single_pass_compiles": stats.single_pass,
+        "compile_memory_bytes": stats.compile_memory,
         "queue_wait_ns": nanos(stats.queue_wait),
         "longest_queue_wait_ns": nanos(stats.longest_wait),
         "queue_dropped": stats.dropped,

@@ -120,6 +120,9 @@ pub struct CostModel {
     pub pause_ns: f64,
     /// A compile that takes longer than this is slow: not every thread may be busy with those.
     pub slow_compile_ns: f64,
+    /// A compile that takes longer than this, and ten times as long as was foreseen, hangs: another thread takes the place
+    /// of its own.
+    pub hung_compile_ns: f64,
     /// The most compiles that may wait; the coldest gives way and is asked for again if it stays hot.
     pub queue_len: usize,
 }
@@ -140,6 +143,7 @@ impl Default for CostModel {
             set_patience: 0.75,
             pause_ns: 400_000.0,
             slow_compile_ns: 10_000_000.0,
+            hung_compile_ns: 2_000_000_000.0,
             queue_len: 1_024,
         }
     }
@@ -155,6 +159,7 @@ pub struct Config {
     pub(crate) compile_threads: Option<usize>,
     pub(crate) costs: CostModel,
     pub(crate) max_code: Option<usize>,
+    pub(crate) max_compile_memory: Option<usize>,
     pub(crate) verify: Option<bool>,
     pub(crate) profile: Option<Profile>,
     pub(crate) trace: Option<Trace>,
@@ -238,6 +243,14 @@ impl Config {
     #[must_use]
     pub fn max_code(mut self, bytes: usize) -> Config {
         self.max_code = Some(bytes);
+        self
+    }
+
+    /// Bytes of memory that compiling may take, on all threads together; 512 MiB by default. It is foreseen, not measured: a
+    /// function that would take more than its thread's part stays interpreted.
+    #[must_use]
+    pub fn max_compile_memory(mut self, bytes: usize) -> Config {
+        self.max_compile_memory = Some(bytes);
         self
     }
 

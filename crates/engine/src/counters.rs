@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) queue_wait: Times,
     pub(crate) body_bytes: Count,
     pub(crate) code_bytes: Count,
+    pub(crate) single_pass: Count,
+    pub(crate) compile_memory: Most,
     pub(crate) pauses: Histogram,
 }
 
@@ -44,6 +46,8 @@ impl Counters {
             longest_wait: self.queue_wait.longest(),
             body_bytes: self.body_bytes.get(),
             code_bytes: self.code_bytes.get(),
+            single_pass: self.single_pass.get(),
+            compile_memory: self.compile_memory.get(),
             trace_panicked: false,
             pauses: self.pauses.read(),
         }
@@ -60,6 +64,20 @@ impl Count {
     }
 
     pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The largest of some numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Most(AtomicU64);
+
+impl Most {
+    pub(crate) fn note(&self, number: usize) {
+        self.0.fetch_max(number as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -118,7 +118,7 @@ impl FuncProfile {
             samples: self.heat.samples(),
             spent_ns,
             estimate_ns: policy.compile_ns(bytes),
-            slow: policy.is_slow(bytes),
+            slow: policy.is_slow(policy.compile_ns(bytes)),
         }
     }
 

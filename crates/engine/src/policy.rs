@@ -191,9 +191,21 @@ impl Policy {
         self.costs.compile_ns + self.costs.compile_byte_ns * bytes * growth
     }
 
-    /// Whether compiling so many bytes takes long.
-    pub(crate) fn is_slow(&self, bytes: usize) -> bool {
-        self.compile_ns(bytes) > self.costs.slow_compile_ns
+    /// Whether compiling something for so long is slow.
+    pub(crate) fn is_slow(&self, compile_ns: f64) -> bool {
+        compile_ns > self.costs.slow_compile_ns
+    }
+
+    /// Whether something takes so much longer to compile than was thought that it has to wait for its turn again.
+    pub(crate) fn is_dearer(&self, thought_ns: f64, compile_ns: f64) -> bool {
+        const TIMES: f64 = 3.0;
+        self.is_slow(compile_ns) && compile_ns > thought_ns * TIMES
+    }
+
+    /// How long a compile may take before its thread no longer counts as one that compiles.
+    pub(crate) fn overdue_ns(&self, compile_ns: f64) -> f64 {
+        const TIMES: f64 = 10.0;
+        (compile_ns * TIMES).max(self.costs.hung_compile_ns)
     }
 
     /// The time that so much work takes, in ns.

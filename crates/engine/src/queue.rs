@@ -82,6 +82,8 @@ pub(crate) struct Waiting {
     pub(crate) heat_ns: f64,
     pub(crate) cost_ns: f64,
     pub(crate) slow: bool,
+    /// The compiler has said what it costs.
+    pub(crate) weighed: bool,
     /// Since when, as time since the engine was made.
     pub(crate) since: Duration,
 }
@@ -213,6 +215,7 @@ mod tests {
             heat_ns,
             cost_ns,
             slow: cost_ns > 100.0,
+            weighed: false,
             since: Duration::ZERO,
         }
     }

@@ -14,11 +14,12 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_interp::entry_points;
-use tiered_jit::{Code, Compiler, Entry, Jit};
+use tiered_jit::{Allocator, Code, Compiler, Entry, Jit};
 use tiered_runtime::code::{EntryFn, EntryPoints, Sample, Tier};
 use tiered_runtime::module_code::ModuleCode;
 
@@ -28,7 +29,7 @@ use crate::profile::trampolines;
 use crate::queue::{FuncKey, Job, Part};
 use crate::stats::Stats;
 use crate::tier::{Sampling, Tiering};
-use crate::workers::Backend;
+use crate::workers::{Backend, Size, Threads, cores};
 
 impl From<Part> for Entry {
     fn from(part: Part) -> Entry {
@@ -71,8 +72,24 @@ impl Backend for Jit {
         })
     }
 
-    fn code_bytes(compiled: &Compiled) -> usize {
-        compiled.code.bytes()
+    fn estimate(
+        &self,
+        compiler: &mut Compiler,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Option<Duration> {
+        let FuncKey { func, metered } = job.key;
+        let estimate = compiler.estimate(module, func, job.part.into(), metered);
+        estimate.ok().map(|estimate| estimate.time)
+    }
+
+    fn size(compiled: &Compiled) -> Size {
+        let estimate = compiled.code.estimate();
+        Size {
+            code: compiled.code.bytes(),
+            memory: estimate.bytes,
+            single_pass: estimate.allocator == Allocator::SinglePass,
+        }
     }
 
     fn entry(compiled: &Compiled) -> EntryFn {
@@ -224,10 +241,15 @@ impl Compiling {
     }
 }
 
+/// Bytes that compiling may take in an engine, unless it is told otherwise.
+const COMPILE_BYTES: usize = 512 << 20;
+
 fn jit_config(config: &Config) -> tiered_jit::Config {
     let default = tiered_jit::Config::default();
     tiered_jit::Config {
         code_bytes: config.max_code.unwrap_or(default.code_bytes),
+        compile_bytes: config.max_compile_memory.unwrap_or(COMPILE_BYTES)
+            / Threads::new(config.compile_threads, cores()).bound(),
         verify: config.verify.unwrap_or(default.verify),
         profile: config.profile.map(Into::into),
     }

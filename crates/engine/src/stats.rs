@@ -42,6 +42,10 @@ pub struct Stats {
     pub code_bytes: u64,
     /// Whether the sink of [`Config::trace`](crate::Config::trace) has panicked; it is called no more then.
     pub trace_panicked: bool,
+    /// Functions and loops of which code was made in a single pass, since anything else would have taken too long.
+    pub single_pass: u64,
+    /// Bytes of memory that the largest compile took, as was foreseen.
+    pub compile_memory: u64,
     /// How long the guest waited for the policy.
     pub pauses: Pauses,
 }

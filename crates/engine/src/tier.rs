@@ -20,7 +20,7 @@ use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
 use crate::queue::{FuncKey, Part, Subject, Waiting};
 use crate::stats::Stats;
-use crate::workers::{Backend, Threads, Workers, profile_of, subject};
+use crate::workers::{Backend, Threads, Workers, cores, profile_of, subject};
 
 /// How a mode samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl<B: Backend> Tiering<B> {
     fn workers(&self) -> &Workers<B> {
         self.workers.get_or_init(|| {
             let config = &self.config;
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let cores = cores();
             let threads = Threads::new(config.compile_threads, cores);
             let in_background = !threads.is_none() && cores > 1;
             let policy = Policy::new(config.costs.clone(), in_background);
@@ -227,6 +227,7 @@ impl<B: Backend> Tiering<B> {
                 heat_ns: request.spent_ns,
                 cost_ns: request.estimate_ns,
                 slow: request.slow,
+                weighed: false,
                 since: shared.now(),
             });
             (dropped.map(|waiting| waiting.job), queue.len())
@@ -244,12 +245,8 @@ impl<B: Backend> Tiering<B> {
             };
             shared.tell(subject(module, &request.job), kind);
         }
-        if let Some(job) = dropped
-            && let Some(code) = job.code.upgrade()
-        {
-            profile_of::<B>(&code).lock().unclaim(&job);
-            shared.counters().dropped.add(1);
-            shared.tell(subject(&code, &job), TierEventKind::Dropped);
+        if let Some(job) = dropped {
+            shared.dropped(&job);
         }
     }
 

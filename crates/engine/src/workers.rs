@@ -6,7 +6,9 @@
 //!   stores, which the lock of the module's profile may guard.
 //! * *Invariant:* a compile that fails or panics ends as failed; its function goes on in the interpreter.
 //! * *Invariant:* slow jobs never take all threads. If there is but one, another joins it for the quick ones as long as a
-//!   slow one is compiled.
+//!   slow one is compiled. A compile that hangs takes no thread at all: another takes its place.
+//! * *Invariant:* what takes much longer than was thought when it was queued is compiled in its turn, by the price that the
+//!   compiler foresees.
 //!
 //! # Why a trait for the compiler
 //! Threads, order and failures are tested with one that does nothing, takes as long as the test likes, and panics.
@@ -48,8 +50,16 @@ pub(crate) trait Backend: Clone + Send + Sync + 'static {
         job: &Job,
     ) -> Result<Self::Code, String>;
 
-    /// Bytes of machine code.
-    fn code_bytes(code: &Self::Code) -> usize;
+    /// How long a compile is foreseen to take; `None` if it will fail. If it comes next, what this did is not done again.
+    fn estimate(
+        &self,
+        compiler: &mut Self::Compiler,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Option<Duration>;
+
+    /// What code takes, and took to make.
+    fn size(code: &Self::Code) -> Size;
 
     /// What runs the code, with the frame of its function.
     fn entry(code: &Self::Code) -> EntryFn;
@@ -57,6 +67,17 @@ pub(crate) trait Backend: Clone + Send + Sync + 'static {
     /// Has all calls of the code's function, in all instances of `module`, or all that comes to its loop, enter the code,
     /// which is kept as long as `module`.
     fn publish(code: &Self::Code, module: &ModuleCode);
+}
+
+/// What code takes, and took to make.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    /// Bytes of machine code.
+    pub(crate) code: usize,
+    /// Bytes of memory that making it took, as foreseen.
+    pub(crate) memory: usize,
+    /// It was made in the way for bodies that take too long otherwise.
+    pub(crate) single_pass: bool,
 }
 
 /// What `backend` keeps with a module's code.
@@ -83,6 +104,11 @@ impl Threads {
         }
     }
 
+    /// The most that compile at the same time, at least 1: as many guests may as well, but few do.
+    pub(crate) fn bound(self) -> usize {
+        (self.most + self.spare).max(1)
+    }
+
     /// Whether compiling takes place on the guest's thread.
     pub(crate) fn is_none(self) -> bool {
         self.most == 0
@@ -99,6 +125,22 @@ impl Threads {
     }
 }
 
+/// The processor cores of this machine that the process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The most threads that hang and have another in their place.
+const MOST_HUNG: usize = 4;
+
+/// A compile that takes place.
+#[derive(Clone, Copy)]
+struct Running {
+    slow: bool,
+    /// When it is overdue, as time since the engine was made.
+    due: Duration,
+}
+
 /// What is behind the lock.
 struct State {
     queue: Queue,
@@ -106,9 +148,25 @@ struct State {
     threads: usize,
     /// Threads that wait and have not been woken.
     idle: usize,
-    running: usize,
-    running_slow: usize,
+    /// By the number of their thread.
+    running: Vec<Option<Running>>,
     closing: bool,
+}
+
+impl State {
+    /// How many compiles take place, and how many of them are slow; those that hang do not count, up to a few.
+    fn running(&self, now: Duration) -> (usize, usize) {
+        let (mut running, mut slow, mut hung) = (0, 0, 0);
+        for of in self.running.iter().flatten() {
+            if now > of.due && hung < MOST_HUNG {
+                hung += 1;
+                continue;
+            }
+            running += 1;
+            slow += usize::from(of.slow);
+        }
+        (running, slow)
+    }
 }
 
 /// What the threads and the guests share.
@@ -223,8 +281,11 @@ impl<B: Backend> Shared<B> {
         counters.body_bytes.add(job.bytes);
         let kind = match result {
             Ok(code) => {
-                let code_bytes = B::code_bytes(code);
+                let size = B::size(code);
+                let code_bytes = size.code;
                 counters.code_bytes.add(code_bytes);
+                counters.single_pass.add(size.single_pass.into());
+                counters.compile_memory.note(size.memory);
                 counters.first_compiled.note(self.now());
                 match job.part {
                     Part::Function => counters.functions_compiled.add(1),
@@ -244,27 +305,87 @@ impl<B: Backend> Shared<B> {
         self.tell(subject(module, job), kind);
     }
 
-    /// What a compile thread does until the end.
-    fn work(self: &Arc<Self>) {
+    /// What compile thread `number` does until the end.
+    fn work(self: &Arc<Self>, number: usize) {
         let mut compiler = None;
         let mut state = self.state.lock();
         while let Some(waiting) = self.next(&mut state) {
-            let slow = usize::from(waiting.slow);
-            state.running += 1;
-            state.running_slow += slow;
+            let overdue = self.policy.overdue_ns(waiting.cost_ns);
+            state.running[number] = Some(Running {
+                slow: waiting.slow,
+                due: self.now() + Duration::from_nanos(overdue as u64),
+            });
             // Others may pass a slow one.
             self.wake(&mut state);
-            let waited = self.now().saturating_sub(waiting.since);
-            MutexGuard::unlocked(&mut state, || {
-                let run = || self.run(&mut compiler, &waiting.job, waited, true);
-                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            let dearer = MutexGuard::unlocked(&mut state, || {
+                let run = || self.weigh_and_run(&mut compiler, waiting);
+                catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
                     // A fault of this program: one part stays interpreted. The thread must count as it did.
                     compiler = None;
-                }
+                    None
+                })
             });
-            state.running -= 1;
-            state.running_slow -= slow;
+            state.running[number] = None;
+            let dropped = dearer.and_then(|waiting| state.queue.push(waiting));
+            if let Some(waiting) = dropped {
+                MutexGuard::unlocked(&mut state, || self.dropped(&waiting.job));
+            }
         }
+    }
+
+    /// Compiles what has waited; if it turns out to be much dearer than was thought, gives it back at its price instead.
+    fn weigh_and_run(
+        &self,
+        compiler: &mut Option<B::Compiler>,
+        waiting: Waiting,
+    ) -> Option<Waiting> {
+        if !waiting.weighed
+            && let Some(module) = waiting.job.code.upgrade()
+            && let Some(estimate) = self.estimate(compiler, module.module(), &waiting.job)
+        {
+            let cost_ns = estimate.as_nanos() as f64;
+            if self.policy.is_dearer(waiting.cost_ns, cost_ns) {
+                return Some(Waiting {
+                    cost_ns,
+                    slow: true,
+                    weighed: true,
+                    ..waiting
+                });
+            }
+        }
+        let waited = self.now().saturating_sub(waiting.since);
+        self.run(compiler, &waiting.job, waited, true);
+        None
+    }
+
+    fn estimate(
+        &self,
+        compiler: &mut Option<B::Compiler>,
+        module: &Arc<Module>,
+        job: &Job,
+    ) -> Option<Duration> {
+        let attempt = || {
+            let compiler = match compiler {
+                Some(compiler) => compiler,
+                None => compiler.insert(self.backend.compiler().ok()?),
+            };
+            self.backend.estimate(compiler, module, job)
+        };
+        // The compile will say what is wrong.
+        catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
+            *compiler = None;
+            None
+        })
+    }
+
+    /// Takes back the claim of a job that found no room, counts and tells it.
+    pub(crate) fn dropped(&self, job: &Job) {
+        let Some(code) = job.code.upgrade() else {
+            return;
+        };
+        profile_of::<B>(&code).lock().unclaim(job);
+        self.counters.dropped.add(1);
+        self.tell(subject(&code, job), TierEventKind::Dropped);
     }
 
     /// Waits for a job that this thread may take; `None` when all is over.
@@ -273,8 +394,7 @@ impl<B: Backend> Shared<B> {
             if state.closing {
                 return None;
             }
-            if self.has_work(state) {
-                let slow_too = self.slow_too(state);
+            if let Some(slow_too) = self.has_work(state) {
                 return state.queue.pop(slow_too);
             }
             state.idle += 1;
@@ -282,36 +402,39 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Whether there is a job that one more thread may take.
-    fn has_work(&self, state: &State) -> bool {
-        let queue = &state.queue;
-        let has_job = queue.has_quick() || !queue.is_empty() && self.slow_too(state);
-        has_job && state.running < self.threads.allowed(state.running_slow)
-    }
-
-    fn slow_too(&self, state: &State) -> bool {
-        state.running_slow < self.threads.slow()
+    /// Whether there is a job that one more thread may take, and then whether it may be a slow one.
+    fn has_work(&self, state: &State) -> Option<bool> {
+        let (running, slow) = state.running(self.now());
+        let slow_too = slow < self.threads.slow();
+        let has_job = state.queue.has_quick() || !state.queue.is_empty() && slow_too;
+        (has_job && running < self.threads.allowed(slow)).then_some(slow_too)
     }
 
     /// If there is something to do, has a thread do it: one that waits, or a new one.
     fn wake(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
-        if !self.has_work(state) {
+        if self.has_work(state).is_none() {
             return;
         }
         if state.idle > 0 {
             // It will run: the next one to be woken must be another.
             state.idle -= 1;
             self.work.notify_one();
-        } else if state.threads < self.threads.allowed(state.running_slow) {
+            return;
+        }
+        let (running, slow) = state.running(self.now());
+        let hung = state.running.iter().flatten().count() - running;
+        if state.threads < self.threads.allowed(slow) + hung {
             self.spawn(state);
         }
     }
 
     fn spawn(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         let shared = Arc::clone(self);
+        let number = state.threads;
+        state.running.resize(number + 1, None);
         let thread = thread::Builder::new()
-            .name(format!("compile-{}", state.threads))
-            .spawn(move || shared.work());
+            .name(format!("compile-{number}"))
+            .spawn(move || shared.work(number));
         match thread {
             // Its end is not waited for.
             Ok(_) => state.threads += 1,
@@ -381,8 +504,7 @@ impl<B: Backend> Workers<B> {
                 queue: Queue::new(policy.costs().queue_len),
                 threads: 0,
                 idle: 0,
-                running: 0,
-                running_slow: 0,
+                running: Vec::new(),
                 closing: false,
             }),
             work: Condvar::new(),

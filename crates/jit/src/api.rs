@@ -14,9 +14,11 @@ use tiered_runtime::vmctx::VmCtx;
 use crate::builtins::Table;
 use crate::code_space::{self, CodeSpace};
 use crate::compiler::Compiler;
+use crate::cost::{Allocator, MOST_BYTES, Work};
 use crate::error::CompileError;
 use crate::loader::{self, Blob, Quota, Unplaced};
 use crate::profile::Profile;
+use crate::target::Isas;
 use crate::trampolines::Trampolines;
 use crate::{signal, stub, target};
 
@@ -25,6 +27,8 @@ use crate::{signal, stub, target};
 pub struct Config {
     /// Bytes of machine code that there may be at one time.
     pub code_bytes: usize,
+    /// Bytes of memory that one compile may be foreseen to take. What would take more is not compiled.
+    pub compile_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
     /// Tells a profiler of the host where code is.
@@ -35,6 +39,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             code_bytes: 1 << 30,
+            compile_bytes: MOST_BYTES,
             verify: cfg!(debug_assertions),
             profile: None,
         }
@@ -62,7 +67,7 @@ pub(crate) struct Shared {
 
 /// What is made when the first compiler is.
 struct Machine {
-    isa: OwnedTargetIsa,
+    isas: Isas,
     space: &'static CodeSpace,
 }
 
@@ -127,10 +132,10 @@ impl fmt::Debug for Jit {
 impl Shared {
     fn machine(&self) -> Result<&Machine, Unavailable> {
         let machine = self.machine.get_or_init(|| {
-            let isa = target::isa(self.config.verify).map_err(Unavailable)?;
+            let isas = Isas::new(self.config.verify).map_err(Unavailable)?;
             let space = code_space::get().map_err(|error| Unavailable(error.to_string()))?;
             signal::install();
-            Ok(Machine { isa, space })
+            Ok(Machine { isas, space })
         });
         machine.as_ref().map_err(Clone::clone)
     }
@@ -139,8 +144,19 @@ impl Shared {
         self.machine().expect("a compiler was made before")
     }
 
+    /// How code is made of all but large bodies.
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
-        &self.made().isa
+        self.made().isas.usual()
+    }
+
+    /// How code is made of `work`.
+    pub(crate) fn isa_of(&self, work: &Work, allocator: Allocator) -> &OwnedTargetIsa {
+        self.made().isas.of(work, allocator)
+    }
+
+    /// The most memory that a compile may be foreseen to take.
+    pub(crate) fn compile_bytes(&self) -> usize {
+        self.config.compile_bytes
     }
 
     pub(crate) fn trampolines(&self) -> &Trampolines {
@@ -154,7 +170,7 @@ impl Shared {
         name: impl FnOnce() -> String,
     ) -> Result<Blob, CompileError> {
         let machine = self.made();
-        let blob = loader::place(machine.space, &self.quota, &machine.isa, unplaced)?;
+        let blob = loader::place(machine.space, &self.quota, machine.isas.usual(), unplaced)?;
         if let Some(form) = self.config.profile {
             form.tell(blob.bytes(), &name());
         }

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler};
 use cranelift_frontend::FunctionBuilderContext;
 use tiered_decode::Module;
@@ -18,6 +19,7 @@ use tiered_decode::types::FuncType;
 use tiered_runtime::code::{EntryFn, FuncCode, LoopCode};
 
 use crate::api::Jit;
+use crate::cost::{Estimate, Work};
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
 use crate::loader::{Blob, Unplaced};
@@ -41,6 +43,41 @@ pub struct Compiler {
     jit: Jit,
     context: Context,
     builder: FunctionBuilderContext,
+    /// What the context has, if it was translated to be weighed.
+    weighed: Option<Weighed>,
+}
+
+/// A body that is translated and not compiled.
+struct Weighed {
+    subject: Subject,
+    translated: Translated,
+    work: Work,
+    estimate: Estimate,
+}
+
+/// What is compiled.
+#[derive(Clone)]
+struct Subject {
+    module: Arc<Module>,
+    func: FuncIdx,
+    at: Entry,
+    metered: bool,
+}
+
+impl Subject {
+    fn new(module: &Arc<Module>, func: FuncIdx, at: Entry, metered: bool) -> Subject {
+        Subject {
+            module: Arc::clone(module),
+            func,
+            at,
+            metered,
+        }
+    }
+
+    fn is(&self, other: &Subject) -> bool {
+        Arc::ptr_eq(&self.module, &other.module)
+            && (self.func, self.at, self.metered) == (other.func, other.at, other.metered)
+    }
 }
 
 impl std::fmt::Debug for Compiler {
@@ -60,6 +97,7 @@ impl std::fmt::Debug for Compiler {
 pub struct Code {
     entry: EntryFn,
     blob: Blob,
+    estimate: Estimate,
     /// The entry, if it is for this code alone.
     _entry: Option<Blob>,
     /// Last: it owns the other entries.
@@ -77,6 +115,12 @@ impl Code {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.blob.len()
+    }
+
+    /// What compiling it was foreseen to take.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        self.estimate
     }
 
     /// The tier that made it.
@@ -123,7 +167,29 @@ impl Compiler {
             jit,
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
+            weighed: None,
         }
+    }
+
+    /// What compiling function `func` of `module` from `at` on takes. If it is compiled next, with the same words, what
+    /// was done to find that out is not done again.
+    ///
+    /// # Errors
+    /// [`CompileError`]: the function can't be compiled, and is to stay where it is.
+    pub fn estimate(
+        &mut self,
+        module: &Arc<Module>,
+        func: FuncIdx,
+        at: Entry,
+        metered: bool,
+    ) -> Result<Estimate, CompileError> {
+        let subject = Subject::new(module, func, at, metered);
+        self.guarded(|compiler| {
+            let weighed = compiler.weigh(subject)?;
+            let estimate = weighed.estimate;
+            compiler.weighed = Some(weighed);
+            Ok(estimate)
+        })
     }
 
     /// Compiles function `func` of `module` from `at` on, with or without counting fuel.
@@ -137,7 +203,9 @@ impl Compiler {
         at: Entry,
         metered: bool,
     ) -> Result<Code, CompileError> {
-        self.guarded(|compiler| compiler.compile_and_place(module, func, at, metered))
+        let code = self.guarded(|compiler| compiler.compile_and_place(module, func, at, metered));
+        self.clear();
+        code
     }
 
     /// What [`Compiler::compile`] makes of a function, for people.
@@ -151,16 +219,20 @@ impl Compiler {
         at: Entry,
         what: Dump,
     ) -> Result<String, CompileError> {
-        self.guarded(|compiler| {
-            compiler.translate(module, func, at, false)?;
+        let subject = Subject::new(module, func, at, false);
+        let text = self.guarded(|compiler| {
             if what == Dump::Clif {
+                compiler.translate(&subject)?;
                 return Ok(compiler.context.func.display().to_string());
             }
+            let weighed = compiler.weigh(subject)?;
             compiler.context.set_disasm(true);
-            let assembly = compiler.generate().map(|code| code.vcode.clone());
+            let assembly = compiler.generate(&weighed).map(|code| code.vcode.clone());
             compiler.context.set_disasm(false);
             assembly?.ok_or_else(|| CompileError::Codegen("there is no listing".into()))
-        })
+        });
+        self.clear();
+        text
     }
 
     /// Runs `body`; a panic in it is an error, and costs nothing but what this compiler kept for the next time.
@@ -172,8 +244,8 @@ impl Compiler {
         if !matches!(result, Ok(Ok(_))) {
             self.context = Context::new();
             self.builder = FunctionBuilderContext::new();
+            self.weighed = None;
         }
-        self.clear();
         result.unwrap_or_else(|payload| {
             let text = payload
                 .downcast_ref::<&str>()
@@ -184,6 +256,7 @@ impl Compiler {
     }
 
     fn clear(&mut self) {
+        self.weighed = None;
         self.context.clear();
         // Cranelift forgets these, so they would pile up.
         self.context.func.dfg.exception_tables.clear();
@@ -196,13 +269,21 @@ impl Compiler {
         at: Entry,
         metered: bool,
     ) -> Result<Code, CompileError> {
-        let translated = self.translate(module, func, at, metered)?;
+        let subject = Subject::new(module, func, at, metered);
+        let weighed = match self.weighed.take() {
+            Some(weighed) if weighed.subject.is(&subject) => weighed,
+            _ => self.weigh(subject)?,
+        };
         let kind = Kind::Func {
             module: Arc::clone(module),
             func,
         };
-        let unplaced = unplaced(self.generate()?, kind, translated.calls_itself)?;
-        for callee in translated.callees {
+        let unplaced = unplaced(
+            self.generate(&weighed)?,
+            kind,
+            weighed.translated.calls_itself,
+        )?;
+        for callee in weighed.translated.callees {
             self.trampolines(&module.types()[callee.index()])?;
         }
         let jit = self.jit.clone();
@@ -222,33 +303,47 @@ impl Compiler {
         Ok(Code {
             entry,
             blob,
+            estimate: weighed.estimate,
             _entry: own_entry,
             jit: self.jit.clone(),
         })
     }
 
-    fn translate(
-        &mut self,
-        module: &Arc<Module>,
-        func: FuncIdx,
-        entry: Entry,
-        metered: bool,
-    ) -> Result<Translated, CompileError> {
+    /// Translates into the context, and counts what came of it.
+    fn weigh(&mut self, subject: Subject) -> Result<Weighed, CompileError> {
+        let translated = self.translate(&subject)?;
+        let work = Work::of(&self.context.func);
+        let estimate = work.estimate(self.jit.shared().compile_bytes());
+        Ok(Weighed {
+            subject,
+            translated,
+            work,
+            estimate: estimate.ok_or(CompileError::TooLarge)?,
+        })
+    }
+
+    fn translate(&mut self, subject: &Subject) -> Result<Translated, CompileError> {
         self.clear();
         let shared = self.jit.shared();
         let job = Job {
-            module,
-            func,
-            entry,
-            metered,
+            module: &subject.module,
+            func: subject.func,
+            entry: subject.at,
+            metered: subject.metered,
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)
     }
 
+    /// Makes machine code of what is in the context, which was weighed.
+    fn generate(&mut self, weighed: &Weighed) -> Result<&CompiledCode, CompileError> {
+        let (work, allocator) = (&weighed.work, weighed.estimate.allocator);
+        let jit = self.jit.clone();
+        self.generate_with(&**jit.shared().isa_of(work, allocator))
+    }
+
     /// Makes machine code of what is in the context.
-    fn generate(&mut self) -> Result<&CompiledCode, CompileError> {
-        let isa = &**self.jit.shared().isa();
+    fn generate_with(&mut self, isa: &dyn TargetIsa) -> Result<&CompiledCode, CompileError> {
         let result = self.context.compile(isa, &mut ControlPlane::default());
         result.map_err(|error| match error.inner {
             CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => CompileError::TooLarge,
@@ -272,7 +367,7 @@ impl Compiler {
         let isa = &**jit.shared().isa();
         self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
-        let code = self.generate()?;
+        let code = self.generate_with(isa)?;
         let unplaced = unplaced(code, landing(code)?, false)?;
         jit.shared().place(unplaced, || "tiered entry".into())
     }
@@ -282,7 +377,7 @@ impl Compiler {
         let isa = &**jit.shared().isa();
         self.clear();
         entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-        let unplaced = unplaced(self.generate()?, Kind::Exit, false)?;
+        let unplaced = unplaced(self.generate_with(isa)?, Kind::Exit, false)?;
         jit.shared().place(unplaced, || "tiered exit".into())
     }
 }

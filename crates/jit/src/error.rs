@@ -12,7 +12,7 @@ pub enum CompileError {
     /// The body has something that this compiler does not support.
     #[error("unsupported: {0}")]
     Unsupported(&'static str),
-    /// Compiling would take far too long.
+    /// Compiling would take far too long, or too much memory.
     #[error("the function is too large to be compiled")]
     TooLarge,
     /// The code generator refused.

@@ -29,6 +29,7 @@ mod api;
 mod builtins;
 mod code_space;
 mod compiler;
+mod cost;
 mod eager;
 mod entry;
 mod error;
@@ -50,6 +51,7 @@ mod trap;
 
 pub use api::{Config, Jit, Unavailable};
 pub use compiler::{Code, Compiler, Dump};
+pub use cost::{Allocator, Estimate, MOST_BYTES, MOST_TIME, Work};
 pub use eager::Eager;
 pub use error::CompileError;
 pub use loader::place_for_good;

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::position::Positions;
     use crate::registry::{Kind, UNIT};
-    use crate::target;
+    use crate::target::Isas;
 
     /// A space of a test's own, which stays.
     fn space(writers: &'static [Writer]) -> &'static CodeSpace {
@@ -287,11 +287,12 @@ mod tests {
 
     #[test]
     fn code_runs_where_it_was_placed_and_is_known_as_long() {
-        let isa = target::isa(false).expect("this machine can");
+        let isas = Isas::new(false).expect("this machine can");
+        let isa = isas.usual();
         for space in BOTH.map(space) {
             let quota = Quota::new(1 << 20);
             let place = |value, len| {
-                let placed = place(space, &quota, &isa, returning(value, len));
+                let placed = place(space, &quota, isa, returning(value, len));
                 placed.expect("there is room")
             };
             let blobs: Vec<Blob> = (0..40).map(|n| place(n, 6 + 37 * n as usize)).collect();
@@ -321,10 +322,11 @@ mod tests {
 
     #[test]
     fn a_quota_is_kept() {
-        let isa = target::isa(false).expect("this machine can");
+        let isas = Isas::new(false).expect("this machine can");
+        let isa = isas.usual();
         let quota = Quota::new(3 * UNIT);
         let space = space(BOTH[0]);
-        let place = |len| place(space, &quota, &isa, returning(1, len));
+        let place = |len| place(space, &quota, isa, returning(1, len));
         let two = place(UNIT + 10).expect("there is room");
         assert!(matches!(
             place(UNIT + 1),
@@ -342,7 +344,8 @@ mod tests {
     /// Nothing piles up, in the system's memory or in ours.
     #[test]
     fn what_is_dropped_leaves_nothing_behind() {
-        let isa = target::isa(false).expect("this machine can");
+        let isas = Isas::new(false).expect("this machine can");
+        let isa = isas.usual();
         for space in BOTH.map(space) {
             let quota = Quota::new(64 << 20);
             let rounds = |count: u32| {
@@ -351,7 +354,7 @@ mod tests {
                     let blobs: Vec<Blob> = (0..10)
                         .map(|size| {
                             let unplaced = returning(n, 100 + 3000 * size);
-                            place(space, &quota, &isa, unplaced).expect("there is room")
+                            place(space, &quota, isa, unplaced).expect("there is room")
                         })
                         .collect();
                     assert!(blobs.iter().all(|blob| run(blob) == n));
@@ -370,11 +373,12 @@ mod tests {
     #[test]
     fn running_code_is_found_while_other_code_comes_and_goes() {
         const ROUNDS: u32 = 3000;
-        let isa = target::isa(false).expect("this machine can");
+        let isas = Isas::new(false).expect("this machine can");
+        let isa = isas.usual();
         let space = space(BOTH[0]);
         let quota = Quota::new(64 << 20);
         let place = |value, len| {
-            let placed = place(space, &quota, &isa, returning(value, len));
+            let placed = place(space, &quota, isa, returning(value, len));
             placed.expect("there is room")
         };
         let (mine, other) = (place(7, 200), place(8, 200).code().addr());

@@ -18,7 +18,7 @@ use cranelift_codegen::CompiledCode;
 const LINE: u32 = 64;
 
 /// Functions with more blocks are not looked at: the time of looking grows with it.
-const MAX_BLOCKS: usize = 2048;
+pub(crate) const MAX_BLOCKS: usize = 2048;
 
 /// How much more often a loop's blocks run than what is around it, as a power of two.
 const ITERATIONS_LOG2: u32 = 3;

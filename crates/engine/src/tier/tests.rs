@@ -17,6 +17,7 @@ use tiered_runtime::vmctx::VmCtx;
 use super::*;
 use crate::config::CostModel;
 use crate::queue::Job;
+use crate::workers::Size;
 
 /// Code that says what it is the code of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ struct Fake {
     log: Arc<(Mutex<Log>, Condvar)>,
     refuses: Vec<u32>,
     panics: Vec<u32>,
+    /// Functions that take long to compile though they are small, and how many milliseconds.
+    dear: Vec<(u32, u64)>,
 }
 
 impl Fake {
@@ -112,8 +115,17 @@ impl Backend for Fake {
         Ok((self.clone(), code))
     }
 
-    fn code_bytes(_: &(Fake, Code)) -> usize {
-        100
+    fn estimate(&self, (): &mut (), _: &Arc<Module>, job: &Job) -> Option<Duration> {
+        let func = job.key.func.0;
+        let dear = self.dear.iter().find(|&&(of, _)| of == func);
+        dear.map(|&(_, millis)| Duration::from_millis(millis))
+    }
+
+    fn size(_: &(Fake, Code)) -> Size {
+        Size {
+            code: 100,
+            ..Size::default()
+        }
     }
 
     fn entry(_: &(Fake, Code)) -> EntryFn {
@@ -291,7 +303,10 @@ fn a_loop_that_one_activation_stays_in_is_compiled_and_not_its_function() {
     assert!(world.is_published(1, part));
     assert_eq!(world.fake.begun(), [(1, part)]);
     // Another loop of the same nest is not worth it, unless this call keeps clear of the one that has code.
-    world.looped(1, 1, 3);
+    let (of, work) = (world.loop_of(1, 1), 1_000);
+    let at = HotPoint::Loop { of, stay: 3 };
+    let func = world.func(1, false);
+    assert!(world.tiering.sample(&Sample { func, at, work }).is_none());
     assert_eq!(world.fake.begun().len(), 1);
     // It is told a moment before it counts as ready.
     let mut stays = (4..63).cycle();
@@ -366,6 +381,52 @@ fn functions_that_are_called_alike_are_compiled_together() {
     assert_eq!(world.fake.events(), Vec::<String>::new());
     found(true);
     world.fake.wait_until(|log| log.published.len() == 40);
+}
+
+/// The size of a body does not say what compiling it takes; the compiler foresees it.
+#[test]
+fn what_turns_out_dear_waits_until_others_are_through() {
+    let fake = Fake {
+        dear: vec![(0, 400)],
+        ..Fake::default()
+    };
+    let world = World::with(fake, TierMode::Auto, Some(1), never_here());
+    world.fake.with_log(|log| log.permits = Some(0));
+    world.called_often(7);
+    world.fake.wait_until(|log| !log.begun.is_empty());
+    // All of these wait until the thread is free; the first is the oldest.
+    (0..5).for_each(|func| world.called_often(func));
+    world.fake.with_log(|log| log.permits = None);
+    world.fake.wait_until(|log| log.published.len() == 6);
+    let begun = world.fake.begun();
+    let order: Vec<u32> = begun.iter().map(|&(func, _)| func).collect();
+    assert_eq!(order, [7, 1, 2, 3, 4, 0]);
+}
+
+#[test]
+fn a_compile_that_hangs_holds_up_no_other() {
+    let costs = CostModel {
+        hung_compile_ns: 0.0,
+        ..never_here()
+    };
+    let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
+    world.fake.with_log(|log| {
+        log.permits = Some(0);
+        log.free = vec![1, 2];
+    });
+    world.called_often(0);
+    world.fake.wait_until(|log| !log.begun.is_empty());
+    // Only when something is asked for is it found out that the thread hangs.
+    for func in [1, 2] {
+        std::thread::sleep(Duration::from_millis(2));
+        world.called_often(func);
+        world
+            .fake
+            .wait_until(|log| log.published.iter().any(|code| code.func == func));
+    }
+    assert!(!world.function_is_published(0));
+    world.fake.with_log(|log| log.permits = None);
+    world.fake.wait_until(|log| log.published.len() == 3);
 }
 
 #[test]
