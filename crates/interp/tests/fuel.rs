@@ -46,7 +46,7 @@ tests! {
     calls_to_the_host_cost_one_each,
     endless_programs_run_out_of_fuel,
     a_store_goes_on_when_it_has_fuel_again,
-    what_is_owed_is_found_out_by_what_costs,
+    one_instruction_may_take_all_fuel,
     functions_that_come_later_are_counted_too,
     a_host_function_can_refuel,
     a_start_function_runs_out_of_fuel,

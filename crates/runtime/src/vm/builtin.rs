@@ -2,6 +2,9 @@
 //!
 //! Operands come as the unsigned numbers that they are; bounds are checked before anything is written, as the spec
 //! has it since bulk memory operations (sections 4.4.6 and 4.4.7).
+//!
+//! * *Invariant:* what an instruction fills or copies is done and paid for in pieces ([`StoreCtx::begin_piece`]), so an
+//!   interrupt and the end of the fuel are seen within one, and a guest that is stopped has written whole pieces.
 
 use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
 
@@ -34,6 +37,35 @@ fn within(memory: &MemoryRecord, start: u64, count: u64) -> Result<*mut u8, Trap
     Ok(unsafe { memory.base().as_ptr().add(start as usize) })
 }
 
+/// Bytes of an element of a table.
+const SLOT: u64 = 8;
+
+/// Bytes of a piece: some 50 µs, so an interrupt is seen soon; a multiple of what one unit of fuel pays for.
+const PIECE: u64 = 1 << 20;
+
+/// Does an instruction's work on `count` things of `size` bytes, which are known to be there, by pieces: `act` gets where
+/// one begins, and its length. From the end if `backward`.
+#[inline]
+fn by_pieces(
+    ctx: &VmCtx,
+    count: u64,
+    size: u64,
+    backward: bool,
+    mut act: impl FnMut(u64, u64),
+) -> Result<(), TrapCode> {
+    let most = PIECE / size;
+    let mut done = 0;
+    loop {
+        let piece = most.min(count - done);
+        ctx.store().begin_piece(piece * size)?;
+        act(if backward { count - done - piece } else { done }, piece);
+        done += piece;
+        if done == count {
+            return Ok(());
+        }
+    }
+}
+
 /// `memory.size`: the size in pages.
 pub fn memory_size(ctx: &VmCtx, index: MemoryIdx) -> Slot {
     memory(ctx, index).pages()
@@ -49,7 +81,8 @@ pub fn memory_grow(ctx: &VmCtx, index: MemoryIdx, delta: u64) -> Slot {
 /// `memory.fill`.
 ///
 /// # Errors
-/// [`TrapCode::MemoryOutOfBounds`], and nothing is written; so for all below.
+/// [`TrapCode::MemoryOutOfBounds`], and nothing is written; [`TrapCode::Interrupted`] or [`TrapCode::OutOfFuel`], and a
+/// part may be; so for all below.
 pub fn memory_fill(
     ctx: &VmCtx,
     index: MemoryIdx,
@@ -57,11 +90,11 @@ pub fn memory_fill(
     value: u8,
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count);
     let target = within(memory(ctx, index), start, count)?;
-    // SAFETY: the bytes are within the memory; a store has one thread, and nobody holds a reference to them.
-    unsafe { target.write_bytes(value, count as usize) };
-    Ok(())
+    by_pieces(ctx, count, 1, false, |at, count| {
+        // SAFETY: the bytes are within the memory; a store has one thread, and there is no reference to them.
+        unsafe { target.add(at as usize).write_bytes(value, count as usize) };
+    })
 }
 
 /// `memory.copy`; the ranges may overlap.
@@ -74,12 +107,20 @@ pub fn memory_copy(
     (from, from_start): (MemoryIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count);
     let target = within(memory(ctx, to), start, count)?;
     let source = within(memory(ctx, from), from_start, count)?;
-    // SAFETY: `count` bytes are within bounds on both sides; `copy` allows them to overlap.
-    unsafe { std::ptr::copy(source, target, count as usize) };
-    Ok(())
+    // What is read must not have been written: where they overlap, the end that is further away comes first.
+    let backward = source.addr() < target.addr();
+    by_pieces(ctx, count, 1, backward, |at, count| {
+        // SAFETY: the bytes are within bounds on both sides; `copy` allows them to overlap.
+        unsafe {
+            std::ptr::copy(
+                source.add(at as usize),
+                target.add(at as usize),
+                count as usize,
+            )
+        };
+    })
 }
 
 /// `memory.init`, and active data segments.
@@ -94,7 +135,6 @@ pub fn memory_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count);
     let end = from_start
         .checked_add(count)
         .ok_or(TrapCode::MemoryOutOfBounds)?;
@@ -103,9 +143,15 @@ pub fn memory_init(
         .get(from_start as usize..end as usize)
         .ok_or(TrapCode::MemoryOutOfBounds)?;
     let target = within(memory(ctx, index), start, count)?;
-    // SAFETY: the bytes are within the memory, and a module's bytes are no part of one.
-    unsafe { target.copy_from_nonoverlapping(source.as_ptr(), source.len()) };
-    Ok(())
+    by_pieces(ctx, count, 1, false, |at, count| {
+        let piece = &source[at as usize..(at + count) as usize];
+        // SAFETY: the bytes are within the memory, and a module's bytes are no part of one.
+        unsafe {
+            target
+                .add(at as usize)
+                .copy_from_nonoverlapping(piece.as_ptr(), piece.len())
+        };
+    })
 }
 
 /// `data.drop`.
@@ -140,9 +186,12 @@ pub fn table_size(ctx: &VmCtx, index: TableIdx) -> Slot {
 
 /// `table.grow`: the elements before, or -1.
 pub fn table_grow(ctx: &VmCtx, index: TableIdx, init: Slot, delta: u64) -> Slot {
-    table(ctx, index)
-        .grow(delta, init, ctx.store())
-        .unwrap_or(GROW_FAILED)
+    let before = table(ctx, index).grow(delta, init, ctx.store());
+    if before.is_some() {
+        // There is no answer that says that the guest was stopped; what comes next pays.
+        ctx.store().charge(delta * SLOT);
+    }
+    before.unwrap_or(GROW_FAILED)
 }
 
 /// `table.fill`.
@@ -156,10 +205,13 @@ pub fn table_fill(
     value: Slot,
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count * 8);
-    table(ctx, index)
-        .fill(start, value, count)
-        .ok_or(TrapCode::TableOutOfBounds)
+    let table = table(ctx, index);
+    let inside = table.has(start, count);
+    inside.ok_or(TrapCode::TableOutOfBounds)?;
+    by_pieces(ctx, count, SLOT, false, |at, count| {
+        let filled = table.fill(start + at, value, count);
+        debug_assert!(filled.is_some(), "the elements are there");
+    })
 }
 
 /// `table.copy`; the ranges may overlap.
@@ -172,10 +224,14 @@ pub fn table_copy(
     (from, from_start): (TableIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count * 8);
-    table(ctx, to)
-        .copy(start, table(ctx, from), from_start, count)
-        .ok_or(TrapCode::TableOutOfBounds)
+    let (to, from) = (table(ctx, to), table(ctx, from));
+    let inside = to.has(start, count).and(from.has(from_start, count));
+    inside.ok_or(TrapCode::TableOutOfBounds)?;
+    let backward = std::ptr::eq(to, from) && from_start < start;
+    by_pieces(ctx, count, SLOT, backward, |at, count| {
+        let copied = to.copy(start + at, from, from_start + at, count);
+        debug_assert!(copied.is_some(), "the elements are there");
+    })
 }
 
 /// `table.init`.
@@ -190,7 +246,6 @@ pub fn table_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
-    ctx.store().charge(count * 8);
     let segment = ctx.element(element).borrow();
     let end = from_start
         .checked_add(count)
@@ -198,9 +253,13 @@ pub fn table_init(
     let source = segment
         .get(from_start as usize..end as usize)
         .ok_or(TrapCode::TableOutOfBounds)?;
-    table(ctx, index)
-        .write(start, source)
-        .ok_or(TrapCode::TableOutOfBounds)
+    let table = table(ctx, index);
+    table.has(start, count).ok_or(TrapCode::TableOutOfBounds)?;
+    by_pieces(ctx, count, SLOT, false, |at, count| {
+        let piece = &source[at as usize..(at + count) as usize];
+        let written = table.write(start + at, piece);
+        debug_assert!(written.is_some(), "the elements are there");
+    })
 }
 
 /// `elem.drop`.

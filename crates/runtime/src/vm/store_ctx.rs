@@ -69,6 +69,9 @@ pub(crate) struct StackLimits {
     pub(crate) last: NonNull<Slot>,
 }
 
+/// The bytes that an instruction fills or copies for one unit of fuel.
+const BYTES_PER_UNIT: u64 = 4 << 10;
+
 impl StoreCtx {
     /// A frame of more slots than this makes the stack deep wherever it starts.
     pub const MAX_SHALLOW_SLOTS: u32 = 256;
@@ -315,7 +318,6 @@ impl StoreCtx {
     /// interrupts see work that is neither a call nor an iteration: one unit of fuel for each 4 KiB.
     #[inline]
     pub(crate) fn charge(&self, bytes: u64) {
-        const BYTES_PER_UNIT: u64 = 4 << 10;
         /// Filling 4 KiB takes as long as about this many instructions of bytecode.
         const COST: u64 = 64;
         if bytes < BYTES_PER_UNIT {
@@ -328,6 +330,30 @@ impl StoreCtx {
         let units = i32::try_from(units).unwrap_or(i32::MAX);
         let left = self.work.get().saturating_sub(units);
         self.work.set(left.max(LOWEST));
+    }
+
+    /// One instruction is about to fill or copy `bytes`: takes them off the account, and stops the guest if it must.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`], or [`TrapCode::OutOfFuel`], and there is none left.
+    #[inline]
+    pub(crate) fn begin_piece(&self, bytes: u64) -> Result<(), TrapCode> {
+        // What costs nothing finds out nothing, so that all tiers find out the same.
+        if bytes < BYTES_PER_UNIT {
+            return Ok(());
+        }
+        self.charge(bytes);
+        if self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        // What is owed beyond the account is paid when that is next filled, if there is enough.
+        let owed = u64::from(self.work.get().min(0).unsigned_abs());
+        if self.fuel.get().is_some_and(|rest| rest < owed) {
+            self.fuel.set(Some(0));
+            self.fill(self.done(), 0);
+            return Err(TrapCode::OutOfFuel);
+        }
+        Ok(())
     }
 
     /// Takes `units` of fuel for work of the host's, if fuel is counted. It is no work of the guest's code: the account

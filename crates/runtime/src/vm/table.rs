@@ -97,6 +97,12 @@ impl TableRecord {
         Some(old)
     }
 
+    /// `Some` if the elements from `start` on, `count` of them, are there.
+    pub fn has(&self, start: u64, count: u64) -> Option<()> {
+        let end = start.checked_add(count)?;
+        (end <= self.len()).then_some(())
+    }
+
     /// Sets `count` elements from `start` on to `value`; `None` if they are not all there.
     pub fn fill(&self, start: u64, value: Slot, count: u64) -> Option<()> {
         let end = start.checked_add(count).filter(|&end| end <= self.len())?;

@@ -173,16 +173,21 @@ pub(crate) fn endless_programs_run_out_of_fuel(new: New<'_>) {
     }
 }
 
-/// Work that one instruction does is paid for by the next that costs fuel, wherever that is.
-pub(crate) fn what_is_owed_is_found_out_by_what_costs(new: New<'_>) {
+/// Work that one instruction does is paid for before it is done.
+pub(crate) fn one_instruction_may_take_all_fuel(new: New<'_>) {
     let (mut store, instance) = guest(new, |_| ());
     store.set_fuel(Some(10));
-    let mut call = |name, n| call(&mut store, instance, name, Some(n));
-    call("fill", 0).expect("it is paid for afterwards");
-    call("straight", 0).expect("it costs nothing");
-    let trap = call("loop", 2).expect_err("there is nothing left");
+    let trap = call(&mut store, instance, "fill", Some(0)).expect_err("ten are too few");
     assert_eq!(trap.code(), Some(TrapCode::OutOfFuel));
-    assert_eq!(trap.frames().len(), 1, "it ends in the loop: {trap:?}");
+    assert_eq!(
+        trap.frames().len(),
+        1,
+        "it ends in the instruction: {trap:?}"
+    );
+    assert_eq!(store.fuel(), Some(0));
+    call(&mut store, instance, "straight", Some(0)).expect("it costs nothing");
+    let trap = call(&mut store, instance, "loop", Some(2)).expect_err("there is nothing left");
+    assert_eq!(trap.code(), Some(TrapCode::OutOfFuel));
 }
 
 pub(crate) fn a_store_goes_on_when_it_has_fuel_again(new: New<'_>) {
