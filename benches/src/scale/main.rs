@@ -16,6 +16,7 @@ mod fork;
 mod guest;
 mod idle_instance;
 mod instances;
+mod interrupts;
 mod live;
 mod loop_of_calls;
 mod modules;
@@ -78,7 +79,7 @@ macro_rules! cases {
 }
 
 const CASES: &[Case] = cases! {
-    short_lived first_call loop_of_calls shapes wasted_loops modules drop_engine idle_instance instances live fork
+    short_lived first_call loop_of_calls shapes wasted_loops modules drop_engine idle_instance instances live fork interrupts
 };
 
 fn main() -> ExitCode {

@@ -202,6 +202,11 @@ impl Policy {
         self.is_slow(compile_ns) && compile_ns > thought_ns * TIMES
     }
 
+    /// Whether a compile takes too long for the guest's thread.
+    pub(crate) fn is_noticed(&self, compile_ns: f64) -> bool {
+        compile_ns > 2.0 * self.costs.pause_ns
+    }
+
     /// How long a compile may take before its thread no longer counts as one that compiles.
     pub(crate) fn overdue_ns(&self, compile_ns: f64) -> f64 {
         const TIMES: f64 = 10.0;

@@ -208,7 +208,7 @@ impl<B: Backend> Tiering<B> {
             if !workers.shared().policy().wants_now(*heat, job.bytes) {
                 workers.with_queue(|queue| queue.warm(job, *heat));
             } else if let Some(waiting) = workers.with_queue(|queue| queue.remove(job)) {
-                workers.compile_waited(&waiting);
+                workers.compile_waited(waiting);
             }
         }
         for request in &noted.due {

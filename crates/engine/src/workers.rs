@@ -318,7 +318,9 @@ impl<B: Backend> Shared<B> {
             // Others may pass a slow one.
             self.wake(&mut state);
             let dearer = MutexGuard::unlocked(&mut state, || {
-                let run = || self.weigh_and_run(&mut compiler, waiting);
+                let thought_ns = waiting.cost_ns;
+                let is_dearer = |cost_ns| self.policy.is_dearer(thought_ns, cost_ns);
+                let run = || self.weigh_and_run(&mut compiler, waiting, is_dearer);
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
                     // A fault of this program: one part stays interpreted. The thread must count as it did.
                     compiler = None;
@@ -333,21 +335,22 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Compiles what has waited; if it turns out to be much dearer than was thought, gives it back at its price instead.
+    /// Compiles what has waited; if it turns out to be dearer than it may, gives it back at its price instead.
     fn weigh_and_run(
         &self,
         compiler: &mut Option<B::Compiler>,
         waiting: Waiting,
+        is_dearer: impl Fn(f64) -> bool,
     ) -> Option<Waiting> {
         if !waiting.weighed
             && let Some(module) = waiting.job.code.upgrade()
             && let Some(estimate) = self.estimate(compiler, module.module(), &waiting.job)
         {
             let cost_ns = estimate.as_nanos() as f64;
-            if self.policy.is_dearer(waiting.cost_ns, cost_ns) {
+            if is_dearer(cost_ns) {
                 return Some(Waiting {
                     cost_ns,
-                    slow: true,
+                    slow: self.policy.is_slow(cost_ns),
                     weighed: true,
                     ..waiting
                 });
@@ -540,11 +543,18 @@ impl<B: Backend> Workers<B> {
         }
     }
 
-    /// Compiles here and now what was taken out of the queue.
-    pub(crate) fn compile_waited(&self, waiting: &Waiting) {
-        let waited = self.0.now().saturating_sub(waiting.since);
-        self.0
-            .with_spare_compiler(|compiler| self.0.run(compiler, &waiting.job, waited, true));
+    /// Compiles here and now what was taken out of the queue, unless it turns out to take long: then it waits on.
+    pub(crate) fn compile_waited(&self, waiting: Waiting) {
+        let mut dearer = None;
+        self.0.with_spare_compiler(|compiler| {
+            let is_dearer = |cost_ns| self.0.policy.is_noticed(cost_ns);
+            dearer = self.0.weigh_and_run(compiler, waiting, is_dearer);
+        });
+        let dropped = dearer.and_then(|waiting| self.with_queue(|queue| queue.push(waiting)));
+        if let Some(waiting) = dropped {
+            self.0.dropped(&waiting.job);
+        }
+        self.compile_waiting();
     }
 
     /// Compiles a claimed job here and now, and publishes its code if `publish`.
