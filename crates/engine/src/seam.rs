@@ -148,6 +148,14 @@ pub(crate) fn interpreting(config: &Config) -> Arc<dyn Tier> {
     })
 }
 
+/// Opens what [`interpreting`] engines open later.
+pub(crate) fn open_ahead_interpreting(config: &Config) {
+    if let Some(profile) = config.profile {
+        tiered_jit::Profile::from(profile).open_ahead();
+        tiered_jit::open_ahead();
+    }
+}
+
 impl From<Profile> for tiered_jit::Profile {
     fn from(profile: Profile) -> tiered_jit::Profile {
         match profile {
@@ -190,6 +198,10 @@ impl Compiling {
 
     pub(crate) fn stats(&self) -> Stats {
         self.tiering.stats()
+    }
+
+    pub(crate) fn open_ahead(&self) {
+        self.jit.open_ahead();
     }
 
     /// What a compiler makes of a function, or of its loop at a byte of the module.

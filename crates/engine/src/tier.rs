@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tiered_decode::processors;
 use tiered_runtime::code::{EntryFn, HotPoint, Sample};
 use tiered_runtime::module_code::ModuleCode;
 
@@ -93,7 +94,7 @@ impl<B: Backend> Tiering<B> {
     fn workers(&self) -> &Workers<B> {
         self.workers.get_or_init(|| {
             let config = &self.config;
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let cores = processors();
             let threads = Threads::new(config.compile_threads, cores);
             let in_background = !threads.is_none() && cores > 1;
             let policy = Policy::new(config.costs.clone(), in_background);

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// Which form a profiler of the host is told of code in.
@@ -27,11 +27,20 @@ pub enum Profile {
 static PROFILERS: [Mutex<Option<Profiler>>; 2] = [const { Mutex::new(None) }; 2];
 
 impl Profile {
+    /// Creates the file now, for a process that will not be able to. Otherwise the first function does.
+    pub fn open_ahead(self) {
+        drop(self.lock());
+    }
+
+    fn lock(self) -> MappedMutexGuard<'static, Profiler> {
+        MutexGuard::map(PROFILERS[self as usize].lock(), |profiler| {
+            profiler.get_or_insert_with(|| Profiler::new(self))
+        })
+    }
+
     /// Tells the profiler that `code`, where it is, is the function `name`.
     pub fn tell(self, code: &[u8], name: &str) {
-        let mut profiler = PROFILERS[self as usize].lock();
-        let profiler = profiler.get_or_insert_with(|| Profiler::new(self));
-        profiler.tell(code, name);
+        self.lock().tell(code, name);
     }
 }
 
