@@ -84,6 +84,10 @@ pub(crate) struct RunArgs {
     /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
     #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
+    /// Have the kernel hold the whole process to what is granted, as a second wall: `auto` as far as it can; `require`
+    /// wholly, or do not run; `off` not at all. Without a value, `require`
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "require", default_value = "auto")]
+    pub(crate) sandbox: SandboxMode,
     /// Choose what is compiled: `auto` hot code; `interp` nothing; `jit` each function at its first call; for tests,
     /// `osr` each loop at its first back edge, and `random:SEED` code at random places
     #[arg(long, value_name = "TIER", default_value = "auto", value_parser = text(parse_tier))]
@@ -167,6 +171,15 @@ pub(crate) struct InspectArgs {
     /// The module, binary or text; `-` is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// What is asked of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SandboxMode {
+    #[default]
+    Auto,
+    Require,
+    Off,
 }
 
 /// What is logged while a program runs.

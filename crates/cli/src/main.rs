@@ -15,6 +15,7 @@ mod inspect;
 mod invoke;
 mod output;
 mod run;
+mod sandbox;
 mod script;
 mod source;
 mod stats;

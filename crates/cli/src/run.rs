@@ -10,9 +10,9 @@ use tiered_wasi::WasiCtx;
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
-use crate::stats::Ending;
+use crate::stats::{Ending, PeakMemory};
 use crate::watchdog::Watchdog;
-use crate::{context, dump, engine, invoke, output, source, stats};
+use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
 const MOST_NAMES: usize = 20;
@@ -41,13 +41,15 @@ impl From<Failure> for Stop {
 /// The host cannot run it, or it traps.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
-    let watchdog = watch(args)?;
+    let mut watchdog = watch(args)?;
     let engine = engine::new(&engine::run_config(args))?;
     let module = source::load(&engine, args.module())?;
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
         return dump::run(args, &engine, &module, what, func);
     }
     let ctx = context::build(args)?;
+    let peak_memory = args.stats.map(|_| PeakMemory::open());
+    let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
     let mut store =
         Store::new(&engine, ctx).map_err(|err| Failure::host(args.module().display(), err))?;
     let mut linker = Linker::new();
@@ -66,6 +68,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             wall_time: begin.elapsed(),
             trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
             interpreter_bytes: store.bytecode_bytes(),
+            peak_memory: peak_memory.and_then(|peak| peak.read()),
+            sandbox,
         };
         output::note(&stats::text(format, &engine, &ending));
     }

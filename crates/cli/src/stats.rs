@@ -1,13 +1,15 @@
 //! `--stats`: what the tiers did, for people or for programs.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tiered::{Engine, Stats, TierTime};
 
 use crate::args::StatsFormat;
+use crate::sandbox;
 
 /// What is known at a program's end beside what the engine knows.
 #[derive(Debug)]
@@ -19,18 +21,21 @@ pub(crate) struct Ending {
     pub(crate) trapped: bool,
     /// Bytes of code that the interpreter made for itself.
     pub(crate) interpreter_bytes: usize,
+    /// The most memory that the process has held at a time, in bytes, where the system says so.
+    pub(crate) peak_memory: Option<u64>,
+    pub(crate) sandbox: sandbox::Status,
 }
 
 /// The numbers as text, without an end of line.
 pub(crate) fn text(format: StatsFormat, engine: &Engine, ending: &Ending) -> String {
-    let (tier, stats, peak) = (engine.tier().to_string(), engine.stats(), peak_memory());
+    let (tier, stats) = (engine.tier().to_string(), engine.stats());
     match format {
-        StatsFormat::Text => for_people(&tier, &stats, ending, peak),
-        StatsFormat::Json => for_programs(&tier, &stats, ending, peak).to_string(),
+        StatsFormat::Text => for_people(&tier, &stats, ending),
+        StatsFormat::Json => for_programs(&tier, &stats, ending).to_string(),
     }
 }
 
-fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> String {
+fn for_people(tier: &str, stats: &Stats, ending: &Ending) -> String {
     let mut text = String::new();
     let mut line = |name: &str, rest: String| {
         let _ = writeln!(text, "{name:<10} {rest}");
@@ -55,6 +60,7 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
             ),
         );
     }
+    line("sandbox", ending.sandbox.text());
     let first = stats.first_compiled.map(millis);
     line(
         "compiled",
@@ -99,7 +105,7 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
             stats.code_bytes, stats.body_bytes, ending.interpreter_bytes
         ),
     );
-    if let Some(peak) = peak {
+    if let Some(peak) = ending.peak_memory {
         line("memory", format!("{} KiB at most", peak / 1024));
     }
     line(
@@ -116,7 +122,7 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> 
     text.trim_end().to_owned()
 }
 
-fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -> Value {
+fn for_programs(tier: &str, stats: &Stats, ending: &Ending) -> Value {
     let pauses = stats.pauses.buckets();
     let pauses: Vec<_> = pauses
         .map(|(from, count)| json!({"from_ns": nanos(from), "count": count}))
@@ -128,7 +134,8 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -
         "other_time_ns": ending.tier_time.map(|time| nanos(time.other)),
         "time_samples": ending.tier_time.map(|time| time.samples),
         "trapped": ending.trapped,
-        "peak_memory_bytes": peak,
+        "sandbox": ending.sandbox.json(),
+        "peak_memory_bytes": ending.peak_memory,
         "functions_compiled": stats.functions_compiled,
         "loops_compiled": stats.loops_compiled,
         "compile_failures": stats.failures,
@@ -151,14 +158,25 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending, peak: Option<u64>) -
     })
 }
 
-/// The most memory that the process has held at a time, in bytes, where the system says so.
-fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
+/// Where the system says how much memory the process has held. Opened before the sandbox closes.
+#[derive(Debug)]
+pub(crate) struct PeakMemory(Option<File>);
+
+impl PeakMemory {
+    pub(crate) fn open() -> PeakMemory {
+        PeakMemory(File::open("/proc/self/status").ok())
+    }
+
+    /// The most so far, in bytes.
+    pub(crate) fn read(self) -> Option<u64> {
+        let mut status = String::new();
+        self.0?.read_to_string(&mut status).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib * 1024)
+    }
 }
 
 fn millis(time: Duration) -> String {
@@ -175,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_system_knows_the_peak() {
-        let peak = peak_memory().expect("there is a /proc");
+        let peak = PeakMemory::open().read().expect("there is a /proc");
         assert!((1 << 20..1 << 40).contains(&peak), "{peak}");
     }
 }

@@ -115,6 +115,7 @@ fn version_and_help() {
         "--argv0",
         "--invoke",
         "--tcplisten",
+        "--sandbox",
         "--tier",
         "--compile-threads",
         "--trace",
@@ -177,6 +178,10 @@ fn wrong_command_lines_exit_with_2() {
         (
             &["--stats=xml", "a.wat"],
             "invalid value 'xml' for '--stats[=<FORMAT>]'\n  [possible values: text, json]",
+        ),
+        (
+            &["--sandbox=on", "a.wat"],
+            "invalid value 'on' for '--sandbox[=<HOW>]'\n  [possible values: auto, require, off]",
         ),
         (&["--dump", "clif", "a.wat"], "--func"),
         (&["--func", "0", "a.wat"], "--dump"),

@@ -40,7 +40,11 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 /// Folder of a crate, the crates of the workspace that it may depend on, and the families of others where those are
 /// restricted too.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["tiered", "tiered-wasi", "tiered-wast"]),
+    (
+        "cli",
+        &["tiered", "tiered-sandbox", "tiered-wasi", "tiered-wast"],
+    ),
+    ("sandbox", &[]),
     ("wast", &["tiered"]),
     (
         "engine",

@@ -36,6 +36,7 @@ pub use error::Error;
 pub use file::read_file;
 pub use module::{Config, FuncBody, LoopHeader, Module};
 pub use names::Names;
+pub use validate::processors;
 
 pub mod module;
 

@@ -18,7 +18,7 @@ use std::mem;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidatorAllocations, ValidatorResources, WasmFeatures,
@@ -30,6 +30,14 @@ const MIN_PARALLEL_BYTES: usize = 64 << 10;
 const BYTES_PER_THREAD: usize = 32 << 10;
 /// The code a thread takes at once.
 const BATCH_BYTES: usize = 16 << 10;
+
+/// How many threads of the process run at the same time. The host is asked the first time, here at the latest when a module
+/// with much code is validated: a process may later be unable to read the files that limit it.
+#[must_use]
+pub fn processors() -> usize {
+    static ANSWER: OnceLock<usize> = OnceLock::new();
+    *ANSWER.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// All that the validation of bodies needs.
 pub(crate) struct Bodies {
@@ -110,8 +118,7 @@ impl Bodies {
         if code < MIN_PARALLEL_BYTES {
             return 1;
         }
-        let cores =
-            threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let cores = threads.unwrap_or_else(processors);
         cores.min(code / BYTES_PER_THREAD)
     }
 

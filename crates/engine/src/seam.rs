@@ -29,7 +29,7 @@ use crate::profile::trampolines;
 use crate::queue::{FuncKey, Job, Part};
 use crate::stats::Stats;
 use crate::tier::{Sampling, Tiering};
-use crate::workers::{Backend, Size, Threads, cores};
+use crate::workers::{Backend, Size, Threads};
 
 impl From<Part> for Entry {
     fn from(part: Part) -> Entry {
@@ -173,6 +173,13 @@ pub(crate) fn open_profile(profile: Profile) -> std::io::Result<()> {
     tiered_jit::Profile::from(profile).open()
 }
 
+/// Opens what [`interpreting`] engines open later.
+pub(crate) fn open_ahead_interpreting(config: &Config) {
+    if config.profile.is_some() {
+        tiered_jit::open_ahead();
+    }
+}
+
 impl From<Profile> for tiered_jit::Profile {
     fn from(profile: Profile) -> tiered_jit::Profile {
         match profile {
@@ -217,6 +224,10 @@ impl Compiling {
         self.tiering.stats()
     }
 
+    pub(crate) fn open_ahead(&self) {
+        self.jit.open_ahead();
+    }
+
     /// What a compiler makes of a function, or of its loop at a byte of the module.
     ///
     /// # Errors
@@ -244,12 +255,15 @@ impl Compiling {
 /// Bytes that compiling may take in an engine, unless it is told otherwise.
 const COMPILE_BYTES: usize = 512 << 20;
 
+/// There are as many threads on a machine of any size, and to ask for its own takes a while.
+const CORES: usize = 2;
+
 fn jit_config(config: &Config) -> tiered_jit::Config {
     let default = tiered_jit::Config::default();
     tiered_jit::Config {
         code_bytes: config.max_code.unwrap_or(default.code_bytes),
         compile_bytes: config.max_compile_memory.unwrap_or(COMPILE_BYTES)
-            / Threads::new(config.compile_threads, cores()).bound(),
+            / Threads::new(config.compile_threads, CORES).bound(),
         verify: config.verify.unwrap_or(default.verify),
         profile: config.profile.map(Into::into),
     }

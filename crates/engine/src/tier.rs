@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tiered_decode::processors;
 use tiered_runtime::code::{EntryFn, HotPoint, Sample};
 use tiered_runtime::module_code::ModuleCode;
 
@@ -20,7 +21,7 @@ use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
 use crate::queue::{FuncKey, Part, Subject, Waiting};
 use crate::stats::Stats;
-use crate::workers::{Backend, Threads, Workers, cores, profile_of, subject};
+use crate::workers::{Backend, Threads, Workers, profile_of, subject};
 
 /// How a mode samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl<B: Backend> Tiering<B> {
     fn workers(&self) -> &Workers<B> {
         self.workers.get_or_init(|| {
             let config = &self.config;
-            let cores = cores();
+            let cores = processors();
             let threads = Threads::new(config.compile_threads, cores);
             let in_background = !threads.is_none() && cores > 1;
             let policy = Policy::new(config.costs.clone(), in_background);

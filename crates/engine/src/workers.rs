@@ -125,11 +125,6 @@ impl Threads {
     }
 }
 
-/// The processor cores of this machine that the process may use.
-pub(crate) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// The most threads that hang and have another in their place.
 const MOST_HUNG: usize = 4;
 

@@ -109,6 +109,12 @@ impl Jit {
         Ok(Compiler::new(self.clone()))
     }
 
+    /// Opens now what compiling opens later, for a process that will not be able to: the file that code is written
+    /// through, and the one that a profiler reads.
+    pub fn open_ahead(&self) {
+        code_space::open_ahead();
+    }
+
     /// Bytes of memory that machine code takes now.
     #[must_use]
     pub fn code_bytes(&self) -> usize {

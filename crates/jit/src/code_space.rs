@@ -12,7 +12,6 @@
 //! A processor may have fetched what was here before. Those of x86-64 see what is written to physical memory that they
 //! have fetched from, whatever address it was written at; others would have to be told.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -21,6 +20,7 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
+use tiered_runtime::OwnFile;
 
 use crate::free_list::FreeList;
 use crate::registry::{BYTES_PER_BYTE, CodeInfo, Registry, UNIT};
@@ -48,7 +48,7 @@ pub(crate) const FILLER: u8 = if cfg!(target_arch = "x86_64") {
 /// How code is written to pages that can't be written at their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// Through the file of the process's own memory, which is opened each time: after a fork it is another.
+    /// Through the file of the process's own memory.
     MemoryFile,
     /// By making pages writable that have nothing else in them, and then executable again.
     WholePages,
@@ -68,6 +68,15 @@ pub(crate) struct CodeSpace {
 unsafe impl Send for CodeSpace {}
 // SAFETY: as above.
 unsafe impl Sync for CodeSpace {}
+
+/// The memory of the process, which code is written through. After a fork it is another.
+static MEMORY: OwnFile = OwnFile::to_write("/proc/self/mem");
+
+/// Opens now what code is written through, for a process that will not be able to. Without it, code still gets to its place,
+/// in pages of its own.
+pub(crate) fn open_ahead() {
+    MEMORY.keep();
+}
 
 static SPACE: OnceLock<Result<CodeSpace, io::ErrorKind>> = OnceLock::new();
 
@@ -356,8 +365,7 @@ impl Target {
         let start = self.start.as_ptr();
         match self.writer {
             Writer::MemoryFile => {
-                let memory = File::options().write(true).open("/proc/self/mem")?;
-                memory.write_all_at(bytes, start.addr() as u64)
+                MEMORY.with(|memory| memory.write_all_at(bytes, start.addr() as u64))
             }
             Writer::WholePages => {
                 let write = MprotectFlags::READ | MprotectFlags::WRITE;

@@ -59,6 +59,11 @@ pub use profile::Profile;
 pub use signal_chain::{Earlier, SignalChain, SignalHandler};
 pub use tiered_runtime as runtime;
 
+/// Opens now the file that code is written through, for a process that will not be able to.
+pub fn open_ahead() {
+    code_space::open_ahead();
+}
+
 /// Whether `pc` is in compiled code. Takes no lock and allocates nothing: a signal handler may ask.
 #[must_use]
 pub fn is_compiled_code(pc: usize) -> bool {

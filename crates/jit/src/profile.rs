@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// Which form a profiler of the host is told of code in.
@@ -38,19 +38,21 @@ impl Profile {
     /// # Errors
     /// The file can't be made; nothing is told then, now or later.
     pub fn open(self) -> io::Result<()> {
-        let mut profiler = PROFILERS[self as usize].lock();
-        let profiler = profiler.get_or_insert_with(|| Profiler::new(self));
-        match &profiler.file {
+        match &self.lock().file {
             Ok(_) => Ok(()),
             Err(error) => Err(copy(error)),
         }
     }
 
+    fn lock(self) -> MappedMutexGuard<'static, Profiler> {
+        MutexGuard::map(PROFILERS[self as usize].lock(), |profiler| {
+            profiler.get_or_insert_with(|| Profiler::new(self))
+        })
+    }
+
     /// Tells the profiler that `code`, where it is, is the function `name`.
     pub fn tell(self, code: &[u8], name: &str) {
-        let mut profiler = PROFILERS[self as usize].lock();
-        let profiler = profiler.get_or_insert_with(|| Profiler::new(self));
-        profiler.tell(code, name);
+        self.lock().tell(code, name);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -47,6 +48,19 @@ impl WasiCtx {
     /// Starts a context that grants nothing.
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::default()
+    }
+
+    /// The granted directories, open, each with what may be done below it. All that the guest can reach by a path lies
+    /// below one of them.
+    pub fn granted_dirs(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Access)> {
+        self.table
+            .entries()
+            .filter_map(|entry| match &entry.object {
+                Object::Dir(dir) if dir.preopen.is_some() => {
+                    Some((dir.dir.as_fd(), entry.grant.access))
+                }
+                _ => None,
+            })
     }
 
     /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`. A store that the calls are

@@ -268,6 +268,12 @@ impl FdTable {
             .ok_or(Errno::BADF)
     }
 
+    /// All descriptors.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let slots = self.slots.iter().flatten();
+        slots.map(|slot| &slot.entry)
+    }
+
     /// Whether there are as many descriptors as there may be.
     pub(crate) fn is_full(&self) -> bool {
         self.slots.len() - self.free.len() >= self.limit

@@ -9,6 +9,8 @@ use std::fmt;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::vm::own_file::OwnFile;
+
 /// Which of the operating system's limits is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -122,21 +124,36 @@ impl HostCause {
     }
 }
 
+/// Where the figures are.
+static MAPS: OwnFile = OwnFile::to_read("/proc/self/maps");
+static STATUS: OwnFile = OwnFile::to_read("/proc/self/status");
+static SYSTEM: OwnFile = OwnFile::to_read("/proc/meminfo");
+static MAX_MAPPINGS: OwnFile = OwnFile::to_read("/proc/sys/vm/max_map_count");
+static OVERCOMMIT: OwnFile = OwnFile::to_read("/proc/sys/vm/overcommit_memory");
+
+/// Opens now what this crate opens later, to find out why the host refuses memory: for a process that will not be able to.
+/// What can't be opened is missing from the reasons.
+pub fn open_ahead() {
+    for file in [&MAPS, &STATUS, &SYSTEM, &MAX_MAPPINGS, &OVERCOMMIT] {
+        file.keep();
+    }
+}
+
 impl Figures {
     /// Reads them from `/proc`.
     fn read() -> Figures {
-        let text = |path: &str| std::fs::read_to_string(path).ok();
-        let number = |path: &str| text(path)?.trim().parse().ok();
-        let status = text("/proc/self/status").unwrap_or_default();
-        let system = text("/proc/meminfo").unwrap_or_default();
-        let strict = number("/proc/sys/vm/overcommit_memory") == Some(2);
+        let text = |file: &OwnFile| String::from_utf8(file.read().ok()?).ok();
+        let number = |file: &OwnFile| text(file)?.trim().parse().ok();
+        let status = text(&STATUS).unwrap_or_default();
+        let system = text(&SYSTEM).unwrap_or_default();
+        let strict = number(&OVERCOMMIT) == Some(2);
         let commitment = field(&system, "Committed_AS:").zip(field(&system, "CommitLimit:"));
         Figures {
-            mappings: std::fs::read("/proc/self/maps").ok().map(|maps| {
+            mappings: MAPS.read().ok().map(|maps| {
                 let lines = maps.iter().filter(|&&byte| byte == b'\n');
                 lines.count() as u64
             }),
-            max_mappings: number("/proc/sys/vm/max_map_count"),
+            max_mappings: number(&MAX_MAPPINGS),
             reserved: field(&status, "VmSize:").unwrap_or_default(),
             max_reserved: getrlimit(Resource::As).current,
             data: field(&status, "VmData:").unwrap_or_default(),

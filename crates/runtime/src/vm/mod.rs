@@ -30,6 +30,7 @@ pub(crate) mod host_limit;
 pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod own_file;
 pub(crate) mod pages;
 pub(crate) mod poll;
 pub(crate) mod reservation;

@@ -15,6 +15,35 @@ fn guest() -> Guest {
     })
 }
 
+#[test]
+fn granted_directories_can_be_told() {
+    let mut guest = guest();
+    // What the guest opens is no grant.
+    let opened = guest.open_with(
+        RO,
+        true,
+        "d",
+        OFlags::DIRECTORY,
+        Rights::NONE,
+        FdFlags::NONE,
+    );
+    opened.unwrap();
+    let inode = |dir: std::os::fd::BorrowedFd<'_>| rustix::fs::fstat(dir).unwrap().st_ino;
+    let dirs = guest.ctx.granted_dirs();
+    let dirs: Vec<_> = dirs.map(|(dir, access)| (inode(dir), access)).collect();
+    let base = guest.base.path();
+    let expected = [
+        ("inside", Access::ReadWrite),
+        ("outside", Access::ReadOnly),
+        ("second", Access::ReadWrite),
+    ]
+    .map(|(name, access)| {
+        let metadata = std::fs::metadata(base.join(name)).unwrap();
+        (std::os::unix::fs::MetadataExt::ino(&metadata), access)
+    });
+    assert_eq!(dirs, expected);
+}
+
 const RO: u32 = 4;
 const SECOND: u32 = 5;
 

@@ -1,0 +1,72 @@
+//! `--sandbox`: the kernel holds the whole process to what the command line grants.
+//!
+//! *Invariant:* the process enters when all is open that will be needed, and no other thread runs: some kernels hold only
+//! the threads that are started afterwards.
+
+use serde_json::{Value, json};
+use tiered::Engine;
+use tiered_sandbox::{Confinement, Sandbox};
+use tiered_wasi::{Access, WasiCtx};
+
+use crate::args::{RunArgs, SandboxMode};
+use crate::failure::Failure;
+use crate::watchdog::Watchdog;
+
+/// What the kernel does; `None` if it is not asked.
+#[derive(Debug)]
+pub(crate) struct Status(Option<Confinement>);
+
+/// Enters the sandbox that `args` ask for, with the directories of `ctx`.
+///
+/// # Errors
+/// The kernel can't do all of what is required, or a thread is not started again.
+pub(crate) fn enter(
+    args: &RunArgs,
+    engine: &Engine,
+    ctx: &WasiCtx,
+    watchdog: Option<&mut Watchdog>,
+) -> Result<Status, Failure> {
+    if args.sandbox == SandboxMode::Off {
+        return Ok(Status(None));
+    }
+    engine.open_ahead();
+    let confinement = match watchdog {
+        Some(watchdog) => watchdog
+            .without_thread(|| confine(ctx))
+            .map_err(|err| Failure::io("--timeout", &err))?,
+        None => confine(ctx),
+    };
+    if args.sandbox == SandboxMode::Require && !confinement.is_whole() {
+        return Err(Failure::host("--sandbox=require", confinement));
+    }
+    Ok(Status(Some(confinement)))
+}
+
+fn confine(ctx: &WasiCtx) -> Confinement {
+    let dirs = ctx.granted_dirs();
+    let sandbox = dirs.fold(Sandbox::new(), |sandbox, (dir, access)| match access {
+        Access::ReadOnly => sandbox.read_only(dir),
+        Access::ReadWrite => sandbox.read_write(dir),
+    });
+    sandbox.enter()
+}
+
+impl Status {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let asked = self.0.as_ref();
+        asked.map_or_else(|| "off, by --sandbox=off".into(), Confinement::to_string)
+    }
+
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let landlock = self.0.as_ref().map(|confinement| &confinement.landlock);
+        let seccomp = self.0.as_ref().map(|confinement| &confinement.seccomp);
+        json!({
+            "landlock_abi": landlock.and_then(|abi| abi.as_ref().ok()),
+            "no_landlock": landlock.and_then(|abi| abi.as_ref().err()).map(ToString::to_string),
+            "seccomp": seccomp.is_some_and(Result::is_ok),
+            "no_seccomp": seccomp.and_then(|held| held.as_ref().err()).map(ToString::to_string),
+        })
+    }
+}
