@@ -113,6 +113,9 @@ pub(crate) struct RunArgs {
     /// Limit the program's memories together to this many bytes; k, m and g mean KiB, MiB and GiB
     #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
     pub(crate) max_memory: Option<u64>,
+    /// Limit the memory that compiling may take; k, m and g as above [default: 512m]
+    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
+    pub(crate) max_compile_memory: Option<u64>,
     /// Limit how many descriptors the program may have open, its streams and directories included [default: 65536; never
     /// more than three quarters of `ulimit -n`]
     #[arg(long, value_name = "N", value_parser = text(parse_fds))]

@@ -46,6 +46,9 @@ pub(crate) fn run_config(args: &RunArgs) -> Config {
     if let Some(bytes) = args.max_memory {
         config = config.max_memory(bytes);
     }
+    if let Some(bytes) = args.max_compile_memory {
+        config = config.max_compile_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
     if args.trace.contains(&Trace::Tier) {
         config = config.trace(|event| output::note(&event.to_string()));
     }

@@ -124,6 +124,7 @@ fn version_and_help() {
         "--func",
         "--profile",
         "--max-memory",
+        "--max-compile-memory",
         "--timeout",
         "validate",
         "wast",
