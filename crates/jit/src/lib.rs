@@ -21,12 +21,13 @@
 //! ```
 //!
 //! Read `abi` and `entry` first: how compiled code is called, and calls others; then `translate`, the compiler proper; then
-//! `code_space` and `loader`, where code stands; then `fault`, how traps end.
+//! `code_space` and `loader`, where code stands; then `cause` and `fault`, how traps end.
 //! Absent on purpose: any knowledge of the interpreter, and any opinion on what is hot.
 
 mod abi;
 mod api;
 mod builtins;
+mod cause;
 mod code_space;
 mod compiler;
 mod eager;
@@ -40,6 +41,7 @@ mod placement;
 mod position;
 mod profile;
 mod registry;
+mod report;
 mod signal;
 mod stub;
 mod target;

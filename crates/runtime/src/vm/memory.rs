@@ -22,7 +22,7 @@ use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 use crate::vm::host_limit::Request;
 use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
-use crate::vm::reservation::{Reservation, TOTAL_BYTES};
+use crate::vm::reservation::{REACHABLE_BYTES, Reservation, TOTAL_BYTES};
 use crate::vm::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly.
@@ -30,6 +30,9 @@ pub const PAGE_BYTES: u64 = 64 << 10;
 
 /// Inaccessible bytes behind what a 32-bit address can reach.
 pub const GUARD_BYTES: usize = 32 << 20;
+
+/// Bytes from the base on that an access can come to which is made without a check.
+pub(crate) const REACH_BYTES: usize = REACHABLE_BYTES + GUARD_BYTES;
 
 /// The most pages of a 32-bit memory.
 const MAX_PAGES: u64 = 1 << 16;

@@ -28,7 +28,7 @@ use crate::vm::pages::{self, HOST_PAGE_BYTES, READ_WRITE};
 const HEADER_BYTES: usize = 64 << 10;
 
 /// Bytes that a 32-bit address can reach.
-const REACHABLE_BYTES: usize = 4 << 30;
+pub(crate) const REACHABLE_BYTES: usize = 4 << 30;
 
 /// Bytes of a reservation.
 pub(crate) const TOTAL_BYTES: usize = HEADER_BYTES + REACHABLE_BYTES + GUARD_BYTES;
