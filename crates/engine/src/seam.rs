@@ -221,6 +221,7 @@ fn jit_config(config: &Config) -> tiered_jit::Config {
     tiered_jit::Config {
         code_bytes: config.max_code.unwrap_or(default.code_bytes),
         verify: config.verify.unwrap_or(default.verify),
+        spectre_guards: config.spectre_guards.unwrap_or(default.spectre_guards),
         profile: config.profile.map(Into::into),
     }
 }

@@ -136,41 +136,51 @@ impl<T: 'static> Guests<T> {
     }
 }
 
+/// With guards against speculation, by which the code of checks is another, and without.
+fn guarded_and_not(config: &Config) -> [Guests<()>; 2] {
+    [true, false].map(|guards| {
+        let config = config.clone().spectre_guards(guards);
+        Guests::new(&Engine::new(&config), ())
+    })
+}
+
 fn accesses_trap_at_the_end_of_a_memory(config: &Config) {
-    let mut guests = Guests::new(&Engine::new(config), ());
-    for pages in 1..=4 {
-        let size = call(&mut guests.store, guests.owner, "size", &[]);
-        assert_eq!(size.expect("it returns"), [Val::I32(pages)]);
-        guests.check_accesses(pages as u32);
-        let grown = call(&mut guests.store, guests.owner, "grow", &[]);
-        let before = if pages < 4 { pages } else { -1 };
-        assert_eq!(grown.expect("it returns"), [Val::I32(before)]);
+    for mut guests in guarded_and_not(config) {
+        for pages in 1..=4 {
+            let size = call(&mut guests.store, guests.owner, "size", &[]);
+            assert_eq!(size.expect("it returns"), [Val::I32(pages)]);
+            guests.check_accesses(pages as u32);
+            let grown = call(&mut guests.store, guests.owner, "grow", &[]);
+            let before = if pages < 4 { pages } else { -1 };
+            assert_eq!(grown.expect("it returns"), [Val::I32(before)]);
+        }
     }
 }
 
 fn tables_and_numbers_trap(config: &Config) {
     use TrapCode::*;
-    let mut guests = Guests::new(&Engine::new(config), ());
-    for length in 4..=6 {
-        guests.check("call", 0, None);
-        guests.check("call", length - 1, Some(UninitializedElement));
-        guests.check("get", length - 1, None);
-        guests.check("set", length - 1, None);
-        for outside in [length, length + 1, 1 << 20, 1 << 29, 1 << 31, u32::MAX] {
-            guests.check("call", outside, Some(UndefinedElement));
-            guests.check("get", outside, Some(TableOutOfBounds));
-            guests.check("set", outside, Some(TableOutOfBounds));
+    for mut guests in guarded_and_not(config) {
+        for length in 4..=6 {
+            guests.check("call", 0, None);
+            guests.check("call", length - 1, Some(UninitializedElement));
+            guests.check("get", length - 1, None);
+            guests.check("set", length - 1, None);
+            for outside in [length, length + 1, 1 << 20, 1 << 29, 1 << 31, u32::MAX] {
+                guests.check("call", outside, Some(UndefinedElement));
+                guests.check("get", outside, Some(TableOutOfBounds));
+                guests.check("set", outside, Some(TableOutOfBounds));
+            }
+            let grown = call(&mut guests.store, guests.user, "grow table", &[]);
+            grown.expect("it returns");
         }
-        let grown = call(&mut guests.store, guests.user, "grow table", &[]);
-        grown.expect("it returns");
+        guests.check("call as another", 0, Some(IndirectCallTypeMismatch));
+        guests.check("div", 0, Some(IntegerDivideByZero));
+        guests.check("div", u32::MAX, Some(IntegerOverflow));
+        guests.check("rem", 0, Some(IntegerDivideByZero));
+        guests.check("trunc", 0x7fc0_0000, Some(InvalidConversionToInteger));
+        guests.check("trunc", 0x4f80_0000, Some(IntegerOverflow));
+        guests.check("unreachable", 0, Some(Unreachable));
     }
-    guests.check("call as another", 0, Some(IndirectCallTypeMismatch));
-    guests.check("div", 0, Some(IntegerDivideByZero));
-    guests.check("div", u32::MAX, Some(IntegerOverflow));
-    guests.check("rem", 0, Some(IntegerDivideByZero));
-    guests.check("trunc", 0x7fc0_0000, Some(InvalidConversionToInteger));
-    guests.check("trunc", 0x4f80_0000, Some(IntegerOverflow));
-    guests.check("unreachable", 0, Some(Unreachable));
 }
 
 /// A guest of one store calls the host, which runs a guest of another: each traps in its own store, in turn.

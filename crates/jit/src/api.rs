@@ -27,6 +27,9 @@ pub struct Config {
     pub code_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
+    /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables,
+    /// and those of memories that are not bounded by the mapping alone.
+    pub spectre_guards: bool,
     /// Tells a profiler of the host where code is.
     pub profile: Option<Profile>,
 }
@@ -36,6 +39,7 @@ impl Default for Config {
         Config {
             code_bytes: 1 << 30,
             verify: cfg!(debug_assertions),
+            spectre_guards: true,
             profile: None,
         }
     }
@@ -141,6 +145,10 @@ impl Shared {
 
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.made().isa
+    }
+
+    pub(crate) fn spectre_guards(&self) -> bool {
+        self.config.spectre_guards
     }
 
     pub(crate) fn trampolines(&self) -> &Trampolines {

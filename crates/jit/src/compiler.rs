@@ -240,6 +240,7 @@ impl Compiler {
             func,
             entry,
             metered,
+            spectre_guards: shared.spectre_guards(),
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)

@@ -131,6 +131,16 @@ fn to_another_store(vmctx: &VmCtx) {
     set_base(vmctx, OTHER.load(Ordering::Relaxed));
 }
 
+/// In front of the instance's own memory, where no index leads.
+fn to_the_guard_in_front(vmctx: &VmCtx) {
+    set_base(vmctx, base(vmctx) - (64 << 10));
+}
+
+/// As far in front as nothing else can be.
+fn to_the_far_end_of_the_guard_in_front(vmctx: &VmCtx) {
+    set_base(vmctx, base(vmctx) - (256 << 20));
+}
+
 /// To an address that no processor has.
 fn to_no_address(vmctx: &VmCtx) {
     set_base(vmctx, 1 << 63);
@@ -160,6 +170,18 @@ const CASES: &[Case] = &[
     (
         "another store",
         to_another_store,
+        "load",
+        Some("SIGSEGV, address 0x"),
+    ),
+    (
+        "in front",
+        to_the_guard_in_front,
+        "load",
+        Some("SIGSEGV, address 0x"),
+    ),
+    (
+        "far in front",
+        to_the_far_end_of_the_guard_in_front,
         "load",
         Some("SIGSEGV, address 0x"),
     ),

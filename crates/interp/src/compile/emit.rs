@@ -29,7 +29,7 @@ impl Source {
         bits: 0,
     };
 
-    fn slot(slot: u32) -> Source {
+    pub(crate) fn slot(slot: u32) -> Source {
         Source {
             class: Class::Slot,
             field: slot,

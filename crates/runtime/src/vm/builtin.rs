@@ -7,6 +7,7 @@ use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
 
 use crate::vm::frame::Slot;
 use crate::vm::memory::MemoryRecord;
+use crate::vm::speculation;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
@@ -95,13 +96,8 @@ pub fn memory_init(
     count: u64,
 ) -> Result<(), TrapCode> {
     ctx.store().charge(count);
-    let end = from_start
-        .checked_add(count)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
-    let source = ctx
-        .data(data)
-        .get(from_start as usize..end as usize)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
+    let source = speculation::within(ctx.data(data), from_start, count);
+    let source = source.ok_or(TrapCode::MemoryOutOfBounds)?;
     let target = within(memory(ctx, index), start, count)?;
     // SAFETY: the bytes are within the memory, and a module's bytes are no part of one.
     unsafe { target.copy_from_nonoverlapping(source.as_ptr(), source.len()) };
@@ -192,12 +188,8 @@ pub fn table_init(
 ) -> Result<(), TrapCode> {
     ctx.store().charge(count * 8);
     let segment = ctx.element(element).borrow();
-    let end = from_start
-        .checked_add(count)
-        .ok_or(TrapCode::TableOutOfBounds)?;
-    let source = segment
-        .get(from_start as usize..end as usize)
-        .ok_or(TrapCode::TableOutOfBounds)?;
+    let source = speculation::within(&segment, from_start, count);
+    let source = source.ok_or(TrapCode::TableOutOfBounds)?;
     table(ctx, index)
         .write(start, source)
         .ok_or(TrapCode::TableOutOfBounds)
