@@ -126,6 +126,9 @@ pub(crate) struct RunArgs {
     /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
+    /// Guard compiled code against Spectre: make no access that is compared with a limit out of bounds, not even in advance
+    #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
+    pub(crate) spectre_guards: YesNo,
     /// The module, binary or text; `-` reads it from standard input. The words after it go to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
     module_and_args: Vec<OsString>,
@@ -183,6 +186,14 @@ pub(crate) enum SandboxMode {
     Auto,
     Require,
     Off,
+}
+
+/// Whether something is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum YesNo {
+    #[default]
+    Yes,
+    No,
 }
 
 /// What is logged while a program runs.

@@ -5,7 +5,7 @@
 use rustix::process::{Resource, getrlimit};
 use tiered::{Config, Engine, TierMode};
 
-use crate::args::{Profile, RunArgs, Trace};
+use crate::args::{Profile, RunArgs, Trace, YesNo};
 use crate::failure::Failure;
 use crate::output;
 
@@ -39,6 +39,7 @@ pub(crate) fn run_config(args: &RunArgs) -> Config {
     let mut config = config(args.tier)
         .fuel(args.fuel)
         .compile_threads(args.compile_threads)
+        .spectre_guards(args.spectre_guards == YesNo::Yes)
         .profile(args.profile.map(|profile| match profile {
             Profile::Perfmap => tiered::Profile::PerfMap,
             Profile::Jitdump => tiered::Profile::JitDump,

@@ -126,6 +126,7 @@ fn version_and_help() {
         "--max-memory",
         "--max-compile-memory",
         "--timeout",
+        "--spectre-guards",
         "validate",
         "wast",
         "inspect",
@@ -171,6 +172,10 @@ fn wrong_command_lines_exit_with_2() {
         (
             &["--compile-threads", "1000", "a.wat"],
             "expected a number of threads, at most 256",
+        ),
+        (
+            &["--spectre-guards=maybe", "a.wat"],
+            "invalid value 'maybe' for '--spectre-guards <YES|NO>'\n  [possible values: yes, no]",
         ),
         (
             &["--trace", "time", "a.wat"],

@@ -53,6 +53,7 @@ fn every_tier_gives_the_same_exit_code() {
         "--compile-threads=0",
         "--compile-threads=3",
         "--fuel=10000000",
+        "--spectre-guards=no",
     ];
     for word in words {
         let output = run(&place, &[word]);

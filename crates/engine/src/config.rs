@@ -161,6 +161,7 @@ pub struct Config {
     pub(crate) max_code: Option<usize>,
     pub(crate) max_compile_memory: Option<usize>,
     pub(crate) verify: Option<bool>,
+    pub(crate) spectre_guards: Option<bool>,
     pub(crate) profile: Option<Profile>,
     pub(crate) trace: Option<Trace>,
 }
@@ -258,6 +259,14 @@ impl Config {
     #[must_use]
     pub fn verify_compiler(mut self, verify: bool) -> Config {
         self.verify = Some(verify);
+        self
+    }
+
+    /// Whether compiled code is guarded against Spectre's variant 1: no access that is compared with a limit is made out of
+    /// bounds, not even in advance. It is by default. Interpreted code always is.
+    #[must_use]
+    pub fn spectre_guards(mut self, guards: bool) -> Config {
+        self.spectre_guards = Some(guards);
         self
     }
 

@@ -265,6 +265,7 @@ fn jit_config(config: &Config) -> tiered_jit::Config {
         compile_bytes: config.max_compile_memory.unwrap_or(COMPILE_BYTES)
             / Threads::new(config.compile_threads, CORES).bound(),
         verify: config.verify.unwrap_or(default.verify),
+        spectre_guards: config.spectre_guards.unwrap_or(default.spectre_guards),
         profile: config.profile.map(Into::into),
     }
 }

@@ -139,8 +139,7 @@ unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
     regs.instance = f64::from_bits(instance.as_ptr().expose_provenance() as u64);
     // SAFETY: an instance is alive as long as its functions.
     regs.mem = unsafe { VmCtx::borrow(instance.as_ptr()) }
-        .memory_base
-        .get()
+        .memory_bounds()
         .as_ptr();
     regs
 }
@@ -196,7 +195,7 @@ impl Op for Reload {
             let bits = *regs.slot::<A>().add(HEADER_INSTANCE) & !u64::from(MAX_STAY);
             regs.instance = f64::from_bits(bits);
             let instance = VmCtx::borrow(regs.instance());
-            regs.mem = instance.memory_base.get().as_ptr();
+            regs.mem = instance.memory_bounds().as_ptr();
             regs.next::<RELOAD_WORDS>()
         }
     }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
+use tiered_runtime::speculation::clamped;
 
 use crate::exec::LoopSpent;
 use crate::numeric::Condition;
@@ -105,7 +106,8 @@ impl<S: Src> Op for BranchTable<S> {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell with one target more than its number says.
         unsafe {
-            let index = S::read::<u32, A>(&regs).min(regs.u32::<B>());
+            let index = S::read::<u32, A>(&regs);
+            let index = clamped(index.into(), regs.u32::<B>().into());
             let target = *regs.pc.add(2 + index as usize);
             regs.jump(std::ptr::with_exposed_provenance(target as usize))
         }

@@ -1,12 +1,16 @@
 //! Loads and stores: one generic handler each, over the rows of `tiered_decode::memory`.
 //!
 //! The effective address is the sum of a 32-bit address and a 32-bit offset in 64 bits, so it can't wrap; it is
-//! checked against the length that stands below the memory's base.
+//! checked against the length of the memory.
+//!
+//! A processor that mistakes the outcome of that check comes to pages that nobody can read, as long as the sum stays
+//! within what is reserved for the memory. Where it may not, [`MASK_ADDRESS`] goes before the access.
 
 use std::marker::PhantomData;
 
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_runtime::TrapCode;
+use tiered_runtime::speculation::masked;
 
 use crate::operand::{A, B, ByDest, Class, D, Dst, Family, Imm, Reg, Src, WithSrc, Zero, family};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
@@ -15,11 +19,38 @@ use crate::regs::{Ended, Handler, Op, Regs, exec};
 #[inline(always)]
 unsafe fn within(regs: &Regs, address: u32, offset: u32, size: usize) -> Option<*mut u8> {
     let start = u64::from(address) + u64::from(offset);
-    // SAFETY: the word below the base is the length.
-    let length = unsafe { *regs.mem.cast::<u64>().sub(1) };
+    // SAFETY: bounds live as long as the instance.
+    let bounds = unsafe { &*regs.mem };
+    let is_within = start + size as u64 <= bounds.length.get();
     // SAFETY: `start` is within the memory.
-    (start + size as u64 <= length).then(|| unsafe { regs.mem.add(start as usize) })
+    is_within.then(|| unsafe { bounds.base.as_ptr().add(start as usize) })
 }
+
+/// Traps if the address in the slot of the field `a` plus the offset in the field `b` is beyond 32 bits, where no memory
+/// is. Else writes it to the slot again, such that it depends on that: whatever a processor does in advance does it with
+/// an address that is not too large.
+struct MaskAddress;
+
+impl Op for MaskAddress {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        const REACHABLE: u64 = 1 << 32;
+        // SAFETY: the translator wrote the cell; the slot is within the frame.
+        unsafe {
+            let slot = regs.slot::<A>();
+            let address = *slot & 0xffff_ffff;
+            let end = REACHABLE - u64::from(regs.u32::<B>());
+            if address >= end {
+                return regs.trap(TrapCode::MemoryOutOfBounds);
+            }
+            *slot = masked(address, end);
+            regs.next::<2>()
+        }
+    }
+}
+
+/// The handler that goes before an access whose offset is not covered by the guard.
+pub(crate) const MASK_ADDRESS: Handler = exec::<MaskAddress>;
 
 /// `d = load(a + offset)`
 struct LoadOp<O, S, T>(PhantomData<(O, S, T)>);

@@ -20,10 +20,10 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::trampoline::Trampoline;
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
+use tiered_runtime::{MemoryBounds, TrapCode};
 
 /// The registers of the interpreter.
 #[derive(Clone, Copy)]
@@ -32,8 +32,8 @@ pub(crate) struct Regs {
     pub(crate) pc: *const u64,
     /// Slot 0 of the frame.
     pub(crate) fp: *mut Slot,
-    /// Byte 0 of memory 0; the word below is its length.
-    pub(crate) mem: *mut u8,
+    /// The bounds of memory 0.
+    pub(crate) mem: *const MemoryBounds,
     /// The accumulator of integers and references.
     pub(crate) acc: Slot,
     /// The first pinned local.
@@ -67,7 +67,7 @@ const GO_ON: Ended = u64::MAX;
 pub(crate) type Handler = unsafe extern "sysv64" fn(
     *const u64,
     *mut Slot,
-    *mut u8,
+    *const MemoryBounds,
     Slot,
     Slot,
     Slot,
@@ -82,7 +82,7 @@ pub(crate) type Handler = unsafe extern "sysv64" fn(
 pub(crate) type Handler = unsafe extern "C" fn(
     *const u64,
     *mut Slot,
-    *mut u8,
+    *const MemoryBounds,
     Slot,
     Slot,
     Slot,
@@ -114,7 +114,7 @@ macro_rules! tail_call_handler {
         /// As [`Op::run`].
         #[allow(clippy::too_many_arguments)]
         pub(crate) unsafe extern $abi fn exec<T: Op>(
-            pc: *const u64, fp: *mut Slot, mem: *mut u8, acc: Slot, l0: Slot, l1: Slot,
+            pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
             ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
         ) -> Ended {
             // SAFETY: the caller's promise.
@@ -129,7 +129,7 @@ macro_rules! tail_call_handler {
         #[cold]
         #[inline(never)]
         unsafe extern $abi fn exec_cold<T: Op>(
-            pc: *const u64, fp: *mut Slot, mem: *mut u8, acc: Slot, l0: Slot, l1: Slot,
+            pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
             ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
         ) -> Ended {
             // SAFETY: the caller's promise.
@@ -166,7 +166,7 @@ impl Regs {
         Regs {
             pc,
             fp: fp.as_ptr(),
-            mem: vmctx.memory_base.get().as_ptr(),
+            mem: vmctx.memory_bounds().as_ptr(),
             acc,
             l0: 0,
             l1: 0,
@@ -361,7 +361,7 @@ impl Regs {
         type Through = unsafe extern "sysv64" fn(
             *const u64,
             *mut Slot,
-            *mut u8,
+            *const MemoryBounds,
             Slot,
             Slot,
             Slot,

@@ -31,6 +31,9 @@ pub struct Config {
     pub compile_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
+    /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables,
+    /// and those of memories that are not bounded by the mapping alone.
+    pub spectre_guards: bool,
     /// Tells a profiler of the host where code is.
     pub profile: Option<Profile>,
 }
@@ -41,6 +44,7 @@ impl Default for Config {
             code_bytes: 1 << 30,
             compile_bytes: MOST_BYTES,
             verify: cfg!(debug_assertions),
+            spectre_guards: true,
             profile: None,
         }
     }
@@ -163,6 +167,10 @@ impl Shared {
     /// The most memory that a compile may be foreseen to take.
     pub(crate) fn compile_bytes(&self) -> usize {
         self.config.compile_bytes
+    }
+
+    pub(crate) fn spectre_guards(&self) -> bool {
+        self.config.spectre_guards
     }
 
     pub(crate) fn trampolines(&self) -> &Trampolines {

@@ -6,7 +6,9 @@
 //! * *Invariant:* pages are private to the process and of no file. After a fork, parent and child each have their own:
 //!   what one of them places is never seen by the other. And a profiler that looks for names only for anonymous memory
 //!   finds all code.
-//! * *Invariant:* no page that code may run in is ever writable at its address. [`Writer`] says how code gets there.
+//! * *Invariant:* no page that code may run in is ever writable, neither at its address nor at another: there is no second
+//!   mapping of it, and none could be made. [`Writer`] says how code gets there. The way to write it is a file that is open
+//!   for as long as one blob is written, or else a protection that lasts as long, of pages in which nothing runs.
 //! * *Invariant:* memory that is given out is its taker's alone until it is given back ([`Stretch`]).
 //!
 //! A processor may have fetched what was here before. Those of x86-64 see what is written to physical memory that they

@@ -330,6 +330,7 @@ impl Compiler {
             func: subject.func,
             entry: subject.at,
             metered: subject.metered,
+            spectre_guards: shared.spectre_guards(),
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)
@@ -431,7 +432,14 @@ fn landing(code: &CompiledCode) -> Result<Kind, CompileError> {
                 _ => None,
             })?;
         let frame = site.frame_offset?;
-        Some(Kind::Entry { handler, frame })
+        let layout = code.buffer.frame_layout()?;
+        let slot = layout.stackslots.get(entry::store_slot())?;
+        let store = layout.frame_to_fp_offset.checked_sub(slot.offset)?;
+        Some(Kind::Entry {
+            handler,
+            frame,
+            store,
+        })
     });
     handlers.ok_or_else(|| CompileError::Codegen("an entry has no handler".into()))
 }

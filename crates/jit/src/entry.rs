@@ -7,6 +7,7 @@
 //!
 //! * *Invariant:* an entry keeps nothing in its frame that a trap must undo but [`StoreCtx::free`], which both of its
 //!   ends put back.
+//! * *Invariant:* an entry's frame says which store it was entered for: the handler has no other way to know.
 //! * *Invariant:* while compiled code runs, [`StoreCtx::free`] is the frame that it was entered with: arguments and live
 //!   slots have been read before anything else runs, so what is called may overwrite them.
 //!
@@ -18,7 +19,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     AbiParam, BlockArg, ExceptionTableData, ExceptionTableItem, Function, InstBuilder,
-    MemFlagsData, SigRef, Signature, UserFuncName, Value,
+    MemFlagsData, SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, UserFuncName, Value,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -30,7 +31,9 @@ use tiered_runtime::layout::offsets::{FUNC_NATIVE, STORE_FREE, VMCTX_STORE};
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
-use crate::abi::{load_slots, loop_signature, results_in_memory, signature, store_slots};
+use crate::abi::{
+    SLOT_BYTES, load_slots, loop_signature, results_in_memory, signature, store_slots,
+};
 use crate::error::CompileError;
 use crate::fault;
 use crate::trap;
@@ -42,6 +45,12 @@ pub(crate) enum Callee {
     Func,
     /// The loop whose code is at this address, with the frame.
     Loop(*const u8),
+}
+
+/// Where in its frame an entry says which store is running.
+pub(crate) fn store_slot() -> StackSlot {
+    // The first and only one.
+    StackSlot::from_u32(0)
 }
 
 /// Fills `func` with the entry of functions, or of a loop, of type `ty`.
@@ -65,6 +74,10 @@ pub(crate) fn build_entry(
     let plain = MemFlagsData::trusted();
     let store = b.ins().load(I64, plain, vmctx, VMCTX_STORE);
     let free = b.ins().load(I64, plain, store, STORE_FREE);
+    let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, SLOT_BYTES as u32, 3);
+    let slot = b.create_sized_stack_slot(slot);
+    debug_assert_eq!(slot, store_slot());
+    b.ins().stack_store(I64, store, slot, 0);
     let mut args = vec![vmctx, callee_code];
     let in_memory = results_in_memory(ty);
     let (code, native) = match callee {

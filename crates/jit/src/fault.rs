@@ -1,11 +1,13 @@
 //! What a trap in compiled code leaves behind, and what becomes of it.
 //!
-//! The signal handler writes down where the code stood and goes on in the entry that the host called
-//! ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack, [`caught`] makes a trap of it.
+//! The signal handler judges whether the guest may have done that ([`crate::cause`]), writes down where the code stood and
+//! goes on in the entry that the host called ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack,
+//! [`caught`] makes a trap of it.
 //!
 //! * *Invariant:* between the handler and [`caught`] runs nothing that could trap, so one note a thread is enough.
 
 use std::cell::Cell;
+use std::num::NonZeroU8;
 
 use cranelift_codegen::ir;
 use tiered_runtime::backtrace::{INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
@@ -13,6 +15,7 @@ use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::StoreCtx;
 use tiered_runtime::{Trap, TrapCode};
 
+use crate::cause::Cause;
 use crate::code_space;
 use crate::registry::{CodeInfo, Kind};
 use crate::trap;
@@ -103,28 +106,42 @@ pub(crate) struct Landing {
     pub(crate) fp: usize,
 }
 
-/// Takes down a trap: `info` traps with `code` at `pc`, in the frame at `fp`. Runs in a signal handler.
+/// Takes down a trap: `info` stopped at `pc`, an instruction that may trap with `code`, in the frame at `fp`. `None` if
+/// the guest can't have caused that. Runs in a signal handler.
 ///
 /// # Safety
-/// `fp` is the frame pointer of that code, which has stopped there.
-pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Option<Landing> {
+/// `fp` is the frame pointer of that code, which has stopped there for the reason `cause`.
+pub(crate) unsafe fn take(
+    info: &CodeInfo,
+    code: NonZeroU8,
+    cause: Cause,
+    pc: usize,
+    fp: usize,
+) -> Option<Landing> {
     FAULT.with(|fault| {
-        fault.code.set(code);
+        fault.code.set(code.get());
         fault.count.set(0);
         let add = |pc| fault.add(pc);
+        let code = ir::TrapCode::from_raw(code);
         // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
-        let has_begun = code != ir::TrapCode::STACK_OVERFLOW.as_raw().get();
-        if has_begun && matches!(info.facts.kind, Kind::Func { .. }) {
+        if code != ir::TrapCode::STACK_OVERFLOW && matches!(info.facts.kind, Kind::Func { .. }) {
             // As a return address: behind the instruction's first byte.
             add(pc + 1);
         }
         let fp = std::ptr::with_exposed_provenance(fp);
         // SAFETY: the caller's promise.
         let (entry, fp) = unsafe { walk_to_entry(fp, add) }?;
-        let Kind::Entry { handler, frame } = entry.facts.kind else {
+        let Kind::Entry {
+            handler,
+            frame,
+            store,
+        } = entry.facts.kind
+        else {
             return None;
         };
-        Some(Landing {
+        // SAFETY: the entry's frame has the address there, of a store that lives at least until the entry returns.
+        let store = unsafe { &**fp.byte_sub(store as usize).cast::<*const StoreCtx>() };
+        cause.is_guests(code, store).then(|| Landing {
             pc: entry.start + handler as usize,
             sp: fp.addr() - frame as usize,
             fp: fp.addr(),
@@ -149,7 +166,7 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
 
 /// The trap; `None` if the callee has kept one already.
 fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
-    let code = std::num::NonZeroU8::new(fault.code.replace(0))?;
+    let code = NonZeroU8::new(fault.code.replace(0))?;
     Some(match ir::TrapCode::from_raw(code) {
         trap::RAISED => return None,
         trap::PENDING => fault.pending.take()?,

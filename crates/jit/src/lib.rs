@@ -21,12 +21,15 @@
 //! ```
 //!
 //! Read `abi` and `entry` first: how compiled code is called, and calls others; then `translate`, the compiler proper; then
-//! `code_space` and `loader`, where code stands; then `fault`, how traps end.
+//! `code_space` and `loader`, where code stands; then `cause` and `fault`, how traps end.
+//!
+//! What this crate promises of a guest that a bug in the compiler has let loose is in the README.
 //! Absent on purpose: any knowledge of the interpreter, and any opinion on what is hot.
 
 mod abi;
 mod api;
 mod builtins;
+mod cause;
 mod code_space;
 mod compiler;
 mod cost;
@@ -41,6 +44,7 @@ mod placement;
 mod position;
 mod profile;
 mod registry;
+mod report;
 mod signal;
 mod signal_chain;
 mod stub;

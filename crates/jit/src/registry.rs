@@ -24,6 +24,7 @@
 //! * [`Registry::has`] follows no word, so it may be asked of any address on any thread: the sampler does, of code that
 //!   may be freed meanwhile by another.
 
+use std::num::NonZeroU8;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub(crate) enum Kind {
         handler: u32,
         /// From the frame pointer down to the stack pointer.
         frame: u32,
+        /// From the frame pointer down to the word with the address of the store's context.
+        store: u32,
     },
     /// From compiled code to everybody's convention.
     Exit,
@@ -78,11 +81,11 @@ pub(crate) enum Kind {
 
 impl CodeInfo {
     /// The code of the trap at exactly this address.
-    pub(crate) fn trap(&self, pc: usize) -> Option<u8> {
+    pub(crate) fn trap(&self, pc: usize) -> Option<NonZeroU8> {
         let offset = self.offset(pc)?;
         let traps = &self.facts.traps;
         let index = traps.binary_search_by_key(&offset, |&(at, _)| at).ok()?;
-        Some(traps[index].1)
+        NonZeroU8::new(traps[index].1)
     }
 
     /// The distance of an address from the start.
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn traps_are_exact() {
         let info = info(1000, 1010);
-        let traps = [999, 1001, 1002, 1004].map(|pc| info.trap(pc));
+        let traps = [999, 1001, 1002, 1004].map(|pc| info.trap(pc).map(NonZeroU8::get));
         assert_eq!(traps, [None, Some(7), None, Some(9)]);
     }
 }

@@ -1,7 +1,11 @@
 //! Faults of compiled code: SIGSEGV, SIGBUS, SIGILL and SIGFPE.
 //!
-//! * *Invariant:* a fault is taken for the guest's only if its address is exactly that of an instruction that may trap,
-//!   in code that this crate has placed. All others go to the earlier handler ([`crate::signal_chain`]).
+//! * *Invariant:* a fault is taken for the guest's only if it is at exactly an instruction that may trap, in code that
+//!   this crate has placed, and if what that instruction did is what its guest can do ([`crate::cause`]). Any other fault
+//!   in such code is a bug of this program's, through which a guest may have left its sandbox: the process ends with a
+//!   report ([`crate::report`]). But for one thing: a stack that is shorter than the embedder said.
+//! * *Invariant:* faults of other code, which the first tier's is, too, and signals that somebody sent, go to the earlier
+//!   handler ([`crate::signal_chain`]).
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //!
 //! The handler goes on in the entry that the host called, by writing that place into the context that the
@@ -10,8 +14,10 @@
 
 use libc::{SA_NODEFER, SA_ONSTACK, c_int, c_void, siginfo_t, ucontext_t};
 
+use crate::cause::Cause;
 use crate::code_space;
 use crate::fault;
+use crate::report::{self, Escape};
 use crate::signal_chain::{Earlier, SignalChain};
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -33,33 +39,43 @@ pub(crate) fn install() {
 }
 
 unsafe extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives the context of this thread.
+    // SAFETY: the kernel gives the context of this thread, and what it knows of the signal.
     unsafe {
-        if !land(&mut *context.cast::<ucontext_t>()) {
+        let cause = Cause::of(signal, &*info);
+        let is_done = cause.is_some_and(|cause| land(signal, cause, &mut *context.cast()));
+        if !is_done {
             forward(signal, info, context);
         }
     }
 }
 
-/// Goes on behind the guest, if the fault is the guest's.
+/// Goes on behind the guest, if the fault is that of compiled code.
 ///
 /// # Safety
 /// `context` is that of the instruction at fault.
 #[cfg(target_arch = "x86_64")]
-unsafe fn land(context: &mut ucontext_t) -> bool {
+unsafe fn land(signal: c_int, cause: Cause, context: &mut ucontext_t) -> bool {
     let registers = &mut context.uc_mcontext.gregs;
     let pc = registers[libc::REG_RIP as usize] as usize;
     let fp = registers[libc::REG_RBP as usize] as usize;
+    let sp = registers[libc::REG_RSP as usize] as usize;
     // SAFETY: if there is code, it has stopped at `pc`.
     let Some(info) = (unsafe { code_space::find(pc) }) else {
         return false;
     };
-    let Some(code) = info.trap(pc) else {
-        return false;
-    };
+    let code = info.trap(pc);
     // SAFETY: compiled code runs at `pc`, and keeps its frame pointer in that register.
-    let Some(landing) = (unsafe { fault::take(info, code, pc, fp) }) else {
-        return false;
+    let landing = code.and_then(|code| unsafe { fault::take(info, code, cause, pc, fp) });
+    let Some(landing) = landing else {
+        if code.is_none() && is_overflow(cause, sp) {
+            return false;
+        }
+        report::abort(&Escape {
+            signal,
+            cause,
+            pc,
+            info,
+        });
     };
     registers[libc::REG_RIP as usize] = landing.pc as i64;
     registers[libc::REG_RSP as usize] = landing.sp as i64;
@@ -67,9 +83,16 @@ unsafe fn land(context: &mut ucontext_t) -> bool {
     true
 }
 
+/// Whether the thread's stack may be too short for what the embedder's limits allow: whoever handled that before says so.
+#[cfg(target_arch = "x86_64")]
+fn is_overflow(cause: Cause, sp: usize) -> bool {
+    const NEAR: usize = 1 << 20;
+    matches!(cause, Cause::Access(address) if address.abs_diff(sp) < NEAR)
+}
+
 /// Nothing is compiled for this machine.
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn land(_: &mut ucontext_t) -> bool {
+unsafe fn land(_: c_int, _: Cause, _: &mut ucontext_t) -> bool {
     false
 }
 

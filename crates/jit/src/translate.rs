@@ -18,6 +18,7 @@
 //! looked at.
 
 mod access;
+mod bounds;
 mod call;
 mod carrier;
 mod control;
@@ -90,6 +91,8 @@ pub(crate) struct Job<'m> {
     pub(crate) entry: Entry,
     /// Count fuel.
     pub(crate) metered: bool,
+    /// [`Config::spectre_guards`](crate::Config::spectre_guards).
+    pub(crate) spectre_guards: bool,
 }
 
 /// What is known of a body once it is translated.
@@ -232,6 +235,7 @@ struct Translator<'a, 'm> {
     /// Room for the arguments of a call.
     arguments: Vec<Value>,
     metered: bool,
+    spectre_guards: bool,
     /// The body calls functions.
     has_calls: bool,
     /// The loop that is to be entered, if any.
@@ -285,6 +289,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             callees: Callees::default(),
             arguments: Vec::new(),
             metered: job.metered,
+            spectre_guards: job.spectre_guards,
             has_calls: false,
             resume: None,
             reachable: true,

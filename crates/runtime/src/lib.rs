@@ -53,9 +53,11 @@ pub use vm::guard::Interruptible;
 pub use vm::host_limit::HostCause;
 pub use vm::host_limit::open_ahead;
 pub use vm::limits::{LimitError, Limits};
-pub use vm::memory::{GUARD_BYTES, MemoryRecord, PAGE_BYTES, no_memory};
+pub use vm::memory::{GUARD_BYTES, MemoryBounds, MemoryRecord, PAGE_BYTES};
 pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
-pub use vm::{backtrace, builtin, code, frame, layout, module_code, trampoline, vmctx};
+pub use vm::{
+    backtrace, builtin, code, frame, layout, module_code, speculation, trampoline, vmctx,
+};

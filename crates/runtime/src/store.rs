@@ -211,6 +211,7 @@ impl AnyStore {
         let count = self.memories.0.len();
         check_count("memories", count, self.ctx().limits.memories)?;
         let record = make(self.ctx())?;
+        self.ctx().add_memory(&record);
         Ok(Memory(Handle {
             store: self.id,
             record: self.memories.push(Box::new(record)),

@@ -30,7 +30,7 @@ impl Source {
         bits: 0,
     };
 
-    pub(super) fn slot(slot: u32) -> Source {
+    pub(crate) fn slot(slot: u32) -> Source {
         Source {
             class: Class::Slot,
             field: slot,

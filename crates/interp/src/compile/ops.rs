@@ -1,15 +1,16 @@
 //! One instruction at a time: which handler it becomes, with which operands.
 
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
-use tiered_decode::memory::{Load, Store};
+use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{FuncType, ValType};
+use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::builtin::REF_FUNC;
 use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
 use crate::control::select_family;
-use crate::memory::{load_family, load_indexed_family, store_handler};
+use crate::memory::{MASK_ADDRESS, load_family, load_indexed_family, store_handler};
 use crate::numeric::{
     Condition, WithCondition, binary_family, commutes, condition, condition_handlers, is_condition,
     unary_family,
@@ -156,6 +157,21 @@ impl Translator<'_> {
         (self.source(operand, height, Immediates::No), offset)
     }
 
+    /// Whether the address at `height` may lead farther than what is reserved for a memory: if so, it is in its slot now,
+    /// and has passed [`MASK_ADDRESS`].
+    fn is_far(&mut self, height: u32, offset: u32, size: usize) -> bool {
+        let is_far = match self.stack.operand(height).place {
+            Place::Const(address) => (address as u32).checked_add(offset).is_none(),
+            _ => u64::from(offset) + size as u64 > GUARD_BYTES as u64,
+        };
+        if is_far {
+            self.settle(height);
+            let slot = self.operand_slot(height);
+            self.emit(MASK_ADDRESS, fields(slot, 0, offset));
+        }
+        is_far
+    }
+
     pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
         if let (
             Some(Last {
@@ -173,8 +189,14 @@ impl Translator<'_> {
             let cell = fields(first, 0, second | u32::from(short) << 16);
             return self.define(O::R::TYPE, load_indexed_family::<O>(a, b), cell, &[]);
         }
+        let height = self.stack.height() - 1;
+        let is_far = self.is_far(height, offset, O::Mem::SIZE);
         let operand = self.stack.pop();
-        let (a, offset) = self.address(operand, self.stack.height(), offset);
+        let (a, offset) = if is_far {
+            (Source::slot(self.operand_slot(height)), offset)
+        } else {
+            self.address(operand, height, offset)
+        };
         self.define(
             O::R::TYPE,
             load_family::<O>(a.class),
@@ -184,15 +206,20 @@ impl Translator<'_> {
     }
 
     pub(super) fn store<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
+        let height = self.stack.height() - 2;
+        let is_far = self.is_far(height, offset, O::Mem::SIZE);
         let value = self.stack.pop();
         let address = self.stack.pop();
-        let height = self.stack.height();
         let immediates = if <O::A as Reg>::BANK == Bank::Int {
             Immediates::Typed
         } else {
             Immediates::No
         };
-        let (a, offset) = self.address(address, height, offset);
+        let (a, offset) = if is_far {
+            (Source::slot(self.operand_slot(height)), offset)
+        } else {
+            self.address(address, height, offset)
+        };
         let v = self.source(value, height + 1, immediates);
         let handler = store_handler::<O>(a.class, v.class);
         if v.class == Class::Imm {

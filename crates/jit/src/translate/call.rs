@@ -93,9 +93,9 @@ impl Translator<'_, '_> {
         ty: TypeIdx,
         table: TableIdx,
     ) -> Result<(), CompileError> {
-        let address = self.element(table, trap::UNDEFINED_ELEMENT);
+        let (address, flags) = self.element(table, trap::UNDEFINED_ELEMENT);
         let access = self.access;
-        let record = self.builder.ins().load(I64, access.element, address, 0);
+        let record = self.builder.ins().load(I64, flags, address, 0);
         // The load of a null element's type is the trap.
         let sig = self
             .builder

@@ -1,11 +1,12 @@
 //! Loads and stores, and what else there is of memories (the spec's section 4.4.7).
 //!
 //! *Invariant:* an access whose offset and size are within the guard needs no check: what is not in the memory faults.
-//! Any other is compared with the length as a whole before it is made.
+//! Any other is compared with the length as a whole before it is made ([`bounds`](super::bounds)).
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
+use tiered_decode::index::MemoryIdx;
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::wasmparser::{MemArg, MemArgTarget};
 use tiered_runtime::layout::offsets;
@@ -37,30 +38,27 @@ impl Translator<'_, '_> {
         let end = memarg.offset + size as u64;
         if end > GUARD_BYTES as u64 {
             let end = self.builder.ins().iadd_imm_s(index, end as i64);
-            let length = self.memory_length(base);
+            let length = self.memory_length(memory);
             let is_outside = self
                 .builder
                 .ins()
                 .icmp(IntCC::UnsignedGreaterThan, end, length);
-            self.builder
-                .ins()
-                .trapnz(is_outside, trap::MEMORY_OUT_OF_BOUNDS);
+            let address = self.builder.ins().iadd(base, index);
+            // All of it is guarded: what a small address and this offset lead to is not in the null page.
+            let address = self.builder.ins().iadd_imm_s(address, memarg.offset as i64);
+            let address = self.guarded(address, is_outside, trap::MEMORY_OUT_OF_BOUNDS);
+            return Ok((address, 0));
         }
-        let address = self.builder.ins().iadd(base, index);
-        match i32::try_from(memarg.offset) {
-            Ok(offset) => Ok((address, offset)),
-            Err(_) => {
-                let offset = memarg.offset as i64;
-                Ok((self.builder.ins().iadd_imm_s(address, offset), 0))
-            }
-        }
+        let offset = i32::try_from(memarg.offset).expect("the guard is shorter than 2 GiB");
+        Ok((self.builder.ins().iadd(base, index), offset))
     }
 
-    fn memory_length(&mut self, base: Value) -> Value {
+    fn memory_length(&mut self, memory: u32) -> Value {
+        let record = self.fixed(self.vmctx, self.layout.memory(MemoryIdx(memory)));
         let flags = self.access.memory_length;
         self.builder
             .ins()
-            .load(I64, flags, base, offsets::MEMORY_LENGTH)
+            .load(I64, flags, record, offsets::MEMORY_LENGTH)
     }
 
     pub(super) fn load(&mut self, op: LoadOp, memarg: &MemArg) -> Result<(), CompileError> {
@@ -106,8 +104,8 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn memory_size(&mut self, memory: u32) -> Result<(), CompileError> {
-        let base = self.memory_base(memory)?;
-        let length = self.memory_length(base);
+        self.memory_base(memory)?;
+        let length = self.memory_length(memory);
         let shift = i64::from(PAGE_BYTES.trailing_zeros());
         let pages = self.builder.ins().ushr_imm_u(length, shift);
         let pages = self.builder.ins().ireduce(I32, pages);

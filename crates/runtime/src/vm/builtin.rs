@@ -10,6 +10,7 @@ use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
 
 use crate::vm::frame::Slot;
 use crate::vm::memory::MemoryRecord;
+use crate::vm::speculation;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
@@ -135,13 +136,8 @@ pub fn memory_init(
     from_start: u64,
     count: u64,
 ) -> Result<(), TrapCode> {
-    let end = from_start
-        .checked_add(count)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
-    let source = ctx
-        .data(data)
-        .get(from_start as usize..end as usize)
-        .ok_or(TrapCode::MemoryOutOfBounds)?;
+    let source = speculation::within(ctx.data(data), from_start, count);
+    let source = source.ok_or(TrapCode::MemoryOutOfBounds)?;
     let target = within(memory(ctx, index), start, count)?;
     by_pieces(ctx, count, 1, false, |at, count| {
         let piece = &source[at as usize..(at + count) as usize];
@@ -247,12 +243,8 @@ pub fn table_init(
     count: u64,
 ) -> Result<(), TrapCode> {
     let segment = ctx.element(element).borrow();
-    let end = from_start
-        .checked_add(count)
-        .ok_or(TrapCode::TableOutOfBounds)?;
-    let source = segment
-        .get(from_start as usize..end as usize)
-        .ok_or(TrapCode::TableOutOfBounds)?;
+    let source = speculation::within(&segment, from_start, count);
+    let source = source.ok_or(TrapCode::TableOutOfBounds)?;
     let table = table(ctx, index);
     table.has(start, count).ok_or(TrapCode::TableOutOfBounds)?;
     by_pieces(ctx, count, SLOT, false, |at, count| {

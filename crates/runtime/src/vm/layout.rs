@@ -61,8 +61,8 @@ pub mod offsets {
     pub const TABLE_LENGTH: i32 = TableRecord::LENGTH as i32;
     /// [`MemoryRecord`]: the address of byte 0.
     pub const MEMORY_BASE: i32 = MemoryRecord::BASE as i32;
-    /// From a memory's base: the length in bytes, 64 bits.
-    pub const MEMORY_LENGTH: i32 = -8;
+    /// [`MemoryRecord`]: the length in bytes, 64 bits.
+    pub const MEMORY_LENGTH: i32 = MemoryRecord::LENGTH as i32;
 }
 
 /// Where a function's record is.

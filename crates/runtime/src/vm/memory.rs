@@ -1,19 +1,22 @@
 //! Linear memories (the spec's section 4.2.8): reserved once, grown in place, never moved.
 //!
 //! ```text
-//! ┌ header, read-write   ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
-//! │ … … … … … … … length ││ byte 0 … byte length-1 │ not accessible … ││                         │
-//! └──────────────────────┘└───────────────────────────────────────────┘└─────────────────────────┘
-//!                   base ─┘
+//! ┌ guard, never accessible ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
+//! │                         ││ byte 0 … byte length-1 │ not accessible … ││                         │
+//! └─────────────────────────┘└───────────────────────────────────────────┘└─────────────────────────┘
+//!                       base ─┘
 //! ```
 //!
 //! The reservation comes from a pool and returns to it: `reservation.rs`.
 //!
 //! * *Invariant:* the base never changes, so running code keeps it in a register over any call.
-//! * *Invariant:* the word below the base is the length in bytes. A bounds check needs the base alone.
+//! * *Invariant:* what says how long a memory is stands in its record, far from its bytes ([`MemoryBounds`]): an access
+//!   that goes wrong by a little, on either side, finds nothing to read and nothing to change.
 //! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
-//!   length, hits inaccessible pages as long as the offset is below [`GUARD_BYTES`].
+//!   length, hits inaccessible pages as long as the offset is below [`GUARD_BYTES`]. That is so for what a processor does
+//!   in advance, too, when it has mistaken the outcome of a check.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use rustix::mm::Advice;
@@ -22,7 +25,7 @@ use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 use crate::vm::host_limit::Request;
 use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
-use crate::vm::reservation::{Reservation, TOTAL_BYTES};
+use crate::vm::reservation::{REACHABLE_BYTES, Reservation, TOTAL_BYTES};
 use crate::vm::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly.
@@ -30,6 +33,9 @@ pub const PAGE_BYTES: u64 = 64 << 10;
 
 /// Inaccessible bytes behind what a 32-bit address can reach.
 pub const GUARD_BYTES: usize = 32 << 20;
+
+/// Bytes from the base on that an access can come to which is made without a check.
+pub(crate) const REACH_BYTES: usize = REACHABLE_BYTES + GUARD_BYTES;
 
 /// The most pages of a 32-bit memory.
 const MAX_PAGES: u64 = 1 << 16;
@@ -43,16 +49,35 @@ pub struct MemoryRecord {
     shared: bool,
 }
 
-/// The length and base of an instance without a memory: nothing is within bounds.
-static NO_MEMORY: [u64; 2] = [0, 0];
+/// Where a memory is and how long it is now: a record begins with this.
+#[derive(Debug)]
+#[repr(C)]
+pub struct MemoryBounds {
+    /// Byte 0.
+    pub base: NonNull<u8>,
+    /// The length in bytes.
+    pub length: Cell<u64>,
+}
 
-/// The base of the memory of an instance that has none.
-pub fn no_memory() -> NonNull<u8> {
-    NonNull::from(&NO_MEMORY[1]).cast()
+/// Bounds that nothing is within.
+struct NoMemory(MemoryBounds);
+
+// SAFETY: nobody changes the length.
+unsafe impl Sync for NoMemory {}
+
+static NO_MEMORY: NoMemory = NoMemory(MemoryBounds {
+    base: NonNull::dangling(),
+    length: Cell::new(0),
+});
+
+/// The bounds for an instance without a memory.
+pub(crate) fn no_memory() -> NonNull<MemoryBounds> {
+    NonNull::from(&NO_MEMORY.0)
 }
 
 impl MemoryRecord {
-    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.base);
+    pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.base);
+    pub(crate) const LENGTH: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.length);
 
     pub(crate) fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
         let (min, max) = (ty.limits.min, ty.limits.max);
@@ -78,7 +103,12 @@ impl MemoryRecord {
     /// The address of byte 0.
     #[inline]
     pub fn base(&self) -> NonNull<u8> {
-        self.reservation.base
+        self.reservation.base()
+    }
+
+    /// Where it is and how long it is.
+    pub(crate) fn bounds(&self) -> NonNull<MemoryBounds> {
+        NonNull::from(&self.reservation.bounds)
     }
 
     /// The length in bytes.

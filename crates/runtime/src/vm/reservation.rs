@@ -1,10 +1,11 @@
 //! Address space for linear memories, and the pool that keeps it for the next one.
 //!
-//! A new reservation costs three calls of the kernel and a fault for each page that is used. One from the pool costs
+//! A new reservation costs two calls of the kernel and a fault for each page that is used. One from the pool costs
 //! none of this as long as memories of the same length come and go.
 //!
-//! * *Invariant:* the bytes below the length, which the word below the base says, are readable and writable; none
-//!   beyond is, up to the end of the reservation. This holds in the pool, too, where the length is the key.
+//! * *Invariant:* the bytes below the length are readable and writable; nothing else of the reservation is, neither in
+//!   front of them nor behind. This holds in the pool, too, where the length is the key.
+//! * *Invariant:* nothing of this program's is kept in a reservation.
 //! * *Invariant:* what is in the pool, or comes from it, is all zeros. [`Reservation::clear`] is where that is made true.
 //! * *Invariant:* the pool's lock is held for a few instructions, never while the kernel is asked for something.
 //!
@@ -21,17 +22,20 @@ use rustix::io::Errno;
 use rustix::mm::{MprotectFlags, ProtFlags};
 
 use crate::vm::image::MemoryImage;
-use crate::vm::memory::GUARD_BYTES;
+use crate::vm::memory::{GUARD_BYTES, MemoryBounds};
 use crate::vm::pages::{self, HOST_PAGE_BYTES, READ_WRITE};
 
-/// Bytes in front of the base, of which only the last page is ever touched: a multiple of any host's page size.
-const HEADER_BYTES: usize = 64 << 10;
+/// Inaccessible bytes in front of the base: a multiple of any host's page size. No access leads there. One that goes
+/// wrong by a negative distance may, of up to 2 GiB where an index or an offset is taken as signed; but with so much for
+/// each memory a process would have room for a third less of them. What is farther in front is mostly another
+/// reservation's end, of which nothing is accessible either.
+pub(crate) const FRONT_BYTES: usize = 256 << 20;
 
 /// Bytes that a 32-bit address can reach.
-const REACHABLE_BYTES: usize = 4 << 30;
+pub(crate) const REACHABLE_BYTES: usize = 4 << 30;
 
 /// Bytes of a reservation.
-pub(crate) const TOTAL_BYTES: usize = HEADER_BYTES + REACHABLE_BYTES + GUARD_BYTES;
+pub(crate) const TOTAL_BYTES: usize = FRONT_BYTES + REACHABLE_BYTES + GUARD_BYTES;
 
 /// The most reservations in the pool: two mappings each.
 const MAX_FREE: usize = 512;
@@ -58,7 +62,7 @@ const MAX_STRETCHES: usize = 16;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Reservation {
-    pub(crate) base: NonNull<u8>,
+    pub(crate) bounds: MemoryBounds,
     /// It is not the first memory here.
     reused: bool,
     /// Start and length of what is mapped from a [`MemoryImage`].
@@ -120,7 +124,7 @@ fn release() {
 fn retire(base: NonNull<u8>) {
     // SAFETY: the reservation begins this far before its base, and nobody uses it any more.
     unsafe {
-        let start = base.sub(HEADER_BYTES);
+        let start = base.sub(FRONT_BYTES);
         if pages::unmap(start, TOTAL_BYTES).is_err() {
             pages::discard(start, TOTAL_BYTES).ok();
         }
@@ -130,10 +134,10 @@ fn retire(base: NonNull<u8>) {
 /// A new reservation with this many accessible bytes.
 fn map(length: usize) -> Result<NonNull<u8>, Errno> {
     let start = pages::map(TOTAL_BYTES, ProtFlags::empty())?;
-    // SAFETY: the header and what a memory may be long are within the mapping, which nobody else knows.
+    // SAFETY: what a memory may be long is within the mapping, which nobody else knows.
     unsafe {
-        let base = start.add(HEADER_BYTES);
-        match pages::protect(start, HEADER_BYTES + length, READ_WRITE) {
+        let base = start.add(FRONT_BYTES);
+        match resize(base, 0, length) {
             Ok(()) => Ok(base),
             Err(error) => {
                 retire(base);
@@ -203,20 +207,26 @@ impl Reservation {
     }
 
     fn new(base: NonNull<u8>, reused: bool, length: usize) -> Reservation {
-        let reservation = Reservation {
-            base,
+        Reservation {
+            bounds: MemoryBounds {
+                base,
+                length: Cell::new(length as u64),
+            },
             reused,
             image: Cell::new(None),
-        };
-        reservation.length().set(length as u64);
-        reservation
+        }
     }
 
-    /// The word below the base: how many bytes are accessible.
+    /// Byte 0.
+    #[inline]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.bounds.base
+    }
+
+    /// How many bytes are accessible.
     #[inline]
     pub(crate) fn length(&self) -> &Cell<u64> {
-        // SAFETY: the word below the base is in the header page, which is aligned and lives as long as the reservation.
-        unsafe { self.base.cast::<Cell<u64>>().sub(1).as_ref() }
+        &self.bounds.length
     }
 
     /// Makes it longer, by zeros.
@@ -224,7 +234,7 @@ impl Reservation {
         let old = self.length().get() as usize;
         assert!((old..=REACHABLE_BYTES).contains(&length));
         // SAFETY: no byte becomes inaccessible.
-        insist(|| unsafe { resize(self.base, old, length) })?;
+        insist(|| unsafe { resize(self.base(), old, length) })?;
         self.length().set(length as u64);
         Ok(())
     }
@@ -239,7 +249,7 @@ impl Reservation {
         // Also if it fails: some kernels have taken away by then what was there.
         self.image.set(Some((range.start, range.len())));
         // SAFETY: the range is within the accessible bytes, and the caller sees to it that nobody looks.
-        insist(|| unsafe { image.map(self.base.add(range.start)) })
+        insist(|| unsafe { image.map(self.base().add(range.start)) })
     }
 
     /// Makes everything zero again, keeping at most `keep` bytes of memory; returns how many it has kept. `None` if it
@@ -251,10 +261,10 @@ impl Reservation {
         // SAFETY: all that is touched is below the length, hence accessible.
         unsafe {
             if let Some((start, length)) = self.image.take() {
-                pages::renew(self.base.add(start), length).ok()?;
+                pages::renew(self.base().add(start), length).ok()?;
             }
             if self.reused && length <= MAX_WHOLE_LENGTH.min(keep) {
-                self.base.write_bytes(0, length);
+                self.base().write_bytes(0, length);
                 return Some(length);
             }
             if self.reused
@@ -263,7 +273,7 @@ impl Reservation {
             {
                 return Some(kept);
             }
-            pages::discard(self.base, length).ok()?;
+            pages::discard(self.base(), length).ok()?;
         }
         Some(0)
     }
@@ -277,7 +287,7 @@ impl Reservation {
         let mut present = [0; MAX_SCANNED_LENGTH / HOST_PAGE_BYTES];
         let present = &mut present[..length / HOST_PAGE_BYTES];
         // SAFETY: the pages are below the length, and all are this reservation's.
-        unsafe { pages::resident(self.base, present) }.ok()?;
+        unsafe { pages::resident(self.base(), present) }.ok()?;
         let is_same = |a: &u8, b: &u8| (a ^ b) & 1 == 0;
         let kept = present.iter().filter(|&&page| page & 1 != 0).count() * HOST_PAGE_BYTES;
         if kept > keep || present.chunk_by(is_same).count() > MAX_STRETCHES {
@@ -288,7 +298,7 @@ impl Reservation {
             let bytes = stretch.len() * HOST_PAGE_BYTES;
             // SAFETY: as above. That a page is swapped out or in meanwhile changes nothing.
             unsafe {
-                let start = self.base.add(at);
+                let start = self.base().add(at);
                 if stretch[0] & 1 != 0 {
                     start.write_bytes(0, bytes);
                 } else {
@@ -308,12 +318,12 @@ impl Drop for Reservation {
         // SAFETY: nothing outlives the reservation to look at it.
         match keep.and_then(|keep| unsafe { self.clear(length, keep) }) {
             Some(kept) => {
-                let base = self.base;
+                let base = self.base();
                 // A page of page tables maps 512 pages.
                 let resident = kept + length / 512;
                 POOL.lock().put(length, Free { base, resident });
             }
-            None => retire(self.base),
+            None => retire(self.base()),
         }
     }
 }

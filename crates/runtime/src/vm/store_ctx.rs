@@ -13,7 +13,9 @@ use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample
 use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
+use crate::vm::memory::{MemoryRecord, REACH_BYTES};
 use crate::vm::module_code::ModuleCode;
+use crate::vm::pages::HOST_PAGE_BYTES;
 use crate::vm::stack::native_depth;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::VmCtx;
@@ -47,6 +49,8 @@ pub struct StoreCtx {
     fuel: Cell<Option<u64>>,
     /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
     last_stack_limit: NonNull<Slot>,
+    /// Byte 0 of each memory that the store has.
+    memories: RefCell<Vec<NonNull<u8>>>,
     pub(crate) memory_used: Cell<u64>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
@@ -96,6 +100,7 @@ impl StoreCtx {
             dice: Cell::new(0),
             fuel: Cell::new(None),
             last_stack_limit: stack.last,
+            memories: RefCell::default(),
             memory_used: Cell::new(0),
             table_used: Cell::new(0),
             limits,
@@ -421,6 +426,27 @@ impl StoreCtx {
         if let Some(code) = self.modules.borrow().last() {
             code.leave_unsampled(u32::try_from(self.done()).unwrap_or(u32::MAX));
         }
+    }
+
+    /// Adds a memory, which the store keeps until it ends.
+    pub(crate) fn add_memory(&self, memory: &MemoryRecord) {
+        self.memories.borrow_mut().push(memory.base());
+    }
+
+    /// Whether an access through a memory of this store can come to `address`: it is a byte of one, or of the guard
+    /// behind it.
+    ///
+    /// This and the next take no lock and allocate nothing: a signal handler may ask, on the thread where the store's
+    /// compiled code has stopped. Nothing of the runtime is being done then, so nothing is half changed.
+    pub fn has_memory_at(&self, address: usize) -> bool {
+        let reaches = |base: &NonNull<u8>| address.wrapping_sub(base.addr().get()) < REACH_BYTES;
+        let memories = self.memories.try_borrow();
+        memories.is_ok_and(|memories| memories.iter().any(reaches))
+    }
+
+    /// Whether `address` is in the page that can't be read once the guest is to stop.
+    pub fn has_poll_page_at(&self, address: usize) -> bool {
+        address.wrapping_sub(self.guard.poll().addr().get()) < HOST_PAGE_BYTES
     }
 
     /// Adds the code of a module that has an instance here.

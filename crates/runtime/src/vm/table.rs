@@ -9,6 +9,7 @@ use tiered_decode::types::{Limits as TableLimits, TableType};
 
 use crate::vm::frame::Slot;
 use crate::vm::limits::LimitError;
+use crate::vm::speculation::masked;
 use crate::vm::vmctx::StoreCtx;
 
 /// A table of a store.
@@ -60,15 +61,19 @@ impl TableRecord {
     /// The element at `index`, if there is one.
     #[inline]
     pub fn get(&self, index: u64) -> Option<Slot> {
+        let length = self.len();
         // SAFETY: `length` elements stand at `base`.
-        (index < self.len()).then(|| unsafe { *self.base.get().add(index as usize) })
+        (index < length).then(|| unsafe { *self.base.get().add(masked(index, length) as usize) })
     }
 
     /// Replaces the element at `index`; `None` if there is none.
     #[inline]
     pub fn set(&self, index: u64, value: Slot) -> Option<()> {
+        let length = self.len();
         // SAFETY: `length` elements stand at `base`.
-        (index < self.len()).then(|| unsafe { *self.base.get().add(index as usize) = value })
+        (index < length).then(|| unsafe {
+            *self.base.get().add(masked(index, length) as usize) = value;
+        })
     }
 
     /// Adds `delta` elements; how many there were, or `None` if that can't be. The spec's section 4.5.3.7.
@@ -130,6 +135,8 @@ impl TableRecord {
         from_start
             .checked_add(count)
             .filter(|&end| end <= from.len())?;
+        let from_start = masked(from_start, from.len() + 1);
+        let count = masked(count, from.len() - from_start + 1);
         // SAFETY: both ranges are within their tables; `copy` allows them to overlap.
         unsafe {
             let source = from.base.get().add(from_start as usize);

@@ -19,7 +19,7 @@ use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::guard::Guard;
 use crate::vm::layout::{ALIGN, FuncPlace, GlobalPlace, VmLayout};
-use crate::vm::memory::{self, MemoryRecord};
+use crate::vm::memory::{self, MemoryBounds, MemoryRecord};
 use crate::vm::module_code::{CodeSet, ModuleCode};
 use crate::vm::table::TableRecord;
 
@@ -34,8 +34,10 @@ pub use crate::vm::store_ctx::StoreCtx;
 pub struct VmCtx {
     /// The store that the instance lives in.
     pub store: NonNull<StoreCtx>,
-    /// The first byte of memory 0; [`memory::no_memory`] if there is none.
+    /// The first byte of memory 0; no address of anything if there is none.
     pub memory_base: Cell<NonNull<u8>>,
+    /// The bounds of memory 0; [`memory::no_memory`] if there is none.
+    memory_bounds: NonNull<MemoryBounds>,
     /// The functions that the module defines, one behind the other, in the code that the instance uses: that which
     /// counts fuel if the store does.
     pub(crate) funcs: Cell<*const FuncCode>,
@@ -123,13 +125,15 @@ impl OwnedVmCtx {
     /// An instance whose own globals are zero.
     pub(crate) fn new(parts: &VmCtxParts<'_>) -> OwnedVmCtx {
         let module = parts.code.module();
-        let memory_base = match parts.memories.first() {
+        let memory_bounds = match parts.memories.first() {
             // SAFETY: records live as long as the store.
-            Some(memory) => unsafe { memory.as_ref() }.base(),
+            Some(memory) => unsafe { memory.as_ref() }.bounds(),
             None => memory::no_memory(),
         };
         let owned = OwnedVmCtx::allocate(parts.store, *parts.code.layout(), |head| VmCtx {
-            memory_base: Cell::new(memory_base),
+            // SAFETY: bounds are part of a record, or of the program.
+            memory_base: Cell::new(unsafe { memory_bounds.as_ref() }.base),
+            memory_bounds,
             elements: module
                 .elements()
                 .iter()
@@ -159,7 +163,8 @@ impl OwnedVmCtx {
         let head = whole.cast::<VmCtx>();
         let value = VmCtx {
             store: NonNull::from(store),
-            memory_base: Cell::new(memory::no_memory()),
+            memory_base: Cell::new(NonNull::dangling()),
+            memory_bounds: memory::no_memory(),
             funcs: Cell::new(std::ptr::null()),
             stack_guard: NonNull::from(&*store.guard),
             poll: store.guard.poll(),
@@ -273,6 +278,12 @@ impl VmCtx {
     pub unsafe fn borrow<'a>(ctx: *const VmCtx) -> &'a VmCtx {
         // SAFETY: instances are never moved and freed with the store, and change through cells only.
         unsafe { &*ctx }
+    }
+
+    /// The bounds of memory 0, which stay where they are as long as the store; of length 0 if there is no memory.
+    #[inline(always)]
+    pub fn memory_bounds(&self) -> NonNull<MemoryBounds> {
+        self.memory_bounds
     }
 
     /// The store's context.

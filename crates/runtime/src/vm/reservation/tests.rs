@@ -15,13 +15,13 @@ fn take(length: usize) -> Reservation {
 fn bytes(reservation: &mut Reservation) -> &mut [u8] {
     let length = reservation.length().get() as usize;
     // SAFETY: so many bytes are accessible, and the reservation is borrowed.
-    unsafe { std::slice::from_raw_parts_mut(reservation.base.as_ptr(), length) }
+    unsafe { std::slice::from_raw_parts_mut(reservation.base().as_ptr(), length) }
 }
 
 fn assert_exact(reservation: &Reservation, length: usize) {
     assert_eq!(reservation.length().get(), length as u64);
     // SAFETY: within the reservation.
-    let at = |offset: usize| unsafe { reservation.base.add(offset) };
+    let at = |offset: usize| unsafe { reservation.base().add(offset) };
     if length > 0 {
         assert_eq!(access(at(0)), Access::ReadWrite);
         assert_eq!(access(at(length - 1)), Access::ReadWrite);
@@ -36,18 +36,31 @@ fn assert_exact(reservation: &Reservation, length: usize) {
     }
 }
 
+#[test]
+fn nothing_is_accessible_in_front() {
+    for length in [0, PAGE, 100 * PAGE] {
+        let reservation = take(length);
+        for distance in [1, 8, 4096, PAGE, 32 << 20, FRONT_BYTES] {
+            // SAFETY: within the reservation.
+            let in_front = unsafe { reservation.base().sub(distance) };
+            assert_eq!(access(in_front), Access::None, "{distance} in front");
+            assert!(!can_read(in_front), "{distance} in front");
+        }
+    }
+}
+
 /// Takes a reservation of `length`, writes all over it, and drops it; takes `next` until it is the same place, and
 /// looks at it. Gives up after some attempts, since other tests take from the pool, too.
 fn reuse(length: usize, next: usize) -> bool {
     (0..20).any(|_| {
         let mut first = take(length);
-        let base = first.base;
+        let base = first.base();
         bytes(&mut first).fill(0xa5);
         drop(first);
         let mut second = take(next);
         assert_exact(&second, next);
         assert!(bytes(&mut second).iter().all(|&byte| byte == 0));
-        second.base == base
+        second.base() == base
     })
 }
 
@@ -108,7 +121,7 @@ fn pages_that_were_touched_here_and_there_are_cleared() {
 #[test]
 fn long_ones_are_not_kept() {
     let long = take(MAX_POOLED_LENGTH + PAGE);
-    let end = long.base;
+    let end = long.base();
     drop(long);
     assert!(
         !POOL
