@@ -3,6 +3,9 @@
 //! The signal handler writes down where the code stood and goes on in the entry that the host called
 //! ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack, [`caught`] makes a trap of it.
 //!
+//! Code that finds the native stack used up before it has begun is not at fault: unless somebody has raised the limit to
+//! stop the guest, it is the first tier's to run ([`overflow`]).
+//!
 //! * *Invariant:* between the handler and [`caught`] runs nothing that could trap, so one note a thread is enough.
 
 use std::cell::Cell;
@@ -10,11 +13,11 @@ use std::cell::Cell;
 use cranelift_codegen::ir;
 use tiered_runtime::backtrace::{MAX_FRAMES, Trace};
 use tiered_runtime::frame::Slot;
-use tiered_runtime::vmctx::StoreCtx;
+use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::code_space;
-use crate::registry::{CodeInfo, Kind};
+use crate::registry::{Begin, CodeInfo, Kind};
 use crate::trap;
 
 /// Where compiled code stood when it trapped.
@@ -67,14 +70,15 @@ unsafe fn walk_to_entry<'a>(
     }
 }
 
-/// Where the guest goes on after a trap.
+/// Where the thread goes on after a trap.
 pub(crate) struct Landing {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
     pub(crate) fp: usize,
 }
 
-/// Takes down a trap: `info` traps with `code` at `pc`, in the frame at `fp`. Runs in a signal handler.
+/// Takes down a trap: `info` traps with `code` at `pc`, in the frame at `fp`. 0 for `pc` says that it has not begun. Runs
+/// in a signal handler.
 ///
 /// # Safety
 /// `fp` is the frame pointer of that code, which has stopped there.
@@ -89,9 +93,8 @@ pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Op
                 fault.count.set(count + 1);
             }
         };
-        // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
-        let has_begun = code != ir::TrapCode::STACK_OVERFLOW.as_raw().get();
-        if has_begun && matches!(info.facts.kind, Kind::Func { .. }) {
+        // Code that is stopped before it has begun stands at its call, as in the first tier.
+        if pc != 0 && matches!(info.facts.kind, Kind::Func { .. }) {
             // As a return address: behind the instruction's first byte.
             add(pc + 1);
         }
@@ -109,12 +112,50 @@ pub(crate) unsafe fn take(info: &CodeInfo, code: u8, pc: usize, fp: usize) -> Op
     })
 }
 
+/// Whether the trap of this code is that of the first instructions of a function.
+pub(crate) fn is_overflow(code: u8) -> bool {
+    code == ir::TrapCode::STACK_OVERFLOW.as_raw().get()
+}
+
+/// Goes around code that has found too little native stack for its frame, or that is to stop. Runs in a signal handler.
+///
+/// # Safety
+/// The code has done no more than set up its frame pointer, which is `fp`; `vmctx` is its instance.
+pub(crate) unsafe fn overflow(info: &CodeInfo, vmctx: *const VmCtx, fp: usize) -> Option<Landing> {
+    let Kind::Func { begin, .. } = info.facts.kind else {
+        return None;
+    };
+    // SAFETY: the caller's promise.
+    let ctx = unsafe { VmCtx::borrow(vmctx) }.store();
+    // Reading the flag here, and not when the trap is made, has what is lowered in the meantime stop nobody.
+    if ctx.is_interrupted() {
+        // SAFETY: the caller's promise.
+        return unsafe { take(info, trap::INTERRUPT.as_raw().get(), 0, fp) };
+    }
+    ctx.refuse();
+    match begin {
+        Begin::Func { exit } => {
+            let frame: *const usize = std::ptr::with_exposed_provenance(fp);
+            Some(Landing {
+                pc: exit,
+                // As it was at the call: the return address is on top.
+                sp: fp + size_of::<usize>(),
+                // SAFETY: a frame begins with its caller's frame pointer.
+                fp: unsafe { *frame },
+            })
+        }
+        // Its entry gives back that it was refused, as if whoever was called had kept a trap.
+        // SAFETY: the caller's promise.
+        Begin::Loop => unsafe { take(info, trap::RAISED.as_raw().get(), 0, fp) },
+    }
+}
+
 /// Keeps the trap that was taken down last for whoever called the guest.
 pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
     // SAFETY: the entry was called by the store's rules, so the store is alive.
     let ctx = unsafe { &*ctx };
     FAULT.with(|fault| {
-        let Some(code) = code_of(fault, ctx) else {
+        let Some(code) = code_of(fault) else {
             return;
         };
         ctx.raise_from(Trap::new(code), |trace| {
@@ -127,14 +168,11 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
 }
 
 /// The trap; `None` if whoever was called has kept one already.
-fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
+fn code_of(fault: &Fault) -> Option<TrapCode> {
     let code = std::num::NonZeroU8::new(fault.code.replace(0))?;
     Some(match ir::TrapCode::from_raw(code) {
         trap::RAISED => return None,
         trap::PENDING => fault.pending.take()?,
-        // The limit of the stack is how running code is stopped.
-        ir::TrapCode::STACK_OVERFLOW if ctx.is_interrupted() => TrapCode::Interrupted,
-        ir::TrapCode::STACK_OVERFLOW => TrapCode::StackOverflow,
         ir::TrapCode::INTEGER_OVERFLOW => TrapCode::IntegerOverflow,
         ir::TrapCode::INTEGER_DIVISION_BY_ZERO => TrapCode::IntegerDivideByZero,
         ir::TrapCode::BAD_CONVERSION_TO_INTEGER => TrapCode::InvalidConversionToInteger,
@@ -155,7 +193,7 @@ fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
 unsafe fn add_frame(pc: usize, trace: &mut Trace) {
     // SAFETY: the caller's promise.
     if let Some(info) = unsafe { code_space::find(pc - 1) }
-        && let Kind::Func { module, func } = &info.facts.kind
+        && let Kind::Func { module, func, .. } = &info.facts.kind
         && let Some(offset) = info.offset(pc - 1)
     {
         let push = |func, byte| trace.push(module, func, byte);

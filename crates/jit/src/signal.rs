@@ -4,8 +4,8 @@
 //!   in code that this crate has placed. All others go to whoever handled the signal before.
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //!
-//! The handler goes on in the entry that the host called, by writing that place into the context that the
-//! kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
+//! The handler goes on in the entry that the host called, or in what replaces code that has not begun, by writing that
+//! place into the context that the kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
 //! of which the stack limit leaves enough.
 
 use std::sync::{Once, OnceLock};
@@ -67,8 +67,17 @@ unsafe fn land(context: &mut ucontext_t) -> bool {
     let Some(code) = info.trap(pc) else {
         return false;
     };
-    // SAFETY: compiled code runs at `pc`, and keeps its frame pointer in that register.
-    let Some(landing) = (unsafe { fault::take(info, code, pc, fp) }) else {
+    let vmctx = registers[libc::REG_RDI as usize] as usize;
+    // SAFETY: compiled code runs at `pc`, and keeps its frame pointer in that register. Its first instructions, which find
+    // out that the stack is used up, leave the arguments where they are, the instance first.
+    let landing = unsafe {
+        if fault::is_overflow(code) {
+            fault::overflow(info, std::ptr::with_exposed_provenance(vmctx), fp)
+        } else {
+            fault::take(info, code, pc, fp)
+        }
+    };
+    let Some(landing) = landing else {
         return false;
     };
     registers[libc::REG_RIP as usize] = landing.pc as i64;

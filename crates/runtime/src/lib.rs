@@ -56,4 +56,6 @@ pub use vm::memory::{GUARD_BYTES, MemoryRecord, PAGE_BYTES, no_memory};
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
-pub use vm::{backtrace, builtin, code, frame, layout, module_code, trampoline, vmctx};
+pub use vm::{
+    backtrace, builtin, code, frame, layout, module_code, native_stack, trampoline, vmctx,
+};
