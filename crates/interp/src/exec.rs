@@ -334,7 +334,7 @@ impl Op for Foreign {
         // SAFETY: a call left the callee in the accumulator.
         unsafe {
             let func = entered(&regs).as_ref();
-            if func.is_of_module() && !regs.ctx().has_compiled_stack() {
+            if func.is_of_module() && !regs.ctx().has_stack_for(func) {
                 return regs.become_op::<Interpret>();
             }
             call_foreign(regs, func.entry())
@@ -517,7 +517,7 @@ unsafe fn leave_at(regs: Regs, of: &LoopCode, entry: EntryFn) -> Ended {
         suspend_at_call(&called);
         let caller = to_caller(called);
         let outcome = entry(instance, entered(&called), frame);
-        if outcome == Outcome::Trapped && regs.ctx().take_refused() {
+        if outcome == Outcome::Trapped && regs.ctx().take_refused(of) {
             return run_original(regs, of);
         }
         go_on_after(outcome, caller, instance, frame)
@@ -536,7 +536,7 @@ impl Op for LoopSpent {
             let of = loop_at(&regs);
             match sample_loop(regs.ctx(), of, regs.fp) {
                 Verdict::TRAPPED => TRAPPED,
-                verdict if verdict.is_entry() && regs.ctx().has_compiled_stack() => {
+                verdict if verdict.is_entry() && regs.ctx().has_stack_for(of) => {
                     leave_at(regs, of, verdict.entry())
                 }
                 _ => regs.dispatch(),
@@ -566,7 +566,7 @@ impl Op for EnterLoop {
         unsafe {
             let of = loop_at(&regs);
             match of.entry() {
-                Some(entry) if regs.ctx().has_compiled_stack() => {
+                Some(entry) if regs.ctx().has_stack_for(of) => {
                     if of.set_entered() {
                         regs.ctx().enters_loop(of.func(), of);
                     }

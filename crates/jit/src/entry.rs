@@ -192,7 +192,7 @@ unsafe extern "C" fn leave(
     // SAFETY: compiled code calls the function of this instance, so both are alive.
     let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
     let ctx = vmctx.store();
-    let is_refused = ctx.take_refused();
+    let is_refused = ctx.take_refused(func.as_ptr());
     if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
         ctx.set_deep();
     }

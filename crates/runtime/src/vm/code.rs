@@ -100,7 +100,7 @@ pub unsafe fn call_interpreted(
 /// How to enter `func` with the native stack that is left.
 #[inline]
 fn entry_now(ctx: &StoreCtx, func: &FuncCode) -> EntryFn {
-    if ctx.has_compiled_stack() {
+    if ctx.has_stack_for(func) {
         func.entry()
     } else {
         interpreted(ctx, func)

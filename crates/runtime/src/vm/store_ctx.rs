@@ -43,6 +43,9 @@ pub struct StoreCtx {
     compiled_limit: Cell<usize>,
     /// Compiled code was entered with too little native stack, and has not begun.
     refused: Cell<bool>,
+    /// The address of the function or the loop that was refused last, 0 for none, and how far up that is out of the
+    /// question.
+    misfit: Cell<(usize, usize)>,
     /// The callee of a tail call that is about to happen.
     tail_call: Cell<Option<(NonNull<VmCtx>, NonNull<FuncCode>)>>,
     /// What `work` was when it was last filled.
@@ -96,6 +99,7 @@ impl StoreCtx {
             native_limit: Cell::new(0),
             compiled_limit: Cell::new(0),
             refused: Cell::new(false),
+            misfit: Cell::new((0, 0)),
             tail_call: Cell::new(None),
             slice: Cell::new(points.period),
             dice: Cell::new(0),
@@ -304,6 +308,7 @@ impl StoreCtx {
             self.native_limit.set(limits.entry);
             self.compiled_limit.set(limits.compiled);
             self.guard.set_stack_limit(limits.compiled);
+            self.misfit.set((0, 0));
         } else if depth < outermost {
             return None;
         }
@@ -335,16 +340,37 @@ impl StoreCtx {
         native_depth() >= self.compiled_limit.get()
     }
 
+    /// As [`StoreCtx::has_compiled_stack`], for the code of the function or the loop at `part`, a [`FuncCode`] or a
+    /// [`LoopCode`]: one with a large frame that was refused just now is not tried again, for that takes much longer than
+    /// to ask.
+    #[inline]
+    pub fn has_stack_for<P>(&self, part: *const P) -> bool {
+        let depth = native_depth();
+        let (refused, misfit) = self.misfit.get();
+        depth >= self.compiled_limit.get() && (refused != part.addr() || depth > misfit)
+    }
+
     /// Says that compiled code was entered with too little native stack, and has not begun. Whoever entered it, or
     /// stands in for it, asks next.
     pub fn refuse(&self) {
         self.refused.set(true);
     }
 
-    /// Whether the code that was entered last was refused; only once.
+    /// Whether the code of `part`, which was entered last, was refused; only once.
     #[inline]
-    pub fn take_refused(&self) -> bool {
-        self.refused.replace(false)
+    pub fn take_refused<P>(&self, part: *const P) -> bool {
+        let is_refused = self.refused.replace(false);
+        if is_refused {
+            self.note_misfit(part.addr());
+        }
+        is_refused
+    }
+
+    #[cold]
+    fn note_misfit(&self, part: usize) {
+        /// Bytes of native stack between where code is asked for and where it is found to be refused.
+        const WAY: usize = 1 << 10;
+        self.misfit.set((part, native_depth().saturating_add(WAY)));
     }
 
     /// Pays what the account is overdrawn from `rest`, the fuel, and fills the account again.
