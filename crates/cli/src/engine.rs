@@ -2,12 +2,14 @@
 //!
 //! *Invariant:* a tier that was asked for by name is there, or the command fails; only `auto` makes do without.
 
-use rustix::process::{Resource, getrlimit};
 use tiered::{Config, Engine, TierMode};
 
 use crate::args::{Profile, RunArgs, Trace, YesNo};
 use crate::failure::Failure;
 use crate::output;
+
+/// What of the main thread's stack the guest may have, if the thread has so much.
+const NATIVE_STACK_BYTES: usize = 64 << 20;
 
 /// An engine that works as `config` says.
 ///
@@ -31,7 +33,7 @@ pub(crate) fn new(config: &Config) -> Result<Engine, Failure> {
 pub(crate) fn config(tier: TierMode) -> Config {
     Config::new()
         .tier(tier)
-        .max_native_stack(native_stack_bytes(getrlimit(Resource::Stack).current))
+        .max_native_stack(NATIVE_STACK_BYTES)
 }
 
 /// The settings that the options of a run name.
@@ -54,29 +56,4 @@ pub(crate) fn run_config(args: &RunArgs) -> Config {
         config = config.trace(|event| output::note(&event.to_string()));
     }
     config
-}
-
-/// What of the main thread's stack the guest may have: all that the system grants, up to a bound, but for what this
-/// program and its host functions need.
-fn native_stack_bytes(granted: Option<u64>) -> usize {
-    const MOST: u64 = 64 << 20;
-    const LEAST: u64 = 512 << 10;
-    const OWN: u64 = 1 << 20;
-    let bytes = granted.unwrap_or(MOST).min(MOST);
-    usize::try_from(bytes.saturating_sub(OWN).max(LEAST)).unwrap_or(LEAST as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_guest_gets_most_of_the_stack() {
-        assert_eq!(native_stack_bytes(Some(8 << 20)), 7 << 20);
-        assert_eq!(native_stack_bytes(None), 63 << 20);
-        assert_eq!(native_stack_bytes(Some(1 << 40)), 63 << 20);
-        for little in [0, 100 << 10, 1 << 20, 1_500_000] {
-            assert_eq!(native_stack_bytes(Some(little)), 512 << 10);
-        }
-    }
 }

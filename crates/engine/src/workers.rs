@@ -9,6 +9,8 @@
 //!   slow one is compiled. A compile that hangs takes no thread at all: another takes its place.
 //! * *Invariant:* what takes much longer than was thought when it was queued is compiled in its turn, by the price that the
 //!   compiler foresees.
+//! * *Invariant:* a compiler has [`COMPILE_STACK_BYTES`] of native stack, wherever the guest's thread stands: if that has
+//!   less left, it waits for a thread that is started for the compile.
 //!
 //! # Why a trait for the compiler
 //! Threads, order and failures are tested with one that does nothing, takes as long as the test likes, and panics.
@@ -23,12 +25,16 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tiered_decode::Module;
 use tiered_runtime::code::EntryFn;
 use tiered_runtime::module_code::ModuleCode;
+use tiered_runtime::native_stack;
 
 use crate::counters::Counters;
 use crate::event::{TierEvent, TierEventKind, Trace};
 use crate::module_profile::ModuleProfile;
 use crate::policy::Policy;
 use crate::queue::{Job, Part, Queue, Subject, Waiting};
+
+/// What a compiler may take of the native stack. In debug builds it takes a third of this.
+const COMPILE_STACK_BYTES: usize = 1 << 20;
 
 /// What makes machine code.
 pub(crate) trait Backend: Clone + Send + Sync + 'static {
@@ -445,26 +451,45 @@ impl<B: Backend> Shared<B> {
     /// Ends all that waits as failed.
     fn give_up(&self, state: &mut MutexGuard<'_, State>, reason: &str) {
         while let Some(waiting) = state.queue.pop(true) {
-            MutexGuard::unlocked(state, || {
-                let Some(module) = waiting.job.code.upgrade() else {
-                    return;
-                };
-                profile_of::<B>(&module)
-                    .lock()
-                    .finish(&waiting.job, None, false);
-                self.counters.failures.add(1);
-                let took = Duration::ZERO;
-                let kind = TierEventKind::Failed { took, reason };
-                self.tell(subject(&module, &waiting.job), kind);
-            });
+            MutexGuard::unlocked(state, || self.fail(&waiting.job, reason));
         }
     }
 
-    /// Runs `act` with a compiler of the guest's threads.
-    fn with_spare_compiler(&self, act: impl FnOnce(&mut Option<B::Compiler>)) {
-        let mut compiler = self.spare_compiler.lock().take();
-        act(&mut compiler);
-        *self.spare_compiler.lock() = compiler;
+    /// Compiles a claimed job while the guest's thread waits: on that thread, if its stack is long enough.
+    fn run_for_guest(&self, job: &Job, waited: Duration, publish: bool) {
+        self.for_guest(job, |compiler| self.run(compiler, job, waited, publish));
+    }
+
+    /// Has `act` do something about `job` with a compiler of the guests' while the guest's thread waits.
+    fn for_guest(&self, job: &Job, act: impl FnOnce(&mut Option<B::Compiler>) + Send) {
+        let compile = || {
+            let mut compiler = self.spare_compiler.lock().take();
+            act(&mut compiler);
+            *self.spare_compiler.lock() = compiler;
+        };
+        if native_stack::left().is_some_and(|left| left >= COMPILE_STACK_BYTES) {
+            return compile();
+        }
+        let spawned = thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(2 * COMPILE_STACK_BYTES);
+            // The scope waits for its end; what a compiler panics with is caught on the thread.
+            thread.spawn_scoped(scope, compile).map(drop)
+        });
+        if let Err(error) = spawned {
+            self.fail(job, &error.to_string());
+        }
+    }
+
+    /// Ends a claimed job as failed, without a compiler.
+    fn fail(&self, job: &Job, reason: &str) {
+        let Some(module) = job.code.upgrade() else {
+            return;
+        };
+        profile_of::<B>(&module).lock().finish(job, None, false);
+        self.counters.failures.add(1);
+        let took = Duration::ZERO;
+        let kind = TierEventKind::Failed { took, reason };
+        self.tell(subject(&module, job), kind);
     }
 }
 
@@ -527,12 +552,10 @@ impl<B: Backend> Workers<B> {
     /// Sees to it that what waits is compiled, now or soon.
     pub(crate) fn compile_waiting(&self) {
         if self.0.threads.is_none() {
-            self.0.with_spare_compiler(|compiler| {
-                while let Some(waiting) = self.with_queue(|queue| queue.pop(true)) {
-                    let waited = self.0.now().saturating_sub(waiting.since);
-                    self.0.run(compiler, &waiting.job, waited, true);
-                }
-            });
+            while let Some(waiting) = self.with_queue(|queue| queue.pop(true)) {
+                let waited = self.0.now().saturating_sub(waiting.since);
+                self.0.run_for_guest(&waiting.job, waited, true);
+            }
         } else {
             self.0.wake(&mut self.0.state.lock());
         }
@@ -540,8 +563,8 @@ impl<B: Backend> Workers<B> {
 
     /// Compiles here and now what was taken out of the queue, unless it turns out to take long: then it waits on.
     pub(crate) fn compile_waited(&self, waiting: Waiting) {
-        let mut dearer = None;
-        self.0.with_spare_compiler(|compiler| {
+        let (mut dearer, job) = (None, waiting.job.clone());
+        self.0.for_guest(&job, |compiler| {
             let is_dearer = |cost_ns| self.0.policy.is_noticed(cost_ns);
             dearer = self.0.weigh_and_run(compiler, waiting, is_dearer);
         });
@@ -554,8 +577,7 @@ impl<B: Backend> Workers<B> {
 
     /// Compiles a claimed job here and now, and publishes its code if `publish`.
     pub(crate) fn compile_here(&self, job: &Job, publish: bool) {
-        self.0
-            .with_spare_compiler(|compiler| self.0.run(compiler, job, Duration::ZERO, publish));
+        self.0.run_for_guest(job, Duration::ZERO, publish);
     }
 }
 

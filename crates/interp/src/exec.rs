@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* before anything runs that may look at the guest's frames, [`Activation::suspend`] has said where the
 //! guest stands.
+//! *Invariant:* compiled code is entered only where there is native stack for it ([`tiered_runtime::native_stack`]);
+//! elsewhere a compiled function, or loop, goes on in its bytecode, in this very run.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -41,6 +43,7 @@ impl Stub {
 pub(crate) fn entry_points() -> EntryPoints {
     EntryPoints {
         entry: enter,
+        interpret,
         bytecode: TRANSLATE.stream(),
         foreign: FOREIGN.stream(),
         native: std::ptr::null(),
@@ -65,22 +68,92 @@ unsafe extern "C" fn enter(
     unsafe {
         let code = func.as_ref();
         let ctx = VmCtx::borrow(instance.as_ptr()).store();
-        if !ctx.has_native_stack() {
-            ctx.raise(Trap::new(TrapCode::StackOverflow));
-            return Outcome::Trapped;
-        }
-        match ctx.enters(code) {
-            Ok(None) => {}
-            Ok(Some(entry)) => return entry(instance, func, frame),
+        match enters(ctx, code) {
+            Ok(Some(entry)) if ctx.has_compiled_stack() => entry(instance, func, frame),
+            Ok(_) => run_from(code.bytecode(), ctx, instance, func, frame),
             Err(code) => {
                 ctx.raise(Trap::new(code));
-                return Outcome::Trapped;
+                Outcome::Trapped
             }
         }
-        write_exit(code, instance, frame);
+    }
+}
+
+/// Runs a function in the interpreter, even if it is compiled.
+///
+/// # Safety
+/// As for every [`EntryFn`]; `func` is a function of a module.
+unsafe extern "C" fn interpret(
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: as for `enter`.
+    unsafe {
+        let ctx = VmCtx::borrow(instance.as_ptr()).store();
+        // A sample may have the function compiled, which is for later calls.
+        let entered = enters(ctx, func.as_ref()).and_then(|_| {
+            let code = own_code(func);
+            let has_code = !code.is_null();
+            has_code.then_some(code).ok_or(TrapCode::FunctionTooLarge)
+        });
+        match entered {
+            Ok(code) => run_from(code, ctx, instance, func, frame),
+            Err(code) => {
+                ctx.raise(Trap::new(code));
+                Outcome::Trapped
+            }
+        }
+    }
+}
+
+/// Counts that the host or compiled code enters `func`, if there is native stack for that.
+#[inline(always)]
+fn enters(ctx: &StoreCtx, func: &FuncCode) -> Result<Option<EntryFn>, TrapCode> {
+    if !ctx.has_native_stack() {
+        return Err(TrapCode::StackOverflow);
+    }
+    ctx.enters(func)
+}
+
+/// Runs `func` from `pc` on, for the host or compiled code.
+///
+/// # Safety
+/// As for every [`EntryFn`]; the bytecode at `pc` runs the function.
+#[inline(always)]
+unsafe fn run_from(
+    pc: *const u64,
+    ctx: &StoreCtx,
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: the caller's promise; the header's slots are within the frame.
+    unsafe {
+        write_exit(func.as_ref(), instance, frame);
         let acc = func.as_ptr().expose_provenance() as Slot;
-        let regs = Regs::new(code.bytecode(), frame, acc, instance);
+        let regs = Regs::new(pc, frame, acc, instance);
         outcome_of(Activation::enter(ctx, |_| regs.run()))
+    }
+}
+
+/// The bytecode that runs `func`, wherever else it has moved; null if it can't be translated.
+///
+/// # Safety
+/// The function is alive, and one of a module.
+#[cold]
+#[inline(never)]
+unsafe fn own_code(func: NonNull<FuncCode>) -> *const u64 {
+    // SAFETY: the caller's promise.
+    let code = unsafe { func.as_ref() };
+    let entry = code.bytecode();
+    if entry != FOREIGN.stream() {
+        return entry;
+    }
+    match code.body() {
+        Some(body) => body.words().cast::<u64>().as_ptr().cast_const(),
+        // SAFETY: the caller's promise.
+        None => unsafe { translate(func) },
     }
 }
 
@@ -174,7 +247,9 @@ impl Op for Translate {
             let func = entered(&regs);
             if regs.ctx().samples_first_call(func.as_ref()) {
                 suspend_at_call(&regs);
-                if let Some(entry) = regs.ctx().sample_first_call(func.as_ref()) {
+                if let Some(entry) = regs.ctx().sample_first_call(func.as_ref())
+                    && regs.ctx().has_compiled_stack()
+                {
                     return call_foreign(regs, entry);
                 }
             }
@@ -270,8 +345,29 @@ impl Op for Foreign {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: a call left the callee in the accumulator.
         unsafe {
-            let entry = entered(&regs).as_ref().entry();
-            call_foreign(regs, entry)
+            let func = entered(&regs).as_ref();
+            if func.is_of_module() && !regs.ctx().has_stack_for(func) {
+                return regs.become_op::<Interpret>();
+            }
+            call_foreign(regs, func.entry())
+        }
+    }
+}
+
+/// Goes on in the bytecode of a compiled function.
+struct Interpret;
+
+impl Op for Interpret {
+    #[cold]
+    #[inline(never)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: a call left the callee in the accumulator, a function of a module.
+        unsafe {
+            let code = own_code(entered(&regs));
+            if code.is_null() {
+                return regs.become_op::<CallFailed>();
+            }
+            regs.jump(code)
         }
     }
 }
@@ -326,6 +422,10 @@ struct Verdict(usize);
 impl Verdict {
     const GO_ON: Verdict = Verdict(0);
     const TRAPPED: Verdict = Verdict(1);
+
+    fn is_entry(self) -> bool {
+        self != Verdict::GO_ON && self != Verdict::TRAPPED
+    }
 
     fn entry(self) -> EntryFn {
         // SAFETY: `sample` made it of an entry.
@@ -391,7 +491,11 @@ impl Op for CallSpent {
             suspend_at_call(&regs);
             let Regs { pc, fp, .. } = to_caller(regs);
             match sample_call(regs.ctx(), func.as_ref(), pc, fp) {
-                Verdict::GO_ON if regs.ctx().samples_first_call(func.as_ref()) => {
+                Verdict::TRAPPED => TRAPPED,
+                verdict if verdict.is_entry() && regs.ctx().has_compiled_stack() => {
+                    call_foreign(regs, verdict.entry())
+                }
+                _ if regs.ctx().samples_first_call(func.as_ref()) => {
                     // This was the sample of the first call.
                     let code = translate(func);
                     if code.is_null() {
@@ -399,9 +503,7 @@ impl Op for CallSpent {
                     }
                     regs.jump(code)
                 }
-                Verdict::GO_ON => regs.jump(func.as_ref().bytecode()),
-                Verdict::TRAPPED => TRAPPED,
-                verdict => call_foreign(regs, verdict.entry()),
+                _ => regs.jump(func.as_ref().bytecode()),
             }
         }
     }
@@ -414,12 +516,24 @@ unsafe fn loop_at<'a>(regs: &Regs) -> &'a LoopCode {
     unsafe { &*std::ptr::with_exposed_provenance(*regs.pc.sub(1) as usize) }
 }
 
-/// Goes on in `entry` with the frame at the header of `of`: it comes back as the function's results.
+/// Goes on in `entry` with the frame at the header of `of`: it comes back as the function's results. Or here, if the
+/// frame that the loop's code needs does not fit on the native stack.
 #[inline(always)]
-unsafe fn leave_at(mut regs: Regs, of: &LoopCode, entry: EntryFn) -> Ended {
-    regs.acc = std::ptr::from_ref(of.func()).expose_provenance() as Slot;
-    // SAFETY: the frame is at the loop's header, where all of it is in its slots.
-    unsafe { call_foreign(regs, entry) }
+unsafe fn leave_at(regs: Regs, of: &LoopCode, entry: EntryFn) -> Ended {
+    let mut called = regs;
+    called.acc = std::ptr::from_ref(of.func()).expose_provenance() as Slot;
+    // SAFETY: the frame is at the loop's header, where all of it is in its slots. Code that was refused has changed none.
+    unsafe {
+        let frame = NonNull::new_unchecked(called.fp);
+        let instance = NonNull::new_unchecked(called.instance());
+        suspend_at_call(&called);
+        let caller = to_caller(called);
+        let outcome = entry(instance, entered(&called), frame);
+        if outcome == Outcome::Trapped && regs.ctx().take_refused(of) {
+            return run_original(regs, of);
+        }
+        go_on_after(outcome, caller, instance, frame)
+    }
 }
 
 /// The account of work is empty at the loop header that `pc` points to.
@@ -433,9 +547,11 @@ impl Op for LoopSpent {
             Activation::suspend(regs.ctx(), regs.pc.addr(), regs.fp);
             let of = loop_at(&regs);
             match sample_loop(regs.ctx(), of, regs.fp) {
-                Verdict::GO_ON => regs.dispatch(),
                 Verdict::TRAPPED => TRAPPED,
-                verdict => leave_at(regs, of, verdict.entry()),
+                verdict if verdict.is_entry() && regs.ctx().has_stack_for(of) => {
+                    leave_at(regs, of, verdict.entry())
+                }
+                _ => regs.dispatch(),
             }
         }
     }
@@ -462,14 +578,14 @@ impl Op for EnterLoop {
         unsafe {
             let of = loop_at(&regs);
             match of.entry() {
-                Some(entry) => {
+                Some(entry) if regs.ctx().has_stack_for(of) => {
                     if of.set_entered() {
                         regs.ctx().enters_loop(of.func(), of);
                     }
                     leave_at(regs, of, entry)
                 }
-                // The word at the header was seen before the entry was.
-                None => run_original(regs, of),
+                // Or the word at the header was seen before the entry was.
+                _ => run_original(regs, of),
             }
         }
     }

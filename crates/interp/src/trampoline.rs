@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* such a function is an activation of its own: its frame's header says that it returns to the host, which
 //! is here, and the header that its caller wrote is kept on the native stack.
+//! *Invariant:* calls nest on the native stack as long as compiled ones might; then they do without their trampolines.
 
 use std::ptr::NonNull;
 
@@ -10,10 +11,9 @@ use tiered_runtime::code::FuncCode;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::trampoline::Trampoline;
 use tiered_runtime::vmctx::VmCtx;
-use tiered_runtime::{Trap, TrapCode};
 
 use crate::call::entered;
-use crate::exec::{TRAPPED, go_on_after, outcome_of, suspend_at_call, to_caller, write_exit};
+use crate::exec::{go_on_after, outcome_of, suspend_at_call, to_caller, write_exit};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Words of a cell that enters a trampoline.
@@ -28,7 +28,8 @@ impl Op for Enter {
         // SAFETY: the translator wrote the cell; a call left the callee in the accumulator, and its header in its frame.
         unsafe {
             let trampoline = regs.pointer::<u8, 1>().cast_mut();
-            let Some(trampoline) = NonNull::new(trampoline) else {
+            let trampoline = NonNull::new(trampoline).filter(|_| regs.ctx().has_compiled_stack());
+            let Some(trampoline) = trampoline else {
                 return regs.next::<WORDS>();
             };
             suspend_at_call(&regs);
@@ -56,10 +57,6 @@ unsafe fn run_below(
     unsafe {
         let code = func.as_ref();
         let ctx = VmCtx::borrow(instance.as_ptr()).store();
-        if !ctx.has_native_stack() {
-            ctx.raise(Trap::new(TrapCode::StackOverflow));
-            return TRAPPED;
-        }
         write_exit(code, instance, frame);
         let acc = func.as_ptr().expose_provenance() as Slot;
         let regs = Regs::new(pc, frame, acc, instance);

@@ -25,7 +25,7 @@ use crate::error::CompileError;
 use crate::loader::{Blob, Unplaced};
 use crate::placement::Phases;
 use crate::position::{Positions, Sites};
-use crate::registry::{CodeFacts, Kind};
+use crate::registry::{Begin, CodeFacts, Kind};
 use crate::trampolines::{Addresses, Pair, entry_fn};
 use crate::translate::{self, Entry, Job, Translated};
 
@@ -274,28 +274,30 @@ impl Compiler {
             Some(weighed) if weighed.subject.is(&subject) => weighed,
             _ => self.weigh(subject)?,
         };
-        let kind = Kind::Func {
-            module: Arc::clone(module),
-            func,
-        };
-        let unplaced = unplaced(
-            self.generate(&weighed)?,
-            kind,
-            weighed.translated.calls_itself,
-        )?;
+        let code = self.generate(&weighed)?;
+        let unplaced = unplaced(code, weighed.translated.calls_itself)?;
         for callee in weighed.translated.callees {
             self.trampolines(&module.types()[callee.index()])?;
         }
         let jit = self.jit.clone();
-        let place = |unplaced| jit.shared().place(unplaced, || name(module, func, at));
+        let place = |begin| {
+            let kind = Kind::Func {
+                module: Arc::clone(module),
+                func,
+                begin,
+            };
+            let told = || name(module, func, at);
+            jit.shared().place(unplaced(kind), told)
+        };
         let ty = module.func_type(func);
         let (entry, blob, own_entry) = match at {
             Entry::Start => {
-                let entry = self.trampolines(ty)?.entry;
-                (entry, place(unplaced)?, None)
+                let Addresses { entry, exit } = self.trampolines(ty)?;
+                let exit = exit.expose_provenance();
+                (entry, place(Begin::Func { exit })?, None)
             }
             Entry::Loop { .. } => {
-                let blob = place(unplaced)?;
+                let blob = place(Begin::Loop)?;
                 let entry = self.entry(ty, Callee::Loop(blob.code()))?;
                 (entry_fn(&entry), blob, Some(entry))
             }
@@ -369,7 +371,7 @@ impl Compiler {
         self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
         let code = self.generate_with(isa)?;
-        let unplaced = unplaced(code, landing(code)?, false)?;
+        let unplaced = unplaced(code, false)?(landing(code)?);
         jit.shared().place(unplaced, || "tiered entry".into())
     }
 
@@ -378,7 +380,7 @@ impl Compiler {
         let isa = &**jit.shared().isa();
         self.clear();
         entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-        let unplaced = unplaced(self.generate_with(isa)?, Kind::Exit, false)?;
+        let unplaced = unplaced(self.generate_with(isa)?, false)?(Kind::Exit);
         jit.shared().place(unplaced, || "tiered exit".into())
     }
 }
@@ -399,8 +401,11 @@ fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
     }
 }
 
-/// What is placed of compiled code; `repeats` as in [`Phases::of`].
-fn unplaced(code: &CompiledCode, kind: Kind, repeats: bool) -> Result<Unplaced, CompileError> {
+/// What is placed of compiled code, once it is known what it is; `repeats` as in [`Phases::of`].
+fn unplaced(
+    code: &CompiledCode,
+    repeats: bool,
+) -> Result<impl FnOnce(Kind) -> Unplaced + use<>, CompileError> {
     if !code.buffer.relocs().is_empty() {
         let text = "the code refers to something by address";
         return Err(CompileError::Codegen(text.into()));
@@ -408,15 +413,16 @@ fn unplaced(code: &CompiledCode, kind: Kind, repeats: bool) -> Result<Unplaced, 
     let traps = code.buffer.traps().iter();
     let sites = code.buffer.get_srclocs_sorted().iter();
     let sites = sites.map(|site| (site.start, site.end, site.loc.bits()));
-    Ok(Unplaced {
-        bytes: code.code_buffer().into(),
-        phases: Phases::of(code, repeats),
+    let traps = traps.map(|trap| (trap.offset, trap.code.as_raw().get()));
+    let (bytes, phases) = (code.code_buffer().into(), Phases::of(code, repeats));
+    let (traps, positions) = (traps.collect(), Positions::new(sites, Sites::Bytes));
+    Ok(move |kind| Unplaced {
+        bytes,
+        phases,
         facts: CodeFacts {
             kind,
-            traps: traps
-                .map(|trap| (trap.offset, trap.code.as_raw().get()))
-                .collect(),
-            positions: Positions::new(sites, Sites::Bytes),
+            traps,
+            positions,
         },
     })
 }

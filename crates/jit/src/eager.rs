@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tiered_decode::index::FuncIdx;
-use tiered_runtime::Trap;
 use tiered_runtime::code::{EntryFn, EntryPoints, FuncCode, Outcome, Sample, Tier};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;
+use tiered_runtime::{Trap, TrapCode};
 
 use crate::api::{Jit, jit_of};
 use crate::compiler::Code;
@@ -39,6 +39,7 @@ unsafe impl Tier for Eager {
     fn entry_points(&self) -> EntryPoints {
         self.0.entry_points(EntryPoints {
             entry: compile_and_enter,
+            interpret: overflow,
             bytecode: std::ptr::null(),
             foreign: std::ptr::null(),
             native: std::ptr::null(),
@@ -79,6 +80,21 @@ unsafe extern "C" fn compile_and_enter(
             Outcome::Trapped
         }
     }
+}
+
+/// There is too little native stack for a compiled function, and no other way to run it.
+///
+/// # Safety
+/// As for every [`EntryFn`].
+unsafe extern "C" fn overflow(
+    instance: NonNull<VmCtx>,
+    _: NonNull<FuncCode>,
+    _: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: the instance is alive, by the contract of an `EntryFn`.
+    let ctx = unsafe { VmCtx::borrow(instance.as_ptr()) }.store();
+    ctx.raise(Trap::new(TrapCode::StackOverflow));
+    Outcome::Trapped
 }
 
 /// Compiles and publishes `func`, unless another thread was faster; its entry.

@@ -3,7 +3,8 @@
 //! An *entry* is an [`EntryFn`](tiered_runtime::code::EntryFn): arguments from the frame's slots into registers, call,
 //! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest.
 //! An *exit* has the native convention and does the opposite: it lays the arguments down as a frame behind all others
-//! and calls the callee by everybody's entry point.
+//! and calls the callee by everybody's entry point. A compiled function that finds the native stack used up before it
+//! has begun is replaced by the exit for its type, which then has the first tier run it ([`fault::overflow`]).
 //!
 //! * *Invariant:* an entry keeps nothing in its frame that a trap must undo but [`StoreCtx::free`], which both of its
 //!   ends put back.
@@ -190,7 +191,8 @@ fn host_signature(
     b.import_signature(signature)
 }
 
-/// Calls `func` by everybody's entry point, from the exit whose frame pointer is `fp`.
+/// Calls `func` by everybody's entry point, or in the first tier if its compiled code was refused, from the exit whose
+/// frame pointer is `fp`.
 ///
 /// # Safety
 /// Called by exits only: the arguments are in the frame.
@@ -203,6 +205,7 @@ unsafe extern "C" fn leave(
     // SAFETY: compiled code calls the function of this instance, so both are alive.
     let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
     let ctx = vmctx.store();
+    let is_refused = ctx.take_refused(func.as_ptr());
     if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
         ctx.set_deep();
     }
@@ -214,6 +217,9 @@ unsafe extern "C" fn leave(
             if !ctx.may_start_at(frame.as_ptr()) {
                 ctx.raise(Trap::new(TrapCode::StackOverflow));
                 return Outcome::Trapped;
+            }
+            if is_refused {
+                return code::call_interpreted(instance, func, frame);
             }
             code::call(instance, func, frame)
         })

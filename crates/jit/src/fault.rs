@@ -4,6 +4,9 @@
 //! goes on in the entry that the host called ([`crate::signal`], [`crate::entry`]); there, on an ordinary stack,
 //! [`caught`] makes a trap of it.
 //!
+//! Code that finds the native stack used up before it has begun is not at fault: unless somebody has raised the limit to
+//! stop the guest, it is the first tier's to run ([`overflow`]).
+//!
 //! * *Invariant:* between the handler and [`caught`] runs nothing that could trap, so one note a thread is enough.
 
 use std::cell::Cell;
@@ -12,12 +15,12 @@ use std::num::NonZeroU8;
 use cranelift_codegen::ir;
 use tiered_runtime::backtrace::{INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
 use tiered_runtime::frame::Slot;
-use tiered_runtime::vmctx::StoreCtx;
+use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::cause::Cause;
 use crate::code_space;
-use crate::registry::{CodeInfo, Kind};
+use crate::registry::{Begin, CodeInfo, Kind};
 use crate::trap;
 
 /// Where compiled code stood when it trapped.
@@ -99,7 +102,7 @@ unsafe fn walk_to_entry<'a>(
     }
 }
 
-/// Where the guest goes on after a trap.
+/// Where the thread goes on after a trap.
 pub(crate) struct Landing {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
@@ -110,7 +113,7 @@ pub(crate) struct Landing {
 /// the guest can't have caused that. Runs in a signal handler.
 ///
 /// # Safety
-/// `fp` is the frame pointer of that code, which has stopped there for the reason `cause`.
+/// `fp` is the frame pointer of that code, which has begun and stopped there for the reason `cause`.
 pub(crate) unsafe fn take(
     info: &CodeInfo,
     code: NonZeroU8,
@@ -118,13 +121,28 @@ pub(crate) unsafe fn take(
     pc: usize,
     fp: usize,
 ) -> Option<Landing> {
+    let may_be = |store: &StoreCtx| cause.is_guests(ir::TrapCode::from_raw(code), store);
+    // SAFETY: the caller's promise.
+    unsafe { take_down(info, code, Some(pc), fp, may_be) }
+}
+
+/// As [`take`], if `may_be` says so of the store that runs. Without `pc` the code has not begun.
+///
+/// # Safety
+/// As for [`take`].
+unsafe fn take_down(
+    info: &CodeInfo,
+    code: NonZeroU8,
+    pc: Option<usize>,
+    fp: usize,
+    may_be: impl FnOnce(&StoreCtx) -> bool,
+) -> Option<Landing> {
     FAULT.with(|fault| {
         fault.code.set(code.get());
         fault.count.set(0);
         let add = |pc| fault.add(pc);
-        let code = ir::TrapCode::from_raw(code);
-        // An overflow is found before the callee has begun: it stands at the call, as in the first tier.
-        if code != ir::TrapCode::STACK_OVERFLOW && matches!(info.facts.kind, Kind::Func { .. }) {
+        // Code that is stopped before it has begun stands at its call, as in the first tier.
+        if let (Some(pc), Kind::Func { .. }) = (pc, &info.facts.kind) {
             // As a return address: behind the instruction's first byte.
             add(pc + 1);
         }
@@ -141,7 +159,7 @@ pub(crate) unsafe fn take(
         };
         // SAFETY: the entry's frame has the address there, of a store that lives at least until the entry returns.
         let store = unsafe { &**fp.byte_sub(store as usize).cast::<*const StoreCtx>() };
-        cause.is_guests(code, store).then(|| Landing {
+        may_be(store).then(|| Landing {
             pc: entry.start + handler as usize,
             sp: fp.addr() - frame as usize,
             fp: fp.addr(),
@@ -149,12 +167,58 @@ pub(crate) unsafe fn take(
     })
 }
 
+/// Whether the trap of this code is that of the first instructions of a function.
+pub(crate) fn is_overflow(code: NonZeroU8) -> bool {
+    ir::TrapCode::from_raw(code) == ir::TrapCode::STACK_OVERFLOW
+}
+
+/// Goes around code that has found too little native stack for its frame, or that is to stop. `None` if it has stopped
+/// for another reason. Runs in a signal handler.
+///
+/// # Safety
+/// The code has done no more than set up its frame pointer, which is `fp`; `vmctx` is its instance.
+pub(crate) unsafe fn overflow(
+    info: &CodeInfo,
+    cause: Cause,
+    vmctx: *const VmCtx,
+    fp: usize,
+) -> Option<Landing> {
+    let (Kind::Func { begin, .. }, Cause::Stop) = (&info.facts.kind, cause) else {
+        return None;
+    };
+    // SAFETY: the caller's promise.
+    let ctx = unsafe { VmCtx::borrow(vmctx) }.store();
+    let stop = |code: ir::TrapCode| {
+        // SAFETY: the caller's promise.
+        unsafe { take_down(info, code.as_raw(), None, fp, |_| true) }
+    };
+    // Reading the flag here, and not when the trap is made, has what is lowered in the meantime stop nobody.
+    if ctx.is_interrupted() {
+        return stop(trap::INTERRUPT);
+    }
+    ctx.refuse();
+    match *begin {
+        Begin::Func { exit } => {
+            let frame: *const usize = std::ptr::with_exposed_provenance(fp);
+            Some(Landing {
+                pc: exit,
+                // As it was at the call: the return address is on top.
+                sp: fp + size_of::<usize>(),
+                // SAFETY: a frame begins with its caller's frame pointer.
+                fp: unsafe { *frame },
+            })
+        }
+        // Its entry gives back that it was refused, as if the callee had kept a trap.
+        Begin::Loop => stop(trap::RAISED),
+    }
+}
+
 /// Keeps the trap that was taken down last for the caller of the guest.
 pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
     // SAFETY: the entry was called by the store's rules, so the store is alive.
     let ctx = unsafe { &*ctx };
     FAULT.with(|fault| {
-        let Some(code) = code_of(fault, ctx) else {
+        let Some(code) = code_of(fault) else {
             return;
         };
         ctx.raise_from(Trap::new(code), |trace| {
@@ -165,14 +229,11 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
 }
 
 /// The trap; `None` if the callee has kept one already.
-fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
+fn code_of(fault: &Fault) -> Option<TrapCode> {
     let code = NonZeroU8::new(fault.code.replace(0))?;
     Some(match ir::TrapCode::from_raw(code) {
         trap::RAISED => return None,
         trap::PENDING => fault.pending.take()?,
-        // The limit of the stack is how running code is stopped.
-        ir::TrapCode::STACK_OVERFLOW if ctx.is_interrupted() => TrapCode::Interrupted,
-        ir::TrapCode::STACK_OVERFLOW => TrapCode::StackOverflow,
         ir::TrapCode::INTEGER_OVERFLOW => TrapCode::IntegerOverflow,
         ir::TrapCode::INTEGER_DIVISION_BY_ZERO => TrapCode::IntegerDivideByZero,
         ir::TrapCode::BAD_CONVERSION_TO_INTEGER => TrapCode::InvalidConversionToInteger,
@@ -193,7 +254,7 @@ fn code_of(fault: &Fault, ctx: &StoreCtx) -> Option<TrapCode> {
 unsafe fn add_frame(pc: usize, trace: &mut Trace) {
     // SAFETY: the caller's promise.
     if let Some(info) = unsafe { code_space::find(pc - 1) }
-        && let Kind::Func { module, func } = &info.facts.kind
+        && let Kind::Func { module, func, .. } = &info.facts.kind
         && let Some(offset) = info.offset(pc - 1)
     {
         let push = |func, byte| trace.push(module, func, byte);

@@ -65,7 +65,11 @@ pub(crate) struct CodeFacts {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A function of a module, or one of its loops to the function's end.
-    Func { module: Arc<Module>, func: FuncIdx },
+    Func {
+        module: Arc<Module>,
+        func: FuncIdx,
+        begin: Begin,
+    },
     /// From everybody's convention into compiled code: where traps end.
     Entry {
         /// The code that goes on after a trap, as a distance from the start.
@@ -77,6 +81,19 @@ pub(crate) enum Kind {
     },
     /// From compiled code to everybody's convention.
     Exit,
+}
+
+/// How code of a function is entered, which is what to do instead if there is too little native stack for its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// By the native convention, from anywhere. The exit for its type is at this address, takes the same arguments, and
+    /// has the first tier run the function.
+    Func {
+        /// The exit.
+        exit: usize,
+    },
+    /// By its own entry, from the first tier, which then goes on with the loop itself.
+    Loop,
 }
 
 impl CodeInfo {

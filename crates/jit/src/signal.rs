@@ -8,8 +8,8 @@
 //!   handler ([`crate::signal_chain`]).
 //! * *Invariant:* the handler allocates nothing and takes no lock.
 //!
-//! The handler goes on in the entry that the host called, by writing that place into the context that the
-//! kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
+//! The handler goes on in the entry that the host called, or in what replaces code that has not begun, by writing that
+//! place into the context that the kernel restores. It runs on the thread's alternate stack where there is one; where there is none, on the guest's,
 //! of which the stack limit leaves enough.
 
 use libc::{SA_NODEFER, SA_ONSTACK, c_int, c_void, siginfo_t, ucontext_t};
@@ -64,8 +64,16 @@ unsafe fn land(signal: c_int, cause: Cause, context: &mut ucontext_t) -> bool {
         return false;
     };
     let code = info.trap(pc);
-    // SAFETY: compiled code runs at `pc`, and keeps its frame pointer in that register.
-    let landing = code.and_then(|code| unsafe { fault::take(info, code, cause, pc, fp) });
+    let vmctx = registers[libc::REG_RDI as usize] as usize;
+    // SAFETY: compiled code runs at `pc`, and keeps its frame pointer in that register. Its first instructions, which find
+    // out that the stack is used up, leave the arguments where they are, the instance first.
+    let landing = code.and_then(|code| unsafe {
+        if fault::is_overflow(code) {
+            fault::overflow(info, cause, std::ptr::with_exposed_provenance(vmctx), fp)
+        } else {
+            fault::take(info, code, cause, pc, fp)
+        }
+    });
     let Some(landing) = landing else {
         if code.is_none() && is_overflow(cause, sp) {
             return false;

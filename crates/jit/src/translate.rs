@@ -33,7 +33,8 @@ mod tests;
 
 use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
 use cranelift_codegen::ir::{
-    self, GlobalValueData, InstBuilder, MemFlagsData, SourceLoc, Type, UserFuncName, Value,
+    self, GlobalValueData, InstBuilder, MemFlagsData, SourceLoc, StackSlotData, StackSlotKind,
+    Type, UserFuncName, Value,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -43,6 +44,7 @@ use tiered_decode::types::ValType;
 use tiered_decode::{Module, wasmparser};
 use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::layout::{VmLayout, offsets};
+use tiered_runtime::native_stack;
 
 use crate::abi::{clif_type, loop_signature, results_in_memory, signature};
 use crate::error::CompileError;
@@ -170,6 +172,9 @@ fn translate_body(
     let calls = Calls::of(&body, job.func)?;
     translator.has_calls = calls.any;
     translator.begin(job, &body)?;
+    if calls.any {
+        pad_frame(translator.builder.func, translator.frame);
+    }
     translator.run(&body)?;
     if let Some(resume) = &translator.resume
         && !resume.is_entered()
@@ -198,6 +203,18 @@ fn declare_stack_limit(func: &mut ir::Function) {
     let guard = load(vmctx, offsets::VMCTX_STACK_GUARD);
     let limit = load(guard, 0);
     func.stack_limit = Some(limit);
+}
+
+/// Gives a frame that may hold little the size that the depth of recursion asks for ([`native_stack`]): there may be
+/// many locals that are never live at a call. Small frames are left as they are, for they have few.
+fn pad_frame(func: &mut ir::Function, frame: FrameLayout) {
+    /// A return address and a frame pointer, which every frame has.
+    const OWN_BYTES: u32 = 16;
+    let bytes = native_stack::least_frame(frame.operand(0));
+    if bytes > OWN_BYTES {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes - OWN_BYTES, 3);
+        func.create_sized_stack_slot(slot);
+    }
 }
 
 fn unreadable<E>(_: E) -> CompileError {

@@ -41,6 +41,7 @@ unsafe impl Tier for Misled {
     fn entry_points(&self) -> EntryPoints {
         jit().entry_points(EntryPoints {
             entry: compile_and_enter,
+            interpret: compile_and_enter,
             bytecode: std::ptr::null(),
             foreign: std::ptr::null(),
             native: std::ptr::null(),

@@ -113,25 +113,21 @@ impl Func {
         let ctx = store.ctx_ptr();
         // SAFETY: the context lives as long as the store and changes by cells only.
         let ctx = unsafe { ctx.as_ref() };
-        let outermost = ctx.native_limit.get();
-        let depth = native_depth();
         let frame = ctx.free.get();
-        if depth < outermost || !ctx.may_start_at(frame.as_ptr()) {
+        if !ctx.may_start_at(frame.as_ptr()) {
             return Err(Trap::new(TrapCode::StackOverflow));
         }
         // A compiled function that neither loops nor calls does not look.
         if ctx.is_interrupted() {
-            if outermost == 0 {
+            if !ctx.is_entered() {
                 ctx.guard.end_interrupt();
             }
             return Err(Trap::new(TrapCode::Interrupted));
         }
+        let Some(outermost) = ctx.enters_at(native_depth()) else {
+            return Err(Trap::new(TrapCode::StackOverflow));
+        };
         write(frame);
-        if outermost == 0 {
-            let limit = depth.saturating_sub(ctx.limits.native_stack_bytes).max(1);
-            ctx.native_limit.set(limit);
-            ctx.guard.set_stack_limit(limit);
-        }
         let entered = ctx.store.replace(Some(store.opaque()));
         let caller = ctx.caller.replace(std::ptr::null());
         // SAFETY: the record is of this store, which is alive; the frame is below the limit and holds the arguments.
@@ -141,7 +137,7 @@ impl Func {
         };
         ctx.store.set(entered);
         ctx.caller.set(caller);
-        ctx.native_limit.set(outermost);
+        ctx.left_at(outermost);
         match outcome {
             Outcome::Returned => Ok(read(frame)),
             Outcome::Threw => Err(Trap::message("uncaught exception")),

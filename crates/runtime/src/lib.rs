@@ -59,5 +59,6 @@ pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
 pub use vm::{
-    backtrace, builtin, code, frame, layout, module_code, speculation, trampoline, vmctx,
+    backtrace, builtin, code, frame, layout, module_code, native_stack, speculation, trampoline,
+    vmctx,
 };

@@ -13,6 +13,7 @@ mod loops;
 mod mixed;
 mod probe;
 mod publish;
+mod refused;
 mod sample;
 mod sharing;
 mod states;

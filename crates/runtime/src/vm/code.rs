@@ -73,8 +73,47 @@ pub unsafe fn call(
 ) -> Outcome {
     // SAFETY: the caller's promise.
     unsafe {
-        let outcome = (func.as_ref().entry())(instance, func, frame);
+        let entry = entry_now(instance.as_ref().store(), func.as_ref());
+        let outcome = entry(instance, func, frame);
         finish(instance, outcome, frame)
+    }
+}
+
+/// As [`call`], by the first tier even if `func` is compiled: there was not enough of the native stack for that.
+///
+/// # Safety
+/// As [`EntryFn`].
+#[cold]
+pub unsafe fn call_interpreted(
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let entry = interpreted(instance.as_ref().store(), func.as_ref());
+        let outcome = entry(instance, func, frame);
+        finish(instance, outcome, frame)
+    }
+}
+
+/// How to enter `func` with the native stack that is left.
+#[inline]
+fn entry_now(ctx: &StoreCtx, func: &FuncCode) -> EntryFn {
+    if ctx.has_stack_for(func) {
+        func.entry()
+    } else {
+        interpreted(ctx, func)
+    }
+}
+
+/// How to enter `func` in the first tier. What the host runs, it runs as ever.
+#[cold]
+fn interpreted(ctx: &StoreCtx, func: &FuncCode) -> EntryFn {
+    if func.is_of_module() {
+        ctx.entry_points().interpret
+    } else {
+        func.entry()
     }
 }
 
@@ -97,7 +136,7 @@ pub unsafe fn finish(
             let Some((instance, func)) = ctx.take_tail_call() else {
                 return Outcome::Trapped;
             };
-            outcome = (func.as_ref().entry())(instance, func, frame);
+            outcome = entry_now(ctx, func.as_ref())(instance, func, frame);
         }
     }
     outcome
@@ -308,6 +347,12 @@ impl FuncCode {
         }
     }
 
+    /// True for a function that a module defines, false for one of the host.
+    #[inline]
+    pub fn is_of_module(&self) -> bool {
+        !self.set.is_null()
+    }
+
     /// The code that this is part of; `None` for a host function.
     pub fn set(&self) -> Option<&CodeSet> {
         // SAFETY: a set outlives its functions.
@@ -457,6 +502,9 @@ impl LoopCode {
 pub struct EntryPoints {
     /// Everybody's entry point of a function of a module.
     pub entry: EntryFn,
+    /// Runs a function of a module in the first tier, even if it has moved to another one: for who has too little native
+    /// stack for that. A tier without a first one raises a stack overflow.
+    pub interpret: EntryFn,
     /// The first tier's entry point of a function of a module.
     pub bytecode: *const u64,
     /// The first tier's entry point of anything that runs by [`FuncCode::entry`]: host functions, compiled functions.

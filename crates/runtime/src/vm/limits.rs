@@ -17,10 +17,14 @@ pub struct Limits {
     pub memories: usize,
     /// Number of tables.
     pub tables: usize,
-    /// Bytes of the stack that guest frames live on.
+    /// Bytes of the stack that guest frames live on. This alone says how deep a guest may recurse: compiled code goes at
+    /// least as deep as interpreted code, and not twice as deep.
     pub stack_bytes: usize,
-    /// Bytes of the host's stack that nested calls between guest and host may use, from the outermost call on. The
-    /// thread must have them: a thread with a small stack wants a small number here.
+    /// Bytes of the thread's own stack that the guest may use, from the outermost call on: at most half of them for
+    /// frames of compiled code, all of them for guest and host functions that call one another. Where the thread has
+    /// less, the guest uses less: a quarter of the thread's stack, but no more than 256 KiB and no less than 32 KiB,
+    /// stays for host functions. Recursion of the guest that needs more goes on in the interpreter. Only a stack that is not
+    /// the thread's own, that of a coroutine, must have these bytes and some for host functions.
     pub native_stack_bytes: usize,
 }
 
@@ -33,7 +37,7 @@ impl Default for Limits {
             memories: 10_000,
             tables: 10_000,
             stack_bytes: 16 << 20,
-            native_stack_bytes: 512 << 10,
+            native_stack_bytes: 1 << 20,
         }
     }
 }

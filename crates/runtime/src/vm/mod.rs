@@ -13,6 +13,7 @@ pub mod code;
 pub mod frame;
 pub mod layout;
 pub mod module_code;
+pub mod native_stack;
 pub mod speculation;
 pub mod trampoline;
 pub mod vmctx;

@@ -84,6 +84,7 @@ const NATIVE: *const u8 = &raw const BYTES[2];
 fn func() -> Arc<FuncCode> {
     let points = EntryPoints {
         entry: interpreted,
+        interpret: interpreted,
         bytecode: UNTRANSLATED,
         foreign: FOREIGN,
         native: TO_INTERPRETER,

@@ -15,6 +15,7 @@ use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
 use crate::vm::memory::{MemoryRecord, REACH_BYTES};
 use crate::vm::module_code::ModuleCode;
+use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
 use crate::vm::stack::native_depth;
 use crate::vm::trap::{Trap, TrapCode};
@@ -37,8 +38,16 @@ pub struct StoreCtx {
     pub(crate) activation: Cell<*const Activation>,
     /// The store as a whole, for host functions; set on each way in. Only the upper floor knows what is there.
     pub(crate) store: Cell<Option<NonNull<()>>>,
-    /// The lowest address that the host's stack may come to; 0 while no guest code runs.
-    pub(crate) native_limit: Cell<usize>,
+    /// The lowest native stack pointer with which guest code may be entered; 0 while none runs
+    /// ([`crate::vm::native_stack`]).
+    native_limit: Cell<usize>,
+    /// The lowest native stack pointer with which compiled code may be entered.
+    compiled_limit: Cell<usize>,
+    /// Compiled code was entered with too little native stack, and has not begun.
+    refused: Cell<bool>,
+    /// The address of the function or the loop that was refused last, 0 for none, and how far up that is out of the
+    /// question.
+    misfit: Cell<(usize, usize)>,
     /// The callee of a tail call that is about to happen.
     tail_call: Cell<Option<(NonNull<VmCtx>, NonNull<FuncCode>)>>,
     /// What `work` was when it was last filled.
@@ -95,6 +104,9 @@ impl StoreCtx {
             activation: Cell::new(std::ptr::null()),
             store: Cell::new(None),
             native_limit: Cell::new(0),
+            compiled_limit: Cell::new(0),
+            refused: Cell::new(false),
+            misfit: Cell::new((0, 0)),
             tail_call: Cell::new(None),
             slice: Cell::new(points.period),
             dice: Cell::new(0),
@@ -301,10 +313,79 @@ impl StoreCtx {
         self.guard.is_interrupted()
     }
 
-    /// There is enough of the host's stack left to enter guest code once more. Every tier asks where it is entered.
+    /// The host enters the guest at `depth` of its stack: sets the limits, unless guest code runs already; what is to
+    /// be given to [`StoreCtx::left_at`] when the guest has come back. `None` if there is not enough of the stack left.
+    #[inline]
+    pub(crate) fn enters_at(&self, depth: usize) -> Option<usize> {
+        let outermost = self.native_limit.get();
+        if outermost == 0 {
+            let limits = NativeLimits::at(depth, &self.limits);
+            self.native_limit.set(limits.entry);
+            self.compiled_limit.set(limits.compiled);
+            self.guard.set_stack_limit(limits.compiled);
+            self.misfit.set((0, 0));
+        } else if depth < outermost {
+            return None;
+        }
+        Some(outermost)
+    }
+
+    /// The guest has come back to where the host entered it.
+    #[inline]
+    pub(crate) fn left_at(&self, outermost: usize) {
+        self.native_limit.set(outermost);
+    }
+
+    /// Whether guest code runs, or waits for a host function.
+    #[inline]
+    pub(crate) fn is_entered(&self) -> bool {
+        self.native_limit.get() != 0
+    }
+
+    /// There is enough of the host's stack left to enter guest code once more. The first tier asks where it is entered.
     #[inline]
     pub fn has_native_stack(&self) -> bool {
         native_depth() >= self.native_limit.get()
+    }
+
+    /// There is enough of the host's stack left to enter compiled code. Everybody asks who could do without, and
+    /// compiled code itself finds out when it is entered.
+    #[inline]
+    pub fn has_compiled_stack(&self) -> bool {
+        native_depth() >= self.compiled_limit.get()
+    }
+
+    /// As [`StoreCtx::has_compiled_stack`], for the code of the function or the loop at `part`, a [`FuncCode`] or a
+    /// [`LoopCode`]: one with a large frame that was refused just now is not tried again, for that takes much longer than
+    /// to ask.
+    #[inline]
+    pub fn has_stack_for<P>(&self, part: *const P) -> bool {
+        let depth = native_depth();
+        let (refused, misfit) = self.misfit.get();
+        depth >= self.compiled_limit.get() && (refused != part.addr() || depth > misfit)
+    }
+
+    /// Says that compiled code was entered with too little native stack, and has not begun. Whoever entered it, or
+    /// stands in for it, asks next.
+    pub fn refuse(&self) {
+        self.refused.set(true);
+    }
+
+    /// Whether the code of `part`, which was entered last, was refused; only once.
+    #[inline]
+    pub fn take_refused<P>(&self, part: *const P) -> bool {
+        let is_refused = self.refused.replace(false);
+        if is_refused {
+            self.note_misfit(part.addr());
+        }
+        is_refused
+    }
+
+    #[cold]
+    fn note_misfit(&self, part: usize) {
+        /// Bytes of native stack between where code is asked for and where it is found to be refused.
+        const WAY: usize = 1 << 10;
+        self.misfit.set((part, native_depth().saturating_add(WAY)));
     }
 
     /// Pays what the account is overdrawn from `rest`, the fuel, and fills the account again.
