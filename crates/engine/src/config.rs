@@ -19,7 +19,7 @@ use crate::event::{TierEvent, Trace};
 pub enum TierMode {
     /// The interpreter alone.
     Interp,
-    /// Each function is compiled at its first call, on the thread that calls it. One that can't be compiled stays
+    /// Each function is compiled at its first call, for which the thread that calls it waits. One that can't be compiled stays
     /// interpreted.
     Jit,
     /// Each loop is compiled at its first back edge, on the thread that runs it, and goes on in compiled code at once.
@@ -194,15 +194,24 @@ impl Config {
         self
     }
 
-    /// Bytes of stack for the guest's frames; a deeper recursion traps.
+    /// Bytes of stack for the guest's frames; a deeper recursion traps. A frame counts as what it takes when it is
+    /// interpreted. Where compiled code runs, a guest may go deeper, but not twice as deep. This holds in every
+    /// [`TierMode`] and on every thread. Recursion through host functions is also limited by the thread's stack:
+    /// [`Config::max_native_stack`].
     #[must_use]
     pub fn max_stack(mut self, bytes: usize) -> Config {
         self.limits.stack_bytes = bytes;
         self
     }
 
-    /// Bytes of the host's own stack that the guest may use: frames of compiled code lie there. The threads that call
-    /// the guest must have them.
+    /// Bytes of the calling thread's own stack that the guest may use; 1 MiB by default. Where the thread has less, the
+    /// guest uses less, down to none; a quarter of the stack, 32 to 256 KiB, is kept for host functions.
+    ///
+    /// * Frames of compiled code take up to half of it. Deeper recursion goes on in the interpreter, more slowly.
+    /// * Guest and host functions that call one another may use all of it; then they trap with a stack overflow.
+    ///
+    /// A stack that is not the thread's own, say a coroutine's, can't be asked how long it is: it must have these bytes,
+    /// and those that host functions need.
     #[must_use]
     pub fn max_native_stack(mut self, bytes: usize) -> Config {
         self.limits.native_stack_bytes = bytes;

@@ -138,14 +138,14 @@ impl Guests {
         }
         let mut linker = Linker::new();
         let host = |mut caller: Caller<'_, Called>, n: i32| -> Result<i32, Trap> {
-            let func = caller.data().clone().expect("it is set");
+            let func = caller.data().expect("it is set");
             func.call(&mut caller, n)
         };
         linker.func("host", "call", host).expect("a new name");
         let counts = linker.instantiate(&mut store, &self.recursion);
         let counts = counts.expect("it has its imports");
         let func: TypedFunc<i32, i32> = counts.typed_func(&store, kind).expect("the type");
-        *store.data_mut() = Some(func.clone());
+        *store.data_mut() = Some(func);
         Guest {
             store,
             counts,

@@ -20,8 +20,8 @@ pub(crate) fn config(mode: &str, compile_threads: usize) -> Config {
 /// What the stack of a thread that runs guests takes in bytes, if `profiled` is one of its test's modes.
 pub(crate) const THREAD_STACK: usize = 8 << 20;
 
-/// Runs `test` while `perf` is told of all functions. Interpreted calls nest on the host's stack then, and debug builds
-/// take much of it.
+/// Runs `test` while `perf` is told of all functions. Interpreted calls nest on the host's stack then, as long as there is
+/// some, and debug builds take much of it.
 pub(crate) fn profiled(config: Config, test: fn(&Config)) {
     let limits = Limits {
         native_stack_bytes: 6 << 20,
