@@ -11,8 +11,11 @@ use tiered::{Config, Engine, Linker, Module, Store, TierMode};
 use crate::report::{Findings, Target};
 use crate::runner::{Answer, Runner, word};
 
+/// What a guest does, and how its module is made.
+type Shape = (&'static str, fn() -> String);
+
 /// What the guests do, none of which ever ends by itself.
-const SHAPES: [(&str, fn() -> String); 12] = [
+const SHAPES: [Shape; 12] = [
     ("a tight loop", || body("(loop $next (br $next))")),
     ("a loop of calls", || {
         body("(loop $next (call $none) (br $next))")
