@@ -3,7 +3,7 @@
 //! Operands come as the unsigned numbers that they are; bounds are checked before anything is written, as the spec
 //! has it since bulk memory operations (sections 4.4.6 and 4.4.7).
 //!
-//! * *Invariant:* what an instruction fills or copies is done and paid for in pieces ([`StoreCtx::begin_piece`]), so an
+//! * *Invariant:* what an instruction fills or copies is done and paid for in pieces (`StoreCtx::begin_piece`), so an
 //!   interrupt and the end of the fuel are seen within one, and a guest that is stopped has written whole pieces.
 
 use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};

@@ -1,12 +1,12 @@
 //! How much of the host's own stack guest code may use, and what happens where it ends.
 //!
-//! Frames of the first tier lie on the store's stack ([`crate::vm::stack`]), frames of compiled code on the native one.
-//! A guest must not notice: how deep it may recurse is [`Limits::stack_bytes`] alone, in every tier and on every
+//! Frames of the first tier lie on the store's stack (`crate::vm::stack`), frames of compiled code on the native one.
+//! A guest must not notice: how deep it may recurse is `Limits::stack_bytes` alone, in every tier and on every
 //! thread. So where the native stack is short, guest code is not stopped; it goes on in the first tier, which nests
 //! calls of the guest without native stack. Compiled code goes at least as deep as interpreted code, then: deeper by the
-//! frames that lie on the native stack already. Those get no more bytes than [`MAX_SHARE`] of the store's stack, and
+//! frames that lie on the native stack already. Those get no more bytes than `MAX_SHARE` of the store's stack, and
 //! compilers see to it that a frame of theirs has no less than that share of what the first tier's has
-//! ([`least_frame`]). So no tier goes twice as deep as another.
+//! (`least_frame`). So no tier goes twice as deep as another.
 //!
 //! Two addresses divide the native stack below the place where the host enters the guest:
 //!
@@ -16,8 +16,8 @@
 //! ```
 //!
 //! * Above `compiled`, everything runs. Compiled functions compare the stack pointer with it when they are entered
-//!   ([`crate::vm::guard`]); one that would go beyond is not begun, but run by the first tier
-//!   ([`EntryPoints::interpret`](crate::vm::code::EntryPoints::interpret)). The first tier looks before it enters
+//!   (`crate::vm::guard`); one that would go beyond is not begun, but run by the first tier
+//!   (`EntryPoints::interpret`). The first tier looks before it enters
 //!   compiled code. Half of the budget lies above, so that guest and host functions that call one another find at least
 //!   half the depth that they would find without a compiler.
 //! * Above `entry`, the host or compiled code may enter the first tier once more. Below, that is a stack overflow.
@@ -27,7 +27,7 @@
 //! * *Invariant:* both addresses come from the bounds that the thread itself names, whatever the embedder has granted. On
 //!   a stack that is not the thread's, say that of a coroutine, nobody can be asked, and the embedder's word counts.
 //! * *Invariant:* between `compiled` and `entry` there is room for the way from compiled code into the first tier
-//!   ([`CROSSING_BYTES`]), or no compiled code is entered at all. So a call from compiled code never overflows where a
+//!   (`CROSSING_BYTES`), or no compiled code is entered at all. So a call from compiled code never overflows where a
 //!   call within the first tier would not.
 //! * *Invariant:* below `compiled`, a call within the guest takes no native stack.
 //!
