@@ -358,8 +358,7 @@ impl Op for Foreign {
 struct Interpret;
 
 impl Op for Interpret {
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: a call left the callee in the accumulator, a function of a module.
         unsafe {
