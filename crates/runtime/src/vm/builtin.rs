@@ -11,6 +11,7 @@ use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
 use crate::vm::frame::Slot;
 use crate::vm::memory::MemoryRecord;
 use crate::vm::speculation;
+use crate::vm::store_ctx::BYTES_PER_UNIT;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
@@ -46,7 +47,7 @@ const PIECE: u64 = 1 << 20;
 
 /// Does an instruction's work on `count` things of `size` bytes, which are known to be there, by pieces: `act` gets where
 /// one begins, and its length. From the end if `backward`.
-#[inline]
+#[inline(always)]
 fn by_pieces(
     ctx: &VmCtx,
     count: u64,
@@ -54,17 +55,31 @@ fn by_pieces(
     backward: bool,
     mut act: impl FnMut(u64, u64),
 ) -> Result<(), TrapCode> {
+    // Most do little, which costs nothing.
+    if count * size < BYTES_PER_UNIT {
+        act(0, count);
+        return Ok(());
+    }
+    by_many_pieces(ctx, count, size, backward, &mut act)
+}
+
+#[inline(never)]
+fn by_many_pieces(
+    ctx: &VmCtx,
+    count: u64,
+    size: u64,
+    backward: bool,
+    act: &mut dyn FnMut(u64, u64),
+) -> Result<(), TrapCode> {
     let most = PIECE / size;
     let mut done = 0;
-    loop {
+    while done < count {
         let piece = most.min(count - done);
         ctx.store().begin_piece(piece * size)?;
         act(if backward { count - done - piece } else { done }, piece);
         done += piece;
-        if done == count {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// `memory.size`: the size in pages.

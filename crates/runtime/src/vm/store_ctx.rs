@@ -83,7 +83,7 @@ pub(crate) struct StackLimits {
 }
 
 /// The bytes that an instruction fills or copies for one unit of fuel.
-const BYTES_PER_UNIT: u64 = 4 << 10;
+pub(crate) const BYTES_PER_UNIT: u64 = 4 << 10;
 
 impl StoreCtx {
     /// A frame of more slots than this makes the stack deep wherever it starts.

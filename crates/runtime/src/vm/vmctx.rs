@@ -346,6 +346,7 @@ impl VmCtx {
     }
 
     /// The memory at `index`.
+    #[inline]
     pub fn memory(&self, index: MemoryIdx) -> NonNull<MemoryRecord> {
         assert!(self.layout.has_memory(index));
         // SAFETY: `fill` wrote a pointer there.
