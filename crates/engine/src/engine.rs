@@ -122,7 +122,8 @@ impl Engine {
 
     /// Opens now what the engine would open later: files that say why memory is refused, the one that code is written
     /// through, and the one for a profiler. For a process that restricts itself afterwards, such that it can open no more
-    /// files. It takes some 30 microseconds, and six descriptors.
+    /// files. It takes some 30 microseconds, and six descriptors. Call it on the thread that will run guests: it also asks
+    /// where that thread's stack is.
     ///
     /// Without this, such a process still runs everything, with reasons missing from errors, slower placing of code, and
     /// nothing for the profiler. The host is asked how many processors the process may use when the first module with much

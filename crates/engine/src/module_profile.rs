@@ -41,7 +41,8 @@ struct LoopProfile {
     status: Status,
 }
 
-/// The size of a body as far as compiling it takes time: a call takes two or three bytes, but as long as so many.
+/// The size of a body as far as compiling it takes time: a call is two or three bytes, but takes as
+/// long as this many.
 fn bytes_to_compile(code: &ModuleCode, key: FuncKey) -> usize {
     const BYTES_PER_CALL: usize = 30;
     let body = code.module().body(key.func).map_or(0, |body| body.len());

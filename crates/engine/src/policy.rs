@@ -25,8 +25,8 @@
 //! or less, so it has to earn more.
 //!
 //! # Sets
-//! Where hundreds of tiny functions are called alike, a sample in hundreds finds each of them, and chance decides which is
-//! due early and which late. So those that are called are also weighed together ([`WorkingSet`]): once all of them have
+//! Where hundreds of tiny functions are called equally often, each is found by one sample in hundreds, and chance decides
+//! which is due early and which late. So those that are called are also weighed together ([`WorkingSet`]): once all of them have
 //! earned the price of all, all are compiled. That comes to nothing where few functions do most of the work, since none
 //! counts for more than makes it due.
 //!
@@ -38,8 +38,8 @@
 //! # How work became time
 //! The unit of work is a cell of bytecode ([`CostModel::cell_ns`]). The account was calibrated by letting the programs of
 //! `benches` run without a compiler and dividing their time by the work of all samples: 0.25 to 0.8 ns a cell, 0.43 in the
-//! geometric mean; straight bodies of 2 to 8,000 statements 0.3 to 0.5. Only where most of a body is not run (a loop around
-//! a large `br_table`) it is off by more: 0.08. What compiling costs was measured on the same machine.
+//! geometric mean. Long rows of cells take longer, and weigh more in the account. Only where most of a body is not run (a
+//! loop around a large `br_table`) it is off by more: 0.08. What compiling costs was measured on the same machine.
 //!
 //! [`HotPoint::Loop`]: tiered_runtime::code::HotPoint::Loop
 
@@ -92,7 +92,7 @@ impl Heat {
         }
     }
 
-    /// A sample found it calling an interpreted function, which costs so many units, and which did the work.
+    /// A sample found it calling an interpreted function of this cost, which did the work.
     pub(crate) fn add_call(&mut self, cost: u32) {
         self.parts += 1;
         self.recent = self.recent << 1 | 1;
@@ -218,7 +218,7 @@ impl Policy {
         work as f64 * self.costs.cell_ns
     }
 
-    /// Whether a leaf whose calls cost so many units is compiled together with its caller, and not by itself.
+    /// Whether a leaf of this cost is compiled together with its caller, and not by itself.
     pub(crate) fn is_part_of_caller(&self, leaf_cost: u32) -> bool {
         f64::from(leaf_cost) * self.costs.cell_ns <= 2.0 * self.costs.crossing_ns
     }

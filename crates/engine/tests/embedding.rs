@@ -46,7 +46,7 @@ in_all_modes! {
     a_panic_is_a_trap_for_the_host_functions_in_between,
 }
 
-/// Turns of the guest below, each of which has the host work for so many units.
+/// Turns of the guest below, and the units that the host charges in each.
 const TURNS: i32 = 50;
 const UNITS: u64 = 7;
 

@@ -3,7 +3,7 @@
 //! The effective address is the sum of a 32-bit address and a 32-bit offset in 64 bits, so it can't wrap; it is
 //! checked against the length of the memory.
 //!
-//! A processor that mistakes the outcome of that check comes to pages that nobody can read, as long as the sum stays
+//! A processor that mistakes the outcome of that check comes to inaccessible pages, as long as the sum stays
 //! within what is reserved for the memory. Where it may not, [`MASK_ADDRESS`] goes before the access.
 
 use std::marker::PhantomData;

@@ -390,7 +390,7 @@ impl<'a, 'm> Translator<'a, 'm> {
     }
 
     /// No single instruction adds much, so it is enough to look behind each. A stack that is deeper than what the
-    /// interpreter's instructions reach is left to it: so many values at once take a compiler too long.
+    /// interpreter's instructions reach is left to it: that many values at once take a compiler too long.
     fn check_proportion(&self) -> Result<(), CompileError> {
         let dfg = &self.builder.func.dfg;
         let small = self.frame.is_near(self.stack.len() as u32)

@@ -46,7 +46,7 @@ pub(crate) struct HostFunc {
 /// A host function, ready to be called by code of one tier: what its callers know, and the closure.
 #[repr(C)]
 pub(crate) struct HostCode {
-    /// First: whoever has its address has that of the whole.
+    /// First, so its address is that of the whole.
     header: HostHeader,
     closure: Arc<HostClosure>,
 }

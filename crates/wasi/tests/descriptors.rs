@@ -98,7 +98,7 @@ fn guests_leave_descriptors_to_the_process_and_to_each_other() {
         "the process has its own left"
     );
 
-    // What is closed goes to whoever asks.
+    // What is closed can be opened again by any guest.
     let mut bytes = [0; 8];
     let closed = calls::fd_close(
         &mut greedy,

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, exit};
+use std::sync::atomic::Ordering;
 use std::{fs, io, process, thread};
 
 use super::guest::Guest;
@@ -242,6 +243,12 @@ impl Caller {
     /// was opened before.
     fn tier(&mut self) {
         self.guest.warm();
+        // Where the thread can't tell how much stack it has, another one compiles for it.
+        let elsewhere = self.guest.compiled_elsewhere.load(Ordering::Relaxed);
+        assert_eq!(
+            elsewhere, 0,
+            "the bounds of the stack are asked for in time"
+        );
         let stats = self.guest.engine.stats();
         assert!(
             stats.functions_compiled > 0 && stats.failures == 0,

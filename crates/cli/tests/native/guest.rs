@@ -3,9 +3,14 @@
 use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-use tiered::{Caller, Config, Engine, Instance, Linker, Module, Store, TierMode, Val};
+use tiered::{
+    Caller, Config, Engine, Instance, Linker, Module, Store, TierEventKind, TierMode, Val,
+};
 use tiered_sandbox::{Confinement, Sandbox};
 use tiered_wasi::{Access, WasiCtx};
 
@@ -39,13 +44,23 @@ pub(crate) struct Guest {
     store: Store<WasiCtx>,
     instance: Instance,
     pub(crate) engine: Engine,
+    /// Functions that were compiled on another thread than this guest's.
+    pub(crate) compiled_elsewhere: Arc<AtomicUsize>,
 }
 
 impl Guest {
     /// With `base/ro` and `base/rw` granted; held to that if `held`, in the order of the command's own steps.
     pub(crate) fn new(base: &Path, held: bool) -> (Guest, Option<Confinement>) {
         // Code is compiled, and its threads are started, when all is closed already.
-        let engine = Engine::new(&Config::new().tier(TierMode::Jit).compile_threads(Some(1)));
+        let (own, elsewhere) = (thread::current().id(), Arc::new(AtomicUsize::new(0)));
+        let compiled_elsewhere = Arc::clone(&elsewhere);
+        let config = Config::new().tier(TierMode::Jit).compile_threads(Some(1));
+        let engine = Engine::new(&config.trace(move |event| {
+            let is_compiled = matches!(event.kind, TierEventKind::Compiled { .. });
+            if is_compiled && thread::current().id() != own {
+                elsewhere.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
         let module = Module::new(&engine, GUEST.as_bytes().to_vec()).expect("it is valid");
         let ctx = WasiCtx::builder()
             .inherit_stdio()
@@ -72,6 +87,7 @@ impl Guest {
             store,
             instance,
             engine,
+            compiled_elsewhere,
         };
         (guest, confinement)
     }

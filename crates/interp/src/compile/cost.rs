@@ -1,13 +1,15 @@
 //! What running code costs, for the account of work: its unit is one cell.
 //!
-//! * *Invariant:* a back edge pays for what its loop has run since the last one: the cells between the header and itself,
-//!   but those of inner loops, which pay for themselves. A call pays for what of the callee is in no loop.
+//! * *Invariant:* a back edge pays for the cells between its loop's header and itself, a call for those of its callee, each
+//!   of them once. So a loop is paid for by what is around it the first time that it runs, and by its own back edges from
+//!   then on: no cell runs that was not paid for.
 //! * *Invariant:* where fuel is counted, a back edge and a call pay one unit each, whatever they cost.
 //!
 //! # How the unit was chosen
 //! The time of a cell is known within a factor of two from the body alone: one to two nanoseconds on a machine of 2023.
 //! A branch that is not taken is paid for all the same, so a body with many arms costs more than it takes; that of a call
-//! is therefore limited, unless much of it stands in a row.
+//! is therefore limited, unless much of it stands in a row. But it is no less than a small part of the body, for an
+//! interrupt is seen when the account is empty, and all arms may be taken.
 //!
 //! # Long rows
 //! Cells without a call of which no branch leaves out many at a time, a *row*, run about as often as the first of them. The
@@ -26,7 +28,7 @@ pub(super) struct LoopSite {
     pub(super) end: u32,
     /// The byte of the `loop` instruction in the module.
     pub(super) offset: u32,
-    /// What an iteration costs, inner loops apart.
+    /// What an iteration costs in which inner loops run once.
     pub(super) cost: u16,
 }
 
@@ -36,8 +38,6 @@ pub(super) struct OpenLoop {
     site: usize,
     /// The weight of all before its header.
     before: u32,
-    /// The weight of the inner loops that have ended.
-    inner: u32,
 }
 
 /// The weight of the code written so far, in words: what a word costs in a short row is 1.
@@ -49,11 +49,9 @@ pub(super) struct Weight {
     extra: u32,
     /// The weight of the heaviest of them.
     heaviest: u32,
-    /// The weight of outermost loops that have ended.
-    in_loops: u32,
 }
 
-/// By how much a row of so many words weighs more than that.
+/// By how much a row of this many words weighs more than that.
 fn extra(words: u32) -> u32 {
     let cells = u64::from(words / WORDS_PER_CELL);
     let square = cells.min(MOST_CELLS) * cells.min(MOST_CELLS);
@@ -64,10 +62,10 @@ fn extra(words: u32) -> u32 {
 /// Words of an average cell.
 const WORDS_PER_CELL: u32 = 2;
 
-/// A row of so many cells weighs twice as much as if it were short; what is added grows with the square of its cells,
+/// A row of this many cells weighs twice as much as if it were short; what is added grows with the square of its cells,
 const CELLS_FOR_TWICE: u64 = 1_800;
 
-/// up to so many.
+/// up to this many.
 const MOST_CELLS: u64 = 6_000;
 
 /// Branches leave out no more words than this within a row.
@@ -76,8 +74,11 @@ const WORDS_SKIPPED_IN_A_ROW: u32 = 128;
 /// What a call and a return cost.
 const CALL_CELLS: u32 = 6;
 
-/// The most cells that a call is taken to run through, unless they are in one row.
+/// The most cells that a call is taken to run through, unless they are in one row,
 const MAX_CELLS_PER_CALL: u32 = 120;
+
+/// or the body has more than this many times as many.
+const MOST_TIMES_LESS: u32 = 32;
 
 fn cells(words: u32) -> u16 {
     u16::try_from((words / WORDS_PER_CELL).max(1)).unwrap_or(u16::MAX)
@@ -120,7 +121,6 @@ impl Translator<'_> {
         self.open_loops.push(OpenLoop {
             site: self.loop_codes.len(),
             before: self.weight(),
-            inner: 0,
         });
         self.loop_codes.push(LoopSite {
             header,
@@ -136,11 +136,8 @@ impl Translator<'_> {
         let Some(ended) = self.open_loops.pop() else {
             return;
         };
-        let weight = self.weight() - ended.before;
         self.loop_codes[ended.site].end = self.here();
-        self.loop_codes[ended.site].cost = cells(weight.saturating_sub(ended.inner));
-        let around = self.open_loops.last_mut().map(|around| &mut around.inner);
-        *around.unwrap_or(&mut self.weight.in_loops) += weight;
+        self.loop_codes[ended.site].cost = cells(self.weight() - ended.before);
     }
 
     /// What a branch from here to the control frame `target` takes off the account: nothing if it leads forward.
@@ -155,22 +152,17 @@ impl Translator<'_> {
         let around = self.control[..target].iter();
         let index = around.filter(|frame| is_loop(frame.kind)).count();
         let of = self.open_loops[index];
-        // The cells of inner loops that are still open are theirs.
-        let end = self.open_loops.get(index + 1).map(|inner| inner.before);
-        let weight = end.unwrap_or(self.weight()) - of.before;
+        let weight = self.weight() - of.before;
         // The branch itself is a cell, too.
-        cells(
-            weight
-                .saturating_sub(of.inner)
-                .saturating_add(WORDS_PER_CELL),
-        )
+        cells(weight.saturating_add(WORDS_PER_CELL))
     }
 
-    /// What a call of the function costs, loops apart.
+    /// What a call of the function costs in which its loops run once.
     pub(super) fn call_cost(&self) -> u16 {
-        let words = self.weight().saturating_sub(self.weight.in_loops);
-        let body = (words / WORDS_PER_CELL).min(MAX_CELLS_PER_CALL);
-        let row = self.weight.heaviest.min(words) / WORDS_PER_CELL;
-        u16::try_from(CALL_CELLS + body.max(row)).unwrap_or(u16::MAX)
+        let body = self.weight() / WORDS_PER_CELL;
+        let row = self.weight.heaviest / WORDS_PER_CELL;
+        let least = row.max(body / MOST_TIMES_LESS);
+        let cells = body.min(MAX_CELLS_PER_CALL).max(least);
+        u16::try_from(CALL_CELLS + cells).unwrap_or(u16::MAX)
     }
 }

@@ -169,7 +169,7 @@ pub struct FuncCode {
     pub results: u16,
     /// What a call takes off the account of work.
     charge: AtomicI32,
-    /// What a call costs the first tier, loops apart, in units of work.
+    /// What a call costs the first tier in which loops run once, in units of work.
     cost: AtomicU16,
 }
 
@@ -334,7 +334,7 @@ impl FuncCode {
         self.charge.load(Ordering::Relaxed)
     }
 
-    /// What a call costs the first tier, loops apart, in units of work.
+    /// What a call costs the first tier in which loops run once, in units of work.
     pub fn cost(&self) -> u32 {
         self.cost.load(Ordering::Relaxed).into()
     }
@@ -417,7 +417,7 @@ pub struct LoopCode {
     end: usize,
     /// The byte of the `loop` instruction from the module's start.
     pub offset: u32,
-    /// What an iteration costs the first tier, inner loops and calls apart, in units of work.
+    /// What an iteration costs the first tier in which inner loops run once, calls apart, in units of work.
     pub cost: u16,
 }
 
@@ -502,7 +502,7 @@ impl LoopCode {
 pub struct EntryPoints {
     /// Everybody's entry point of a function of a module.
     pub entry: EntryFn,
-    /// Runs a function of a module in the first tier, even if it has moved to another one: for who has too little native
+    /// Runs a function of a module in the first tier, even if it has moved to another one: for callers with too little native
     /// stack for that. A tier without a first one raises a stack overflow.
     pub interpret: EntryFn,
     /// The first tier's entry point of a function of a module.

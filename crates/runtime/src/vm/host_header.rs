@@ -12,7 +12,7 @@ use crate::vm::types::Registered;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct HostHeader {
-    /// First: whoever has its address has that of the whole.
+    /// First, so its address is that of the whole.
     code: FuncCode,
     ty: FuncType,
     _sig: Registered,

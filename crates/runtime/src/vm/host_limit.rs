@@ -9,6 +9,7 @@ use std::fmt;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::vm::native_stack;
 use crate::vm::own_file::OwnFile;
 
 /// Which of the operating system's limits is in the way.
@@ -132,8 +133,10 @@ static MAX_MAPPINGS: OwnFile = OwnFile::to_read("/proc/sys/vm/max_map_count");
 static OVERCOMMIT: OwnFile = OwnFile::to_read("/proc/sys/vm/overcommit_memory");
 
 /// Opens now what this crate opens later, to find out why the host refuses memory: for a process that will not be able to.
-/// What can't be opened is missing from the reasons.
+/// What can't be opened is missing from the reasons. Also asks where the present thread's stack is, which for a process's
+/// first thread the C library reads from a file.
 pub fn open_ahead() {
+    let _ = native_stack::left();
     for file in [&MAPS, &STATUS, &SYSTEM, &MAX_MAPPINGS, &OVERCOMMIT] {
         file.keep();
     }

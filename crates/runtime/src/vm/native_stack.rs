@@ -25,7 +25,7 @@
 //!   embedder's to give away.
 //!
 //! * *Invariant:* both addresses come from the bounds that the thread itself names, whatever the embedder has granted. On
-//!   a stack that is not the thread's, say that of a coroutine, nobody can be asked, and the embedder's word counts.
+//!   a stack that is not the thread's, say that of a coroutine, there is no one to ask, and the embedder's number counts.
 //! * *Invariant:* between `compiled` and `entry` there is room for the way from compiled code into the first tier
 //!   (`CROSSING_BYTES`), or no compiled code is entered at all. So a call from compiled code never overflows where a
 //!   call within the first tier would not.
@@ -52,7 +52,7 @@ const CROSSING_BYTES: usize = 8 << 10;
 /// Compiled frames get a part of the bytes that the store's stack has: this is the divisor.
 const MAX_SHARE: usize = 4;
 
-/// The least bytes that a compiled frame must have if the first tier's begins so many slots above its caller's.
+/// The least bytes that a compiled frame must have if the first tier's begins this many slots above its caller's.
 #[must_use]
 pub const fn least_frame(slots: u32) -> u32 {
     slots * size_of::<Slot>() as u32 / MAX_SHARE as u32
@@ -101,7 +101,7 @@ struct Bounds {
 }
 
 thread_local! {
-    /// The outer `None` as long as nobody has asked, the inner one if the host does not say.
+    /// The outer `None` until the host is asked, the inner one if it does not say.
     static BOUNDS: Cell<Option<Option<Bounds>>> = const { Cell::new(None) };
 }
 

@@ -26,7 +26,7 @@ thread_local! {
     static NEAR: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Runs a test with functions that have so many operands below their own that only `near` of these are in slots that
+/// Runs a test with functions that have enough operands below their own that only `near` of these are in slots that
 /// instructions can name.
 pub(crate) fn far_up(near: &[u32], test: impl Fn()) {
     for &near in near {

@@ -339,7 +339,7 @@ impl Guest {
     }
 }
 
-/// Pays up to a sum, and interrupts itself after so many payments.
+/// Pays up to a sum, and interrupts itself after a number of payments.
 #[derive(Debug)]
 struct Purse {
     units: u64,
