@@ -66,39 +66,19 @@ fn small_functions_are_due_before_huge_ones() {
 #[test]
 fn a_loop_in_the_only_call_is_compiled_and_not_its_function() {
     let policy = policy(true);
+    let wants_loop = |heat: &Heat, stay, bytes| {
+        let compile_ns = policy.compile_ns(bytes);
+        policy.wants_loop(heat, stay, Siblings::default(), ALONE, compile_ns)
+    };
     let (heat, stay) = stayed(LEAST_STAY);
-    assert!(policy.wants_loop(
-        &heat,
-        stay,
-        Siblings::default(),
-        ALONE,
-        policy.compile_ns(500)
-    ));
+    assert!(wants_loop(&heat, stay, 500));
     assert!(!policy.wants_function(&heat, ALONE, policy.compile_ns(500)));
-    assert!(!policy.wants_loop(
-        &heat,
-        stay,
-        Siblings::default(),
-        ALONE,
-        policy.compile_ns(90_000)
-    ));
+    assert!(!wants_loop(&heat, stay, 90_000));
     let (mut heat, stay) = stayed(MAX_STAY);
-    assert!(!policy.wants_loop(
-        &heat,
-        stay,
-        Siblings::default(),
-        ALONE,
-        policy.compile_ns(90_000)
-    ));
+    assert!(!wants_loop(&heat, stay, 90_000));
     // What is no longer counted goes on adding up.
     (0..100).for_each(|_| heat.add(SAMPLE, Seen::Staying(MAX_STAY)));
-    assert!(policy.wants_loop(
-        &heat,
-        stay,
-        Siblings::default(),
-        ALONE,
-        policy.compile_ns(90_000)
-    ));
+    assert!(wants_loop(&heat, stay, 90_000));
 }
 
 /// Each call is found once: none lasts as long as a compile of 2 kB.
