@@ -13,6 +13,8 @@ use tiered::{
 
 in_all_modes! {
     a_trap_stands_at_its_instruction,
+    of_stores_to_one_place_the_first_traps,
+    what_became_an_operand_traps_where_it_stood,
     a_return_address_behind_the_last_instruction_is_still_the_call,
     frames_have_names_or_numbers,
     frames_go_through_the_host_and_other_instances,
@@ -26,6 +28,13 @@ in_all_modes! {
 
 /// The byte of the only instruction of function `func` whose name in the binary parser begins with `name`.
 fn byte_of(module: &Module, func: u32, name: &str) -> u32 {
+    let found = bytes_of(module, func, name);
+    assert_eq!(found.len(), 1, "one {name} in function {func}");
+    found[0]
+}
+
+/// The bytes of all such instructions.
+fn bytes_of(module: &Module, func: u32, name: &str) -> Vec<u32> {
     let body = module.body(FuncIdx(func)).expect("the function has a body");
     let mut ops = body.ops();
     let mut found = Vec::new();
@@ -36,8 +45,7 @@ fn byte_of(module: &Module, func: u32, name: &str) -> u32 {
             found.push(offset);
         }
     }
-    assert_eq!(found.len(), 1, "one {name} in function {func}");
-    found[0]
+    found
 }
 
 fn module(engine: &Engine, text: &str) -> Module {
@@ -223,6 +231,117 @@ fn a_trap_stands_at_its_instruction(config: &Config) {
             assert_eq!(seen(&found), expected, "{body}");
             let found = trap(&mut store, instance, "f", &[Val::I32(0)]);
             assert_eq!(seen(&found), expected[..1], "{body}");
+        }
+    }
+}
+
+/// Bodies of `(param $p i32)` that store to one place again and again, and the instruction.
+const STORES: &[(&str, &str)] = &[
+    (
+        "(i32.store (local.get $p) (i32.const 1)) (i32.store (local.get $p) (i32.const 2))
+            (i32.store (local.get $p) (i32.const 3))",
+        "I32Store",
+    ),
+    (
+        "(i64.store8 offset=7 (local.get $p) (i64.const 1)) (global.set $g (i32.const 5))
+            (i64.store8 offset=7 (local.get $p) (i64.const 2))",
+        "I64Store8",
+    ),
+    (
+        "(f64.store offset=0x8000000 (local.get $p) (f64.const 1)) (f64.store offset=0x8000000 (local.get $p) (f64.const 2))",
+        "F64Store",
+    ),
+    (
+        "(table.set $t (local.get $p) (ref.null func)) (table.set $t (local.get $p) (ref.func $f))",
+        "TableSet",
+    ),
+    (
+        "(i32.store (local.get $p) (i32.const 1))
+            (if (i32.load (i32.const 0)) (then (i32.store (local.get $p) (i32.const 2))))
+            (i32.store (local.get $p) (i32.const 3))",
+        "I32Store",
+    ),
+];
+
+/// Bodies of `(param $p i32)` whose machine code reads memory in the instruction that uses it, and the op that traps.
+const FOLDED: &[(&str, &str)] = &[
+    (
+        "(global.set $g (i32.add (global.get $g) (i32.load (local.get $p))))",
+        "I32Load",
+    ),
+    (
+        "(i32.store (local.get $p) (i32.add (i32.load (local.get $p)) (i32.const 3)))",
+        "I32Load",
+    ),
+    (
+        "(i32.store offset=8 (local.get $p) (i32.const 1)) (i64.store (local.get $p) (i64.xor (i64.load (local.get $p)) (i64.const 3)))",
+        "I32Store",
+    ),
+    (
+        "(i64.store (i32.const 0) (i64.const 1)) (i64.store (local.get $p) (i64.xor (i64.load (local.get $p)) (i64.const 3)))",
+        "I64Load",
+    ),
+    (
+        "(if (i32.lt_u (global.get $g) (i32.load (local.get $p))) (then (global.set $g (i32.const 9))))",
+        "I32Load",
+    ),
+    (
+        "(global.set $f (f64.mul (global.get $f) (f64.load offset=16 (local.get $p))))",
+        "F64Load",
+    ),
+    (
+        "(global.set $g (i32.div_u (i32.const 700) (i32.load (local.get $p))))",
+        "I32Load",
+    ),
+    (
+        "(drop (i32.div_u (i32.load (i32.const 16)) (i32.load (local.get $p))))
+            (drop (i32.rem_u (i32.const 7) (i32.load (local.get $p))))",
+        "I32DivU",
+    ),
+    (
+        "(global.set $r (select (result funcref) (table.get $t (local.get $p)) (ref.func $f) (global.get $g)))",
+        "TableGet",
+    ),
+];
+
+fn what_became_an_operand_traps_where_it_stood(config: &Config) {
+    let engine = Engine::new(config);
+    for (body, op) in FOLDED {
+        let text = format!(
+            "(module (memory 1) (table $t 2 funcref) (elem declare func $f)
+            (global $g (mut i32) (i32.const 0)) (global $f (mut f64) (f64.const 0)) (global $r (mut funcref) (ref.null func))
+            (func $f (export \"f\") (param $p i32) {body}))"
+        );
+        let module = module(&engine, &text);
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
+        let instance = Linker::new()
+            .instantiate(&mut store, &module)
+            .expect("it imports nothing");
+        let first = bytes_of(&module, 0, op)[0];
+        let argument = if *op == "I32DivU" { 32 } else { -64 };
+        for _ in 0..2 {
+            let found = trap(&mut store, instance, "f", &[Val::I32(argument)]);
+            assert_eq!(seen(&found), [(0, Some("f"), Some(first))], "{body}");
+        }
+    }
+}
+
+fn of_stores_to_one_place_the_first_traps(config: &Config) {
+    let engine = Engine::new(config);
+    for (body, op) in STORES {
+        let text = format!(
+            "(module (memory 1) (table $t 2 funcref) (global $g (mut i32) (i32.const 0)) (elem declare func $f)
+            (func $f (export \"f\") (param $p i32) {body}))"
+        );
+        let module = module(&engine, &text);
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
+        let instance = Linker::new()
+            .instantiate(&mut store, &module)
+            .expect("it imports nothing");
+        let first = bytes_of(&module, 0, op)[0];
+        for _ in 0..2 {
+            let found = trap(&mut store, instance, "f", &[Val::I32(-9)]);
+            assert_eq!(seen(&found), [(0, Some("f"), Some(first))], "{body}");
         }
     }
 }

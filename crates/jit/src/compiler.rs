@@ -22,12 +22,14 @@ use crate::api::Jit;
 use crate::cost::{Estimate, Work};
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
+use crate::folded::folded_loads;
 use crate::loader::{Blob, Unplaced};
 use crate::placement::Phases;
 use crate::position::{Positions, Sites};
 use crate::registry::{Begin, CodeFacts, Kind};
 use crate::trampolines::{Addresses, Pair, entry_fn};
 use crate::translate::{self, Entry, Job, Translated};
+use crate::trap;
 
 /// What [`Compiler::dump`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,8 +276,8 @@ impl Compiler {
             Some(weighed) if weighed.subject.is(&subject) => weighed,
             _ => self.weigh(subject)?,
         };
-        let code = self.generate(&weighed)?;
-        let unplaced = unplaced(code, weighed.translated.calls_itself)?;
+        self.generate(&weighed)?;
+        let unplaced = unplaced(&self.context, weighed.translated.calls_itself)?;
         for callee in weighed.translated.callees {
             self.trampolines(&module.types()[callee.index()])?;
         }
@@ -370,8 +372,8 @@ impl Compiler {
         let isa = &**jit.shared().isa();
         self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
-        let code = self.generate_with(isa)?;
-        let unplaced = unplaced(code, false)?(landing(code)?);
+        let landing = landing(self.generate_with(isa)?)?;
+        let unplaced = unplaced(&self.context, false)?(landing);
         jit.shared().place(unplaced, || "tiered entry".into())
     }
 
@@ -380,7 +382,8 @@ impl Compiler {
         let isa = &**jit.shared().isa();
         self.clear();
         entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-        let unplaced = unplaced(self.generate_with(isa)?, false)?(Kind::Exit);
+        self.generate_with(isa)?;
+        let unplaced = unplaced(&self.context, false)?(Kind::Exit);
         jit.shared().place(unplaced, || "tiered exit".into())
     }
 }
@@ -401,11 +404,12 @@ fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
     }
 }
 
-/// What is placed of compiled code, once it is known what it is; `repeats` as in [`Phases::of`].
+/// What is placed of what was compiled last, once it is known what it is; `repeats` as in [`Phases::of`].
 fn unplaced(
-    code: &CompiledCode,
+    context: &Context,
     repeats: bool,
 ) -> Result<impl FnOnce(Kind) -> Unplaced + use<>, CompileError> {
+    let code = context.compiled_code().expect("it was compiled");
     if !code.buffer.relocs().is_empty() {
         let text = "the code refers to something by address";
         return Err(CompileError::Codegen(text.into()));
@@ -413,9 +417,13 @@ fn unplaced(
     let traps = code.buffer.traps().iter();
     let sites = code.buffer.get_srclocs_sorted().iter();
     let sites = sites.map(|site| (site.start, site.end, site.loc.bits()));
-    let traps = traps.map(|trap| (trap.offset, trap.code.as_raw().get()));
+    let folded = folded_loads(&context.func, code);
+    let traps = traps.map(|trap| (trap.offset, trap::reason(trap.code).as_raw().get()));
     let (bytes, phases) = (code.code_buffer().into(), Phases::of(code, repeats));
-    let (traps, positions) = (traps.collect(), Positions::new(sites, Sites::Bytes));
+    let (traps, positions) = (
+        traps.collect(),
+        Positions::new(sites, &folded, Sites::Bytes),
+    );
     Ok(move |kind| Unplaced {
         bytes,
         phases,

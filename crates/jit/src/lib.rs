@@ -37,6 +37,7 @@ mod eager;
 mod entry;
 mod error;
 mod fault;
+mod folded;
 mod free_list;
 mod loader;
 mod numeric;

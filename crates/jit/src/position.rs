@@ -42,15 +42,31 @@ pub(crate) struct Site {
 
 impl Positions {
     /// Of Cranelift's ranges (start, end, and the number of the site), in order: neighbours of the same site are one.
-    pub(crate) fn new(ranges: impl Iterator<Item = (u32, u32, u32)>, sites: Sites) -> Positions {
+    /// `others` are single instructions that have another site than their range, in order.
+    pub(crate) fn new(
+        ranges: impl Iterator<Item = (u32, u32, u32)>,
+        others: &[(u32, u32)],
+        sites: Sites,
+    ) -> Positions {
         let mut begins: Vec<(u32, u32)> = Vec::new();
+        let mut push = |start, site| {
+            if begins.last().is_none_or(|&(_, last)| last != site) {
+                begins.push((start, site));
+            }
+        };
+        let mut others = others.iter().copied().peekable();
         let mut end = 0;
         for (start, next, site) in ranges {
             if start > end {
-                begins.push((end, NOWHERE));
+                push(end, NOWHERE);
             }
-            if begins.last().is_none_or(|&(_, last)| last != site) {
-                begins.push((start, site));
+            push(start, site);
+            while let Some((at, other)) = others.next_if(|&(at, _)| at < next) {
+                push(at, other);
+                // Only where it starts matters: that is where it traps.
+                if at + 1 < next {
+                    push(at + 1, site);
+                }
             }
             end = next;
         }
@@ -107,7 +123,7 @@ mod tests {
     #[test]
     fn the_nearest_position_is_taken() {
         let ranges = [(2, 4, 100), (4, 6, 100), (6, 8, 110)];
-        let positions = Positions::new(ranges.into_iter(), Sites::Bytes);
+        let positions = Positions::new(ranges.into_iter(), &[], Sites::Bytes);
         assert_eq!(
             *positions.begins,
             [(0, NOWHERE), (2, 100), (6, 110), (8, NOWHERE)]
@@ -116,6 +132,16 @@ mod tests {
         let expected = [100, 100, 100, 100, 110, 110].map(|byte| vec![(5, Some(byte))]);
         assert_eq!(bytes, expected);
         assert_eq!(at(&Positions::default(), 7), [(5, None)]);
+    }
+
+    #[test]
+    fn an_instruction_can_have_another_site_than_its_range() {
+        let ranges = [(2, 8, 100), (8, 9, 110)];
+        let others = [(2, 90), (5, 95), (8, 105)];
+        let positions = Positions::new(ranges.into_iter(), &others, Sites::Bytes);
+        let bytes = [2, 3, 4, 5, 6, 8].map(|offset| at(&positions, offset));
+        let expected = [90, 100, 100, 95, 100, 105].map(|byte| vec![(5, Some(byte))]);
+        assert_eq!(bytes, expected);
     }
 
     /// Function 5 has 7 inlined, which has 9 inlined.
@@ -133,7 +159,7 @@ mod tests {
             site(5, 55, None),
         ];
         let ranges = [(0, 4, 0), (4, 8, 2), (8, 9, 1), (9, 12, 3)];
-        let positions = Positions::new(ranges.into_iter(), Sites::Nested(Box::new(sites)));
+        let positions = Positions::new(ranges.into_iter(), &[], Sites::Nested(Box::new(sites)));
         assert_eq!(at(&positions, 3), [(5, Some(50))]);
         let innermost = [(9, Some(90)), (7, Some(70)), (5, Some(50))];
         assert_eq!(at(&positions, 4), innermost);

@@ -260,6 +260,8 @@ struct Translator<'a, 'm> {
     reachable: bool,
     /// Blocks begun since the code became unreachable.
     skipped: u32,
+    /// The stores so far that can trap.
+    stores: u32,
     /// The byte of the present instruction.
     offset: u32,
 }
@@ -311,6 +313,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             resume: None,
             reachable: true,
             skipped: 0,
+            stores: 0,
             offset: 0,
         }
     }

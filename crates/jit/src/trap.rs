@@ -3,6 +3,8 @@
 //! *Invariant:* every trap of compiled code is a fault at an instruction that is listed with one of these codes or with
 //! one of Cranelift's own: `STACK_OVERFLOW`, `INTEGER_OVERFLOW`, `INTEGER_DIVISION_BY_ZERO`,
 //! `BAD_CONVERSION_TO_INTEGER`.
+//! *Invariant:* neighbouring stores of a body never have the same code ([`behind_stores`]). Cranelift takes away a store that
+//! the next one overwrites if both trap alike; the trap would then stand at the wrong instruction.
 
 use cranelift_codegen::ir::TrapCode;
 
@@ -24,3 +26,54 @@ pub(crate) const INTERRUPT: TrapCode = TrapCode::unwrap_user(7);
 pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
+
+/// How many codes there are for one reason that a store traps for.
+const TURNS: u8 = 8;
+
+/// The code of an access that traps for `reason` behind `number` stores: each of [`TURNS`] stores that follow each other
+/// has another one. A load has that of the next store, or Cranelift would not make one instruction of both.
+pub(crate) fn behind_stores(reason: TrapCode, number: u32) -> TrapCode {
+    let turn = (number % u32::from(TURNS)) as u8;
+    TrapCode::unwrap_user(reason.as_raw().get() | turn << 4)
+}
+
+/// The reason that a code of [`behind_stores`] stands for; of any other, the code itself.
+pub(crate) fn reason(code: TrapCode) -> TrapCode {
+    let raw = code.as_raw().get();
+    if raw >> 4 < TURNS {
+        TrapCode::unwrap_user(raw & 0xf)
+    } else {
+        code
+    }
+}
+
+/// Is this what a load or a store traps with when it is out of bounds?
+pub(crate) fn is_of_access(code: TrapCode) -> bool {
+    matches!(reason(code), MEMORY_OUT_OF_BOUNDS | TABLE_OUT_OF_BOUNDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_traps_for_the_reason_of_its_code() {
+        for plain in [MEMORY_OUT_OF_BOUNDS, TABLE_OUT_OF_BOUNDS, RAISED] {
+            for number in 0..20 {
+                let code = behind_stores(plain, number);
+                assert_eq!(reason(code), plain);
+                assert_ne!(code, behind_stores(plain, number + 1));
+            }
+            assert_eq!(reason(plain), plain);
+        }
+        let own = [
+            TrapCode::STACK_OVERFLOW,
+            TrapCode::INTEGER_OVERFLOW,
+            TrapCode::INTEGER_DIVISION_BY_ZERO,
+            TrapCode::BAD_CONVERSION_TO_INTEGER,
+        ];
+        for code in own {
+            assert_eq!(reason(code), code);
+        }
+    }
+}

@@ -10,6 +10,8 @@ use cranelift_codegen::ir::{AliasRegionData, Endianness, Function, MemFlagsData}
 
 use crate::trap;
 
+use super::Translator;
+
 /// Flags for each kind of access.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
@@ -72,5 +74,20 @@ impl Access {
             frame: region("frame", plain),
             poll: region("poll", plain).with_trap_code(Some(trap::INTERRUPT)),
         }
+    }
+}
+
+impl Translator<'_, '_> {
+    /// `flags` for a load that may trap, at this point of the body.
+    pub(super) fn of_load(&self, flags: MemFlagsData) -> MemFlagsData {
+        let reason = flags.trap_code();
+        flags.with_trap_code(reason.map(|reason| trap::behind_stores(reason, self.stores)))
+    }
+
+    /// `flags` for a store that may trap, at this point of the body.
+    pub(super) fn of_store(&mut self, flags: MemFlagsData) -> MemFlagsData {
+        let flags = self.of_load(flags);
+        self.stores = self.stores.wrapping_add(1);
+        flags
     }
 }

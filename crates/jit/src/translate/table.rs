@@ -39,6 +39,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn table_get(&mut self, table: TableIdx) {
         let (address, flags) = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        let flags = self.of_load(flags);
         let value = self.builder.ins().load(I64, flags, address, 0);
         self.push(value);
     }
@@ -46,6 +47,7 @@ impl Translator<'_, '_> {
     pub(super) fn table_set(&mut self, table: TableIdx) {
         let value = self.pop();
         let (address, flags) = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        let flags = self.of_store(flags);
         self.builder.ins().store(flags, value, address, 0);
     }
 
