@@ -302,6 +302,18 @@ const FOLDED: &[(&str, &str)] = &[
         "(global.set $r (select (result funcref) (table.get $t (local.get $p)) (ref.func $f) (global.get $g)))",
         "TableGet",
     ),
+    (
+        "(global.set $r (select (result funcref) (table.get $t (local.get $p)) (ref.func $f) (f64.eq (global.get $f) (f64.const 2))))",
+        "TableGet",
+    ),
+    (
+        "(global.set $r (select (result funcref) (table.get $t (local.get $p)) (ref.func $f) (f64.ne (global.get $f) (f64.const 2))))",
+        "TableGet",
+    ),
+    (
+        "(global.set $r (select (result funcref) (ref.func $f) (table.get $t (local.get $p)) (f64.eq (global.get $f) (f64.const 0))))",
+        "TableGet",
+    ),
 ];
 
 fn what_became_an_operand_traps_where_it_stood(config: &Config) {

@@ -50,13 +50,16 @@ pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u3
             );
         }
     }
-    let found = traps.iter().rev().filter_map(|&(offset, site)| {
-        let load = folded.get_mut(&site)?.pop()?;
+    // One operation may read memory in several instructions, as the comparison and the two moves of a `select`.
+    let mut taken: HashMap<u32, usize> = HashMap::new();
+    let found = traps.iter().filter_map(|&(offset, site)| {
+        let loads = folded.get(&site)?;
+        let next = taken.entry(site).or_default();
+        let load = loads[(*next).min(loads.len() - 1)];
+        *next += 1;
         Some((offset, load))
     });
-    let mut found: Vec<_> = found.collect();
-    found.reverse();
-    found
+    found.collect()
 }
 
 /// Does this load from where it may trap?
