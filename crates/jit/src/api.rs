@@ -18,7 +18,7 @@ use crate::cost::{Allocator, MOST_BYTES, Work};
 use crate::error::CompileError;
 use crate::loader::{self, Blob, Quota, Unplaced};
 use crate::profile::Profile;
-use crate::target::Isas;
+use crate::target::{Isas, Settings};
 use crate::trampolines::Trampolines;
 use crate::{signal, stub, target};
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub compile_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
+    /// Uses no instruction that only some of the processors have that there is code for, for tests.
+    pub baseline: bool,
     /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables,
     /// and those of memories that are not bounded by the mapping alone.
     pub spectre_guards: bool,
@@ -44,6 +46,7 @@ impl Default for Config {
             code_bytes: 1 << 30,
             compile_bytes: MOST_BYTES,
             verify: cfg!(debug_assertions),
+            baseline: false,
             spectre_guards: true,
             profile: None,
         }
@@ -142,7 +145,11 @@ impl fmt::Debug for Jit {
 impl Shared {
     fn machine(&self) -> Result<&Machine, Unavailable> {
         let machine = self.machine.get_or_init(|| {
-            let isas = Isas::new(self.config.verify).map_err(Unavailable)?;
+            let settings = Settings {
+                verify: self.config.verify,
+                baseline: self.config.baseline,
+            };
+            let isas = Isas::new(settings).map_err(Unavailable)?;
             let space = code_space::get().map_err(|error| Unavailable(error.to_string()))?;
             signal::install();
             Ok(Machine { isas, space })

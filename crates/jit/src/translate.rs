@@ -26,6 +26,7 @@ mod memory;
 mod resume;
 mod table;
 mod variable;
+mod vector;
 mod visit;
 
 #[cfg(test)]

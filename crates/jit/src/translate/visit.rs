@@ -4,7 +4,7 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
 
 use crate::builtins::Builtin as B;
@@ -86,6 +86,10 @@ macro_rules! fallible_methods {
 
 impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     type Output = Result<(), CompileError>;
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
+        Some(self)
+    }
 
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
