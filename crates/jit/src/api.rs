@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use thiserror::Error;
+use tiered_decode::vector::Relaxed;
 use tiered_runtime::code::{EntryPoints, FuncCode};
 use tiered_runtime::vmctx::VmCtx;
 
@@ -36,6 +37,8 @@ pub struct Config {
     /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables,
     /// and those of memories that are not bounded by the mapping alone.
     pub spectre_guards: bool,
+    /// Which of the results that the spec allows relaxed vector instructions have: as in every other tier of the engine.
+    pub relaxed: Relaxed,
     /// Tells a profiler of the host where code is.
     pub profile: Option<Profile>,
 }
@@ -48,6 +51,7 @@ impl Default for Config {
             verify: cfg!(debug_assertions),
             baseline: false,
             spectre_guards: true,
+            relaxed: Relaxed::default(),
             profile: None,
         }
     }
@@ -178,6 +182,10 @@ impl Shared {
 
     pub(crate) fn spectre_guards(&self) -> bool {
         self.config.spectre_guards
+    }
+
+    pub(crate) fn relaxed(&self) -> Relaxed {
+        self.config.relaxed
     }
 
     pub(crate) fn trampolines(&self) -> &Trampolines {

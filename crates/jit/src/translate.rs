@@ -42,6 +42,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use tiered_decode::index::{FuncIdx, TypeIdx};
 use tiered_decode::module::FuncBody;
 use tiered_decode::types::ValType;
+use tiered_decode::vector::Relaxed;
 use tiered_decode::{Module, wasmparser};
 use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::layout::{VmLayout, offsets};
@@ -96,6 +97,8 @@ pub(crate) struct Job<'m> {
     pub(crate) metered: bool,
     /// [`Config::spectre_guards`](crate::Config::spectre_guards).
     pub(crate) spectre_guards: bool,
+    /// [`Config::relaxed`](crate::Config::relaxed).
+    pub(crate) relaxed: Relaxed,
 }
 
 /// What is known of a body once it is translated.
@@ -254,6 +257,7 @@ struct Translator<'a, 'm> {
     arguments: Vec<Value>,
     metered: bool,
     spectre_guards: bool,
+    relaxed: Relaxed,
     /// The body calls functions.
     has_calls: bool,
     /// The loop that is to be entered, if any.
@@ -308,6 +312,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             arguments: Vec::new(),
             metered: job.metered,
             spectre_guards: job.spectre_guards,
+            relaxed: job.relaxed,
             has_calls: false,
             resume: None,
             reachable: true,

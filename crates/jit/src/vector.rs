@@ -15,7 +15,8 @@
 //! zeros as the second operand; and it makes one instruction of a dot product, of the product of widened lanes, of the sum of
 //! widened neighbours, and of a selection by a comparison of the very operands. The rows have exactly these forms.
 
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::I64X2;
 use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 
@@ -227,8 +228,8 @@ macro_rules! for_each_row {
     // conversions
     visit_i32x4_trunc_sat_f32x4_s       (a: F32X4)                     |f| f.ins().fcvt_to_sint_sat(I32X4, a);
     visit_i32x4_trunc_sat_f32x4_u       (a: F32X4)                     |f| f.ins().fcvt_to_uint_sat(I32X4, a);
-    visit_i32x4_trunc_sat_f64x2_s_zero  (a: F64X2)                     |f| { let a = f.ins().fcvt_to_sint_sat(I64X2, a); let zero = zero(f, I64X2); f.ins().snarrow(a, zero) };
-    visit_i32x4_trunc_sat_f64x2_u_zero  (a: F64X2)                     |f| { let a = f.ins().fcvt_to_uint_sat(I64X2, a); let zero = zero(f, I64X2); f.ins().uunarrow(a, zero) };
+    visit_i32x4_trunc_sat_f64x2_s_zero  (a: F64X2)                     |f| trunc_sat_zero(f, a, true);
+    visit_i32x4_trunc_sat_f64x2_u_zero  (a: F64X2)                     |f| trunc_sat_zero(f, a, false);
     visit_f32x4_convert_i32x4_s         (a: I32X4)                     |f| f.ins().fcvt_from_sint(F32X4, a);
     visit_f32x4_convert_i32x4_u         (a: I32X4)                     |f| f.ins().fcvt_from_uint(F32X4, a);
     visit_f64x2_convert_low_i32x4_s     (a: I32X4)                     |f| { let a = f.ins().swiden_low(a); f.ins().fcvt_from_sint(F64X2, a) };
@@ -238,17 +239,36 @@ macro_rules! for_each_row {
     } };
 }
 
-pub(crate) use for_each_row;
+/// As [`for_each_row`], with the relaxed ops but products that are added to something ([`add_product`]): what an op is in
+/// the deterministic profile, and natively. Both are what [`tiered_decode::vector::Relaxed`] says.
+#[rustfmt::skip]
+macro_rules! for_each_relaxed_row {
+    ($mac:ident) => { $mac! {
+    visit_i8x16_relaxed_swizzle               (a: I8X16, b: I8X16)           |f| f.ins().swizzle(a, b),             f.ins().x86_pshufb(a, b);
+    visit_i32x4_relaxed_trunc_f32x4_s         (a: F32X4)                     |f| f.ins().fcvt_to_sint_sat(I32X4, a), f.ins().x86_cvtt2dq(I32X4, a);
+    visit_i32x4_relaxed_trunc_f32x4_u         (a: F32X4)                     |f| f.ins().fcvt_to_uint_sat(I32X4, a), f.ins().fcvt_to_uint_sat(I32X4, a);
+    visit_i32x4_relaxed_trunc_f64x2_s_zero    (a: F64X2)                     |f| trunc_sat_zero(f, a, true),        trunc_zero(f, a);
+    visit_i32x4_relaxed_trunc_f64x2_u_zero    (a: F64X2)                     |f| trunc_sat_zero(f, a, false),       trunc_sat_zero(f, a, false);
+    visit_i8x16_relaxed_laneselect            (a: I8X16, b: I8X16, c: I8X16) |f| f.ins().bitselect(c, a, b),        f.ins().blendv(c, a, b);
+    visit_i16x8_relaxed_laneselect            (a: I16X8, b: I16X8, c: I16X8) |f| f.ins().bitselect(c, a, b),        select_negative(f, c, a, b);
+    visit_i32x4_relaxed_laneselect            (a: I32X4, b: I32X4, c: I32X4) |f| f.ins().bitselect(c, a, b),        f.ins().blendv(c, a, b);
+    visit_i64x2_relaxed_laneselect            (a: I64X2, b: I64X2, c: I64X2) |f| f.ins().bitselect(c, a, b),        f.ins().blendv(c, a, b);
+    visit_f32x4_relaxed_min                   (a: F32X4, b: F32X4)           |f| min(f, a, b),                      lesser(f, a, b);
+    visit_f32x4_relaxed_max                   (a: F32X4, b: F32X4)           |f| max(f, a, b),                      greater(f, a, b);
+    visit_f64x2_relaxed_min                   (a: F64X2, b: F64X2)           |f| min(f, a, b),                      lesser(f, a, b);
+    visit_f64x2_relaxed_max                   (a: F64X2, b: F64X2)           |f| max(f, a, b),                      greater(f, a, b);
+    visit_i16x8_relaxed_q15mulr_s             (a: I16X8, b: I16X8)           |f| f.ins().sqmul_round_sat(a, b),     f.ins().x86_pmulhrsw(a, b);
+    visit_i16x8_relaxed_dot_i8x16_i7x16_s     (a: I8X16, b: I8X16)           |f| dot_bytes(f, a, b),                f.ins().x86_pmaddubsw(a, b);
+    visit_i32x4_relaxed_dot_i8x16_i7x16_add_s (a: I8X16, b: I8X16, c: I32X4) |f| { let sums = dot_bytes(f, a, b); add_pairs(f, sums, c) }, { let sums = f.ins().x86_pmaddubsw(a, b); add_pairs(f, sums, c) };
+    } };
+}
+
+pub(crate) use {for_each_relaxed_row, for_each_row};
 
 /// A vector that is known.
 pub(crate) fn constant(f: &mut FunctionBuilder<'_>, ty: Type, bytes: [u8; 16]) -> Value {
     let bytes = f.func.dfg.constants.insert(bytes.as_slice().into());
     f.ins().vconst(ty, bytes)
-}
-
-/// A vector of zeros.
-pub(crate) fn zero(f: &mut FunctionBuilder<'_>, ty: Type) -> Value {
-    constant(f, ty, [0; 16])
 }
 
 /// The bytes of `a` and then those of `b`, of which `lanes` says which are taken.
@@ -265,6 +285,70 @@ pub(crate) fn dot(f: &mut FunctionBuilder<'_>, a: Value, b: Value) -> Value {
     let low = f.ins().imul(low[0], low[1]);
     let high = f.ins().imul(high[0], high[1]);
     f.ins().iadd_pairwise(low, high)
+}
+
+/// The sums of neighbouring products of signed bytes, saturated.
+pub(crate) fn dot_bytes(f: &mut FunctionBuilder<'_>, a: Value, b: Value) -> Value {
+    let low = [a, b].map(|x| f.ins().swiden_low(x));
+    let high = [a, b].map(|x| f.ins().swiden_high(x));
+    let low = dot(f, low[0], low[1]);
+    let high = dot(f, high[0], high[1]);
+    f.ins().snarrow(low, high)
+}
+
+/// `c`, and the sums of neighbours.
+pub(crate) fn add_pairs(f: &mut FunctionBuilder<'_>, a: Value, c: Value) -> Value {
+    let (low, high) = (f.ins().swiden_low(a), f.ins().swiden_high(a));
+    let sums = f.ins().iadd_pairwise(low, high);
+    f.ins().iadd(sums, c)
+}
+
+/// The integer parts of two lanes, saturated, and two zeros.
+pub(crate) fn trunc_sat_zero(f: &mut FunctionBuilder<'_>, a: Value, signed: bool) -> Value {
+    let zero = constant(f, I64X2, [0; 16]);
+    if signed {
+        let wide = f.ins().fcvt_to_sint_sat(I64X2, a);
+        f.ins().snarrow(wide, zero)
+    } else {
+        let wide = f.ins().fcvt_to_uint_sat(I64X2, a);
+        f.ins().uunarrow(wide, zero)
+    }
+}
+
+/// As [`trunc_sat_zero`], signed; what has no such integer becomes the least one.
+pub(crate) fn trunc_zero(f: &mut FunctionBuilder<'_>, a: Value) -> Value {
+    let zero = constant(f, I64X2, [0; 16]);
+    let wide = f.ins().x86_cvtt2dq(I64X2, a);
+    f.ins().snarrow(wide, zero)
+}
+
+/// The lanes of `a` where those of `c` are negative, those of `b` elsewhere.
+pub(crate) fn select_negative(f: &mut FunctionBuilder<'_>, c: Value, a: Value, b: Value) -> Value {
+    let ty = f.func.dfg.value_type(c);
+    let zero = constant(f, ty, [0; 16]);
+    let is_negative = f.ins().icmp(IntCC::SignedLessThan, c, zero);
+    f.ins().bitselect(is_negative, a, b)
+}
+
+/// The product of `a`, negated on demand, and `b`, added to `c`, which rounds once if it is `fused`.
+///
+/// The machine's fused instructions give the NaN of the factor that comes second here, if both are NaNs; the sign that they
+/// leave out of a negated operand is a NaN's, too, so none may be seen to be negated but the one that is here.
+pub(crate) fn add_product(
+    f: &mut FunctionBuilder<'_>,
+    [a, b, c]: [Value; 3],
+    negated: bool,
+    fused: bool,
+) -> Value {
+    let a = in_order(f, a);
+    let a = if negated { f.ins().fneg(a) } else { a };
+    if fused {
+        let [b, c] = [b, c].map(|x| in_order(f, x));
+        return f.ins().fma(b, a, c);
+    }
+    let a = in_order(f, a);
+    let product = f.ins().fmul(a, b);
+    f.ins().fadd(product, c)
 }
 
 /// `a < b ? a : b`, the machine's `min`: `b` if one is a NaN, or both are zeros.

@@ -18,7 +18,10 @@ use tiered_decode::wasmparser::{MemArg, V128, VisitSimdOperator};
 
 use crate::error::CompileError;
 use crate::numeric::in_order;
-use crate::vector::{constant, dot, for_each_row, greater, lesser, max, min, shuffle, zero};
+use crate::vector::{
+    add_pairs, add_product, constant, dot, dot_bytes, for_each_relaxed_row, for_each_row, greater,
+    lesser, max, min, select_negative, shuffle, trunc_sat_zero, trunc_zero,
+};
 
 use super::Translator;
 
@@ -79,6 +82,17 @@ impl Translator<'_, '_> {
         let [a, b] = self.pop_all([I8X16; 2]);
         let value = shuffle(&mut self.builder, a, b, lanes);
         self.push(value);
+    }
+
+    fn relaxed_madd(&mut self, ty: Type, negated: bool) -> Result<(), CompileError> {
+        let fused = self.relaxed.is_fused();
+        if fused && !self.isa.has_native_fma() {
+            return Err(CompileError::Unsupported("fused products without FMA"));
+        }
+        let operands = self.pop_all([ty; 3]);
+        let value = add_product(&mut self.builder, operands, negated, fused);
+        self.push_lanes(value);
+        Ok(())
     }
 
     /// A lane as it is.
@@ -192,6 +206,19 @@ macro_rules! row_methods {
     )*};
 }
 
+macro_rules! relaxed_row_methods {
+    ($($visit:ident ($($operand:ident: $ty:ident),*) |$f:ident| $what:expr, $native:expr;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            let [$($operand),*] = self.pop_all([$($ty),*]);
+            let is_native = self.relaxed.is_native();
+            let $f = &mut self.builder;
+            let value = if is_native { $native } else { $what };
+            self.push_lanes(value);
+            Ok(())
+        }
+    )*};
+}
+
 /// A method, the one that it calls, and what it calls it with in front of its own arguments.
 macro_rules! load_methods {
     ($($visit:ident $call:ident($what:expr);)*) => {$(
@@ -220,16 +247,18 @@ macro_rules! lane_methods {
     )*};
 }
 
-macro_rules! refused {
-    ($($visit:ident)*) => {$(
+/// As [`load_methods`].
+macro_rules! madd_methods {
+    ($($visit:ident $call:ident($ty:ident, $negated:literal);)*) => {$(
         fn $visit(&mut self) -> Self::Output {
-            Err(CompileError::Unsupported("relaxed_simd"))
+            self.$call($ty, $negated)
         }
     )*};
 }
 
 impl VisitSimdOperator<'_> for Translator<'_, '_> {
     for_each_row!(row_methods);
+    for_each_relaxed_row!(relaxed_row_methods);
 
     fn visit_v128_const(&mut self, value: V128) -> Self::Output {
         let value = self.vector(u128::from_le_bytes(*value.bytes()));
@@ -296,13 +325,10 @@ impl VisitSimdOperator<'_> for Translator<'_, '_> {
         visit_f64x2_replace_lane replace(F64X2);
     }
 
-    refused! {
-        visit_i8x16_relaxed_swizzle visit_i32x4_relaxed_trunc_f32x4_s visit_i32x4_relaxed_trunc_f32x4_u
-        visit_i32x4_relaxed_trunc_f64x2_s_zero visit_i32x4_relaxed_trunc_f64x2_u_zero
-        visit_f32x4_relaxed_madd visit_f32x4_relaxed_nmadd visit_f64x2_relaxed_madd visit_f64x2_relaxed_nmadd
-        visit_i8x16_relaxed_laneselect visit_i16x8_relaxed_laneselect visit_i32x4_relaxed_laneselect
-        visit_i64x2_relaxed_laneselect visit_f32x4_relaxed_min visit_f32x4_relaxed_max
-        visit_f64x2_relaxed_min visit_f64x2_relaxed_max visit_i16x8_relaxed_q15mulr_s
-        visit_i16x8_relaxed_dot_i8x16_i7x16_s visit_i32x4_relaxed_dot_i8x16_i7x16_add_s
+    madd_methods! {
+        visit_f32x4_relaxed_madd relaxed_madd(F32X4, false);
+        visit_f32x4_relaxed_nmadd relaxed_madd(F32X4, true);
+        visit_f64x2_relaxed_madd relaxed_madd(F64X2, false);
+        visit_f64x2_relaxed_nmadd relaxed_madd(F64X2, true);
     }
 }
