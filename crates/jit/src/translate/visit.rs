@@ -87,15 +87,15 @@ macro_rules! fallible_methods {
 impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     type Output = Result<(), CompileError>;
 
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
-        Some(self)
-    }
-
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
+        Some(self)
+    }
 
     fn visit_br_table(&mut self, targets: BrTable<'a>) -> Self::Output {
         self.op_br_table(&targets)
