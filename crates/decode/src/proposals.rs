@@ -22,7 +22,9 @@ pub fn accept_vectors() {
 /// What a module may use at most.
 pub(crate) fn accepted() -> WasmFeatures {
     match VECTORS.load(Ordering::Relaxed) {
-        true => ACCEPTED.union(WasmFeatures::SIMD),
+        true => ACCEPTED
+            .union(WasmFeatures::SIMD)
+            .union(WasmFeatures::RELAXED_SIMD),
         false => ACCEPTED,
     }
 }
