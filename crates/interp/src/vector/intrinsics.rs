@@ -258,3 +258,87 @@ mod none {
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) use none::{binary, shuffle, test, unary};
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use tiered_decode::vector::{Relaxed, V128, VecOp, shuffle};
+    use tiered_runtime::wide::Wide;
+
+    /// A vector for each seed: bytes, or lanes that are often near where a truncation saturates, or NaNs.
+    fn vector(seed: u64) -> u128 {
+        const FLOATS: [u64; 16] = [
+            0x4f00_0000_cf00_0000,
+            0x4eff_ffff_cf00_0001,
+            0x4f80_0000_4f7f_ffff,
+            0xbf7f_ffff_3f7f_ffff,
+            0x7fc0_0000_ffa0_0001,
+            0x7f80_0000_ff80_0000,
+            0x41e0_0000_0000_0000,
+            0x41df_ffff_ffff_ffff,
+            0xc1e0_0000_001f_ffff,
+            0x41f0_0000_0000_0000,
+            0x41ef_ffff_ffff_ffff,
+            0xbfef_ffff_ffff_ffff,
+            0x7ff4_0000_0000_0001,
+            0xfff0_0000_0000_0000,
+            0x8000_7fff_8000_8000,
+            0x8000_8000_ffff_0000,
+        ];
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03;
+        let mut half = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state % 3 {
+                0 => state,
+                _ => FLOATS[(state >> 8) as usize % FLOATS.len()],
+            }
+        };
+        u128::from(half()) << 64 | u128::from(half())
+    }
+
+    fn wide(bits: u128) -> Wide {
+        Wide::from_bits(bits)
+    }
+
+    #[test]
+    fn each_is_its_row() {
+        if !std::arch::is_x86_feature_detected!("sse4.1") {
+            return;
+        }
+        let mut compared = std::collections::BTreeMap::new();
+        for seed in 0..2000 {
+            let (a, b) = (vector(2 * seed), vector(2 * seed + 1));
+            for &op in VecOp::ALL {
+                for is_native in [false, true] {
+                    let relaxed = match is_native {
+                        true => Relaxed::native(true),
+                        false => Relaxed::DETERMINISTIC,
+                    };
+                    // SAFETY: there is SSE4.1.
+                    let found = unsafe {
+                        let unary = super::unary(op, is_native, wide(a)).map(Wide::bits);
+                        let test = super::test(op, wide(a)).map(|mask| mask as u128);
+                        let binary = super::binary(op, is_native, wide(a), wide(b));
+                        unary.or(test).or(binary.map(Wide::bits))
+                    };
+                    let Some(found) = found else { continue };
+                    let expected = op.eval(&[a, b], 0, relaxed);
+                    assert_eq!(found, expected, "{op} {is_native} of {a:#034x}, {b:#034x}");
+                    *compared.entry(op).or_insert(0) += 1;
+                }
+            }
+            let indices = b & u128::from_le_bytes([31; 16]);
+            // SAFETY: as above.
+            let found = unsafe { super::shuffle(wide(a), wide(b), wide(indices)) };
+            let expected = shuffle(
+                V128::from_bits(a),
+                V128::from_bits(b),
+                indices.to_le_bytes(),
+            );
+            assert_eq!(found.map(Wide::bytes), Some(expected.0));
+        }
+        // Eight truncations, four masks, two swizzles, two products and one sum of them.
+        assert_eq!(compared.len(), 8 + 4 + 2 + 2 + 1);
+    }
+}

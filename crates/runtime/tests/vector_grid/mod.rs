@@ -250,6 +250,23 @@ fn every_value(tier: &Arc<dyn Tier>, op: VecOp, form: Form, lane: u8) {
     }
 }
 
+/// Runs all vector ops so often that a frame of the host's stack for each would be too many.
+pub(crate) fn long_loops(tier: &Arc<dyn Tier>, rounds: u32) {
+    for &op in VecOp::ALL {
+        let immediate = op.lanes().map(|_| "1").unwrap_or_default();
+        let text = func(op, immediate, Form::Loop, &[]);
+        let text = text.replace("(i32.const 3)", &format!("(i32.const {rounds})"));
+        let mut guest = Guest::new(tier, &format!("(module {text})"));
+        let operands = operands(op.params(), 8).last().expect("there are eight");
+        let values = op.params().iter().zip(&operands);
+        let args: Vec<_> = values.map(|(&ty, &bits)| val(ty, bits)).collect();
+        let lane = u8::from(op.lanes().is_some());
+        let expected = op.eval(&operands, lane, Relaxed::of_host());
+        let found = guest.call("f", &args).expect("nothing traps");
+        assert_eq!(found, [val(op.result(), expected)], "{op}");
+    }
+}
+
 /// Runs `i8x16.shuffle` with several masks.
 pub(crate) fn shuffles(tier: &Arc<dyn Tier>) {
     let masks: [[u8; 16]; 4] = [
