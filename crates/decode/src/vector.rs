@@ -109,6 +109,8 @@ pub trait VecUnary {
     type R: Lanes;
     /// The row.
     const OP: VecOp;
+    /// Whether it is the native meaning of a relaxed op.
+    const IS_NATIVE: bool = false;
     /// The meaning.
     fn eval(a: Self::A) -> Self::R;
 }
@@ -123,6 +125,8 @@ pub trait VecBinary {
     type R: Lanes;
     /// The row.
     const OP: VecOp;
+    /// Whether it is the native meaning of a relaxed op.
+    const IS_NATIVE: bool = false;
     /// The meaning.
     fn eval(a: Self::A, b: Self::B) -> Self::R;
 }
@@ -139,6 +143,8 @@ pub trait VecTernary {
     type R: Lanes;
     /// The row.
     const OP: VecOp;
+    /// Whether it is the native meaning of a relaxed op.
+    const IS_NATIVE: bool = false;
     /// The meaning.
     fn eval(a: Self::A, b: Self::B, c: Self::C) -> Self::R;
 }
@@ -385,9 +391,9 @@ macro_rules! define_ops {
         /// One unit struct for each relaxed op, with its native meaning.
         pub mod native {
             use super::*;
-            define_structs! { VecUnary: $($xu $xutext { type A = $xuA; type R = $xuR; #[inline(always)] fn eval($xua: $xuA) -> $xuR $xunative })* }
-            define_structs! { VecBinary: $($xb $xbtext { type A = $xbA; type B = $xbB; type R = $xbR; #[inline(always)] fn eval($xba: $xbA, $xbb: $xbB) -> $xbR $xbnative })* }
-            define_structs! { VecTernary: $($xt $xttext { type A = $xtA; type B = $xtB; type C = $xtC; type R = $xtR; #[inline(always)] fn eval($xta: $xtA, $xtb: $xtB, $xtc: $xtC) -> $xtR $xtnative })* }
+            define_structs! { VecUnary: $($xu $xutext { const IS_NATIVE: bool = true; type A = $xuA; type R = $xuR; #[inline(always)] fn eval($xua: $xuA) -> $xuR $xunative })* }
+            define_structs! { VecBinary: $($xb $xbtext { const IS_NATIVE: bool = true; type A = $xbA; type B = $xbB; type R = $xbR; #[inline(always)] fn eval($xba: $xbA, $xbb: $xbB) -> $xbR $xbnative })* }
+            define_structs! { VecTernary: $($xt $xttext { const IS_NATIVE: bool = true; type A = $xtA; type B = $xtB; type C = $xtC; type R = $xtR; #[inline(always)] fn eval($xta: $xtA, $xtb: $xtB, $xtc: $xtC) -> $xtR $xtnative })* }
         }
     };
 }

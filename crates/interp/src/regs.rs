@@ -170,6 +170,50 @@ pub(crate) unsafe fn exec<T: Op>(home: *mut Regs) -> Ended {
     unsafe { T::run(*home) }
 }
 
+/// Handlers like [`exec`], for processors that have more instructions.
+macro_rules! featured_handlers {
+    ($($(#[$doc:meta])* $name:ident $feature:literal;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`Op::run`], on a processor with these instructions.
+        #[cfg(all(tail_calls, target_arch = "x86_64"))]
+        #[target_feature(enable = $feature)]
+        #[allow(clippy::too_many_arguments)]
+        #[allow(improper_ctypes_definitions, reason = "vectors go in registers, as in C")]
+        pub(crate) unsafe extern "sysv64" fn $name<T: Op>(
+            pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
+            ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
+            acc_v128: Wide,
+        ) -> Ended {
+            // SAFETY: the caller's promise.
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64, acc_v128 }) }
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`Op::run`], on a processor with these instructions, and on the registers at `home`.
+        #[cfg(all(not(tail_calls), target_arch = "x86_64"))]
+        #[target_feature(enable = $feature)]
+        pub(crate) unsafe fn $name<T: Op>(home: *mut Regs) -> Ended {
+            // SAFETY: the caller's promise.
+            unsafe { T::run(*home) }
+        }
+
+        // Elsewhere there are none, and no such handler is given out.
+        #[cfg(not(target_arch = "x86_64"))]
+        pub(crate) use exec as $name;
+    )* };
+}
+
+featured_handlers! {
+    /// The handler of an instruction, compiled for SSE4.1.
+    exec_sse41 "sse4.1";
+    /// The handler of an instruction, compiled for SSE4.1 and products that are rounded once.
+    exec_fma "sse4.1,fma";
+}
+
 impl Regs {
     /// The registers with which a function begins.
     pub(crate) fn new(

@@ -74,7 +74,7 @@ impl Translator<'_> {
 
     /// Takes two operands off, the first one no constant if there is a way around it. The second may be any constant
     /// that is `allowed`.
-    fn pop_pair(&mut self, commutes: bool, allowed: Immediates) -> (Source, Source) {
+    pub(super) fn pop_pair(&mut self, commutes: bool, allowed: Immediates) -> (Source, Source) {
         let top = self.stack.height() - 1;
         let (left, right) = (self.stack.operand(top - 1), self.stack.operand(top));
         let exchange = commutes
