@@ -13,7 +13,6 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use tiered_decode::types::ValType;
 use tiered_decode::vector::{Relaxed, V128, VecOp};

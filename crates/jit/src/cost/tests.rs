@@ -271,11 +271,10 @@ fn vectors_that_grow_with_the_square_are_compiled_in_a_single_pass() {
     let mut compiler = compiler();
     for update in [
         "(i32x4.add (local.get {}) (local.get 1))",
-        "(f64x2.mul (local.get {}) (local.get 1))",
         "(i16x8.replace_lane 3 (local.get {}) (local.get 0))",
         "(f32x4.add (i8x16.sub (local.get {}) (local.get 1)) (local.get 1))",
     ] {
-        let (nest, locals) = (300, 50);
+        let (loops, locals) = (400, 100);
         let touch: String = (1..=locals)
             .map(|local| {
                 let value = update.replace("{}", &local.to_string());
@@ -285,12 +284,9 @@ fn vectors_that_grow_with_the_square_are_compiled_in_a_single_pass() {
         let store: String = (1..=locals)
             .map(|local| format!("(v128.store (local.get 0) (local.get {local}))"))
             .collect();
-        let (opened, closed) = (
-            "(loop ".repeat(nest),
-            "(br_if 0 (local.get 0)))".repeat(nest),
-        );
+        let body = format!("(loop {touch} (br_if 0 (local.get 0)))").repeat(loops);
         let text = format!(
-            "(module (memory 1) (func (param i32) (local {}) {opened}{touch}{closed}{store}))",
+            "(module (memory 1) (func (param i32) (local {}) {body}{store}))",
             "v128 ".repeat(locals)
         );
         let module = vector_module(&text);
