@@ -15,6 +15,8 @@ pub(crate) enum Value {
     F32(u32),
     /// The bits of a 64-bit float.
     F64(u64),
+    /// The bits of a vector.
+    V128(u128),
     /// Whether there is a function.
     Func(bool),
     /// What the host knows a reference by.
@@ -58,7 +60,7 @@ impl Value {
             ValType::F64 => Value::F64(bits),
             ValType::FuncRef => Value::Func(bits.is_multiple_of(2)),
             ValType::ExternRef => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
-            ValType::V128 => unreachable!("no accepted module has vectors"),
+            ValType::V128 => Value::V128(u128::from(random.next()) << 64 | u128::from(bits)),
         }
     }
 

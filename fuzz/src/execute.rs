@@ -573,6 +573,7 @@ fn to_val(store: &mut AnyStore, value: Value, func: Option<Func>) -> Val {
         Value::I64(value) => Val::I64(value),
         Value::F32(bits) => Val::F32(bits),
         Value::F64(bits) => Val::F64(bits),
+        Value::V128(bits) => Val::V128(bits),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
         Value::Extern(number) => Val::ExternRef(number.map(|number| ExternRef::new(store, number))),
     }
@@ -584,6 +585,7 @@ fn to_value(store: &AnyStore, value: Val) -> Value {
         Val::I64(value) => Value::I64(value),
         Val::F32(bits) => Value::F32(bits),
         Val::F64(bits) => Value::F64(bits),
+        Val::V128(bits) => Value::V128(bits),
         Val::FuncRef(func) => {
             // Whatever is said to be a function is one.
             let ty = func.map(|func| func.ty(store));

@@ -426,6 +426,7 @@ fn to_val(store: &mut impl wasmi::AsContextMut, value: Value, func: Option<Func>
         Value::I64(value) => Val::I64(value),
         Value::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
         Value::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
+        Value::V128(bits) => Val::V128(wasmi::V128::from(bits)),
         Value::Func(exists) => Val::FuncRef(
             func.filter(|_| exists)
                 .map_or(Nullable::Null, Nullable::Val),
@@ -450,6 +451,6 @@ fn to_value(store: &impl wasmi::AsContext, value: &Val) -> Value {
                 .downcast_ref()
                 .expect("made of a number")
         })),
-        Val::V128(_) => unreachable!("no accepted module has vectors"),
+        Val::V128(value) => Value::V128(value.as_u128()),
     }
 }

@@ -76,7 +76,7 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
         ValType::F64 => wasm_encoder::ValType::F64,
         ValType::FuncRef => wasm_encoder::ValType::FUNCREF,
         ValType::ExternRef => wasm_encoder::ValType::EXTERNREF,
-        ValType::V128 => unreachable!("programs have no vectors"),
+        ValType::V128 => wasm_encoder::ValType::V128,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `--invoke`: words to arguments by the function's type, results to lines.
 //!
-//! Invariant: an integer may be written signed or unsigned, in decimal or after `0x`; results print so that they can be
-//! given back as arguments.
+//! Invariant: an integer may be written signed or unsigned, in decimal or after `0x`, a vector as the unsigned integer of
+//! its 128 bits, the first lane in the lowest; results print so that they can be given back as arguments.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -66,10 +66,20 @@ fn parse(ty: ValType, word: &str) -> Option<Val> {
         }
         ValType::F32 => word.parse::<f32>().ok().map(|x| Val::F32(x.to_bits())),
         ValType::F64 => word.parse::<f64>().ok().map(|x| Val::F64(x.to_bits())),
-        ValType::FuncRef if word == "null" => Some(Val::FuncRef(None)),
-        ValType::ExternRef if word == "null" => Some(Val::ExternRef(None)),
-        _ => None,
+        ValType::V128 => vector(word).map(Val::V128),
+        ValType::FuncRef => (word == "null").then_some(Val::FuncRef(None)),
+        ValType::ExternRef => (word == "null").then_some(Val::ExternRef(None)),
     }
+}
+
+/// A decimal or hexadecimal integer of 128 bits without a sign.
+fn vector(word: &str) -> Option<u128> {
+    let hex = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
+    let digits = hex.unwrap_or(word);
+    let starts_with_digit = digits.starts_with(|c: char| c.is_ascii_hexdigit());
+    let radix = if hex.is_some() { 16 } else { 10 };
+    let bits = u128::from_str_radix(digits, radix).ok();
+    bits.filter(|_| starts_with_digit)
 }
 
 /// A decimal or hexadecimal integer, wide enough for either reading of 64 bits.
@@ -101,6 +111,7 @@ pub(crate) fn results_text(results: &[Val]) -> String {
             Val::I64(n) => writeln!(text, "{n}"),
             Val::F32(bits) => writeln!(text, "{}", f32::from_bits(*bits)),
             Val::F64(bits) => writeln!(text, "{}", f64::from_bits(*bits)),
+            Val::V128(bits) => writeln!(text, "{bits:#034x}"),
             Val::FuncRef(None) | Val::ExternRef(None) => writeln!(text, "null"),
             Val::FuncRef(Some(_)) => writeln!(text, "funcref"),
             Val::ExternRef(Some(_)) => writeln!(text, "externref"),
@@ -143,16 +154,41 @@ mod tests {
     }
 
     #[test]
+    fn vectors_are_unsigned_integers() {
+        let read = |word| parse(ValType::V128, word).and_then(|val| val.v128());
+        assert_eq!(read("0"), Some(0));
+        assert_eq!(read("18446744073709551616"), Some(1 << 64));
+        assert_eq!(read("0xff"), Some(255));
+        let most = format!("{:#x}", u128::MAX);
+        assert_eq!(read(&most), Some(u128::MAX));
+        for word in ["", "-1", "+1", "0x", "0x+1", "x", "ff", "1.0"] {
+            assert_eq!(read(word), None, "{word}");
+        }
+        assert_eq!(read(&format!("{most}0")), None);
+    }
+
+    #[test]
     fn results_can_be_given_back() {
         let values = [
             Val::I32(-5),
             Val::I64(i64::MAX),
             Val::F32(0.1f32.to_bits()),
             Val::F64(f64::INFINITY.to_bits()),
+            Val::V128(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
         ];
         let text = results_text(&values);
-        assert_eq!(text, "-5\n9223372036854775807\n0.1\ninf\n");
-        let types = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
+        let vector = "0x0f0e0d0c0b0a09080706050403020100";
+        assert_eq!(
+            text,
+            format!("-5\n9223372036854775807\n0.1\ninf\n{vector}\n")
+        );
+        let types = [
+            ValType::I32,
+            ValType::I64,
+            ValType::F32,
+            ValType::F64,
+            ValType::V128,
+        ];
         let read: Vec<_> = types
             .iter()
             .zip(text.lines())

@@ -31,6 +31,8 @@ pub enum ConstOp {
     F32Const(u32),
     /// `f64.const`
     F64Const(u64),
+    /// `v128.const`, its bytes in the order of memory.
+    V128Const([u8; 16]),
     /// `ref.null`
     RefNull(RefType),
     /// `ref.func`
@@ -67,34 +69,36 @@ impl ConstExpr {
         }
     }
 
-    /// The value as the bits of a slot; the null reference is 0.
+    /// The bits of the value, as its slots hold them, the first in the lower half; the null reference is 0.
     ///
-    /// `global` reads an immutable global's slot, `func_ref` makes a reference to a function.
+    /// `global` reads an immutable global, `func_ref` makes a reference to a function.
     pub fn eval(
         &self,
-        mut global: impl FnMut(GlobalIdx) -> u64,
+        mut global: impl FnMut(GlobalIdx) -> u128,
         mut func_ref: impl FnMut(FuncIdx) -> u64,
-    ) -> u64 {
+    ) -> u128 {
         let mut operand = |op: ConstOp| match op {
-            ConstOp::I32Const(value) => value.to_bits(),
-            ConstOp::I64Const(value) => value.to_bits(),
-            ConstOp::F32Const(bits) => bits.to_bits(),
-            ConstOp::F64Const(bits) => bits,
+            ConstOp::I32Const(value) => value.to_bits().into(),
+            ConstOp::I64Const(value) => value.to_bits().into(),
+            ConstOp::F32Const(bits) => bits.to_bits().into(),
+            ConstOp::F64Const(bits) => bits.into(),
+            ConstOp::V128Const(bytes) => u128::from_le_bytes(bytes),
             ConstOp::RefNull(_) | ConstOp::Numeric(_) => 0,
-            ConstOp::RefFunc(idx) => func_ref(idx),
+            ConstOp::RefFunc(idx) => func_ref(idx).into(),
             ConstOp::GlobalGet(idx) => global(idx),
         };
         let ops = match &self.0 {
             Ops::One(op) => return operand(*op),
             Ops::Many(ops) => ops,
         };
-        let mut stack = Vec::new();
+        let mut stack: Vec<u128> = Vec::new();
         for &op in ops {
             let value = match op {
                 ConstOp::Numeric(op) => {
-                    let operands = stack.split_off(stack.len().saturating_sub(op.params().len()));
+                    let from = stack.len().saturating_sub(op.params().len());
+                    let operands: Vec<u64> = stack.drain(from..).map(|bits| bits as u64).collect();
                     // The numeric ops that are constant, add, sub and mul, do not trap.
-                    op.eval(&operands).unwrap_or_default()
+                    op.eval(&operands).unwrap_or_default().into()
                 }
                 op => operand(op),
             };
@@ -124,6 +128,7 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::I64Const { value } => Some(ConstOp::I64Const(value)),
         Operator::F32Const { value } => Some(ConstOp::F32Const(value.bits())),
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
+        Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
         Operator::RefNull { hty } => RefType::from_heap_type(hty).map(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),
@@ -154,9 +159,20 @@ mod tests {
         assert_eq!(expr.ops().len(), 5);
         assert_eq!(expr.ops()[2], ConstOp::Numeric(NumOp::I32Sub));
         assert_eq!(
-            expr.eval(|global| u64::from(global.0) + 100, |_| 0),
-            -196_i32 as u32 as u64
+            expr.eval(|global| u128::from(global.0) + 100, |_| 0),
+            u128::from(-196_i32 as u32)
         );
+    }
+
+    #[test]
+    fn a_vector_is_all_of_its_bits() {
+        let mut bytes = vec![0xfd, 0x0c];
+        bytes.extend(1..=16);
+        bytes.push(0x0b);
+        let expr =
+            ConstExpr::read(&wasmparser::ConstExpr::new(BinaryReader::new(&bytes, 0))).unwrap();
+        let value = expr.eval(|_| 0, |_| 0);
+        assert_eq!(value, 0x100f_0e0d_0c0b_0a09_0807_0605_0403_0201);
     }
 
     #[test]

@@ -46,9 +46,13 @@ pub mod index;
 
 pub mod const_expr;
 
+pub mod opcode;
+
 pub mod numeric;
 
 pub mod memory;
+
+pub mod vector;
 
 pub mod proposals;
 

@@ -4,11 +4,12 @@
 //! *Invariant:* memory is little-endian; a float goes through its bits, so no access changes a NaN.
 //! Called by every tier, with the address already checked: this file has never seen a memory.
 
-use crate::numeric::{Opcode, Value};
+use crate::numeric::Value;
+use crate::opcode::{Opcode, opcode};
 use crate::types::ValType;
 use wasmparser::MemArg;
 
-/// An integer as it lies in memory, little-endian.
+/// An integer, or a few lanes of a vector, as they lie in memory, little-endian.
 pub trait MemoryInt: Copy + 'static {
     /// Its bytes: `[u8; SIZE]`.
     type Bytes: Copy + Default + AsRef<[u8]> + AsMut<[u8]>;
@@ -164,7 +165,7 @@ macro_rules! define_access {
 
             /// The op's byte in the binary format.
             pub const fn opcode(self) -> Opcode {
-                match self { $(LoadOp::$l => Opcode($lcode),)* }
+                match self { $(LoadOp::$l => opcode!($lcode),)* }
             }
 
             /// How many bytes are read.
@@ -218,7 +219,7 @@ macro_rules! define_access {
 
             /// The op's byte in the binary format.
             pub const fn opcode(self) -> Opcode {
-                match self { $(StoreOp::$s => Opcode($scode),)* }
+                match self { $(StoreOp::$s => opcode!($scode),)* }
             }
 
             /// How many bytes are written.

@@ -11,6 +11,7 @@
 //! # Why two groups
 //! Unary and binary rows are separate groups because `macro_rules!` can project a group but cannot filter one.
 
+use crate::opcode::{Opcode, opcode};
 use crate::types::ValType;
 
 /// Why a numeric op traps.
@@ -25,33 +26,6 @@ pub enum NumericTrap {
     /// A NaN has no integer value.
     #[error("invalid conversion to integer")]
     InvalidConversionToInteger,
-}
-
-/// The byte, or prefix byte and sub-opcode, of an op: `0x6a`, or `0xfc07` for sub-opcode 7 behind the prefix `0xfc`.
-///
-/// *Invariant:* a sub-opcode is below 128, so its LEB128 is one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Opcode(pub u16);
-
-impl Opcode {
-    /// The prefix byte, if there is one.
-    pub const fn prefix(self) -> Option<u8> {
-        match (self.0 >> 8) as u8 {
-            0 => None,
-            prefix => Some(prefix),
-        }
-    }
-
-    /// The opcode byte, or the sub-opcode behind the prefix.
-    pub const fn byte(self) -> u8 {
-        self.0 as u8
-    }
-
-    /// Appends the op as it stands in a function body.
-    pub fn encode(self, out: &mut Vec<u8>) {
-        out.extend(self.prefix());
-        out.push(self.byte());
-    }
 }
 
 /// A Rust type that stands for a WebAssembly number type.
@@ -230,14 +204,14 @@ unary {
     I64Extend16S      visit_i64_extend16_s      = 0xc3   "i64.extend16_s"      (a: i64) -> i64 { i64::from(a as i16) }
     I64Extend32S      visit_i64_extend32_s      = 0xc4   "i64.extend32_s"      (a: i64) -> i64 { i64::from(a as i32) }
     // saturating truncation: Rust's `as`
-    I32TruncSatF32S   visit_i32_trunc_sat_f32_s = 0xfc00 "i32.trunc_sat_f32_s" (a: f32) -> i32 { a as i32 }
-    I32TruncSatF32U   visit_i32_trunc_sat_f32_u = 0xfc01 "i32.trunc_sat_f32_u" (a: f32) -> u32 { a as u32 }
-    I32TruncSatF64S   visit_i32_trunc_sat_f64_s = 0xfc02 "i32.trunc_sat_f64_s" (a: f64) -> i32 { a as i32 }
-    I32TruncSatF64U   visit_i32_trunc_sat_f64_u = 0xfc03 "i32.trunc_sat_f64_u" (a: f64) -> u32 { a as u32 }
-    I64TruncSatF32S   visit_i64_trunc_sat_f32_s = 0xfc04 "i64.trunc_sat_f32_s" (a: f32) -> i64 { a as i64 }
-    I64TruncSatF32U   visit_i64_trunc_sat_f32_u = 0xfc05 "i64.trunc_sat_f32_u" (a: f32) -> u64 { a as u64 }
-    I64TruncSatF64S   visit_i64_trunc_sat_f64_s = 0xfc06 "i64.trunc_sat_f64_s" (a: f64) -> i64 { a as i64 }
-    I64TruncSatF64U   visit_i64_trunc_sat_f64_u = 0xfc07 "i64.trunc_sat_f64_u" (a: f64) -> u64 { a as u64 }
+    I32TruncSatF32S   visit_i32_trunc_sat_f32_s = 0xfc/0 "i32.trunc_sat_f32_s" (a: f32) -> i32 { a as i32 }
+    I32TruncSatF32U   visit_i32_trunc_sat_f32_u = 0xfc/1 "i32.trunc_sat_f32_u" (a: f32) -> u32 { a as u32 }
+    I32TruncSatF64S   visit_i32_trunc_sat_f64_s = 0xfc/2 "i32.trunc_sat_f64_s" (a: f64) -> i32 { a as i32 }
+    I32TruncSatF64U   visit_i32_trunc_sat_f64_u = 0xfc/3 "i32.trunc_sat_f64_u" (a: f64) -> u32 { a as u32 }
+    I64TruncSatF32S   visit_i64_trunc_sat_f32_s = 0xfc/4 "i64.trunc_sat_f32_s" (a: f32) -> i64 { a as i64 }
+    I64TruncSatF32U   visit_i64_trunc_sat_f32_u = 0xfc/5 "i64.trunc_sat_f32_u" (a: f32) -> u64 { a as u64 }
+    I64TruncSatF64S   visit_i64_trunc_sat_f64_s = 0xfc/6 "i64.trunc_sat_f64_s" (a: f64) -> i64 { a as i64 }
+    I64TruncSatF64U   visit_i64_trunc_sat_f64_u = 0xfc/7 "i64.trunc_sat_f64_u" (a: f64) -> u64 { a as u64 }
 }
 binary {
     // i32 comparisons
@@ -348,7 +322,7 @@ macro_rules! for_each_binary {
 macro_rules! __unary_rows {
     (
         [$($mac:tt)+]
-        unary { $($name:ident $visit:ident = $opcode:literal $text:literal $params:tt -> $r:ident $(? $trap:ident)? $body:block)* }
+        unary { $($name:ident $visit:ident = $opcode:literal $(/ $sub:literal)? $text:literal $params:tt -> $r:ident $(? $trap:ident)? $body:block)* }
         binary $binary:tt
     ) => {
         $($mac)+! { $($name $visit;)* }
@@ -390,7 +364,7 @@ macro_rules! traps {
 macro_rules! define_numeric {
     (
         []
-        unary { $($u:ident $uvisit:ident = $ucode:literal $utext:literal ($ua:ident: $uA:ident) -> $uR:ident $(? $utrap:ident)? $ubody:block)* }
+        unary { $($u:ident $uvisit:ident = $ucode:literal $(/ $usub:literal)? $utext:literal ($ua:ident: $uA:ident) -> $uR:ident $(? $utrap:ident)? $ubody:block)* }
         binary { $($b:ident $bvisit:ident = $bcode:literal $btext:literal ($ba:ident: $bA:ident, $bb:ident: $bB:ident) -> $bR:ident $(? $btrap:ident)? $bbody:block)* }
     ) => {
         /// A numeric op: one row of the table.
@@ -416,8 +390,8 @@ macro_rules! define_numeric {
             /// The op's byte or bytes in the binary format.
             pub const fn opcode(self) -> Opcode {
                 match self {
-                    $(NumOp::$u => Opcode($ucode),)*
-                    $(NumOp::$b => Opcode($bcode),)*
+                    $(NumOp::$u => opcode!($ucode $(/ $usub)?),)*
+                    $(NumOp::$b => opcode!($bcode),)*
                 }
             }
 

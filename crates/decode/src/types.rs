@@ -17,7 +17,7 @@ pub enum ValType {
     F32,
     /// 64-bit float.
     F64,
-    /// 128-bit vector; no accepted module has one.
+    /// 128-bit vector.
     V128,
     /// Nullable reference to a function.
     FuncRef,
@@ -34,6 +34,21 @@ impl ValType {
     /// The bits of each slot of the type's default value: zero, or the null reference.
     pub const fn default_bits(self) -> u64 {
         0
+    }
+
+    /// How many slots of 64 bits hold a value: two for a vector, one for any other.
+    #[inline]
+    #[must_use]
+    pub const fn slots(self) -> u32 {
+        match self {
+            ValType::V128 => 2,
+            ValType::I32
+            | ValType::I64
+            | ValType::F32
+            | ValType::F64
+            | ValType::FuncRef
+            | ValType::ExternRef => 1,
+        }
     }
 
     /// The type in the text format.
@@ -79,6 +94,12 @@ impl fmt::Display for ValType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
+}
+
+/// How many slots of 64 bits hold values of these types, one behind the other.
+#[must_use]
+pub fn slots(types: &[ValType]) -> u32 {
+    types.iter().map(|ty| ty.slots()).sum()
 }
 
 /// The type of a reference.

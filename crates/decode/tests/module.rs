@@ -145,14 +145,17 @@ fn constant_expressions() {
     assert_eq!(ops[2], [ConstOp::GlobalGet(GlobalIdx(0))]);
     assert_eq!(ops[3], [ConstOp::RefNull(RefType::ExternRef)]);
     assert_eq!(ops[4], [ConstOp::RefFunc(FuncIdx(1))]);
-    let global = |idx: GlobalIdx| 100 + u64::from(idx.0);
+    let global = |idx: GlobalIdx| 100 + u128::from(idx.0);
     let func_ref = |idx: FuncIdx| 200 + u64::from(idx.0);
-    let values: Vec<u64> = module
+    let values: Vec<u128> = module
         .global_inits()
         .iter()
         .map(|init| init.eval(global, func_ref))
         .collect();
-    assert_eq!(values, [-5_i64 as u64, 0x7fa0_0001, 100, 0, 201]);
+    assert_eq!(
+        values,
+        [u128::from(-5_i64 as u64), 0x7fa0_0001, 100, 0, 201]
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::memory::{LoadOp, StoreOp};
-use tiered_decode::numeric::{NumOp, Opcode};
+use tiered_decode::numeric::NumOp;
+use tiered_decode::opcode::Opcode;
 use tiered_decode::wasmparser::{
     Operator, VisitOperator, VisitSimdOperator, for_each_visit_operator,
     for_each_visit_simd_operator,

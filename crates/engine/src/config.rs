@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+use tiered_decode::wasmparser::WasmFeatures;
 use tiered_runtime::Limits;
 
 use crate::event::{TierEvent, Trace};
@@ -223,6 +224,15 @@ impl Config {
     #[must_use]
     pub fn fuel(mut self, fuel: Option<u64>) -> Config {
         self.fuel = fuel;
+        self
+    }
+
+    /// Accepts vectors, as far as there are instructions for them. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn vectors(mut self) -> Config {
+        tiered_decode::proposals::accept_vectors();
+        self.decode.proposals |= WasmFeatures::SIMD;
         self
     }
 

@@ -267,5 +267,6 @@ fn jit_config(config: &Config) -> tiered_jit::Config {
         verify: config.verify.unwrap_or(default.verify),
         spectre_guards: config.spectre_guards.unwrap_or(default.spectre_guards),
         profile: config.profile.map(Into::into),
+        ..default
     }
 }

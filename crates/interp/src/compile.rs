@@ -22,6 +22,7 @@ mod far;
 mod ops;
 mod scan;
 mod stack;
+mod vector;
 mod visit;
 
 use std::cell::Cell;
@@ -51,7 +52,7 @@ use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use scan::LoopPlan;
-use stack::{OperandStack, bank};
+use stack::OperandStack;
 
 /// What a translation needs room for, besides what it returns: code, relocations, types of locals.
 type Buffers = (Vec<u64>, Vec<u32>, Vec<ValType>);
@@ -296,7 +297,7 @@ impl<'m> Translator<'m> {
             local_types.extend(std::iter::repeat_n(ty, count as usize));
         }
         let plans = scan::plan(body.bytes(), body.ops(), &local_types)?;
-        let layout = FrameLayout::new(ty.params.len() as u32, local_types.len() as u32);
+        let layout = FrameLayout::of(ty.params.len(), &local_types);
         let body_frame = Control {
             kind: Kind::Body,
             base: 0,
@@ -313,8 +314,8 @@ impl<'m> Translator<'m> {
             code,
             max_words: MIN_WORDS + body.len() * WORDS_PER_BYTE,
             relocations,
+            stack: OperandStack::new(local_types.len(), layout.operands()),
             layout,
-            stack: OperandStack::new(local_types.len()),
             local_types,
             control: vec![body_frame],
             plans,
@@ -362,18 +363,19 @@ impl<'m> Translator<'m> {
 
     /// Where the first word of the code will be: behind a cell of its own if the frame is large.
     fn first_word(&self) -> usize {
-        let height = self.stack.max_height;
-        if !self.layout.is_near(height) {
+        let end = self.stack.max_end;
+        // One more operand would not be near.
+        if !FrameLayout::is_near(end + 1) {
             HUGE_FRAME_WORDS
         } else {
-            usize::from(self.layout.operand(height) > StoreCtx::MAX_SHALLOW_SLOTS)
+            usize::from(end > StoreCtx::MAX_SHALLOW_SLOTS)
         }
     }
 
     /// Writes that cell.
     fn push_first(&self, words: &mut Vec<u64>) {
         let address = |handler: Handler| (handler as *const ()).expose_provenance() as u64;
-        let slots = self.layout.slots(self.stack.max_height);
+        let slots = self.layout.slots(self.stack.max_end);
         match (self.first_word(), slots) {
             (HUGE_FRAME_WORDS, Some(slots)) => words.extend([address(HUGE_FRAME), slots.into()]),
             (1, _) => words.push(address(LARGE_FRAME)),
@@ -615,12 +617,15 @@ impl<'m> Translator<'m> {
             return self.settle_from(from);
         }
         if count > MAX_SINGLE_COPIES {
-            return self.emit_move_down(from, base, count);
+            return self.emit_move_down(from, base);
         }
-        for index in 0..count {
-            let operand = self.stack.operand(from + index);
-            let slot = self.operand_slot(base + index);
-            self.emit_copy(operand, from + index, Dest::Slot, slot);
+        let mut behind = self.stack.end_below(base);
+        for height in from..from + count {
+            let operand = self.stack.operand(height);
+            let width = operand.ty.slots();
+            let slot = FrameLayout::place(behind, width);
+            self.emit_copy(operand, height, Dest::Slot, slot);
+            behind = slot + width;
         }
     }
 
@@ -706,21 +711,21 @@ impl<'m> Translator<'m> {
         match results {
             [] => self.emit(RETURN_NOTHING, fields(header, 0, 0)),
             &[ty] => {
-                let immediates = if bank(ty) == Bank::Int {
+                let immediates = if Bank::of(ty) == Bank::Int {
                     Immediates::Slot
                 } else {
                     Immediates::No
                 };
                 let source = self.pop_source(immediates);
                 self.emit(
-                    return_handler(bank(ty), source.class),
+                    return_handler(Bank::of(ty), source.class),
                     fields(header, 0, source.field),
                 );
             }
             many => {
                 let from = self.stack.height() - many.len() as u32;
                 self.settle_from(from);
-                self.emit_return_many(from, many.len() as u32);
+                self.emit_return_many(from);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::speculation::clamped;
+use tiered_runtime::wide::Wide;
 
 use crate::exec::LoopSpent;
 use crate::numeric::Condition;
@@ -175,7 +176,7 @@ impl<V: Reg, S: Src> Op for Return1<V, S> {
             let value = S::read::<V, B>(&regs);
             let result = regs.fp;
             regs = caller::<A>(regs);
-            *result = value.to_bits();
+            value.store(result);
             value.set_acc(&mut regs);
             regs.dispatch()
         }
@@ -289,6 +290,62 @@ pub(crate) fn select_family(c: Class, v: Class, w: Class) -> &'static Family {
     Slot::pick_a(c, PickSelect(v, w))
 }
 
+/// `d = if a != 0 { v } else { w }`, on vectors.
+struct SelectVectorOp<C, V, W, T>(PhantomData<(C, V, W, T)>);
+
+impl<C: Src, V: Src, W: Src, T: Dst> Op for SelectVectorOp<C, V, W, T> {
+    #[inline(always)]
+    unsafe fn run(mut regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell for these classes.
+        unsafe {
+            let condition = C::read::<i32, A>(&regs) != 0;
+            let (v, w) = (
+                V::read::<Wide, IF_TRUE>(&regs),
+                W::read::<Wide, IF_FALSE>(&regs),
+            );
+            T::write(&mut regs, if condition { v } else { w });
+            regs.next::<3>()
+        }
+    }
+}
+
+struct SelectVectorOf<C, V, W>(PhantomData<(C, V, W)>);
+
+impl<C: Src, V: Src, W: Src> ByDest for SelectVectorOf<C, V, W> {
+    type Result = Wide;
+    type To<T: Dst> = SelectVectorOp<C, V, W, T>;
+}
+
+struct PickSelectVector(Class, Class);
+struct PickVectorTrue<C>(Class, PhantomData<C>);
+struct PickVectorFalse<C, V>(PhantomData<(C, V)>);
+
+impl WithSrc for PickSelectVector {
+    type Out = &'static Family;
+    fn with<C: Src>(self) -> &'static Family {
+        Wide::pick_a(self.0, PickVectorTrue::<C>(self.1, PhantomData))
+    }
+}
+
+impl<C: Src> WithSrc for PickVectorTrue<C> {
+    type Out = &'static Family;
+    fn with<V: Src>(self) -> &'static Family {
+        Wide::pick_a(self.0, PickVectorFalse::<C, V>(PhantomData))
+    }
+}
+
+impl<C: Src, V: Src> WithSrc for PickVectorFalse<C, V> {
+    type Out = &'static Family;
+    fn with<W: Src>(self) -> &'static Family {
+        family::<SelectVectorOf<C, V, W>>()
+    }
+}
+
+/// As [`select_family`], for vectors.
+pub(crate) fn select_vector_family(c: Class, v: Class, w: Class) -> &'static Family {
+    u32::pick_a(c, PickSelectVector(v, w))
+}
+
 struct PickTable;
 
 impl WithSrc for PickTable {
@@ -318,6 +375,7 @@ pub(crate) fn return_handler(bank: Bank, class: Class) -> Handler {
         Bank::Int => Slot::pick_b(class, PickReturn::<Slot>(PhantomData)),
         Bank::F32 => f32::pick_b(class, PickReturn::<f32>(PhantomData)),
         Bank::F64 => f64::pick_b(class, PickReturn::<f64>(PhantomData)),
+        Bank::V128 => Wide::pick_b(class, PickReturn::<Wide>(PhantomData)),
     }
 }
 

@@ -31,6 +31,7 @@ mod operand;
 mod regs;
 mod trampoline;
 mod variable;
+mod vector;
 
 use std::sync::Arc;
 

@@ -17,7 +17,12 @@ use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// The host address of `size` bytes at `address` plus `offset`, if they are within the memory.
 #[inline(always)]
-unsafe fn within(regs: &Regs, address: u32, offset: u32, size: usize) -> Option<*mut u8> {
+pub(crate) unsafe fn within(
+    regs: &Regs,
+    address: u32,
+    offset: u32,
+    size: usize,
+) -> Option<*mut u8> {
     let start = u64::from(address) + u64::from(offset);
     // SAFETY: bounds live as long as the instance.
     let bounds = unsafe { &*regs.mem };

@@ -8,6 +8,9 @@
 //! *Invariant:* a result in a pinned local is in the local's slot as well.
 
 use tiered_decode::numeric::Value;
+use tiered_decode::types::ValType;
+use tiered_runtime::frame::Slot;
+use tiered_runtime::wide::Wide as Vector;
 
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
@@ -24,6 +27,32 @@ pub(crate) enum Bank {
     Int,
     F32,
     F64,
+    V128,
+}
+
+impl Bank {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Bank; 4] = [Bank::Int, Bank::F32, Bank::F64, Bank::V128];
+
+    /// That of the values of type `ty`.
+    #[inline]
+    pub(crate) fn of(ty: ValType) -> Bank {
+        match ty {
+            ValType::I32 | ValType::I64 | ValType::FuncRef | ValType::ExternRef => Bank::Int,
+            ValType::F32 => Bank::F32,
+            ValType::F64 => Bank::F64,
+            ValType::V128 => Bank::V128,
+        }
+    }
+
+    /// The slots of its values.
+    #[inline]
+    pub(crate) fn width(self) -> u32 {
+        match self {
+            Bank::Int | Bank::F32 | Bank::F64 => 1,
+            Bank::V128 => 2,
+        }
+    }
 }
 
 /// The class of a source operand.
@@ -57,14 +86,36 @@ pub(crate) enum Dest {
 }
 
 /// A type that has an accumulator.
-pub(crate) trait Reg: Value {
+pub(crate) trait Reg: Copy + 'static {
     const BANK: Bank;
-    /// Where a result of this type goes that is to be in the pinned local 0: floats are not pinned.
+    /// Where a result of this type goes that is to be in the pinned local 0: only integers are pinned.
     type ToL0: Dst;
     /// The same for pinned local 1.
     type ToL1: Dst;
     fn acc(regs: &Regs) -> Self;
     fn set_acc(self, regs: &mut Regs);
+    /// The value with these bits; of no vector.
+    fn of_word(word: Slot) -> Self;
+    /// The bits; of no vector.
+    fn word(self) -> Slot;
+    /// Reads the value's slots.
+    ///
+    /// # Safety
+    /// They are there.
+    #[inline(always)]
+    unsafe fn load(at: *const Slot) -> Self {
+        // SAFETY: the caller's promise.
+        Self::of_word(unsafe { *at })
+    }
+    /// Writes the value's slots.
+    ///
+    /// # Safety
+    /// They are there.
+    #[inline(always)]
+    unsafe fn store(self, at: *mut Slot) {
+        // SAFETY: the caller's promise.
+        unsafe { *at = self.word() };
+    }
     /// Calls `k` with the source that `class` stands for; never with an immediate.
     fn pick_a<K: WithSrc>(class: Class, k: K) -> K::Out;
     /// Calls `k` with the source that `class` stands for; never with a wide constant.
@@ -116,7 +167,7 @@ impl Src for InSlot {
     #[inline(always)]
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
         // SAFETY: the slot is within the frame, by the cell's promise.
-        V::from_bits(unsafe { *regs.slot::<AT>() })
+        unsafe { V::load(regs.slot::<AT>()) }
     }
 }
 
@@ -130,14 +181,14 @@ impl Src for InAcc {
 impl Src for InL0 {
     #[inline(always)]
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
-        V::from_bits(regs.l0)
+        V::of_word(regs.l0)
     }
 }
 
 impl Src for InL1 {
     #[inline(always)]
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
-        V::from_bits(regs.l1)
+        V::of_word(regs.l1)
     }
 }
 
@@ -146,7 +197,7 @@ impl Src for Imm {
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
         // SAFETY: the cell has an immediate there.
         let immediate = unsafe { regs.u32::<AT>() }.cast_signed();
-        V::from_bits(i64::from(immediate).cast_unsigned())
+        V::of_word(i64::from(immediate).cast_unsigned())
     }
 }
 
@@ -154,7 +205,7 @@ impl Src for Wide {
     #[inline(always)]
     unsafe fn read<V: Reg, const AT: usize>(regs: &Regs) -> V {
         // SAFETY: the cell has a third word.
-        V::from_bits(unsafe { regs.word::<2>() })
+        V::of_word(unsafe { regs.word::<2>() })
     }
 
     #[inline(always)]
@@ -167,7 +218,7 @@ impl Src for Wide {
 impl Src for Zero {
     #[inline(always)]
     unsafe fn read<V: Reg, const AT: usize>(_: &Regs) -> V {
-        V::from_bits(0)
+        V::of_word(0)
     }
 }
 
@@ -197,14 +248,14 @@ impl Dst for ToSlot {
     unsafe fn write<V: Reg>(regs: &mut Regs, value: V) {
         value.set_acc(regs);
         // SAFETY: the slot is within the frame, by the cell's promise.
-        unsafe { *regs.slot::<D>() = value.to_bits() };
+        unsafe { value.store(regs.slot::<D>()) };
     }
 }
 
 impl Dst for ToL0 {
     #[inline(always)]
     unsafe fn write<V: Reg>(regs: &mut Regs, value: V) {
-        regs.l0 = value.to_bits();
+        regs.l0 = value.word();
         // SAFETY: as above.
         unsafe { *regs.slot::<D>() = regs.l0 };
     }
@@ -213,7 +264,7 @@ impl Dst for ToL0 {
 impl Dst for ToL1 {
     #[inline(always)]
     unsafe fn write<V: Reg>(regs: &mut Regs, value: V) {
-        regs.l1 = value.to_bits();
+        regs.l1 = value.word();
         // SAFETY: as above.
         unsafe { *regs.slot::<D>() = regs.l1 };
     }
@@ -232,6 +283,14 @@ macro_rules! integers {
             #[inline(always)]
             fn set_acc(self, regs: &mut Regs) {
                 regs.acc = self.to_bits();
+            }
+            #[inline(always)]
+            fn of_word(word: Slot) -> Self {
+                Self::from_bits(word)
+            }
+            #[inline(always)]
+            fn word(self) -> Slot {
+                self.to_bits()
             }
             fn pick_a<K: WithSrc>(class: Class, k: K) -> K::Out {
                 match class {
@@ -268,11 +327,21 @@ macro_rules! floats {
             fn set_acc(self, regs: &mut Regs) {
                 regs.$acc = self;
             }
+            #[inline(always)]
+            fn of_word(word: Slot) -> Self {
+                Value::from_bits(word)
+            }
+            #[inline(always)]
+            fn word(self) -> Slot {
+                Value::to_bits(self)
+            }
             fn pick_a<K: WithSrc>(class: Class, k: K) -> K::Out {
                 match class {
                     Class::Slot => k.with::<InSlot>(),
                     Class::Acc => k.with::<InAcc>(),
-                    _ => unreachable!("floats are neither pinned nor immediate"),
+                    Class::L0 | Class::L1 | Class::Imm | Class::Wide => {
+                        unreachable!("floats are neither pinned nor immediate")
+                    }
                 }
             }
             fn pick_b<K: WithSrc>(class: Class, k: K) -> K::Out {
@@ -283,6 +352,48 @@ macro_rules! floats {
 }
 
 floats! { f32: F32 acc_f32; f64: F64 acc_f64; }
+
+impl Reg for Vector {
+    const BANK: Bank = Bank::V128;
+    type ToL0 = ToSlot;
+    type ToL1 = ToSlot;
+    #[inline(always)]
+    fn acc(regs: &Regs) -> Self {
+        regs.acc_v128
+    }
+    #[inline(always)]
+    fn set_acc(self, regs: &mut Regs) {
+        regs.acc_v128 = self;
+    }
+    fn of_word(_: Slot) -> Self {
+        unreachable!("a vector is two words")
+    }
+    fn word(self) -> Slot {
+        unreachable!("a vector is two words")
+    }
+    #[inline(always)]
+    unsafe fn load(at: *const Slot) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Vector::from_slots(at) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, at: *mut Slot) {
+        // SAFETY: the caller's promise.
+        unsafe { self.to_slots(at) };
+    }
+    fn pick_a<K: WithSrc>(class: Class, k: K) -> K::Out {
+        match class {
+            Class::Slot => k.with::<InSlot>(),
+            Class::Acc => k.with::<InAcc>(),
+            Class::L0 | Class::L1 | Class::Imm | Class::Wide => {
+                unreachable!("vectors are neither pinned nor immediate")
+            }
+        }
+    }
+    fn pick_b<K: WithSrc>(class: Class, k: K) -> K::Out {
+        Self::pick_a(class, k)
+    }
+}
 
 /// An instruction with its sources, by destination.
 pub(crate) trait ByDest: 'static {

@@ -12,7 +12,7 @@
 //!   its end, and returns one scalar. Otherwise its last call is no jump, and the native stack grows with each
 //!   instruction; the test `native_stack_stays` breaks.
 //! * *Invariant:* `pc` points to the handler's own cell until it goes on.
-//! * *Invariant:* six integers and five floats: no more than the calling convention passes in registers.
+//! * *Invariant:* six integers, five floats and a vector: no more than the calling convention passes in registers.
 //! * *Invariant:* the word at `pc` is read atomically: that at a loop's header changes once the loop has machine code.
 //! * *Invariant:* `l0` and `l1` are copies of locals whose slots hold the same bits, valid only within the loop that
 //!   loaded them ([`crate::compile`]). The accumulators are dead at every label.
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::trampoline::Trampoline;
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
+use tiered_runtime::wide::Wide;
 use tiered_runtime::{MemoryBounds, TrapCode};
 
 /// The registers of the interpreter.
@@ -50,6 +51,8 @@ pub(crate) struct Regs {
     pub(crate) acc_f32: f32,
     /// The accumulator of 64-bit floats.
     pub(crate) acc_f64: f64,
+    /// The accumulator of vectors.
+    pub(crate) acc_v128: Wide,
     /// Where the loop that runs the handlers keeps the registers.
     #[cfg(not(tail_calls))]
     pub(crate) home: *mut Regs,
@@ -64,6 +67,10 @@ const GO_ON: Ended = u64::MAX;
 
 /// The code of an instruction.
 #[cfg(all(tail_calls, target_arch = "x86_64"))]
+#[allow(
+    improper_ctypes_definitions,
+    reason = "vectors go in registers, as in C"
+)]
 pub(crate) type Handler = unsafe extern "sysv64" fn(
     *const u64,
     *mut Slot,
@@ -76,9 +83,14 @@ pub(crate) type Handler = unsafe extern "sysv64" fn(
     f64,
     f32,
     f64,
+    Wide,
 ) -> Ended;
 /// The code of an instruction.
 #[cfg(all(tail_calls, not(target_arch = "x86_64")))]
+#[allow(
+    improper_ctypes_definitions,
+    reason = "vectors go in registers, as in C"
+)]
 pub(crate) type Handler = unsafe extern "C" fn(
     *const u64,
     *mut Slot,
@@ -91,6 +103,7 @@ pub(crate) type Handler = unsafe extern "C" fn(
     f64,
     f32,
     f64,
+    Wide,
 ) -> Ended;
 /// The code of an instruction.
 #[cfg(not(tail_calls))]
@@ -113,12 +126,14 @@ macro_rules! tail_call_handler {
         /// # Safety
         /// As [`Op::run`].
         #[allow(clippy::too_many_arguments)]
+        #[allow(improper_ctypes_definitions, reason = "vectors go in registers, as in C")]
         pub(crate) unsafe extern $abi fn exec<T: Op>(
             pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
             ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
+            acc_v128: Wide,
         ) -> Ended {
             // SAFETY: the caller's promise.
-            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64 }) }
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64, acc_v128 }) }
         }
 
         /// The handler of an instruction, never part of another one's.
@@ -126,14 +141,16 @@ macro_rules! tail_call_handler {
         /// # Safety
         /// As [`Op::run`].
         #[allow(clippy::too_many_arguments)]
+        #[allow(improper_ctypes_definitions, reason = "vectors go in registers, as in C")]
         #[cold]
         #[inline(never)]
         unsafe extern $abi fn exec_cold<T: Op>(
             pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
             ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
+            acc_v128: Wide,
         ) -> Ended {
             // SAFETY: the caller's promise.
-            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64 }) }
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64, acc_v128 }) }
         }
     };
 }
@@ -151,6 +168,50 @@ tail_call_handler!("C");
 pub(crate) unsafe fn exec<T: Op>(home: *mut Regs) -> Ended {
     // SAFETY: the caller's promise.
     unsafe { T::run(*home) }
+}
+
+/// Handlers like [`exec`], for processors that have more instructions.
+macro_rules! featured_handlers {
+    ($($(#[$doc:meta])* $name:ident $feature:literal;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`Op::run`], on a processor with these instructions.
+        #[cfg(all(tail_calls, target_arch = "x86_64"))]
+        #[target_feature(enable = $feature)]
+        #[allow(clippy::too_many_arguments)]
+        #[allow(improper_ctypes_definitions, reason = "vectors go in registers, as in C")]
+        pub(crate) unsafe extern "sysv64" fn $name<T: Op>(
+            pc: *const u64, fp: *mut Slot, mem: *const MemoryBounds, acc: Slot, l0: Slot, l1: Slot,
+            ctx: f64, head: f64, instance: f64, acc_f32: f32, acc_f64: f64,
+            acc_v128: Wide,
+        ) -> Ended {
+            // SAFETY: the caller's promise.
+            unsafe { T::run(Regs { pc, fp, mem, acc, l0, l1, ctx, head, instance, acc_f32, acc_f64, acc_v128 }) }
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`Op::run`], on a processor with these instructions, and on the registers at `home`.
+        #[cfg(all(not(tail_calls), target_arch = "x86_64"))]
+        #[target_feature(enable = $feature)]
+        pub(crate) unsafe fn $name<T: Op>(home: *mut Regs) -> Ended {
+            // SAFETY: the caller's promise.
+            unsafe { T::run(*home) }
+        }
+
+        // Elsewhere there are none, and no such handler is given out.
+        #[cfg(not(target_arch = "x86_64"))]
+        pub(crate) use exec as $name;
+    )* };
+}
+
+featured_handlers! {
+    /// The handler of an instruction, compiled for SSE4.1.
+    exec_sse41 "sse4.1";
+    /// The handler of an instruction, compiled for SSE4.1 and products that are rounded once.
+    exec_fma "sse4.1,fma";
 }
 
 impl Regs {
@@ -175,6 +236,7 @@ impl Regs {
             instance: f64::from_bits(instance.as_ptr().expose_provenance() as u64),
             acc_f32: 0.0,
             acc_f64: 0.0,
+            acc_v128: Wide::ZERO,
             #[cfg(not(tail_calls))]
             home: std::ptr::null_mut(),
         }
@@ -278,6 +340,7 @@ impl Regs {
                 self.instance,
                 self.acc_f32,
                 self.acc_f64,
+                self.acc_v128,
             )
         }
     }
@@ -338,6 +401,7 @@ impl Regs {
                 self.instance,
                 self.acc_f32,
                 self.acc_f64,
+                self.acc_v128,
             )
         }
         #[cfg(not(tail_calls))]
@@ -358,6 +422,10 @@ impl Regs {
     /// As [`Regs::run`], below the frame of `trampoline`.
     #[cfg(all(tail_calls, target_arch = "x86_64"))]
     pub(crate) unsafe fn run_through(self, trampoline: Trampoline) -> Ended {
+        #[allow(
+            improper_ctypes_definitions,
+            reason = "vectors go in registers, as in C"
+        )]
         type Through = unsafe extern "sysv64" fn(
             *const u64,
             *mut Slot,
@@ -370,6 +438,7 @@ impl Regs {
             f64,
             f32,
             f64,
+            Wide,
             Handler,
         ) -> Ended;
         // SAFETY: `pc` points to a cell, which begins with a handler; the trampoline passes on what a handler takes, and
@@ -389,6 +458,7 @@ impl Regs {
                 self.instance,
                 self.acc_f32,
                 self.acc_f64,
+                self.acc_v128,
                 handler,
             )
         }

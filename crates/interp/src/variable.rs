@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use tiered_runtime::GlobalRecord;
 use tiered_runtime::frame::Slot;
+use tiered_runtime::wide::Wide;
 
 use crate::operand::D;
 use crate::operand::{
@@ -18,7 +19,7 @@ impl Dst for SlotOnly {
     #[inline(always)]
     unsafe fn write<V: Reg>(regs: &mut Regs, value: V) {
         // SAFETY: the slot is within the frame, by the cell's promise.
-        unsafe { *regs.slot::<D>() = value.to_bits() };
+        unsafe { value.store(regs.slot::<D>()) };
     }
 }
 
@@ -121,12 +122,23 @@ impl<V: Reg> WithSrc for PickCopy<V> {
     }
 }
 
+/// As [`PickCopy`], of what is not pinned.
+struct PickSlotCopy<V>(PhantomData<V>);
+
+impl<V: Reg> WithSrc for PickSlotCopy<V> {
+    type Out = Handler;
+    fn with<S: Src>(self) -> Handler {
+        exec::<CopyOp<V, S, SlotOnly>>
+    }
+}
+
 /// The handler that copies a value of class `class` to a slot or a pinned local; no accumulator changes.
 pub(crate) fn copy_handler(bank: Bank, class: Class, to: Dest) -> Handler {
     match bank {
         Bank::Int => Slot::pick_b(class, PickCopy::<Slot>(to, PhantomData)),
         Bank::F32 => f32::pick_b(class, PickCopy::<f32>(to, PhantomData)),
         Bank::F64 => f64::pick_b(class, PickCopy::<f64>(to, PhantomData)),
+        Bank::V128 => Wide::pick_b(class, PickSlotCopy::<Wide>(PhantomData)),
     }
 }
 
@@ -166,6 +178,7 @@ impl Location for Imported {
             (**regs.in_instance::<*const GlobalRecord, 2>())
                 .value
                 .as_ptr()
+                .cast()
         }
     }
 }
@@ -178,8 +191,8 @@ impl<V: Reg, G: Location, T: Dst> Op for GlobalGetOp<V, G, T> {
     unsafe fn run(mut regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell for this place and these classes.
         unsafe {
-            let value = *G::of(&regs);
-            T::write(&mut regs, V::from_bits(value));
+            let value = V::load(G::of(&regs));
+            T::write(&mut regs, value);
             regs.next::<3>()
         }
     }
@@ -198,9 +211,11 @@ pub(crate) fn global_get_family(bank: Bank, imported: bool) -> &'static Family {
         (Bank::Int, false) => family::<GlobalGetOf<Slot, Defined>>(),
         (Bank::F32, false) => family::<GlobalGetOf<f32, Defined>>(),
         (Bank::F64, false) => family::<GlobalGetOf<f64, Defined>>(),
+        (Bank::V128, false) => family::<GlobalGetOf<Wide, Defined>>(),
         (Bank::Int, true) => family::<GlobalGetOf<Slot, Imported>>(),
         (Bank::F32, true) => family::<GlobalGetOf<f32, Imported>>(),
         (Bank::F64, true) => family::<GlobalGetOf<f64, Imported>>(),
+        (Bank::V128, true) => family::<GlobalGetOf<Wide, Imported>>(),
     }
 }
 
@@ -212,8 +227,8 @@ impl<V: Reg, G: Location, S: Src> Op for GlobalSetOp<V, G, S> {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: as above.
         unsafe {
-            let value = S::read::<V, B>(&regs).to_bits();
-            *G::of(&regs) = value;
+            let value = S::read::<V, B>(&regs);
+            value.store(G::of(&regs));
             regs.next::<3>()
         }
     }
@@ -233,6 +248,7 @@ fn global_set_to<G: Location>(bank: Bank, class: Class) -> Handler {
         Bank::Int => Slot::pick_b(class, PickGlobalSet::<Slot, G>(PhantomData)),
         Bank::F32 => f32::pick_b(class, PickGlobalSet::<f32, G>(PhantomData)),
         Bank::F64 => f64::pick_b(class, PickGlobalSet::<f64, G>(PhantomData)),
+        Bank::V128 => Wide::pick_b(class, PickGlobalSet::<Wide, G>(PhantomData)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use thiserror::Error;
+use tiered_decode::vector::Relaxed;
 use tiered_runtime::code::{EntryPoints, FuncCode};
 use tiered_runtime::vmctx::VmCtx;
 
@@ -18,7 +19,7 @@ use crate::cost::{Allocator, MOST_BYTES, Work};
 use crate::error::CompileError;
 use crate::loader::{self, Blob, Quota, Unplaced};
 use crate::profile::Profile;
-use crate::target::Isas;
+use crate::target::{Isas, Settings};
 use crate::trampolines::Trampolines;
 use crate::{signal, stub, target};
 
@@ -31,9 +32,13 @@ pub struct Config {
     pub compile_bytes: usize,
     /// Has Cranelift check its own intermediate code, for tests.
     pub verify: bool,
+    /// Uses no instruction that only some of the processors have that there is code for, for tests.
+    pub baseline: bool,
     /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables,
     /// and those of memories that are not bounded by the mapping alone.
     pub spectre_guards: bool,
+    /// Which of the results that the spec allows relaxed vector instructions have: as in every other tier of the engine.
+    pub relaxed: Relaxed,
     /// Tells a profiler of the host where code is.
     pub profile: Option<Profile>,
 }
@@ -44,7 +49,9 @@ impl Default for Config {
             code_bytes: 1 << 30,
             compile_bytes: MOST_BYTES,
             verify: cfg!(debug_assertions),
+            baseline: false,
             spectre_guards: true,
+            relaxed: Relaxed::default(),
             profile: None,
         }
     }
@@ -142,7 +149,11 @@ impl fmt::Debug for Jit {
 impl Shared {
     fn machine(&self) -> Result<&Machine, Unavailable> {
         let machine = self.machine.get_or_init(|| {
-            let isas = Isas::new(self.config.verify).map_err(Unavailable)?;
+            let settings = Settings {
+                verify: self.config.verify,
+                baseline: self.config.baseline,
+            };
+            let isas = Isas::new(settings).map_err(Unavailable)?;
             let space = code_space::get().map_err(|error| Unavailable(error.to_string()))?;
             signal::install();
             Ok(Machine { isas, space })
@@ -171,6 +182,10 @@ impl Shared {
 
     pub(crate) fn spectre_guards(&self) -> bool {
         self.config.spectre_guards
+    }
+
+    pub(crate) fn relaxed(&self) -> Relaxed {
+        self.config.relaxed
     }
 
     pub(crate) fn trampolines(&self) -> &Trampolines {

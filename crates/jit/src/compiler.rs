@@ -335,6 +335,7 @@ impl Compiler {
             entry: subject.at,
             metered: subject.metered,
             spectre_guards: shared.spectre_guards(),
+            relaxed: shared.relaxed(),
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::position::Positions;
     use crate::registry::{Kind, UNIT};
-    use crate::target::Isas;
+    use crate::target::{Isas, Settings};
 
     /// A space of a test's own, which stays.
     fn space(writers: &'static [Writer]) -> &'static CodeSpace {
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn code_runs_where_it_was_placed_and_is_known_as_long() {
-        let isas = Isas::new(false).expect("this machine can");
+        let isas = Isas::new(Settings::default()).expect("this machine can");
         let isa = isas.usual();
         for space in BOTH.map(space) {
             let quota = Quota::new(1 << 20);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_quota_is_kept() {
-        let isas = Isas::new(false).expect("this machine can");
+        let isas = Isas::new(Settings::default()).expect("this machine can");
         let isa = isas.usual();
         let quota = Quota::new(3 * UNIT);
         let space = space(BOTH[0]);
@@ -344,7 +344,7 @@ mod tests {
     /// Nothing piles up, in the system's memory or in ours.
     #[test]
     fn what_is_dropped_leaves_nothing_behind() {
-        let isas = Isas::new(false).expect("this machine can");
+        let isas = Isas::new(Settings::default()).expect("this machine can");
         let isa = isas.usual();
         for space in BOTH.map(space) {
             let quota = Quota::new(64 << 20);
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn running_code_is_found_while_other_code_comes_and_goes() {
         const ROUNDS: u32 = 3000;
-        let isas = Isas::new(false).expect("this machine can");
+        let isas = Isas::new(Settings::default()).expect("this machine can");
         let isa = isas.usual();
         let space = space(BOTH[0]);
         let quota = Quota::new(64 << 20);

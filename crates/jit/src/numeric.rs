@@ -117,7 +117,7 @@ pub(crate) fn emit(builder: &mut FunctionBuilder<'_>, op: NumOp, a: Value, b: Va
 /// Cranelift takes a first operand that is loaded straight from memory, as the second operand of the instruction, and
 /// leaves the signs of two negated factors out; either changes which NaN is the result. It looks for these two through
 /// nothing, not even a cast that is no instruction. The price is that such a load is one of its own.
-fn in_order(builder: &mut FunctionBuilder<'_>, a: Value) -> Value {
+pub(crate) fn in_order(builder: &mut FunctionBuilder<'_>, a: Value) -> Value {
     let dfg = &builder.func.dfg;
     let is_other = |inst| !matches!(dfg.insts[inst].opcode(), Opcode::Load | Opcode::Fneg);
     // A parameter of a block may turn out to be one value only, whatever that is.

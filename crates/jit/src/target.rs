@@ -19,11 +19,14 @@ pub(crate) fn check_architecture() -> Result<(), String> {
 
 #[cfg(target_arch = "x86_64")]
 fn check_processor() -> Result<(), String> {
-    if std::arch::is_x86_feature_detected!("sse4.1") {
-        Ok(())
-    } else {
-        Err("the processor lacks SSE4.1".into())
+    // Rounding, and what takes lanes by index, would be calls into the host's library.
+    if !std::arch::is_x86_feature_detected!("sse4.1") {
+        return Err("the processor lacks SSE4.1".into());
     }
+    if !std::arch::is_x86_feature_detected!("ssse3") {
+        return Err("the processor lacks SSSE3".into());
+    }
+    Ok(())
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -31,9 +34,21 @@ fn check_processor() -> Result<(), String> {
     check_architecture()
 }
 
+/// The settings of Cranelift's for what every processor has that there is code for.
+const BASELINE: [&str; 3] = ["has_sse3", "has_ssse3", "has_sse41"];
+
+/// How code is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// Cranelift checks its own intermediate code.
+    pub(crate) verify: bool,
+    /// [`Config::baseline`](crate::Config::baseline).
+    pub(crate) baseline: bool,
+}
+
 /// How code for this machine is made, in its three ways.
 pub(crate) struct Isas {
-    verify: bool,
+    settings: Settings,
     /// Says where blocks are, which placement asks.
     usual: OwnedTargetIsa,
     /// Does not: to find that out for a large jump table takes the square of its targets.
@@ -46,12 +61,11 @@ pub(crate) struct Isas {
 const MOST_TARGETS: u64 = 512;
 
 impl Isas {
-    /// `verify` has Cranelift check its own intermediate code.
-    pub(crate) fn new(verify: bool) -> Result<Isas, String> {
+    pub(crate) fn new(settings: Settings) -> Result<Isas, String> {
         check_processor()?;
         Ok(Isas {
-            verify,
-            usual: isa(verify, true, Allocator::Thorough)?,
+            settings,
+            usual: isa(settings, true, Allocator::Thorough)?,
             large: OnceLock::new(),
             single_pass: OnceLock::new(),
         })
@@ -75,16 +89,16 @@ impl Isas {
         };
         // The settings are known and the machine was accepted with others, so there is no error; else the usual way does.
         place.get_or_init(|| {
-            isa(self.verify, false, allocator).unwrap_or_else(|_| self.usual.clone())
+            isa(self.settings, false, allocator).unwrap_or_else(|_| self.usual.clone())
         })
     }
 }
 
-fn isa(verify: bool, blocks: bool, allocator: Allocator) -> Result<OwnedTargetIsa, String> {
+fn isa(how: Settings, blocks: bool, allocator: Allocator) -> Result<OwnedTargetIsa, String> {
     let mut flags = settings::builder();
     let mut set = |name, value| flags.set(name, value).map_err(|error| error.to_string());
     set("opt_level", "speed")?;
-    set("enable_verifier", if verify { "true" } else { "false" })?;
+    set("enable_verifier", if how.verify { "true" } else { "false" })?;
     // Traps and back traces follow the chain of frame pointers.
     set("preserve_frame_pointers", "true")?;
     set("is_pic", "false")?;
@@ -95,7 +109,14 @@ fn isa(verify: bool, blocks: bool, allocator: Allocator) -> Result<OwnedTargetIs
     if allocator == Allocator::SinglePass {
         set("regalloc_algorithm", "single_pass")?;
     }
-    let isa = cranelift_native::builder()?;
+    let mut isa = cranelift_native::builder()?;
+    if how.baseline {
+        let settings: Vec<_> = isa.iter().map(|setting| setting.name).collect();
+        let beyond = |name: &&str| name.starts_with("has_") && !BASELINE.contains(name);
+        for name in settings.into_iter().filter(beyond) {
+            isa.set(name, "false").map_err(|error| error.to_string())?;
+        }
+    }
     isa.finish(settings::Flags::new(flags))
         .map_err(|error| error.to_string())
 }

@@ -26,12 +26,13 @@ mod memory;
 mod resume;
 mod table;
 mod variable;
+mod vector;
 mod visit;
 
 #[cfg(test)]
 mod tests;
 
-use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
+use cranelift_codegen::ir::types::{F32, F64, I8, I8X16, I32, I64};
 use cranelift_codegen::ir::{
     self, GlobalValueData, InstBuilder, MemFlagsData, SourceLoc, StackSlotData, StackSlotKind,
     Type, UserFuncName, Value,
@@ -41,6 +42,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use tiered_decode::index::{FuncIdx, TypeIdx};
 use tiered_decode::module::FuncBody;
 use tiered_decode::types::ValType;
+use tiered_decode::vector::Relaxed;
 use tiered_decode::{Module, wasmparser};
 use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::layout::{VmLayout, offsets};
@@ -95,6 +97,8 @@ pub(crate) struct Job<'m> {
     pub(crate) metered: bool,
     /// [`Config::spectre_guards`](crate::Config::spectre_guards).
     pub(crate) spectre_guards: bool,
+    /// [`Config::relaxed`](crate::Config::relaxed).
+    pub(crate) relaxed: Relaxed,
 }
 
 /// What is known of a body once it is translated.
@@ -173,7 +177,7 @@ fn translate_body(
     translator.has_calls = calls.any;
     translator.begin(job, &body)?;
     if calls.any {
-        pad_frame(translator.builder.func, translator.frame);
+        pad_frame(translator.builder.func, &translator.frame);
     }
     translator.run(&body)?;
     if let Some(resume) = &translator.resume
@@ -207,10 +211,10 @@ fn declare_stack_limit(func: &mut ir::Function) {
 
 /// Gives a frame that may hold little the size that the depth of recursion asks for ([`native_stack`]): there may be
 /// many locals that are never live at a call. Small frames are left as they are, for they have few.
-fn pad_frame(func: &mut ir::Function, frame: FrameLayout) {
+fn pad_frame(func: &mut ir::Function, frame: &FrameLayout) {
     /// A return address and a frame pointer, which every frame has.
     const OWN_BYTES: u32 = 16;
-    let bytes = native_stack::least_frame(frame.operand(0));
+    let bytes = native_stack::least_frame(frame.operands());
     if bytes > OWN_BYTES {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes - OWN_BYTES, 3);
         func.create_sized_stack_slot(slot);
@@ -253,8 +257,11 @@ struct Translator<'a, 'm> {
     arguments: Vec<Value>,
     metered: bool,
     spectre_guards: bool,
+    relaxed: Relaxed,
     /// The body calls functions.
     has_calls: bool,
+    /// There was a vector on the stack.
+    has_vectors: bool,
     /// The loop that is to be entered, if any.
     resume: Option<Resume>,
     reachable: bool,
@@ -309,7 +316,9 @@ impl<'a, 'm> Translator<'a, 'm> {
             arguments: Vec::new(),
             metered: job.metered,
             spectre_guards: job.spectre_guards,
+            relaxed: job.relaxed,
             has_calls: false,
+            has_vectors: false,
             resume: None,
             reachable: true,
             skipped: 0,
@@ -322,21 +331,20 @@ impl<'a, 'm> Translator<'a, 'm> {
     fn begin(&mut self, job: &Job<'m>, body: &FuncBody<'m>) -> Result<(), CompileError> {
         let ty = job.module.func_type(job.func);
         self.control.push(Frame::body(&ty.results));
-        for &param in &ty.params {
-            self.declare_local(param)?;
-        }
+        let mut types = ty.params.to_vec();
         for (count, ty) in body.locals() {
-            for _ in 0..count {
-                self.declare_local(ty)?;
-            }
+            types.extend(std::iter::repeat_n(ty, count as usize));
         }
-        self.frame = FrameLayout::new(ty.params.len() as u32, self.locals.len() as u32);
-        if self.locals.len() > MAX_LOCALS {
+        if types.len() > MAX_LOCALS {
             return Err(CompileError::TooLarge);
         }
+        for &ty in &types {
+            self.declare_local(ty)?;
+        }
+        self.frame = FrameLayout::of(ty.params.len(), &types);
         match job.entry {
             Entry::Start => self.set_locals(ty.params.len()),
-            Entry::Loop { offset } => self.begin_resume(body, offset, self.frame)?,
+            Entry::Loop { offset } => self.begin_resume(body, offset)?,
         }
         Ok(())
     }
@@ -349,8 +357,8 @@ impl<'a, 'm> Translator<'a, 'm> {
 
     /// Gives the locals the values that a call starts with.
     fn set_locals(&mut self, params: usize) {
-        // Four types at most: the zeros are found by looking.
-        let mut zeros: Vec<(Type, Value)> = Vec::with_capacity(4);
+        // Five types at most: the zeros are found by looking.
+        let mut zeros: Vec<(Type, Value)> = Vec::with_capacity(5);
         let entry = self.builder.current_block();
         for index in 0..self.locals.len() {
             let ty = self.locals[index].ty();
@@ -373,7 +381,9 @@ impl<'a, 'm> Translator<'a, 'm> {
         match ty {
             F32 => self.builder.ins().f32const(0.0),
             F64 => self.builder.ins().f64const(0.0),
-            int => self.builder.ins().iconst(int, 0),
+            I8X16 => self.vector(0),
+            I32 | I64 => self.builder.ins().iconst(ty, 0),
+            other => unreachable!("no local is of type {other}"),
         }
     }
 
@@ -396,7 +406,11 @@ impl<'a, 'm> Translator<'a, 'm> {
     /// interpreter's instructions reach is left to it: that many values at once take a compiler too long.
     fn check_proportion(&self) -> Result<(), CompileError> {
         let dfg = &self.builder.func.dfg;
-        let small = self.frame.is_near(self.stack.len() as u32)
+        // With vectors, as if all were: the interpreter is asked rather too early than too late.
+        let width = if self.has_vectors { 2 } else { 1 };
+        let end = self.frame.operands() + self.stack.len() as u32 * width;
+        let small = FrameLayout::is_near(end + 1)
+            && self.frame.slots(end).is_some()
             && dfg.num_values() <= MAX_VALUES
             && dfg.num_blocks() <= MAX_BLOCKS
             && self.kept.len() <= MAX_VALUES
@@ -431,6 +445,7 @@ impl<'a, 'm> Translator<'a, 'm> {
     }
 
     fn push(&mut self, value: Value) {
+        self.has_vectors |= self.builder.func.dfg.value_type(value).is_vector();
         self.stack.push(value);
     }
 

@@ -9,7 +9,7 @@ use tiered_decode::types::FuncType;
 use crate::handles::Handle;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
 use crate::store::{AnyStore, Store};
-use crate::value::{RawStore, Val};
+use crate::value::{RawStore, Val, read_values};
 use crate::vm::code::{self, FuncRecord, Outcome};
 use crate::vm::frame::Slot;
 use crate::vm::stack::native_depth;
@@ -64,21 +64,14 @@ impl Func {
             )));
         }
         let id = store.id();
-        let write = |slots: NonNull<Slot>| {
-            for (index, arg) in args.iter().enumerate() {
+        let write = |mut at: NonNull<Slot>| {
+            for arg in args {
                 // SAFETY: `invoke` gives room for all params.
-                unsafe { slots.add(index).write(arg.to_slot(id)) };
+                at = unsafe { arg.write(at, id) };
             }
         };
-        let read = |slots: NonNull<Slot>| {
-            // SAFETY: `invoke` gives the results.
-            let slot = |index: usize| unsafe { slots.add(index).read() };
-            ty.results
-                .iter()
-                .enumerate()
-                .map(|(index, &ty)| Val::from_slot(slot(index), ty, id))
-                .collect()
-        };
+        // SAFETY: `invoke` gives the results.
+        let read = |slots: NonNull<Slot>| unsafe { read_values(slots, &ty.results, id) };
         self.invoke(store, write, read)
     }
 

@@ -232,7 +232,7 @@ impl Table {
             ty.element.into(),
             "an element of the table's type"
         );
-        let init = init.to_slot(store.id());
+        let init = init.to_reference(store.id());
         store.add_table(|ctx| TableRecord::new(ty, init, ctx))
     }
 
@@ -252,14 +252,18 @@ impl Table {
         if init.ty() != record.ty().element.into() {
             return None;
         }
-        record.grow(delta, init.to_slot(store.id()), store.ctx())
+        record.grow(delta, init.to_reference(store.id()), store.ctx())
     }
 
     /// The element at `index`, if there is one.
     pub fn get(&self, store: &AnyStore, index: u64) -> Option<Val> {
         let record = self.0.record(store);
         let slot = record.get(index)?;
-        Some(Val::from_slot(slot, record.ty().element.into(), store.id()))
+        Some(Val::from_bits(
+            slot.into(),
+            record.ty().element.into(),
+            store.id(),
+        ))
     }
 
     /// Replaces the element at `index`.
@@ -272,7 +276,7 @@ impl Table {
             return Err(SetError::Type);
         }
         record
-            .set(index, value.to_slot(store.id()))
+            .set(index, value.to_reference(store.id()))
             .ok_or(SetError::OutOfBounds)
     }
 }
@@ -290,8 +294,8 @@ impl Global {
         if value.ty() != ty.content {
             return Err(SetError::Type);
         }
-        let slot = value.to_slot(store.id());
-        Ok(store.add_global(GlobalRecord::new(ty, slot)))
+        let bits = value.to_bits(store.id());
+        Ok(store.add_global(GlobalRecord::new(ty, bits)))
     }
 
     /// The type.
@@ -302,7 +306,7 @@ impl Global {
     /// The value.
     pub fn get(&self, store: &AnyStore) -> Val {
         let record = self.0.record(store);
-        Val::from_slot(record.value.get(), record.ty().content, store.id())
+        Val::from_bits(record.get(), record.ty().content, store.id())
     }
 
     /// Replaces the value.
@@ -317,7 +321,7 @@ impl Global {
         if value.ty() != record.ty().content {
             return Err(SetError::Type);
         }
-        record.value.set(value.to_slot(store.id()));
+        record.set(value.to_bits(store.id()));
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tiered_decode::types::FuncType;
 
 use crate::store::AnyStore;
-use crate::value::Val;
+use crate::value::{Val, read_values};
 use crate::vm::code::{EntryPoints, FuncCode, Outcome};
 use crate::vm::frame::Slot;
 use crate::vm::host_header::HostHeader;
@@ -139,18 +139,15 @@ pub(crate) fn dynamic<T: 'static>(
         move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
             let id = store.id();
             // SAFETY: the frame holds the arguments, by the contract of a host closure.
-            let slot = |index: usize| unsafe { frame.add(index).read() };
-            let params = signature.params.iter().enumerate();
-            let params: Vec<Val> = params
-                .map(|(index, &ty)| Val::from_slot(slot(index), ty, id))
-                .collect();
+            let params = unsafe { read_values(frame, &signature.params, id) };
             let mut results: Vec<Val> = signature
                 .results
                 .iter()
                 .filter_map(|&ty| Val::default_for(ty))
                 .collect();
             body(Caller::new(store, instance), &params, &mut results)?;
-            for (index, (result, &ty)) in results.iter().zip(&signature.results).enumerate() {
+            let mut at = frame;
+            for (result, &ty) in results.iter().zip(&signature.results) {
                 if result.ty() != ty {
                     return Err(Trap::message(format!(
                         "a host function returned {} for {ty}",
@@ -158,7 +155,7 @@ pub(crate) fn dynamic<T: 'static>(
                     )));
                 }
                 // SAFETY: the frame has room for the results, by the same contract.
-                unsafe { frame.add(index).write(result.to_slot(id)) };
+                at = unsafe { result.write(at, id) };
             }
             Ok(())
         };

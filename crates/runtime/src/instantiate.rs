@@ -246,24 +246,30 @@ fn evaluate_globals(vmctx: &VmCtx) {
     for (index, init) in defined.zip(module.global_inits()) {
         let value = evaluate(init, vmctx);
         // SAFETY: records live as long as the store.
-        unsafe { vmctx.global(GlobalIdx(index)).as_ref() }
-            .value
-            .set(value);
+        unsafe { vmctx.global(GlobalIdx(index)).as_ref() }.set(value);
     }
 }
 
 fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
     match &element.items {
         ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
-        ElementItems::Exprs(exprs) => exprs.iter().map(|expr| evaluate(expr, vmctx)).collect(),
+        ElementItems::Exprs(exprs) => exprs
+            .iter()
+            .map(|expr| evaluate_slot(expr, vmctx))
+            .collect(),
     }
 }
 
 /// The bits that `expr` stands for; the globals that it names have their values.
-fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
+fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> u128 {
     // SAFETY: records live as long as the store.
-    let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.value.get();
+    let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.get();
     expr.eval(global, |index| func_ref(vmctx, index))
+}
+
+/// As [`evaluate`], for what is no vector.
+fn evaluate_slot(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
+    evaluate(expr, vmctx) as Slot
 }
 
 fn keep_passive_elements(vmctx: &VmCtx) {
@@ -279,7 +285,7 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
         if let ElementMode::Active { table, offset } = &element.mode {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
-            let start = evaluate(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx);
             table
                 .write(start, &references(element, vmctx))
                 .ok_or(TrapCode::TableOutOfBounds)?;
@@ -299,7 +305,7 @@ fn populate_for_data(vmctx: &VmCtx) {
             offset,
         } = &data.mode
         {
-            let (at, length) = (evaluate(offset, vmctx), data.range.len() as u64);
+            let (at, length) = (evaluate_slot(offset, vmctx), data.range.len() as u64);
             (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
         }
     }
@@ -332,7 +338,7 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            let start = evaluate(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx);
             let written = builtin::memory_init(vmctx, *memory, index, start, 0, length);
             written.map_err(Trap::new)?;
             vmctx.drop_data(index);

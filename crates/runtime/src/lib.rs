@@ -60,5 +60,5 @@ pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
 pub use vm::{
     backtrace, builtin, code, frame, layout, module_code, native_stack, speculation, trampoline,
-    vmctx,
+    vmctx, wide,
 };

@@ -10,6 +10,7 @@ use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
 use crate::vm::code::FuncRecord;
 use crate::vm::frame::Slot;
+use crate::vm::wide::Wide;
 
 /// A value of WebAssembly. Floats are bits, so that no NaN changes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Val {
     F32(u32),
     /// The bits of a 64-bit float.
     F64(u64),
+    /// A vector of 128 bits, its first lane in the lowest.
+    V128(u128),
     /// A function, or null.
     FuncRef(Option<Func>),
     /// A value of the host, or null.
@@ -36,13 +39,14 @@ impl Val {
             Val::I64(_) => ValType::I64,
             Val::F32(_) => ValType::F32,
             Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
             Val::FuncRef(_) => ValType::FuncRef,
             Val::ExternRef(_) => ValType::ExternRef,
         }
     }
 
-    /// The value that locals and new table elements of type `ty` hold: zero or null. `None` for vectors, which are
-    /// no values of this runtime.
+    /// The value that locals and new table elements of type `ty` hold: zero or null. `None` for types without one, of
+    /// which there are none so far.
     pub fn default_for(ty: ValType) -> Option<Val> {
         Some(match ty {
             ValType::I32 => Val::I32(0),
@@ -50,8 +54,8 @@ impl Val {
             ValType::F32 => Val::F32(0),
             ValType::F64 => Val::F64(0),
             ValType::FuncRef => Val::FuncRef(None),
+            ValType::V128 => Val::V128(0),
             ValType::ExternRef => Val::ExternRef(None),
-            ValType::V128 => return None,
         })
     }
 
@@ -91,33 +95,108 @@ impl Val {
         }
     }
 
-    /// The bits, as a slot of `store` holds them.
-    ///
-    /// # Panics
-    /// If it is a reference into another store.
-    pub(crate) fn to_slot(self, store: StoreId) -> Slot {
-        match self {
-            Val::I32(value) => Slot::from(value.cast_unsigned()),
-            Val::I64(value) => value.cast_unsigned(),
-            Val::F32(bits) => Slot::from(bits),
-            Val::F64(bits) => bits,
-            Val::FuncRef(func) => func_to_slot(func, store),
-            Val::ExternRef(reference) => extern_to_slot(reference, store),
+    /// The bits of all lanes, if it is a vector.
+    pub fn v128(&self) -> Option<u128> {
+        if let Val::V128(bits) = *self {
+            Some(bits)
+        } else {
+            None
         }
     }
 
-    /// The value of type `ty` that a slot of `store` holds.
-    pub(crate) fn from_slot(slot: Slot, ty: ValType, store: StoreId) -> Val {
+    /// The bits, as slots of `store` hold them, the first in the lower half.
+    ///
+    /// # Panics
+    /// If it is a reference into another store.
+    pub(crate) fn to_bits(self, store: StoreId) -> u128 {
+        match self {
+            Val::I32(value) => value.cast_unsigned().into(),
+            Val::I64(value) => value.cast_unsigned().into(),
+            Val::F32(bits) => bits.into(),
+            Val::F64(bits) => bits.into(),
+            Val::V128(bits) => bits,
+            Val::FuncRef(func) => func_to_slot(func, store).into(),
+            Val::ExternRef(reference) => extern_to_slot(reference, store).into(),
+        }
+    }
+
+    /// The slot of a reference.
+    ///
+    /// # Panics
+    /// As [`Val::to_bits`].
+    pub(crate) fn to_reference(self, store: StoreId) -> Slot {
+        self.to_bits(store) as Slot
+    }
+
+    /// The value of type `ty` whose slots in `store` hold these bits.
+    pub(crate) fn from_bits(bits: u128, ty: ValType, store: StoreId) -> Val {
+        let slot = bits as Slot;
         match ty {
             ValType::I32 => Val::I32(slot as i32),
             ValType::I64 => Val::I64(slot.cast_signed()),
             ValType::F32 => Val::F32(slot as u32),
             ValType::F64 => Val::F64(slot),
+            ValType::V128 => Val::V128(bits),
             ValType::FuncRef => Val::FuncRef(func_from_slot(slot, store)),
             ValType::ExternRef => Val::ExternRef(extern_from_slot(slot, store)),
-            ValType::V128 => unreachable!("validation refuses vectors"),
         }
     }
+
+    /// Writes the value to the slots at `at`, and says where the next one goes.
+    ///
+    /// # Safety
+    /// There are as many slots as the type has.
+    ///
+    /// # Panics
+    /// As [`Val::to_bits`].
+    pub(crate) unsafe fn write(self, at: NonNull<Slot>, store: StoreId) -> NonNull<Slot> {
+        let bits = self.to_bits(store);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.ty().slots() {
+                1 => at.write(bits as Slot),
+                _ => Wide::from_bits(bits).to_slots(at.as_ptr()),
+            }
+            at.add(self.ty().slots() as usize)
+        }
+    }
+
+    /// Reads a value of type `ty` from the slots at `at`, and says where the next one is.
+    ///
+    /// # Safety
+    /// The slots hold such a value.
+    pub(crate) unsafe fn read(
+        at: NonNull<Slot>,
+        ty: ValType,
+        store: StoreId,
+    ) -> (Val, NonNull<Slot>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let bits = match ty.slots() {
+                1 => at.read().into(),
+                _ => Wide::from_slots(at.as_ptr()).bits(),
+            };
+            (Val::from_bits(bits, ty, store), at.add(ty.slots() as usize))
+        }
+    }
+}
+
+/// Reads values of these types, one behind the other.
+///
+/// # Safety
+/// The slots from `at` on hold such values.
+pub(crate) unsafe fn read_values(
+    mut at: NonNull<Slot>,
+    types: &[ValType],
+    store: StoreId,
+) -> Vec<Val> {
+    let read = |&ty: &ValType| {
+        // SAFETY: the caller's promise.
+        let (value, next) = unsafe { Val::read(at, ty, store) };
+        at = next;
+        value
+    };
+    types.iter().map(read).collect()
 }
 
 fn func_to_slot(func: Option<Func>, store: StoreId) -> Slot {
@@ -182,15 +261,22 @@ impl ExternRef {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a WebAssembly value",
     label = "not a value",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
 )]
 pub trait HostValue: Sized + 'static {
     /// Its type in WebAssembly.
     const TYPE: ValType;
+    /// The slots that it takes.
     #[doc(hidden)]
-    fn into_raw(self, store: RawStore) -> Slot;
+    const SLOTS: usize = Self::TYPE.slots() as usize;
+    /// # Safety
+    /// There are [`HostValue::SLOTS`] slots at `at`.
     #[doc(hidden)]
-    fn from_raw(slot: Slot, store: RawStore) -> Self;
+    unsafe fn write(self, at: NonNull<Slot>, store: RawStore);
+    /// # Safety
+    /// The slots at `at` hold a value of this type.
+    #[doc(hidden)]
+    unsafe fn read(at: NonNull<Slot>, store: RawStore) -> Self;
 }
 
 /// The store that a raw value belongs to.
@@ -203,12 +289,15 @@ macro_rules! host_values {
         impl HostValue for $rust {
             const TYPE: ValType = ValType::$wasm;
             #[inline]
-            fn into_raw(self, $store: RawStore) -> Slot {
+            unsafe fn write(self, at: NonNull<Slot>, $store: RawStore) {
                 let $slot = self;
-                $into
+                // SAFETY: the caller's promise.
+                unsafe { at.write($into) };
             }
             #[inline]
-            fn from_raw($slot: Slot, $store: RawStore) -> Self {
+            unsafe fn read(at: NonNull<Slot>, $store: RawStore) -> Self {
+                // SAFETY: the caller's promise.
+                let $slot = unsafe { at.read() };
                 $from
             }
         }
@@ -224,6 +313,21 @@ host_values! {
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
     Option<Func>: FuncRef, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
     Option<ExternRef>: ExternRef, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
+}
+
+/// A vector, its first lane in the lowest bits.
+impl HostValue for u128 {
+    const TYPE: ValType = ValType::V128;
+    #[inline]
+    unsafe fn write(self, at: NonNull<Slot>, _: RawStore) {
+        // SAFETY: the caller's promise.
+        unsafe { Wide::from_bits(self).to_slots(at.as_ptr()) };
+    }
+    #[inline]
+    unsafe fn read(at: NonNull<Slot>, _: RawStore) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Wide::from_slots(at.as_ptr()) }.bits()
+    }
 }
 
 macro_rules! from_rust {
@@ -242,6 +346,7 @@ from_rust! {
     i64 => I64(|v| v);
     f32 => F32(f32::to_bits);
     f64 => F64(f64::to_bits);
+    u128 => V128(|v| v);
     Func => FuncRef(Some);
     ExternRef => ExternRef(Some);
 }

@@ -3,7 +3,8 @@
 //! Invariant: floats are compared by their bits; a NaN pattern names a class of bits, as the spec does.
 
 use tiered::{AnyStore, ExternRef, Val};
-use wast::core::{AbstractHeapType, HeapType, NanPattern, WastArgCore, WastRetCore};
+use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
+use wast::token::{F32, F64};
 
 /// What `(ref.extern n)` stands for inside the store.
 struct ScriptRef(u32);
@@ -24,7 +25,7 @@ pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Va
             _ => return Err("not supported: null of this type".into()),
         },
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, ScriptRef(*n)))),
-        WastArgCore::V128(_) => return Err("not supported: v128".into()),
+        WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes())),
         WastArgCore::RefHost(_) => return Err("not supported: ref.host".into()),
     })
 }
@@ -34,16 +35,9 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
     match (expected, found) {
         (WastRetCore::I32(n), Val::I32(found)) => n == found,
         (WastRetCore::I64(n), Val::I64(found)) => n == found,
-        (WastRetCore::F32(pattern), Val::F32(found)) => match pattern {
-            NanPattern::CanonicalNan => f32_is_canonical_nan(*found),
-            NanPattern::ArithmeticNan => f32_is_arithmetic_nan(*found),
-            NanPattern::Value(x) => x.bits == *found,
-        },
-        (WastRetCore::F64(pattern), Val::F64(found)) => match pattern {
-            NanPattern::CanonicalNan => f64_is_canonical_nan(*found),
-            NanPattern::ArithmeticNan => f64_is_arithmetic_nan(*found),
-            NanPattern::Value(x) => x.bits == *found,
-        },
+        (WastRetCore::F32(pattern), Val::F32(found)) => f32_matches(*found, pattern),
+        (WastRetCore::F64(pattern), Val::F64(found)) => f64_matches(*found, pattern),
+        (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
         (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
         (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => {
             abstract_type(ty) == Some(AbstractHeapType::Func)
@@ -59,6 +53,47 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         }
         (WastRetCore::Either(cases), found) => cases.iter().any(|case| matches(store, found, case)),
         _ => false,
+    }
+}
+
+fn f32_matches(found: u32, pattern: &NanPattern<F32>) -> bool {
+    match pattern {
+        NanPattern::CanonicalNan => f32_is_canonical_nan(found),
+        NanPattern::ArithmeticNan => f32_is_arithmetic_nan(found),
+        NanPattern::Value(x) => x.bits == found,
+    }
+}
+
+fn f64_matches(found: u64, pattern: &NanPattern<F64>) -> bool {
+    match pattern {
+        NanPattern::CanonicalNan => f64_is_canonical_nan(found),
+        NanPattern::ArithmeticNan => f64_is_arithmetic_nan(found),
+        NanPattern::Value(x) => x.bits == found,
+    }
+}
+
+/// The lanes of a vector, of so many bits each, the first one first.
+fn lanes(vector: u128, bits: usize) -> impl Iterator<Item = u64> {
+    let mask = u128::MAX >> (128 - bits);
+    (0..128)
+        .step_by(bits)
+        .map(move |at| (vector >> at & mask) as u64)
+}
+
+fn v128_matches(found: u128, pattern: &V128Pattern) -> bool {
+    match pattern {
+        V128Pattern::I8x16(lanes_of) => lanes(found, 8).eq(lanes_of.map(|n| n as u8 as u64)),
+        V128Pattern::I16x8(lanes_of) => lanes(found, 16).eq(lanes_of.map(|n| n as u16 as u64)),
+        V128Pattern::I32x4(lanes_of) => lanes(found, 32).eq(lanes_of.map(|n| n as u32 as u64)),
+        V128Pattern::I64x2(lanes_of) => lanes(found, 64).eq(lanes_of.map(|n| n as u64)),
+        V128Pattern::F32x4(patterns) => {
+            let mut pairs = lanes(found, 32).zip(patterns);
+            pairs.all(|(lane, pattern)| f32_matches(lane as u32, pattern))
+        }
+        V128Pattern::F64x2(patterns) => {
+            let mut pairs = lanes(found, 64).zip(patterns);
+            pairs.all(|(lane, pattern)| f64_matches(lane, pattern))
+        }
     }
 }
 
@@ -109,6 +144,10 @@ pub(crate) fn text(store: &AnyStore, value: &Val) -> String {
         Val::I64(n) => format!("(i64.const {n})"),
         Val::F32(bits) => f32_text(*bits),
         Val::F64(bits) => f64_text(*bits),
+        Val::V128(bits) => v128_text(
+            "i32x4",
+            lanes(*bits, 32).map(|lane| format!("{lane:#010x}")),
+        ),
         Val::FuncRef(None) => "(ref.null func)".into(),
         Val::FuncRef(Some(_)) => "(ref.func)".into(),
         Val::ExternRef(None) => "(ref.null extern)".into(),
@@ -124,12 +163,11 @@ pub(crate) fn expected_text(expected: &WastRetCore<'_>) -> String {
     match expected {
         WastRetCore::I32(n) => format!("(i32.const {n})"),
         WastRetCore::I64(n) => format!("(i64.const {n})"),
-        WastRetCore::F32(NanPattern::CanonicalNan) => "(f32.const nan:canonical)".into(),
-        WastRetCore::F32(NanPattern::ArithmeticNan) => "(f32.const nan:arithmetic)".into(),
         WastRetCore::F32(NanPattern::Value(x)) => f32_text(x.bits),
-        WastRetCore::F64(NanPattern::CanonicalNan) => "(f64.const nan:canonical)".into(),
-        WastRetCore::F64(NanPattern::ArithmeticNan) => "(f64.const nan:arithmetic)".into(),
+        WastRetCore::F32(class) => format!("(f32.const {})", nan_text(class)),
         WastRetCore::F64(NanPattern::Value(x)) => f64_text(x.bits),
+        WastRetCore::F64(class) => format!("(f64.const {})", nan_text(class)),
+        WastRetCore::V128(pattern) => pattern_text(pattern),
         WastRetCore::RefNull(None) => "(ref.null)".into(),
         WastRetCore::RefNull(Some(ty)) => match abstract_type(ty) {
             Some(AbstractHeapType::Func) => "(ref.null func)".into(),
@@ -141,6 +179,53 @@ pub(crate) fn expected_text(expected: &WastRetCore<'_>) -> String {
         WastRetCore::RefFunc(_) => "(ref.func)".into(),
         WastRetCore::Either(cases) => format!("(either {})", list(cases.iter().map(expected_text))),
         other => format!("{other:?}"),
+    }
+}
+
+fn nan_text<T>(pattern: &NanPattern<T>) -> &'static str {
+    match pattern {
+        NanPattern::CanonicalNan => "nan:canonical",
+        NanPattern::ArithmeticNan => "nan:arithmetic",
+        NanPattern::Value(_) => "a value",
+    }
+}
+
+fn v128_text(shape: &str, lanes: impl Iterator<Item = String>) -> String {
+    format!("(v128.const {shape} {})", list(lanes))
+}
+
+fn pattern_text(pattern: &V128Pattern) -> String {
+    match pattern {
+        V128Pattern::I8x16(lanes) => {
+            v128_text("i8x16", lanes.iter().map(|lane| format!("{lane:#04x}")))
+        }
+        V128Pattern::I16x8(lanes) => {
+            v128_text("i16x8", lanes.iter().map(|lane| format!("{lane:#06x}")))
+        }
+        V128Pattern::I32x4(lanes) => {
+            v128_text("i32x4", lanes.iter().map(|lane| format!("{lane:#010x}")))
+        }
+        V128Pattern::I64x2(lanes) => {
+            v128_text("i64x2", lanes.iter().map(|lane| format!("{lane:#018x}")))
+        }
+        V128Pattern::F32x4(lanes) => v128_text(
+            "f32x4",
+            lanes.iter().map(|lane| match lane {
+                NanPattern::Value(x) => {
+                    format!("{:?} (;{:#010x};)", f32::from_bits(x.bits), x.bits)
+                }
+                class => nan_text(class).to_owned(),
+            }),
+        ),
+        V128Pattern::F64x2(lanes) => v128_text(
+            "f64x2",
+            lanes.iter().map(|lane| match lane {
+                NanPattern::Value(x) => {
+                    format!("{:?} (;{:#018x};)", f64::from_bits(x.bits), x.bits)
+                }
+                class => nan_text(class).to_owned(),
+            }),
+        ),
     }
 }
 
@@ -174,6 +259,56 @@ mod tests {
                 && !f64_is_arithmetic_nan(0x7ff4_0000_0000_0000)
         );
         assert!(!f64_is_arithmetic_nan(f64::INFINITY.to_bits()));
+    }
+
+    #[test]
+    fn vectors_match_by_lane() {
+        let vector = 0x7fc0_0001_ffff_fffe_7fc0_0000_0000_0001_u128;
+        let floats = |first, last| {
+            let value = |bits| NanPattern::Value(F32 { bits });
+            V128Pattern::F32x4([
+                value(first),
+                NanPattern::CanonicalNan,
+                value(u32::MAX - 1),
+                last,
+            ])
+        };
+        assert!(v128_matches(vector, &floats(1, NanPattern::ArithmeticNan)));
+        assert!(!v128_matches(vector, &floats(1, NanPattern::CanonicalNan)));
+        assert!(!v128_matches(vector, &floats(2, NanPattern::ArithmeticNan)));
+        assert!(v128_matches(
+            vector,
+            &V128Pattern::I32x4([1, 0x7fc0_0000, -2, 0x7fc0_0001])
+        ));
+        assert!(!v128_matches(
+            vector,
+            &V128Pattern::I32x4([1, 0x7fc0_0000, -2, 0x7fc0_0002])
+        ));
+        assert!(v128_matches(
+            vector,
+            &V128Pattern::I64x2([0x7fc0_0000_0000_0001, 0x7fc0_0001_ffff_fffe])
+        ));
+        assert!(v128_matches(
+            vector,
+            &V128Pattern::I16x8([1, 0, 0, 0x7fc0, -2, -1, 1, 0x7fc0])
+        ));
+        let bytes = [1, 0, 0, 0, 0, 0, -64, 127, -2, -1, -1, -1, 1, 0, -64, 127];
+        assert!(v128_matches(vector, &V128Pattern::I8x16(bytes)));
+        let nan = f64::NAN.to_bits();
+        let doubles = u128::from(nan) << 64 | 5;
+        let five = NanPattern::Value(F64 { bits: 5 });
+        assert!(v128_matches(
+            doubles,
+            &V128Pattern::F64x2([five, NanPattern::CanonicalNan])
+        ));
+        assert_eq!(
+            pattern_text(&floats(0, NanPattern::ArithmeticNan)),
+            "(v128.const f32x4 0.0 (;0x00000000;) nan:canonical NaN (;0xfffffffe;) nan:arithmetic)"
+        );
+        assert_eq!(
+            pattern_text(&V128Pattern::I8x16([-1; 16])),
+            format!("(v128.const i8x16{})", " 0xff".repeat(16))
+        );
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! nothing has used.
 
 use tiered_decode::types::ValType;
+use tiered_runtime::frame::FrameLayout;
 
 use crate::operand::{Bank, Class, Dest, Family};
 use crate::regs::Handler;
 use crate::variable::{COPY_PAIR, const_handler, copy_handler};
 
 use super::far::{PASSING, is_far};
-use super::stack::{Held, Operand, Place, Producer, bank};
+use super::stack::{Held, Operand, Place, Producer};
 use super::{Error, Fusable, Label, Last, Translator};
 
 /// A source, as a cell has it: the class is in the handler, the field in the cell.
@@ -73,7 +74,7 @@ fn immediate(bits: u64, ty: ValType, allowed: Immediates) -> Option<u32> {
         Immediates::Slot => extended == bits,
         Immediates::Typed | Immediates::Wide => extended == bits || ty == ValType::I32,
     };
-    (fits && (bank(ty) == Bank::Int || allowed == Immediates::Slot)).then_some(bits as u32)
+    (fits && (Bank::of(ty) == Bank::Int || allowed == Immediates::Slot)).then_some(bits as u32)
 }
 
 impl Translator<'_> {
@@ -100,19 +101,19 @@ impl Translator<'_> {
 
     /// The slot of the operand at `height`.
     pub(crate) fn operand_slot(&self, height: u32) -> u32 {
-        self.layout.operand(height)
+        self.stack.operand(height).slot
     }
 
     /// The class and field of `operand` at `height` as it stands.
     fn present_source(&self, operand: Operand, height: u32) -> Option<Source> {
-        let held = self.stack.held(bank(operand.ty));
+        let held = self.stack.held(Bank::of(operand.ty));
         Some(match operand.place {
             Place::Local(index) if self.pins[0] == Some(index) => Source::register(Class::L0),
             Place::Local(index) if self.pins[1] == Some(index) => Source::register(Class::L1),
             Place::Local(index) if held == Held::Local(index) => Source::register(Class::Acc),
             Place::Local(index) => Source::slot(self.layout.local(index)),
             Place::Slot if held == Held::Operand(height) => Source::register(Class::Acc),
-            Place::Slot => Source::slot(self.operand_slot(height)),
+            Place::Slot => Source::slot(operand.slot),
             Place::Acc(_) => Source::register(Class::Acc),
             Place::Const(_) => return None,
         })
@@ -121,7 +122,7 @@ impl Translator<'_> {
     /// A source for `operand`, which was at `height`; writes a copy for a constant that is not `allowed`.
     pub(crate) fn source(&mut self, operand: Operand, height: u32, allowed: Immediates) -> Source {
         if let Some(source) = self.present_source(operand, height) {
-            return self.near_source(source);
+            return self.near_source(source, Bank::of(operand.ty).width());
         }
         let Place::Const(bits) = operand.place else {
             unreachable!("only constants have no source")
@@ -140,7 +141,7 @@ impl Translator<'_> {
                 bits,
             };
         }
-        let slot = self.near_slot(height);
+        let slot = self.near_slot(operand.slot, 1);
         self.emit_const(bits, Dest::Slot, slot);
         Source::slot(slot)
     }
@@ -152,11 +153,11 @@ impl Translator<'_> {
         self.source(operand, height, allowed)
     }
 
-    /// Takes the top operand off and gives a source to be read as a whole slot, whatever its type.
+    /// Takes the top operand off, which is no vector, and gives a source to be read as a whole slot, whatever its type.
     pub(crate) fn pop_whole_slot(&mut self) -> Source {
         let top = self.stack.height() - 1;
         let operand = self.stack.operand(top);
-        if bank(operand.ty) == Bank::Int {
+        if Bank::of(operand.ty) == Bank::Int {
             return self.pop_source(Immediates::Slot);
         }
         if let Place::Acc(_) = operand.place {
@@ -167,8 +168,8 @@ impl Translator<'_> {
             Place::Local(index) => Source::slot(self.layout.local(index)),
             Place::Const(_) => self.source(operand, top, Immediates::Slot),
             Place::Slot | Place::Acc(_) => {
-                let source = Source::slot(self.operand_slot(top));
-                self.near_source(source)
+                let source = Source::slot(operand.slot);
+                self.near_source(source, 1)
             }
         }
     }
@@ -202,11 +203,11 @@ impl Translator<'_> {
             return;
         }
         if to == Dest::Slot && (is_far(slot) || source.is_far()) {
-            return self.emit_copy_to_far(bank(operand.ty), source, slot);
+            return self.emit_copy_to_far(Bank::of(operand.ty), source, slot);
         }
-        let source = self.near_source(source);
+        let source = self.near_source(source, Bank::of(operand.ty).width());
         self.emit(
-            copy_handler(bank(operand.ty), source.class, to),
+            copy_handler(Bank::of(operand.ty), source.class, to),
             fields(0, slot, source.field),
         );
     }
@@ -221,11 +222,13 @@ impl Translator<'_> {
     /// Makes the operand at `height` be in its slot.
     pub(crate) fn settle(&mut self, height: u32) {
         let operand = self.stack.operand(height);
-        let slot = self.operand_slot(height);
+        let slot = operand.slot;
         match operand.place {
             Place::Slot => {}
             Place::Acc(producer) if !is_far(slot) => self.redirect(producer, Dest::Slot, slot),
-            _ => self.emit_copy(operand, height, Dest::Slot, slot),
+            Place::Acc(_) | Place::Local(_) | Place::Const(_) => {
+                self.emit_copy(operand, height, Dest::Slot, slot);
+            }
         }
         self.stack.settle(height);
     }
@@ -243,22 +246,23 @@ impl Translator<'_> {
         }
     }
 
-    /// Copies two locals with one cell, if that is what the operands at `height` and above it are.
+    /// Copies two locals of one slot each with one cell, if that is what the operands at `height` and above it are.
     fn settle_pair(&mut self, height: u32) -> bool {
         let source = |height: u32| {
             let operand = self.stack.operand(height);
             let source = self.present_source(operand, height);
             source.filter(|source| {
-                source.class == Class::Slot && matches!(operand.place, Place::Local(_))
+                let is_local = matches!(operand.place, Place::Local(_));
+                source.class == Class::Slot && is_local && operand.ty.slots() == 1
             })
         };
         let (Some(first), Some(second)) = (source(height), source(height + 1)) else {
             return false;
         };
-        if !self.are_near(height, 2) {
+        let slot = self.operand_slot(height);
+        if !FrameLayout::is_near(slot + 2) {
             return false;
         }
-        let slot = self.operand_slot(height);
         self.emit(COPY_PAIR, fields(first.field, slot, second.field));
         self.stack.settle(height);
         self.stack.settle(height + 1);
@@ -289,7 +293,7 @@ impl Translator<'_> {
         fields: u64,
         extra: &[u64],
     ) {
-        let bank = bank(ty);
+        let bank = Bank::of(ty);
         self.save_acc(bank);
         let at = self.here();
         self.emit(family[Dest::Acc as usize], fields);
@@ -352,7 +356,7 @@ impl Translator<'_> {
             () if self.pins[1] == Some(index) => Dest::L1,
             () => Dest::Slot,
         };
-        let bank = bank(operand.ty);
+        let bank = Bank::of(operand.ty);
         let last = self.last_cell();
         match operand.place {
             Place::Acc(producer) if last == Some(producer.at) => {
@@ -417,7 +421,7 @@ impl Translator<'_> {
 
     /// Checks that the frame is not larger than any may be, and the code not out of all proportion.
     pub(crate) fn check_size(&self) -> Result<(), Error> {
-        let fits = self.layout.slots(self.stack.max_height).is_some();
+        let fits = self.layout.slots(self.stack.max_end).is_some();
         if fits && self.code.len() <= self.max_words {
             Ok(())
         } else {

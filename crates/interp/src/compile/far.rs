@@ -8,8 +8,8 @@
 //! * *Invariant:* a copy changes no accumulator.
 //! * *Invariant:* operands that an instruction takes as one run of slots do not lie across the spare slots.
 
-use tiered_decode::types::FuncType;
-use tiered_runtime::frame::SPARE;
+use tiered_decode::types::{self, FuncType, ValType};
+use tiered_runtime::frame::{FrameLayout, SPARE};
 
 use crate::control::{RETURN_FAR, RETURN_MANY};
 use crate::operand::{Bank, Class, Dest};
@@ -18,12 +18,16 @@ use crate::variable::{COPY_FAR, COPY_MANY, copy_handler};
 use super::Translator;
 use super::emit::{Source, fields};
 
-/// The spare slot through which values go to far ones.
+/// The first of the two spare slots through which values go to far ones.
 pub(super) const PASSING: u32 = SPARE.start;
-/// The first of the spare slots for the operands of one instruction that takes them as one run: three at most.
-const RUN: u32 = PASSING + 1;
-/// The first of those for an instruction's single operands, taken in turn: it has three at most.
+/// The first of the spare slots for the operands of one instruction that takes them as one run: three at most, none of
+/// them a vector.
+const RUN: u32 = PASSING + 2;
+/// The first of those for an instruction's single operands, taken in turn: it has three at most, and a result.
 const SINGLE: u32 = RUN + 3;
+
+// Four vectors, and a slot that is left out where the turn begins again.
+const _: () = assert!(SPARE.end - SINGLE > 4 * 2);
 
 /// Whether a slot is beyond those that cells can name.
 pub(super) fn is_far(slot: u32) -> bool {
@@ -44,18 +48,35 @@ impl Source {
     }
 }
 
+/// Copies of slots that are one behind the other on both sides.
+struct Run {
+    from: u32,
+    to: u32,
+    count: u32,
+}
+
+/// The runs by which values of these widths, each with the slot where it is, get to where operands above slot `behind`
+/// have theirs.
+fn runs(values: impl Iterator<Item = (u32, u32)>, mut behind: u32) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (from, width) in values {
+        let to = FrameLayout::place(behind, width);
+        behind = to + width;
+        match runs.last_mut() {
+            Some(run) if run.from + run.count == from && run.to + run.count == to => {
+                run.count += width;
+            }
+            _ => runs.push(Run {
+                from,
+                to,
+                count: width,
+            }),
+        }
+    }
+    runs
+}
+
 impl Translator<'_> {
-    /// Whether `count` operands from `height` on are in slots that cells can name, one behind the other.
-    pub(super) fn are_near(&self, height: u32, count: u32) -> bool {
-        self.layout.is_near(height + count.saturating_sub(1))
-    }
-
-    /// Whether these operands are in slots one behind the other.
-    fn are_a_run(&self, height: u32, count: u32) -> bool {
-        let last = count.saturating_sub(1);
-        self.operand_slot(height + last) - self.operand_slot(height) == last
-    }
-
     /// Writes a copy of slots anywhere.
     pub(super) fn emit_far_copy(&mut self, from: u32, to: u32, count: u32) {
         self.emit(COPY_FAR, u64::from(from) | u64::from(to) << 32);
@@ -65,134 +86,143 @@ impl Translator<'_> {
     /// Writes a copy of `source` to `slot`, where one of the two is far.
     pub(super) fn emit_copy_to_far(&mut self, bank: Bank, source: Source, slot: u32) {
         if source.class == Class::Slot {
-            return self.emit_far_copy(source.field, slot, 1);
+            return self.emit_far_copy(source.field, slot, bank.width());
         }
         self.emit(
             copy_handler(bank, source.class, Dest::Slot),
             fields(0, PASSING, source.field),
         );
-        self.emit_far_copy(PASSING, slot, 1);
+        self.emit_far_copy(PASSING, slot, bank.width());
     }
 
-    /// The next spare slot for a single operand.
-    fn spare_slot(&mut self) -> u32 {
+    /// The next spare slots for a single operand.
+    fn spare_slot(&mut self, width: u32) -> u32 {
+        if SINGLE + self.next_spare + width > SPARE.end {
+            self.next_spare = 0;
+        }
         let slot = SINGLE + self.next_spare;
-        self.next_spare = (self.next_spare + 1) % (SPARE.end - SINGLE);
+        self.next_spare += width;
         slot
     }
 
-    /// The slot of the operand at `height`, or a spare one if that is far.
-    pub(super) fn near_slot(&mut self, height: u32) -> u32 {
-        if self.layout.is_near(height) {
-            self.operand_slot(height)
+    /// `slot`, or a spare one for a value as wide if that is far.
+    pub(super) fn near_slot(&mut self, slot: u32, width: u32) -> u32 {
+        if is_far(slot) {
+            self.spare_slot(width)
         } else {
-            self.spare_slot()
+            slot
         }
     }
 
     /// `source`, or a copy of it that a cell can name.
-    pub(super) fn near_source(&mut self, source: Source) -> Source {
+    pub(super) fn near_source(&mut self, source: Source, width: u32) -> Source {
         if !source.is_far() {
             return source;
         }
-        let slot = self.spare_slot();
-        self.emit_far_copy(source.field, slot, 1);
+        let slot = self.spare_slot(width);
+        self.emit_far_copy(source.field, slot, width);
         Source::slot(slot)
     }
 
-    /// Where an instruction that takes up to three operands from `height` on, or leaves a result there, finds them.
-    pub(super) fn near_operands(&mut self, height: u32, count: u32) -> u32 {
-        if self.are_near(height, count) {
-            return self.operand_slot(height);
+    /// Where an instruction that takes the operands from `from` on, three at most and no vectors, or leaves a result there,
+    /// finds them.
+    pub(super) fn near_operands(&mut self, from: u32) -> u32 {
+        let first = self.stack.end_below(from);
+        let end = self.stack.end().max(first + 1);
+        if FrameLayout::is_near(end) {
+            return first;
         }
-        for index in 0..count {
-            let from = self.operand_slot(height + index);
-            self.emit_far_copy(from, RUN + index, 1);
+        for (height, to) in (from..self.stack.height()).zip(RUN..) {
+            self.emit_far_copy(self.operand_slot(height), to, 1);
         }
         RUN
     }
 
-    /// Writes the copy of a result from `slot`, where the operand at `height` may be already.
-    pub(super) fn emit_back(&mut self, slot: u32, height: u32) {
-        let own = self.operand_slot(height);
+    /// Writes the copy of a result of one slot from `slot`, where the operand may be already that has `own`.
+    pub(super) fn emit_back(&mut self, slot: u32, own: u32) {
         if slot != own {
             self.emit_far_copy(slot, own, 1);
         }
     }
 
-    /// Writes copies of `count` operands from `from` on to those from `to` on, which are further down.
-    pub(super) fn emit_move_down(&mut self, from: u32, to: u32, count: u32) {
-        if self.are_near(from, count) {
-            let (from, to) = (self.operand_slot(from), self.operand_slot(to));
-            return self.emit(COPY_MANY, fields(from, to, count));
-        }
-        let mut done = 0;
-        while done < count {
-            let (from, to, left) = (from + done, to + done, count - done);
-            let run = self.run_length(from, left).min(self.run_length(to, left));
-            self.emit_far_copy(self.operand_slot(from), self.operand_slot(to), run);
-            done += run;
+    fn emit_runs(&mut self, runs: &[Run]) {
+        for run in runs {
+            self.emit_far_copy(run.from, run.to, run.count);
         }
     }
 
-    /// How many of `count` operands from `height` on are in slots one behind the other.
-    fn run_length(&self, height: u32, count: u32) -> u32 {
-        if self.are_a_run(height, count) {
-            count
-        } else {
-            SPARE.start - self.operand_slot(height)
-        }
+    /// The runs by which the operands from `from` on get above slot `behind`.
+    fn runs_of(&self, from: u32, behind: u32) -> Vec<Run> {
+        let operands = self.stack.from(from).iter();
+        runs(
+            operands.map(|operand| (operand.slot, operand.ty.slots())),
+            behind,
+        )
     }
 
-    /// Writes a copy of `count` operands from `height` on to one run of slots, the first of which is `slot`.
-    fn emit_gather(&mut self, height: u32, slot: u32, count: u32) {
-        let mut done = 0;
-        while done < count {
-            let run = self.run_length(height + done, count - done);
-            self.emit_far_copy(self.operand_slot(height + done), slot + done, run);
-            done += run;
+    /// Writes copies of the operands from `from` on to where those from `to` on are, which are further down.
+    pub(super) fn emit_move_down(&mut self, from: u32, to: u32) {
+        let (end, behind) = (self.stack.end(), self.stack.end_below(to));
+        if FrameLayout::is_near(end) {
+            let from = self.operand_slot(from);
+            return self.emit(COPY_MANY, fields(from, behind, end - from));
         }
+        let runs = self.runs_of(from, behind);
+        self.emit_runs(&runs);
     }
 
     /// Where the frame of a callee of type `ty` begins whose arguments are the operands from `from` on: there, or above
     /// the stack if arguments or results would lie across the spare slots.
     pub(super) fn call_frame(&mut self, from: u32, ty: &FuncType) -> CallFrame {
-        let params = ty.params.len() as u32;
-        if self.are_a_run(from, params.max(ty.results.len() as u32)) {
-            let slot = self.operand_slot(from);
+        let behind = self.stack.end_below(from);
+        let width = types::slots(&ty.params).max(types::slots(&ty.results));
+        let slot = FrameLayout::place(behind, width.max(1));
+        if slot == behind || behind == SPARE.start || width == 0 {
             return CallFrame {
                 slot,
                 copied: false,
             };
         }
-        let slot = self.operand_slot(from + params).max(SPARE.end);
-        self.emit_gather(from, slot, params);
+        let slot = self.stack.end().max(SPARE.end);
+        let runs = self.runs_of(from, slot);
+        self.emit_runs(&runs);
         CallFrame { slot, copied: true }
     }
 
-    /// Has `count` results of a call be in the slots of the operands from `height` on.
-    pub(super) fn emit_results(&mut self, frame: CallFrame, height: u32, count: u32) {
-        let mut done = if frame.copied { 0 } else { count };
-        while done < count {
-            let run = self.run_length(height + done, count - done);
-            self.emit_far_copy(frame.slot + done, self.operand_slot(height + done), run);
-            done += run;
+    /// Has the results of a call be in the slots of the operands that are pushed for them next.
+    pub(super) fn emit_results(&mut self, frame: CallFrame, results: &[ValType]) {
+        if !frame.copied {
+            return;
         }
+        let mut next = frame.slot;
+        let values = results.iter().map(|ty| {
+            let from = next;
+            next += ty.slots();
+            (from, ty.slots())
+        });
+        let runs = runs(values, self.stack.end());
+        self.emit_runs(&runs);
     }
 
-    /// Writes a return of the `count` operands from `from` on, which are in their slots.
-    pub(super) fn emit_return_many(&mut self, from: u32, count: u32) {
+    /// Writes a return of the operands from `from` on, which are in their slots.
+    pub(super) fn emit_return_many(&mut self, from: u32) {
         let header = self.layout.header();
-        if self.are_near(from, count) {
-            let slot = self.operand_slot(from);
-            return self.emit(RETURN_MANY, fields(header, slot, count));
+        let (mut slot, end) = (self.operand_slot(from), self.stack.end());
+        if FrameLayout::is_near(end) {
+            return self.emit(RETURN_MANY, fields(header, slot, end - slot));
         }
-        let mut slot = self.operand_slot(from);
-        if !self.are_a_run(from, count) {
-            slot = self.operand_slot(from + count).max(SPARE.end);
-            self.emit_gather(from, slot, count);
+        let width = self
+            .stack
+            .from(from)
+            .iter()
+            .map(|operand| operand.ty.slots())
+            .sum();
+        if !is_far(slot) {
+            slot = end.max(SPARE.end);
+            let runs = self.runs_of(from, slot);
+            self.emit_runs(&runs);
         }
-        self.emit(RETURN_FAR, fields(header, 0, count));
+        self.emit(RETURN_FAR, fields(header, 0, width));
         self.code.push(slot.into());
     }
 }

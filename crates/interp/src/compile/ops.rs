@@ -3,13 +3,13 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
-use tiered_decode::types::{FuncType, ValType};
+use tiered_decode::types::{self, FuncType, ValType};
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::builtin::REF_FUNC;
 use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
-use crate::control::select_family;
+use crate::control::{select_family, select_vector_family};
 use crate::memory::{MASK_ADDRESS, load_family, load_indexed_family, store_handler};
 use crate::numeric::{
     Condition, WithCondition, binary_family, commutes, condition, condition_handlers, is_condition,
@@ -21,7 +21,7 @@ use crate::variable::{global_get_family, global_set_handler};
 
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
-use super::stack::{Held, Operand, Place, bank};
+use super::stack::{Held, Operand, Place};
 use super::{Fusable, Last, Translator};
 
 /// A condition is to be translated.
@@ -74,7 +74,7 @@ impl Translator<'_> {
 
     /// Takes two operands off, the first one no constant if there is a way around it. The second may be any constant
     /// that is `allowed`.
-    fn pop_pair(&mut self, commutes: bool, allowed: Immediates) -> (Source, Source) {
+    pub(super) fn pop_pair(&mut self, commutes: bool, allowed: Immediates) -> (Source, Source) {
         let top = self.stack.height() - 1;
         let (left, right) = (self.stack.operand(top - 1), self.stack.operand(top));
         let exchange = commutes
@@ -124,7 +124,12 @@ impl Translator<'_> {
         self.constant(ty, 0);
         match ty {
             ValType::I32 => self.condition::<numeric::ops::I32Eq>(),
-            _ => self.condition::<numeric::ops::I64Eq>(),
+            ValType::I64 | ValType::FuncRef | ValType::ExternRef => {
+                self.condition::<numeric::ops::I64Eq>();
+            }
+            ValType::F32 | ValType::F64 | ValType::V128 => {
+                unreachable!("only integers and references are compared with zero")
+            }
         }
     }
 
@@ -157,19 +162,41 @@ impl Translator<'_> {
         (self.source(operand, height, Immediates::No), offset)
     }
 
-    /// Whether the address at `height` may lead farther than what is reserved for a memory: if so, it is in its slot now,
-    /// and has passed [`MASK_ADDRESS`].
-    fn is_far(&mut self, height: u32, offset: u32, size: usize) -> bool {
+    /// The address at `height`, if it may lead farther than what is reserved for a memory: it has passed
+    /// [`MASK_ADDRESS`] then.
+    fn masked(&mut self, height: u32, offset: u32, size: usize) -> Option<Source> {
         let is_far = match self.stack.operand(height).place {
             Place::Const(address) => (address as u32).checked_add(offset).is_none(),
-            _ => u64::from(offset) + size as u64 > GUARD_BYTES as u64,
+            Place::Local(_) | Place::Slot | Place::Acc(_) => {
+                u64::from(offset) + size as u64 > GUARD_BYTES as u64
+            }
         };
-        if is_far {
-            self.settle(height);
-            let slot = self.operand_slot(height);
-            self.emit(MASK_ADDRESS, fields(slot, 0, offset));
+        if !is_far {
+            return None;
         }
-        is_far
+        self.settle(height);
+        let source = self.near_source(Source::slot(self.operand_slot(height)), 1);
+        self.emit(MASK_ADDRESS, fields(source.field, 0, offset));
+        Some(source)
+    }
+
+    /// Takes the operands of an access off, whose size is `size`: the address is the lowest of `count`. Its source, the
+    /// offset that is left, and the value to be stored if there is one, with its height.
+    pub(super) fn pop_access(
+        &mut self,
+        count: u32,
+        offset: u32,
+        size: usize,
+    ) -> (Source, u32, Option<(Operand, u32)>) {
+        let height = self.stack.height() - count;
+        let masked = self.masked(height, offset, size);
+        let value = (count > 1).then(|| (self.stack.pop(), height + 1));
+        let address = self.stack.pop();
+        let (a, offset) = match masked {
+            Some(source) => (source, offset),
+            None => self.address(address, height, offset),
+        };
+        (a, offset, value)
     }
 
     pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
@@ -189,14 +216,7 @@ impl Translator<'_> {
             let cell = fields(first, 0, second | u32::from(short) << 16);
             return self.define(O::R::TYPE, load_indexed_family::<O>(a, b), cell, &[]);
         }
-        let height = self.stack.height() - 1;
-        let is_far = self.is_far(height, offset, O::Mem::SIZE);
-        let operand = self.stack.pop();
-        let (a, offset) = if is_far {
-            (Source::slot(self.operand_slot(height)), offset)
-        } else {
-            self.address(operand, height, offset)
-        };
+        let (a, offset, _) = self.pop_access(1, offset, O::Mem::SIZE);
         self.define(
             O::R::TYPE,
             load_family::<O>(a.class),
@@ -206,21 +226,15 @@ impl Translator<'_> {
     }
 
     pub(super) fn store<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
-        let height = self.stack.height() - 2;
-        let is_far = self.is_far(height, offset, O::Mem::SIZE);
-        let value = self.stack.pop();
-        let address = self.stack.pop();
+        let (a, offset, value) = self.pop_access(2, offset, O::Mem::SIZE);
         let immediates = if <O::A as Reg>::BANK == Bank::Int {
             Immediates::Typed
         } else {
             Immediates::No
         };
-        let (a, offset) = if is_far {
-            (Source::slot(self.operand_slot(height)), offset)
-        } else {
-            self.address(address, height, offset)
-        };
-        let v = self.source(value, height + 1, immediates);
+        let v = value.map_or(Source::ZERO, |(value, height)| {
+            self.source(value, height, immediates)
+        });
         let handler = store_handler::<O>(a.class, v.class);
         if v.class == Class::Imm {
             self.emit(handler, fields(a.field, 0, offset));
@@ -233,21 +247,32 @@ impl Translator<'_> {
     pub(super) fn select(&mut self) {
         let c = self.pop_source(Immediates::No);
         let ty = self.stack.operand(self.stack.height() - 1).ty;
+        if Bank::of(ty) == Bank::V128 {
+            return self.select_vector(c);
+        }
         let w = self.pop_whole_slot();
         let v = self.pop_whole_slot();
         let family = select_family(c.class, v.class, w.class);
         let values = u64::from(v.field) | u64::from(w.field) << 32;
-        if bank(ty) == Bank::Int {
+        if Bank::of(ty) == Bank::Int {
             return self.define(ty, family, fields(c.field, 0, 0), &[values]);
         }
         self.save_acc(Bank::Int);
-        let height = self.stack.height();
-        let slot = self.near_slot(height);
+        let own = self.stack.next_slot(ty);
+        let slot = self.near_slot(own, 1);
         self.emit(family[Dest::Slot as usize], fields(c.field, slot, 0));
         self.code.push(values);
-        self.emit_back(slot, height);
+        self.emit_back(slot, own);
         self.stack.push(ty, Place::Slot);
         self.stack.hold(Bank::Int, Held::Nothing);
+    }
+
+    fn select_vector(&mut self, c: Source) {
+        let w = self.pop_source(Immediates::No);
+        let v = self.pop_source(Immediates::No);
+        let family = select_vector_family(c.class, v.class, w.class);
+        let values = u64::from(v.field) | u64::from(w.field) << 32;
+        self.define(ValType::V128, family, fields(c.field, 0, 0), &[values]);
     }
 
     pub(super) fn global_get(&mut self, index: GlobalIdx) {
@@ -255,7 +280,7 @@ impl Translator<'_> {
         let (imported, at) = self.global_place(index);
         self.define(
             ty,
-            global_get_family(bank(ty), imported),
+            global_get_family(Bank::of(ty), imported),
             fields(0, 0, 0),
             &[at],
         );
@@ -263,7 +288,7 @@ impl Translator<'_> {
 
     pub(super) fn global_set(&mut self, index: GlobalIdx) {
         let ty = self.module.globals()[index.index()].content;
-        let immediates = if bank(ty) == Bank::Int {
+        let immediates = if Bank::of(ty) == Bank::Int {
             Immediates::Slot
         } else {
             Immediates::No
@@ -271,7 +296,7 @@ impl Translator<'_> {
         let value = self.pop_source(immediates);
         let (imported, at) = self.global_place(index);
         self.emit(
-            global_set_handler(bank(ty), value.class, imported),
+            global_set_handler(Bank::of(ty), value.class, imported),
             fields(0, 0, value.field),
         );
         self.code.push(at);
@@ -292,7 +317,7 @@ impl Translator<'_> {
         self.row_ends_at_call();
         let from = self.stack.height() - ty.params.len() as u32;
         self.settle_from(from);
-        for bank in [Bank::Int, Bank::F32, Bank::F64] {
+        for bank in Bank::ALL {
             self.save_acc(bank);
         }
         let frame = self.call_frame(from, ty);
@@ -300,16 +325,18 @@ impl Translator<'_> {
         frame
     }
 
-    /// The results of a call are in their slots; a single one is in its accumulator as well.
+    /// The results of a call are in their slots; a single one is in its accumulator as well, unless it is a vector.
     fn push_call_results(&mut self, ty: &FuncType, frame: CallFrame) {
         self.stack.forget_held();
         let height = self.stack.height();
-        self.emit_results(frame, height, ty.results.len() as u32);
+        self.emit_results(frame, &ty.results);
         for &ty in &ty.results {
             self.stack.push(ty, Place::Slot);
         }
-        if let [ty] = *ty.results {
-            self.stack.hold(bank(ty), Held::Operand(height));
+        if let [ty] = *ty.results
+            && Bank::of(ty) != Bank::V128
+        {
+            self.stack.hold(Bank::of(ty), Held::Operand(height));
         }
     }
 
@@ -318,7 +345,7 @@ impl Translator<'_> {
         let ty = module.func_type(index);
         let frame = self.lay_out_call(ty);
         let far = usize::from(is_far(frame.slot));
-        let params = ty.params.len() as u32;
+        let params = types::slots(&ty.params);
         let cell = if is_far(frame.slot) {
             fields(0, params, frame.slot)
         } else {
@@ -349,7 +376,7 @@ impl Translator<'_> {
         let frame = self.lay_out_call(ty);
         self.emit(
             indirect_handler(index.class, is_far(frame.slot)),
-            fields(index.field, frame.slot, ty.params.len() as u32),
+            fields(index.field, frame.slot, types::slots(&ty.params)),
         );
         self.code
             .push(offset(self.module_code.layout().table(table)));
@@ -373,13 +400,13 @@ impl Translator<'_> {
         let from = self.stack.height() - operands;
         self.settle_from(from);
         self.save_acc(Bank::Int);
+        let slot = self.near_operands(from);
         self.stack.truncate(from);
-        let slot = self.near_operands(from, operands);
         self.emit(handler, fields(slot, 0, 0));
         self.code
             .push(u64::from(indices[0]) | u64::from(indices[1]) << 32);
-        if result.is_some() {
-            self.emit_back(slot, from);
+        if let Some(ty) = result {
+            self.emit_back(slot, self.stack.next_slot(ty));
         }
         self.stack.hold(Bank::Int, Held::Nothing);
         if let Some(ty) = result {

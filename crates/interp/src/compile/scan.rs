@@ -8,7 +8,11 @@
 //! The locals of inner loops are used more often than those of outer ones: each level counts [`WEIGHT`] times as much.
 
 use tiered_decode::types::ValType;
-use tiered_decode::wasmparser::{self, BlockType, OperatorsReader, Result, VisitOperator};
+use tiered_decode::wasmparser::{
+    self, BlockType, OperatorsReader, Result, VisitOperator, VisitSimdOperator,
+};
+
+use crate::operand::Bank;
 
 /// How much more a use counts for each loop around it within the region.
 const WEIGHT: u64 = 8;
@@ -155,6 +159,10 @@ impl<'a> VisitOperator<'a> for Scan {
 
     wasmparser::for_each_visit_operator!(ignored);
 
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
+        Some(self)
+    }
+
     fn visit_block(&mut self, _: BlockType) {
         self.blocks.push(None);
     }
@@ -192,6 +200,10 @@ impl<'a> VisitOperator<'a> for Scan {
     }
 }
 
+impl VisitSimdOperator<'_> for Scan {
+    wasmparser::for_each_visit_simd_operator!(ignored);
+}
+
 /// The two integer locals used most. `counts` is all zeros before and after.
 fn most_used(
     uses: &[(u32, u32)],
@@ -199,9 +211,9 @@ fn most_used(
     types: &[ValType],
     counts: &mut [u64],
 ) -> [Option<u32>; 2] {
-    let float = |local: u32| matches!(types[local as usize], ValType::F32 | ValType::F64);
+    let is_int = |local: u32| Bank::of(types[local as usize]) == Bank::Int;
     for &(local, at) in uses {
-        if !float(local) {
+        if is_int(local) {
             let weight = WEIGHT.saturating_pow((at - depth).min(6));
             counts[local as usize] = counts[local as usize].saturating_add(weight);
         }

@@ -4,8 +4,11 @@
 //!   known, and can be told at any time to leave the value in the operand's slot as well.
 //! * *Invariant:* an accumulator holds at most what [`Held`] says: an operand's value, a local's, or nothing of use.
 //! * *Invariant:* operands below `settled` are in their slots.
+//! * *Invariant:* the slot of an operand depends on the types of those below it, so it is the same on all ways to a label.
 
 use tiered_decode::types::ValType;
+
+use tiered_runtime::frame::FrameLayout;
 
 use crate::operand::{Bank, Family};
 
@@ -34,7 +37,17 @@ pub(crate) enum Place {
 #[derive(Clone, Copy)]
 pub(crate) struct Operand {
     pub(crate) ty: ValType,
+    /// Its own slot, the first of two if it is a vector.
+    pub(crate) slot: u32,
     pub(crate) place: Place,
+}
+
+impl Operand {
+    /// The slot behind its own.
+    #[inline]
+    fn end(&self) -> u32 {
+        self.slot + self.ty.slots()
+    }
 }
 
 /// Links an operand that was pushed as the value of a local to the one before it of the same local.
@@ -54,15 +67,6 @@ pub(crate) enum Held {
     Local(u32),
 }
 
-/// The bank of a type.
-pub(crate) fn bank(ty: ValType) -> Bank {
-    match ty {
-        ValType::F32 => Bank::F32,
-        ValType::F64 => Bank::F64,
-        _ => Bank::Int,
-    }
-}
-
 /// The operands, and what the accumulators hold.
 #[derive(Default)]
 pub(crate) struct OperandStack {
@@ -71,22 +75,50 @@ pub(crate) struct OperandStack {
     links: Vec<Option<Link>>,
     /// For each local, the topmost operand that was pushed as its value, unless all such are in their slots.
     topmost: Vec<Option<u32>>,
-    held: [Option<Held>; 3],
+    held: [Option<Held>; Bank::ALL.len()],
     settled: u32,
-    /// The most operands there ever were.
-    pub(crate) max_height: u32,
+    /// Where the slots of operands begin.
+    first: u32,
+    /// The slot behind the highest operand there ever was.
+    pub(crate) max_end: u32,
 }
 
 impl OperandStack {
-    pub(crate) fn new(locals: usize) -> OperandStack {
+    /// An empty stack above `locals` locals, whose operands have the slots from `first` on.
+    pub(crate) fn new(locals: usize, first: u32) -> OperandStack {
         OperandStack {
             topmost: vec![None; locals],
+            first,
+            max_end: first,
             ..OperandStack::default()
         }
     }
 
     pub(crate) fn height(&self) -> u32 {
         self.operands.len() as u32
+    }
+
+    /// The slot behind the top operand.
+    #[inline]
+    pub(crate) fn end(&self) -> u32 {
+        self.operands.last().map_or(self.first, Operand::end)
+    }
+
+    /// The slot behind the operand that has `height - 1` below it.
+    pub(crate) fn end_below(&self, height: u32) -> u32 {
+        let below = height.checked_sub(1);
+        below.map_or(self.first, |below| self.operand(below).end())
+    }
+
+    /// The slot that an operand of type `ty` has if it is pushed next.
+    #[inline]
+    pub(crate) fn next_slot(&self, ty: ValType) -> u32 {
+        FrameLayout::place(self.end(), ty.slots())
+    }
+
+    /// The operands from `from` on.
+    pub(crate) fn from(&self, from: u32) -> &[Operand] {
+        &self.operands[from as usize..]
     }
 
     pub(crate) fn settled(&self) -> u32 {
@@ -111,7 +143,7 @@ impl OperandStack {
 
     /// At a label: nothing is known of the accumulators.
     pub(crate) fn forget_held(&mut self) {
-        self.held = [None; 3];
+        self.held = [None; Bank::ALL.len()];
     }
 
     /// The local `index` gets another value.
@@ -135,10 +167,11 @@ impl OperandStack {
                 let previous = self.topmost[local as usize].replace(height);
                 Some(Link { local, previous })
             }
-            _ => None,
+            Place::Const(_) | Place::Slot | Place::Acc(_) => None,
         });
-        self.operands.push(Operand { ty, place });
-        self.max_height = self.max_height.max(height + 1);
+        let slot = self.next_slot(ty);
+        self.operands.push(Operand { ty, slot, place });
+        self.max_end = self.max_end.max(slot + ty.slots());
     }
 
     /// Takes the top operand off; what an accumulator holds of it stays known until the next push.
@@ -180,13 +213,13 @@ impl OperandStack {
                 *held = None;
             }
         }
-        let slot = |&ty: &ValType| Operand {
-            ty,
-            place: Place::Slot,
-        };
-        self.operands.extend(types.iter().map(slot));
+        for &ty in types {
+            let slot = self.next_slot(ty);
+            let place = Place::Slot;
+            self.operands.push(Operand { ty, slot, place });
+        }
         self.links.resize(self.operands.len(), None);
-        self.max_height = self.max_height.max(self.height());
+        self.max_end = self.max_end.max(self.end());
         self.settled = self.height();
     }
 

@@ -3,7 +3,7 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
 use tiered_decode::{memory, numeric};
 
@@ -84,6 +84,10 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     tiered_decode::for_each_binary!(binary_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
+        Some(self)
+    }
 
     fn visit_br_table(&mut self, targets: BrTable<'a>) -> Self::Output {
         self.op_br_table(&targets)

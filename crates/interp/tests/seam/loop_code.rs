@@ -199,7 +199,7 @@ unsafe extern "C" fn add_global(
     // SAFETY: the instance, its global and the function are alive; the frame has a slot.
     unsafe {
         let vmctx = VmCtx::borrow(instance.as_ptr());
-        let global = vmctx.global(GlobalIdx(0)).as_ref().value.get();
+        let global = vmctx.global(GlobalIdx(0)).as_ref().value.get()[0];
         let index = func.as_ref().index.0;
         frame.write((global as u32 + frame.read() as u32 + 1000 * index).into());
     }

@@ -91,7 +91,7 @@ unsafe extern "C" fn record(
     frame: NonNull<Slot>,
 ) -> Outcome {
     RECORDED.with_borrow_mut(|recorded| {
-        let Some((layout, locals, height)) = recorded.layout else {
+        let Some((layout, locals, height)) = recorded.layout.clone() else {
             return;
         };
         // SAFETY: the slots are in the frame of a function with that many locals and operands.

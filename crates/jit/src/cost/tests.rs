@@ -4,8 +4,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::vector::{Relaxed, VecOp};
+use tiered_decode::wasmparser::WasmFeatures;
+use tiered_decode::{Module, proposals};
 
 use super::*;
 use crate::{CompileError, Compiler, Config, Entry, Jit};
@@ -249,5 +251,85 @@ fn what_was_weighed_is_compiled() {
             .compile(&module, FuncIdx(1), at, false)
             .expect("it can be compiled");
         assert!(code.bytes() < 200, "{kind}: {}", code.bytes());
+    }
+}
+
+/// A module with vectors.
+fn vector_module(text: &str) -> Arc<Module> {
+    proposals::accept_vectors();
+    let config = tiered_decode::module::Config {
+        proposals: proposals::ACCEPTED | WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD,
+        ..tiered_decode::module::Config::default()
+    };
+    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    Arc::new(module.unwrap_or_else(|error| panic!("{error} in {text}")))
+}
+
+/// Casts between lanes do not part what goes together.
+#[test]
+fn vectors_that_grow_with_the_square_are_compiled_in_a_single_pass() {
+    let mut compiler = compiler();
+    for update in [
+        "(i32x4.add (local.get {}) (local.get 1))",
+        "(i16x8.replace_lane 3 (local.get {}) (local.get 0))",
+        "(f32x4.add (i8x16.sub (local.get {}) (local.get 1)) (local.get 1))",
+    ] {
+        let (loops, locals) = (400, 100);
+        let touch: String = (1..=locals)
+            .map(|local| {
+                let value = update.replace("{}", &local.to_string());
+                format!("(local.set {local} {value})")
+            })
+            .collect();
+        let store: String = (1..=locals)
+            .map(|local| format!("(v128.store (local.get 0) (local.get {local}))"))
+            .collect();
+        let body = format!("(loop {touch} (br_if 0 (local.get 0)))").repeat(loops);
+        let text = format!(
+            "(module (memory 1) (func (param i32) (local {}) {body}{store}))",
+            "v128 ".repeat(locals)
+        );
+        let module = vector_module(&text);
+        let estimate = compiler.estimate(&module, FuncIdx(0), Entry::Start, false);
+        let allocator = estimate.map(|estimate| estimate.allocator);
+        assert_eq!(allocator, Ok(Allocator::SinglePass), "{update}");
+    }
+}
+
+/// What counts for an op are its casts, too, and none is compiled to much more code than that is worth, constants and all.
+#[test]
+fn vector_ops_count_for_what_they_become() {
+    const COUNT: usize = 40;
+    let config = Config {
+        baseline: true,
+        relaxed: Relaxed::DETERMINISTIC,
+        ..Config::default()
+    };
+    let jit = Jit::new(&config).expect("this machine can");
+    let mut compiler = jit.compiler().expect("there is memory");
+    for &op in VecOp::ALL {
+        let operands: String = (op.params().iter().zip([0, 16, 32]))
+            .map(|(ty, at)| format!("({ty}.load offset={at} (local.get 0))"))
+            .collect();
+        let lane = op.lanes().map_or("", |_| "1");
+        let each = |index: usize| {
+            let operands = operands.replace("offset=", &format!("offset={index}"));
+            format!(
+                "({}.store offset={index}48 (local.get 0) ({op} {lane} {operands}))",
+                op.result()
+            )
+        };
+        let body: String = (1..=COUNT).map(each).collect();
+        let text = format!("(module (memory 1) (func (param i32) {body}))");
+        let module = vector_module(&text);
+        let code = compiler
+            .compile(&module, FuncIdx(0), Entry::Start, false)
+            .unwrap_or_else(|error| panic!("{op}: {error}"));
+        let counted = code.estimate().time.as_nanos() / 900;
+        let bytes = code.bytes() as u128;
+        assert!(
+            bytes <= 16 * counted,
+            "{op}: {bytes} bytes of code for {counted} instructions"
+        );
     }
 }

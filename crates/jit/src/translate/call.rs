@@ -19,6 +19,7 @@ use cranelift_codegen::ir::{
     AbiParam, InstBuilder, SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, Value,
 };
 use tiered_decode::index::{FuncIdx, TableIdx, TypeIdx};
+use tiered_decode::types::{self, ValType};
 use tiered_runtime::layout::{FuncPlace, offsets};
 
 use crate::abi::{SLOT_BYTES, load_slots, results_in_memory, signature};
@@ -65,7 +66,7 @@ impl Translator<'_, '_> {
         let signature = signature(func_type)?;
         let sig = self.builder.import_signature(signature);
         let memory = results_in_memory(func_type).then(|| {
-            let bytes = func_type.results.len() as u32 * SLOT_BYTES as u32;
+            let bytes = types::slots(&func_type.results) * SLOT_BYTES as u32;
             let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
             self.builder.create_sized_stack_slot(slot)
         });
@@ -159,7 +160,9 @@ impl Translator<'_, '_> {
             self.toll();
         }
         let (sig, memory) = self.sig(ty)?;
-        let from = self.stack.len() - self.module.types()[ty.index()].params.len();
+        let func_type = &self.module.types()[ty.index()];
+        self.has_vectors |= func_type.results.contains(&ValType::V128);
+        let from = self.stack.len() - func_type.params.len();
         self.widen_from(from);
         self.arguments.clear();
         self.arguments.extend([callee.instance, callee.func]);
@@ -169,10 +172,12 @@ impl Translator<'_, '_> {
         let ins = self.builder.ins();
         let call = ins.call_indirect(sig, callee.native, &self.arguments);
         match memory {
-            Some(memory) => {
-                let types = &self.module.types()[ty.index()].results;
-                load_slots(&mut self.builder, memory, types, &mut self.stack)
-            }
+            Some(memory) => load_slots(
+                &mut self.builder,
+                memory,
+                &func_type.results,
+                &mut self.stack,
+            ),
             None => {
                 self.stack
                     .extend_from_slice(self.builder.inst_results(call));

@@ -9,7 +9,7 @@
 //! the product of locals and blocks that a hostile body could make large, in memory and in time.
 
 use cranelift_codegen::entity::EntityRef;
-use cranelift_codegen::ir::types::{F32, F64, I32};
+use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
 use cranelift_codegen::ir::{Type, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use tiered_decode::types::ValType;
@@ -88,20 +88,25 @@ impl Variables {
     }
 }
 
+/// The types that values have at a branch.
+const CLASSES: usize = 5;
+
 /// The variables for what branches take along.
 #[derive(Debug, Default)]
-pub(super) struct Carriers(Vec<[Option<Carrier>; 4]>);
+pub(super) struct Carriers(Vec<[Option<Carrier>; CLASSES]>);
 
 impl Carriers {
     fn place(&mut self, index: usize, ty: Type) -> &mut Option<Carrier> {
         if self.0.len() <= index {
-            self.0.resize(index + 1, [None; 4]);
+            self.0.resize(index + 1, [None; CLASSES]);
         }
         let class = match ty {
             I32 => 0,
             F32 => 1,
             F64 => 2,
-            _ => 3,
+            I64 => 3,
+            I8X16 => 4,
+            other => unreachable!("no branch takes a value of type {other} along"),
         };
         &mut self.0[index][class]
     }

@@ -28,7 +28,11 @@ impl Translator<'_, '_> {
     }
 
     /// Takes an index off: the address of the access, and what is to be added to it.
-    fn address(&mut self, memarg: &MemArg, size: usize) -> Result<(Value, i32), CompileError> {
+    pub(super) fn address(
+        &mut self,
+        memarg: &MemArg,
+        size: usize,
+    ) -> Result<(Value, i32), CompileError> {
         let MemArgTarget::Memory(memory) = memarg.target else {
             return Err(CompileError::Unsupported("arrays"));
         };

@@ -32,6 +32,7 @@ use tiered_decode::module::FuncBody;
 use tiered_decode::wasmparser::Operator;
 use tiered_runtime::frame::FrameLayout;
 
+use crate::abi::{slot_flags, slot_offset, width};
 use crate::error::CompileError;
 
 use super::carrier::Carrier;
@@ -56,14 +57,22 @@ pub(super) struct Resume {
     resuming: Option<Carrier>,
     /// How many of the saved operands the way has set so far.
     loaded: usize,
+    /// The slot behind the operand that was loaded last.
+    behind: u32,
     frame: Value,
-    layout: FrameLayout,
     entered: bool,
 }
 
 impl Resume {
     pub(super) fn is_entered(&self) -> bool {
         self.entered
+    }
+
+    /// The slot of the operand, of this type, above the one that was loaded last.
+    fn next_slot(&mut self, ty: Type) -> u32 {
+        let slot = FrameLayout::place(self.behind, width(ty));
+        self.behind = slot + width(ty);
+        slot
     }
 
     /// Whether the frame that begins at `offset` was the last to begin of the path.
@@ -113,7 +122,6 @@ impl<'m> Translator<'_, 'm> {
         &mut self,
         body: &FuncBody<'m>,
         offset: u32,
-        layout: FrameLayout,
     ) -> Result<(), CompileError> {
         let path = path_to(body, offset)?;
         let entry = self.builder.current_block().ok_or(NO_LOOP)?;
@@ -131,8 +139,8 @@ impl<'m> Translator<'_, 'm> {
             block,
             resuming: None,
             loaded: 0,
+            behind: self.frame.operands(),
             frame,
-            layout,
             entered: false,
         });
         Ok(())
@@ -189,15 +197,7 @@ impl<'m> Translator<'_, 'm> {
             self.load_locals();
         }
         self.load_saved();
-        for height in base..self.stack.len() {
-            let ty = self.builder.func.dfg.value_type(self.stack[height]);
-            // A loop around the target is left at once, so it does not matter what its parameters are.
-            let value = match is_target {
-                true => self.load_slot(ty, |layout| layout.operand(height as u32)),
-                false => self.zero(ty),
-            };
-            self.carry(height - base, value);
-        }
+        self.carry_params(base, is_target);
         if !(is_first && is_target) {
             self.set_resuming(!is_target);
         }
@@ -237,21 +237,20 @@ impl<'m> Translator<'_, 'm> {
         variables.set(builder, resuming, value);
     }
 
-    /// Loads a slot of the frame.
-    fn load_slot(&mut self, ty: Type, slot: impl FnOnce(FrameLayout) -> u32) -> Value {
+    /// Loads a value of the frame from `slot` on.
+    fn load_slot(&mut self, ty: Type, slot: u32) -> Value {
         let resume = self
             .resume
             .as_ref()
             .expect("only a resumed body has a frame");
-        let offset = slot(resume.layout) as i32 * 8;
-        let (flags, frame) = (self.access.frame, resume.frame);
-        self.builder.ins().load(ty, flags, frame, offset)
+        let (flags, frame) = (slot_flags(self.access.frame, ty), resume.frame);
+        self.builder.ins().load(ty, flags, frame, slot_offset(slot))
     }
 
     fn load_locals(&mut self) {
         for index in 0..self.locals.len() {
-            let value =
-                self.load_slot(self.locals[index].ty(), |layout| layout.local(index as u32));
+            let slot = self.frame.local(index as u32);
+            let value = self.load_slot(self.locals[index].ty(), slot);
             self.variables
                 .set(&mut self.builder, &mut self.locals[index], value);
         }
@@ -259,16 +258,33 @@ impl<'m> Translator<'_, 'm> {
 
     /// Sets the variables of operands that the way has not set so far.
     fn load_saved(&mut self) {
-        while let Some(resume) = &self.resume
+        while let Some(resume) = &mut self.resume
             && let Some(saved) = resume.saved.get(resume.loaded)
         {
-            let height = resume.loaded as u32;
-            let value = self.load_slot(saved.ty(), |layout| layout.operand(height));
+            let ty = saved.ty();
+            let slot = resume.next_slot(ty);
+            let value = self.load_slot(ty, slot);
             if let Some(resume) = &mut self.resume {
                 let saved = &mut resume.saved[resume.loaded];
                 self.variables.set(&mut self.builder, saved, value);
                 resume.loaded += 1;
             }
+        }
+    }
+
+    /// Loads or makes up the parameters of the loop, which are on the stack from `base` on, and carries them to its header.
+    fn carry_params(&mut self, base: usize, is_target: bool) {
+        for height in base..self.stack.len() {
+            let ty = self.builder.func.dfg.value_type(self.stack[height]);
+            // A loop around the target is left at once, so it does not matter what its parameters are.
+            let value = match (is_target, &mut self.resume) {
+                (true, Some(resume)) => {
+                    let slot = resume.next_slot(ty);
+                    self.load_slot(ty, slot)
+                }
+                _ => self.zero(ty),
+            };
+            self.carry(height - base, value);
         }
     }
 }

@@ -15,6 +15,8 @@ use tiered_decode::numeric::NumOp;
 
 use super::*;
 
+mod vectors;
+
 static ISA: LazyLock<OwnedTargetIsa> = LazyLock::new(|| {
     let mut flags = settings::builder();
     for (name, value) in [
@@ -47,6 +49,7 @@ fn try_translate(
         entry,
         metered,
         spectre_guards: true,
+        relaxed: Relaxed::DETERMINISTIC,
     })
 }
 
@@ -620,6 +623,7 @@ fn what_is_compared_with_a_limit_is_guarded_and_nothing_else() {
                 entry: Entry::Start,
                 metered: false,
                 spectre_guards,
+                relaxed: Relaxed::DETERMINISTIC,
             };
             let (func, _) = try_translate_job(&job).expect("it translates");
             if let Err(errors) = verify_function(&func, &**ISA) {

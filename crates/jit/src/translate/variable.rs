@@ -10,7 +10,7 @@ use tiered_decode::index::{FuncIdx, GlobalIdx};
 use tiered_decode::numeric::NumOp;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
-use crate::abi::clif_type;
+use crate::abi::{clif_type, slot_flags};
 use crate::builtins::Builtin;
 use crate::error::CompileError;
 use crate::numeric;
@@ -57,6 +57,7 @@ impl Translator<'_, '_> {
     pub(super) fn global_get(&mut self, global: GlobalIdx) -> Result<(), CompileError> {
         let ty = clif_type(self.module.globals()[global.index()].content)?;
         let (flags, base, offset) = self.global(global);
+        let flags = slot_flags(flags, ty);
         let value = self.builder.ins().load(ty, flags, base, offset);
         self.push(value);
         Ok(())
@@ -65,6 +66,7 @@ impl Translator<'_, '_> {
     pub(super) fn global_set(&mut self, global: GlobalIdx) {
         let value = self.pop();
         let (flags, base, offset) = self.global(global);
+        let flags = slot_flags(flags, self.builder.func.dfg.value_type(value));
         self.builder.ins().store(flags, value, base, offset);
     }
 

@@ -21,7 +21,7 @@ use crate::vm::vmctx::VmCtx;
     message = "`{Self}` can't be the parameters or results of a WebAssembly function",
     label = "not a value, nor a tuple of values",
     note = "it is `()`, a value, or a tuple of up to 12 values",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
 )]
 pub trait HostValues: Sized + 'static {
     #[doc(hidden)]
@@ -42,7 +42,7 @@ pub trait HostValues: Sized + 'static {
     label = "not what a host function may return",
     note = "it returns `()`, a value, a tuple of values, or `Result<V, E>` of one of these with an error: a `Trap`, any \
             `std::error::Error + Send + Sync + 'static`, a box of one, or an `anyhow::Error`",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
 )]
 pub trait HostReturn: Sized {
     #[doc(hidden)]
@@ -100,19 +100,19 @@ macro_rules! single_values {
             }
             #[inline]
             unsafe fn write(self, slots: NonNull<Slot>, store: RawStore) {
-                // SAFETY: the caller gives room for one slot.
-                unsafe { slots.write(self.into_raw(store)) }
+                // SAFETY: the caller gives room for one value.
+                unsafe { HostValue::write(self, slots, store) }
             }
             #[inline]
             unsafe fn read(slots: NonNull<Slot>, store: RawStore) -> Self {
-                // SAFETY: the caller gives one slot of this type.
-                <$rust>::from_raw(unsafe { slots.read() }, store)
+                // SAFETY: the caller gives one value of this type.
+                unsafe { <$rust as HostValue>::read(slots, store) }
             }
         }
     )*};
 }
 
-single_values! { i32 u32 i64 u64 f32 f64 Option<crate::func::Func> Option<crate::value::ExternRef> }
+single_values! { i32 u32 i64 u64 f32 f64 u128 Option<crate::func::Func> Option<crate::value::ExternRef> }
 
 /// A Rust closure or function that can be a host function. Its parameters are values, and before them, if it wants, a
 /// [`Caller`]; it returns what [`HostReturn`] says.
@@ -123,7 +123,7 @@ single_values! { i32 u32 i64 u64 f32 f64 Option<crate::func::Func> Option<crate:
     label = "not a host function",
     note = "a host function is `Fn(A, B, …) -> R` or `Fn(Caller<'_, {T}>, A, B, …) -> R` with up to 12 values, and `Send + \
             Sync + 'static`; the types of a closure's parameters have to be written out",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and `Option<ExternRef>`",
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`",
     note = "`R` is `()`, a value, a tuple of values, or `Result<V, E>` of one of these with an error: a `Trap`, any \
             `std::error::Error + Send + Sync + 'static`, a box of one, or an `anyhow::Error`"
 )]
@@ -170,7 +170,7 @@ impl<T: 'static> HostFuncOf<T> {
 }
 
 macro_rules! arities {
-    ($([$($ty:ident $value:ident $position:literal)*])*) => {$(
+    ($([$($ty:ident $value:ident)*])*) => {$(
         #[diagnostic::do_not_recommend]
         impl<$($ty: HostValue),*> HostValues for ($($ty,)*) {
             fn types() -> Vec<ValType> {
@@ -179,14 +179,20 @@ macro_rules! arities {
             #[inline]
             unsafe fn write(self, _slots: NonNull<Slot>, _store: RawStore) {
                 let ($($value,)*) = self;
-                // SAFETY: the caller gives room for that many slots.
-                $(unsafe { _slots.add($position).write($value.into_raw(_store)) };)*
+                let mut _next = 0;
+                // SAFETY: the caller gives room for that many values.
+                $(unsafe { $value.write(_slots.add(_next), _store) }; _next += $ty::SLOTS;)*
             }
             #[inline]
             #[allow(clippy::unused_unit, reason = "no value at all is one of the cases")]
             unsafe fn read(_slots: NonNull<Slot>, _store: RawStore) -> Self {
-                // SAFETY: the caller gives that many slots of these types.
-                ($($ty::from_raw(unsafe { _slots.add($position).read() }, _store),)*)
+                let mut _next = 0;
+                // SAFETY: the caller gives values of these types.
+                ($({
+                    let value = unsafe { $ty::read(_slots.add(_next), _store) };
+                    _next += $ty::SLOTS;
+                    value
+                },)*)
             }
         }
 
@@ -220,16 +226,16 @@ macro_rules! arities {
 
 arities! {
     []
-    [A a 0]
-    [A a 0 B b 1]
-    [A a 0 B b 1 C c 2]
-    [A a 0 B b 1 C c 2 D d 3]
-    [A a 0 B b 1 C c 2 D d 3 E e 4]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6 H h 7]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6 H h 7 I i 8]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6 H h 7 I i 8 J j 9]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6 H h 7 I i 8 J j 9 K k 10]
-    [A a 0 B b 1 C c 2 D d 3 E e 4 F f 5 G g 6 H h 7 I i 8 J j 9 K k 10 L l 11]
+    [A a]
+    [A a B b]
+    [A a B b C c]
+    [A a B b C c D d]
+    [A a B b C c D d E e]
+    [A a B b C c D d E e F f]
+    [A a B b C c D d E e F f G g]
+    [A a B b C c D d E e F f G g H h]
+    [A a B b C c D d E e F f G g H h I i]
+    [A a B b C c D d E e F f G g H h I i J j]
+    [A a B b C c D d E e F f G g H h I i J j K k]
+    [A a B b C c D d E e F f G g H h I i J j K k L l]
 }

@@ -23,7 +23,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tiered_decode::index::FuncIdx;
-use tiered_decode::types::FuncType;
+use tiered_decode::types::{self, FuncType, ValType};
 
 use crate::vm::frame::{Slot, count_stay};
 use crate::vm::host_header::HostHeader;
@@ -180,9 +180,9 @@ unsafe impl Sync for FuncCode {}
 
 const _: () = assert!(size_of::<FuncCode>() == 64 || cfg!(all(loom, test)));
 
-/// Number of slots for so many values.
-fn slots(values: usize) -> u16 {
-    u16::try_from(values).expect("validation limits the arity of functions to 1000")
+/// Number of slots for values of these types.
+fn slots(types: &[ValType]) -> u16 {
+    u16::try_from(types::slots(types)).expect("validation limits the arity of functions to 1000")
 }
 
 impl FuncCode {
@@ -217,8 +217,8 @@ impl FuncCode {
             body: AtomicPtr::new(std::ptr::null_mut()),
             index,
             sig,
-            params: slots(ty.params.len()),
-            results: slots(ty.results.len()),
+            params: slots(&ty.params),
+            results: slots(&ty.results),
             charge: AtomicI32::new(charge),
             cost: AtomicU16::new(Self::UNKNOWN_COST),
         }
@@ -239,8 +239,8 @@ impl FuncCode {
             body: AtomicPtr::new(std::ptr::null_mut()),
             index: FuncIdx(0),
             sig,
-            params: slots(ty.params.len()),
-            results: slots(ty.results.len()),
+            params: slots(&ty.params),
+            results: slots(&ty.results),
             charge: AtomicI32::new(1),
             cost: AtomicU16::new(1),
         }

@@ -17,6 +17,7 @@ pub mod native_stack;
 pub mod speculation;
 pub mod trampoline;
 pub mod vmctx;
+pub mod wide;
 
 #[cfg(test)]
 mod address_map;

@@ -128,7 +128,7 @@ impl Body {
     }
 
     /// The op with its alignment, which says nothing, and its offset.
-    fn access(&mut self, opcode: tiered_decode::numeric::Opcode) {
+    fn access(&mut self, opcode: tiered_decode::opcode::Opcode) {
         opcode.encode(&mut self.code);
         self.code.push(0);
         let mut rest = self.case.offset;
