@@ -34,9 +34,7 @@ struct Maker {
 
 impl Maker {
     fn new(program: &Program) -> Arc<Maker> {
-        let (name, text) = (program.name, &program.text);
-        let module = Module::new(text.as_bytes().to_vec());
-        let module = module.unwrap_or_else(|err| panic!("{name}: {err}\n{text}"));
+        let module = programs::decode(program);
         let jit = Jit::new(&Config::default()).expect("this machine can");
         let compiler = jit.compiler().expect("there is memory for code");
         Arc::new(Maker {

@@ -29,6 +29,7 @@ tests! {
     returns,
     code_that_is_not_reached,
     selections,
+    accesses_beyond_the_guard,
     selections_of_references,
     locals_set_while_they_are_operands,
     accumulators_of_all_banks,

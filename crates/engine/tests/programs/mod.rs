@@ -7,6 +7,8 @@ mod generated;
 mod state;
 
 use tiered::Val;
+use tiered::decode::wasmparser::WasmFeatures;
+use tiered::decode::{self, Module, proposals};
 
 pub(crate) use state::{Guest, State};
 
@@ -26,6 +28,19 @@ pub(crate) fn programs() -> Vec<Program> {
         args: args.iter().map(|&n| vec![Val::I32(n)]).collect(),
     });
     written.chain(generated::programs()).collect()
+}
+
+/// The program's module, which may have vectors.
+#[allow(dead_code, reason = "engines decode by themselves")]
+pub(crate) fn decode(program: &Program) -> Module {
+    proposals::accept_vectors();
+    let config = decode::Config {
+        proposals: proposals::ACCEPTED.union(WasmFeatures::SIMD),
+        threads: None,
+    };
+    let (name, text) = (program.name, &program.text);
+    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    module.unwrap_or_else(|err| panic!("{name}: {err}\n{text}"))
 }
 
 /// A name, arguments of `run`, the fields of the module.
@@ -77,6 +92,53 @@ const WRITTEN: &[(&str, &[i32], &str)] = &[
                 (local.set $c) (local.set $f) (local.set $e) (drop)
                 (local.get $e) (local.get $f) (local.get $c))
             (local.get $n))"#,
+    ),
+    (
+        "vectors in locals, below loops, as their parameters",
+        &[1, 3],
+        r#"(memory (export "memory") 1) (global $g (export "g") (mut v128) (v128.const i32x4 1 2 3 4))
+        (func $mix (param $a v128) (param $x i64) (param $b v128) (result v128 i64 v128)
+            (v128.store offset=512 (i32.const 0) (local.get $a))
+            (v128.store offset=528 (i32.const 0) (local.get $b))
+            (i64.store offset=520 (i32.const 0)
+                (i64.add (i64.mul (i64.load offset=520 (i32.const 0)) (i64.const 77)) (local.get $x)))
+            (v128.load offset=516 (i32.const 0))
+            (i64.add (i64.mul (local.get $x) (i64.const 31)) (i64.load offset=530 (i32.const 0)))
+            (v128.load offset=513 (i32.const 0)))
+        (func (export "run") (param $n i32) (result v128 i32 v128 i64 v128 v128)
+            (local $v v128) (local $x i64) (local $w v128) (local $i i32) (local $j i32) (local $u v128)
+            (local.set $u (v128.const i64x2 -1 9))
+            (v128.const i64x2 5 6) (i32.const 77)
+            (v128.const i8x16 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16) (i64.const 9)
+            (loop $a (param v128 i64) (result v128 i64)
+                (local.set $x) (local.set $v)
+                (local.set $j (i32.const 0))
+                (local.get $u) (i32.const 5) (local.get $v)
+                (loop $b (param v128) (result v128)
+                    (local.set $w)
+                    (call $mix (local.get $w) (local.get $x) (local.get $u))
+                    (local.set $u) (local.set $x)
+                    (br_if $b (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))
+                (local.set $w) (drop)
+                (global.set $g)
+                (local.get $w) (local.get $x)
+                (br_if $a (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+            (global.get $g) (local.get $u))"#,
+    ),
+    (
+        "vectors that trade places, and one that is left behind",
+        &[1, 2, 5],
+        r#"(func (export "run") (param $n i32) (result v128 i32 v128)
+            (local $a v128) (local $b i32) (local $c v128)
+            (v128.const i64x2 1 2) (i32.const 2) (v128.const i64x2 3 4)
+            (loop $l (param v128 i32 v128) (result v128 i32 v128)
+                (local.set $c) (local.set $b) (local.set $a)
+                (v128.const i64x2 7 8) (f32.const 1)
+                (select (local.get $c) (local.get $a) (i32.and (local.get $n) (i32.const 3)))
+                (i32.add (local.get $b) (i32.const 1)) (local.get $a)
+                (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))
+                (local.set $c) (local.set $b) (local.set $a) (drop) (drop)
+                (local.get $a) (local.get $b) (local.get $c)))"#,
     ),
     (
         "parameters that trade places",

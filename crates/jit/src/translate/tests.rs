@@ -15,6 +15,8 @@ use tiered_decode::numeric::NumOp;
 
 use super::*;
 
+mod vectors;
+
 static ISA: LazyLock<OwnedTargetIsa> = LazyLock::new(|| {
     let mut flags = settings::builder();
     for (name, value) in [

@@ -42,6 +42,7 @@ pub(crate) fn blocks_and_loops_far_up(new: New<'_>) {
         blocks_have_results(new);
         loops_have_params_and_results(new);
         returns(new);
+        accesses_beyond_the_guard(new);
     });
 }
 
@@ -98,6 +99,26 @@ pub(crate) fn check(new: New<'_>, text: &str, calls: &[(&str, &[Val], &[Val])]) 
             Err(trap) => panic!("{name} of {args:?}: {trap:?}"),
         }
     }
+}
+
+/// Offsets that no guard covers: the address is checked in its slot before the access.
+pub(crate) fn accesses_beyond_the_guard(new: New<'_>) {
+    check(
+        new,
+        r#"(module (memory 1024)
+        (func (export "store") (param i32 i32) (i64.const 1)
+            (i32.store offset=0x3000000 (i32.add (local.get 0) (i32.const 8)) (local.get 1)) (drop))
+        (func (export "load") (param i32) (result i64 i32) (i64.const 2)
+            (i32.load offset=0x3000000 (i32.add (local.get 0) (i32.const 8))))
+        (func (export "near") (param i32) (result i32) (i32.load (local.get 0)))
+        (func (export "local") (param i32) (result i32) (i32.load offset=0x3000000 (local.get 0))))"#,
+        &[
+            ("store", &[i32(100), i32(-5)], &[]),
+            ("load", &[i32(100)], &[i64(2), i32(-5)]),
+            ("near", &[i32(0x300_0000 + 108)], &[i32(-5)]),
+            ("local", &[i32(108)], &[i32(-5)]),
+        ],
+    );
 }
 
 pub(crate) fn blocks_have_results(new: New<'_>) {

@@ -5,8 +5,9 @@
 //!
 //! A tier's tests include this as a module.
 
-use tiered_decode::Module;
-use tiered_decode::wasmparser::{Chunk, FunctionBody, Parser, Payload};
+use tiered_decode::types::{self, ValType};
+use tiered_decode::wasmparser::{Chunk, FunctionBody, Parser, Payload, WasmFeatures};
+use tiered_decode::{Config, Module};
 use tiered_runtime::frame::{HEADER_SLOTS, SPARE};
 
 /// Operands that one call pushes.
@@ -110,7 +111,11 @@ pub(crate) fn deepen(module: &Module, near: u32) -> Module {
             }
         }
     }
-    Module::new(out).expect("it is as valid as before")
+    let config = Config {
+        proposals: WasmFeatures::all(),
+        threads: None,
+    };
+    Module::with_config(out, &config).expect("it is as valid as before")
 }
 
 /// What is behind a section's count.
@@ -153,10 +158,13 @@ fn deep_body(module: &Module, index: u32, body: &FunctionBody<'_>, near: u32) ->
     let ty = module.func_type(tiered_decode::index::FuncIdx(index));
     let locals = body.get_locals_reader().expect("it is valid");
     let (groups, groups_at) = (locals.get_count(), locals.original_position() as usize);
-    let declared: u32 = locals
-        .into_iter()
-        .map(|local| local.expect("it is valid").0)
-        .sum();
+    let (mut declared, mut slots) = (0, types::slots(&ty.params));
+    for local in locals {
+        let (count, ty) = local.expect("it is valid");
+        let ty = ValType::from_wasmparser(ty).expect("it is accepted");
+        declared += count;
+        slots += count * ty.slots();
+    }
     let ops = body.get_operators_reader().expect("it is valid");
     let (start, end) = (ops.original_position() as usize, body.range().end as usize);
     let bytes = module.bytes();
@@ -168,7 +176,8 @@ fn deep_body(module: &Module, index: u32, body: &FunctionBody<'_>, near: u32) ->
         &mut out,
     );
     out.push(I64);
-    let below = SPARE.start - HEADER_SLOTS - LOCALS - near;
+    let wide = slots - declared - ty.params.len() as u32;
+    let below = SPARE.start - HEADER_SLOTS - LOCALS - wide - near;
     for _ in 0..below / PUSHED {
         out.push(0x10);
         leb(module.funcs().len() as u64, &mut out);
