@@ -152,7 +152,10 @@ fn constant_expressions() {
         .iter()
         .map(|init| init.eval(global, func_ref))
         .collect();
-    assert_eq!(values, [u128::from(-5_i64 as u64), 0x7fa0_0001, 100, 0, 201]);
+    assert_eq!(
+        values,
+        [u128::from(-5_i64 as u64), 0x7fa0_0001, 100, 0, 201]
+    );
 }
 
 #[test]
