@@ -5,8 +5,6 @@ mod control;
 #[path = "../../runtime/tests/fuel/mod.rs"]
 mod fuel;
 mod modes;
-#[path = "../../runtime/tests/vectors/mod.rs"]
-mod vectors;
 
 use modes::in_all_modes;
 use tiered::{Config, Engine, Store};
@@ -49,22 +47,6 @@ in_all_stores! {
     a_function_that_is_too_large_traps_at_its_caller,
     of_two_nans_the_first_is_kept,
     blocks_and_loops_far_up,
-}
-
-in_all_stores! {
-    vectors:
-    vectors_pass_through_calls,
-    a_thousand_vectors,
-    the_host_has_vectors_as_numbers,
-    locals_hold_vectors,
-    globals_hold_vectors,
-    vectors_are_selected,
-    branches_take_vectors,
-    vectors_go_to_memory_and_back,
-    traps_behind_vectors_say_where,
-    locals_beyond_reach_are_too_many,
-    stacks_of_vectors_are_deep,
-    vectors_far_up,
 }
 
 in_all_stores! {

@@ -66,6 +66,7 @@ macro_rules! tests_far_up {
 }
 
 tests_far_up! {
+    accesses_beyond_the_guard,
     memories_tables_and_calls,
     tables_of_branches,
     code_that_is_not_reached,

@@ -187,8 +187,8 @@ macro_rules! arities {
             #[allow(clippy::unused_unit, reason = "no value at all is one of the cases")]
             unsafe fn read(_slots: NonNull<Slot>, _store: RawStore) -> Self {
                 let mut _next = 0;
-                // SAFETY: the caller gives values of these types.
                 ($({
+                    // SAFETY: the caller gives values of these types.
                     let value = unsafe { $ty::read(_slots.add(_next), _store) };
                     _next += $ty::SLOTS;
                     value

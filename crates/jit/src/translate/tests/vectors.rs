@@ -10,11 +10,11 @@ use crate::entry::{Callee, build_entry, build_exit};
 /// its parameters, arguments of calls.
 const TEXT: &str = r#"(module
     (import "a" "g" (global $shared (mut v128))) (import "a" "h" (global $fixed v128))
-    (global $own (mut v128) (v128.const i64x2 1 2))
-    (memory 1)
     (type $many (func (param v128 i32 v128)
         (result v128 v128 v128 v128 i32 v128 v128 v128 v128 v128)))
     (import "a" "f" (func $import (type $many)))
+    (global $own (mut v128) (v128.const i64x2 1 2))
+    (memory 1)
     (func $call (type $many) (local v128)
         (call $import (local.get 3) (i32.const 1) (global.get $fixed)))
     (func (param v128 i32) (result v128 i32 v128) (local v128)
