@@ -119,6 +119,11 @@ pub struct CostModel {
     /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
     /// something has earned its full price and still waits.
     pub pause_ns: f64,
+    /// A compile that is foreseen to take longer than this is left to a compile thread where the guest's own would compile:
+    /// the guest waits, and an interrupt or a deadline ends its waiting. It is foreseen within three times, so others hold
+    /// up an interrupt for three times this at most. Where nothing can stop the guest, its thread compiles. So it does where
+    /// a trace sink calls the guest.
+    pub interruptible_compile_ns: f64,
     /// A compile that takes longer than this is slow: not every thread may be busy with those.
     pub slow_compile_ns: f64,
     /// A compile that takes longer than this, and ten times as long as was foreseen, hangs: another thread takes the place
@@ -143,6 +148,7 @@ impl Default for CostModel {
             call_patience: 6.5,
             set_patience: 0.75,
             pause_ns: 400_000.0,
+            interruptible_compile_ns: 5_000_000.0,
             slow_compile_ns: 10_000_000.0,
             hung_compile_ns: 2_000_000_000.0,
             queue_len: 1_024,
@@ -246,6 +252,9 @@ impl Config {
     /// The threads that compile in [`TierMode::Auto`]. `None`, the default, is one on a machine of one or two cores and
     /// two on others, and one more for small functions while a huge one is compiled if otherwise nothing else could
     /// be. With `Some(0)` the guest's thread compiles, and waits. Threads start when there is something to compile.
+    ///
+    /// In all modes in which a guest waits for compiles, those that take long run on one of these threads if something
+    /// may stop the guest; with `Some(0)` there is one for them: [`CostModel::interruptible_compile_ns`].
     #[must_use]
     pub fn compile_threads(mut self, threads: Option<usize>) -> Config {
         self.compile_threads = threads;

@@ -3,6 +3,7 @@
 //! *Invariant:* an event is told outside of every lock of the engine, so a sink may take its time or ask the engine.
 //! *Invariant:* no panic of a sink leaves [`Trace::tell`].
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -169,6 +170,7 @@ impl Trace {
         if self.has_panicked() {
             return;
         }
+        let _telling = Telling::begin();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.0.call)(event))) {
             self.0.has_panicked.store(true, Ordering::Relaxed);
             // Its destructor may panic, too.
@@ -176,9 +178,38 @@ impl Trace {
         }
     }
 
+    /// Whether this thread is telling an event. A guest that a sink runs must not wait for a compile: it may be the one that
+    /// the event is about.
+    pub(crate) fn is_telling() -> bool {
+        TELLING.get()
+    }
+
     /// Whether the sink has panicked and is told nothing more.
     pub(crate) fn has_panicked(&self) -> bool {
         self.0.has_panicked.load(Ordering::Relaxed)
+    }
+}
+
+thread_local! {
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, its thread is telling an event.
+struct Telling {
+    before: bool,
+}
+
+impl Telling {
+    fn begin() -> Telling {
+        Telling {
+            before: TELLING.replace(true),
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        TELLING.set(self.before);
     }
 }
 

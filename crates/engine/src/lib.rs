@@ -35,6 +35,8 @@ mod event;
 mod stats;
 
 #[cfg(feature = "jit")]
+mod backend;
+#[cfg(feature = "jit")]
 mod counters;
 #[cfg(feature = "jit")]
 mod module_profile;
@@ -46,6 +48,10 @@ mod profile;
 mod queue;
 #[cfg(feature = "jit")]
 mod seam;
+#[cfg(feature = "jit")]
+mod shape;
+#[cfg(feature = "jit")]
+mod shared_profile;
 #[cfg(feature = "jit")]
 mod tier;
 #[cfg(feature = "jit")]

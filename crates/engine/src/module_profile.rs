@@ -466,6 +466,12 @@ impl<C> ModuleProfile<C> {
         }
     }
 
+    /// Whether a part is claimed and its job has not ended.
+    pub(crate) fn is_in_flight(&mut self, key: FuncKey, part: Part) -> bool {
+        let func = self.funcs.get_mut(&key);
+        func.is_some_and(|func| matches!(func.status(part), Status::InFlight))
+    }
+
     /// The code of a part, if it is ready.
     pub(crate) fn ready(&mut self, key: FuncKey, part: Part) -> Option<EntryFn> {
         match self.funcs.get_mut(&key)?.status(part) {

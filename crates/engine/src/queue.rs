@@ -84,6 +84,10 @@ pub(crate) struct Waiting {
     pub(crate) slow: bool,
     /// The compiler has said what it costs.
     pub(crate) weighed: bool,
+    /// A guest has stopped for it.
+    pub(crate) awaited: bool,
+    /// Its code is published when it is there.
+    pub(crate) publish: bool,
     /// Since when, as time since the engine was made.
     pub(crate) since: Duration,
 }
@@ -216,6 +220,8 @@ mod tests {
             cost_ns,
             slow: cost_ns > 100.0,
             weighed: false,
+            awaited: false,
+            publish: true,
             since: Duration::ZERO,
         }
     }

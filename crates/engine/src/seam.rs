@@ -23,13 +23,14 @@ use tiered_jit::{Allocator, Code, Compiler, Entry, Jit};
 use tiered_runtime::code::{EntryFn, EntryPoints, Sample, Tier};
 use tiered_runtime::module_code::ModuleCode;
 
+use crate::backend::{Backend, Size};
 use crate::config::{Config, Profile};
 use crate::dump::{self, Dump, DumpError};
 use crate::profile::trampolines;
 use crate::queue::{FuncKey, Job, Part};
 use crate::stats::Stats;
 use crate::tier::{Sampling, Tiering};
-use crate::workers::{Backend, Size, Threads};
+use crate::workers::Threads;
 
 impl From<Part> for Entry {
     fn from(part: Part) -> Entry {

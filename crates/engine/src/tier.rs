@@ -1,7 +1,8 @@
 //! The tiers of an engine: what a sample leads to in each [`TierMode`].
 //!
 //! * *Invariant:* an answer is given without waiting for a compiler, unless the mode says that the guest's thread
-//!   compiles.
+//!   compiles. Then it waits, for compiles of other threads, too, until they end or something stops the guest
+//!   ([`Sample::stop`]).
 //! * *Invariant:* what a sample leads to depends on the mode, the samples before and the code that is ready; never on
 //!   addresses or the clock.
 //! * *Invariant:* in a process that was forked off, no lock is taken and nothing is compiled: code that is there runs, all
@@ -12,16 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tiered_decode::processors;
-use tiered_runtime::code::{EntryFn, HotPoint, Sample};
+use tiered_runtime::code::{EntryFn, HotPoint, Sample, StopSignal};
 use tiered_runtime::module_code::ModuleCode;
 
+use crate::backend::Backend;
 use crate::config::{Config, TierMode};
 use crate::event::{TierEventKind, Trace};
 use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
 use crate::queue::{FuncKey, Part, Subject, Waiting};
+use crate::shared_profile::profile_of;
 use crate::stats::Stats;
-use crate::workers::{Backend, Threads, Workers, profile_of, subject};
+use crate::workers::{Threads, Workers, subject};
 
 /// How a mode samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,37 +157,31 @@ impl<B: Backend> Tiering<B> {
 
     fn jit(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
         match sample.at {
-            HotPoint::Call { .. } => {
-                self.now(module, FuncKey::of(sample.func), Part::Function, true)
-            }
+            HotPoint::Call { .. } => self.now(module, sample, Part::Function, true),
             _ => None,
         }
     }
 
     fn osr(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
         match sample.at {
-            HotPoint::Loop { of, .. } => {
-                let part = Part::Loop(of.offset);
-                self.now(module, FuncKey::of(sample.func), part, true)
-            }
+            HotPoint::Loop { of, .. } => self.now(module, sample, Part::Loop(of.offset), true),
             _ => None,
         }
     }
 
     fn random(&self, module: &ModuleCode, sample: &Sample<'_>) -> Option<EntryFn> {
-        let key = FuncKey::of(sample.func);
         match (self.roll() % 8, sample.at) {
             // This iteration alone: the next one goes on where it was.
             (0..2, HotPoint::Loop { of, .. }) => {
-                self.now(module, key, Part::Loop(of.offset), false)
+                self.now(module, sample, Part::Loop(of.offset), false)
             }
-            (2, HotPoint::Loop { of, .. }) => self.now(module, key, Part::Loop(of.offset), true),
+            (2, HotPoint::Loop { of, .. }) => self.now(module, sample, Part::Loop(of.offset), true),
             // This call alone: the next one begins where it began before.
-            (0, HotPoint::Call { .. }) => self.now(module, key, Part::Function, false),
-            (1, HotPoint::Call { .. }) => self.now(module, key, Part::Function, true),
+            (0, HotPoint::Call { .. }) => self.now(module, sample, Part::Function, false),
+            (1, HotPoint::Call { .. }) => self.now(module, sample, Part::Function, true),
             // All calls but this one.
             (2, HotPoint::Call { .. }) | (3, _) => {
-                self.now(module, key, Part::Function, true);
+                self.now(module, sample, Part::Function, true);
                 None
             }
             _ => None,
@@ -195,12 +192,12 @@ impl<B: Backend> Tiering<B> {
         let workers = self.workers();
         let policy = workers.shared().policy();
         let noted = profile_of::<B>(module).lock().note(policy, module, sample);
-        self.queue(module, &noted);
+        self.queue(module, &noted, sample.stop);
         running_loop(sample)
     }
 
     /// Puts what a sample made due into the queue, and has it compiled.
-    fn queue(&self, module: &ModuleCode, noted: &Noted) {
+    fn queue(&self, module: &ModuleCode, noted: &Noted, stop: &dyn StopSignal) {
         if noted.due.is_empty() && noted.warmer.is_empty() {
             return;
         }
@@ -209,14 +206,15 @@ impl<B: Backend> Tiering<B> {
             if !workers.shared().policy().wants_now(*heat, job.bytes) {
                 workers.with_queue(|queue| queue.warm(job, *heat));
             } else if let Some(waiting) = workers.with_queue(|queue| queue.remove(job)) {
-                workers.compile_waited(waiting);
+                workers.compile_waited(waiting, stop);
             }
         }
         for request in &noted.due {
             self.push(module, request);
         }
-        if !noted.due.is_empty() {
-            workers.compile_waiting();
+        // A guest that was stopped may have left something.
+        if !noted.due.is_empty() || workers.in_foreground() {
+            workers.compile_waiting(stop);
         }
     }
 
@@ -229,6 +227,8 @@ impl<B: Backend> Tiering<B> {
                 cost_ns: request.estimate_ns,
                 slow: request.slow,
                 weighed: false,
+                awaited: false,
+                publish: true,
                 since: shared.now(),
             });
             (dropped.map(|waiting| waiting.job), queue.len())
@@ -251,11 +251,21 @@ impl<B: Backend> Tiering<B> {
         }
     }
 
-    /// Code of a part, compiled here and now unless that has begun; published if `publish`.
-    fn now(&self, module: &ModuleCode, key: FuncKey, part: Part, publish: bool) -> Option<EntryFn> {
+    /// Code of a part of the function that `sample` is of, compiled now unless that has begun; published if `publish`. None
+    /// if it can't be compiled, or the guest is to stop.
+    fn now(
+        &self,
+        module: &ModuleCode,
+        sample: &Sample<'_>,
+        part: Part,
+        publish: bool,
+    ) -> Option<EntryFn> {
+        let key = FuncKey::of(sample.func);
         let claim = profile_of::<B>(module).lock().claim(module, key, part);
-        if let Some(job) = claim {
-            self.workers().compile_here(&job, publish);
+        match claim {
+            Some(job) => self.workers().compile_now(job, publish, sample.stop),
+            None if Trace::is_telling() => {}
+            None => profile_of::<B>(module).wait(key, part, sample.stop),
         }
         let mut profile = profile_of::<B>(module).lock();
         let entry = profile.ready(key, part)?;

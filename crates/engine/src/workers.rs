@@ -11,9 +11,13 @@
 //!   compiler foresees.
 //! * *Invariant:* a compiler has [`COMPILE_STACK_BYTES`] of native stack, wherever the guest's thread stands: if that has
 //!   less left, it waits for a thread that is started for the compile.
-//!
-//! # Why a trait for the compiler
-//! Threads, order and failures are tested with one that does nothing, takes as long as the test likes, and panics.
+//! * *Invariant:* where something may stop the guest, its thread compiles only what is foreseen to take little time
+//!   ([`Policy::outlasts_interrupts`]). All else is handed over: a compile thread takes it before what nobody waits for,
+//!   and the guest waits until that has ended or the guest is to stop ([`SharedProfile::wait`]). There is such a thread even
+//!   if the guest's is to compile. If it can't be started, the function stays interpreted.
+//! * *Invariant:* a job that ends, fails, finds no room or meets a fault of this program wakes who waits for it. No thread
+//!   waits while it tells an event: it may be a compile thread, or in the compile that it would wait for.
+//! * *Invariant:* jobs that were handed over are bounded like others, and go on when their guest has been stopped.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,78 +27,25 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tiered_decode::Module;
-use tiered_runtime::code::EntryFn;
+use tiered_runtime::code::StopSignal;
 use tiered_runtime::module_code::ModuleCode;
 use tiered_runtime::native_stack;
 
+use crate::backend::Backend;
 use crate::counters::Counters;
 use crate::event::{TierEvent, TierEventKind, Trace};
-use crate::module_profile::ModuleProfile;
 use crate::policy::Policy;
 use crate::queue::{Job, Part, Queue, Subject, Waiting};
+use crate::shape::Shape;
+use crate::shared_profile::{Claim, profile_of};
 
 /// What a compiler may take of the native stack. In debug builds it takes a third of this.
 const COMPILE_STACK_BYTES: usize = 1 << 20;
 
-/// What makes machine code.
-pub(crate) trait Backend: Clone + Send + Sync + 'static {
-    /// Code of a function or of a loop, with what it is the code of.
-    type Code: Send + Sync + 'static;
-    /// What one thread compiles with.
-    type Compiler: Send;
-
-    /// # Errors
-    /// Why there is none.
-    fn compiler(&self) -> Result<Self::Compiler, String>;
-
-    /// # Errors
-    /// Why there is no code.
-    fn compile(
-        &self,
-        compiler: &mut Self::Compiler,
-        module: &Arc<Module>,
-        job: &Job,
-    ) -> Result<Self::Code, String>;
-
-    /// How long a compile is foreseen to take; `None` if it will fail. If it comes next, what this did is not done again.
-    fn estimate(
-        &self,
-        compiler: &mut Self::Compiler,
-        module: &Arc<Module>,
-        job: &Job,
-    ) -> Option<Duration>;
-
-    /// What code takes, and took to make.
-    fn size(code: &Self::Code) -> Size;
-
-    /// What runs the code, with the frame of its function.
-    fn entry(code: &Self::Code) -> EntryFn;
-
-    /// Has all calls of the code's function, in all instances of `module`, or all that comes to its loop, enter the code,
-    /// which is kept as long as `module`.
-    fn publish(code: &Self::Code, module: &ModuleCode);
-}
-
-/// What code takes, and took to make.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Size {
-    /// Bytes of machine code.
-    pub(crate) code: usize,
-    /// Bytes of memory that making it took, as foreseen.
-    pub(crate) memory: usize,
-    /// It was made in the way for bodies that take too long otherwise.
-    pub(crate) single_pass: bool,
-}
-
-/// What `backend` keeps with a module's code.
-pub(crate) fn profile_of<B: Backend>(code: &ModuleCode) -> &Mutex<ModuleProfile<B::Code>> {
-    code.attachment(Mutex::default)
-}
-
 /// How many threads compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Threads {
-    /// The most that compile at the same time; 0: the guest's own.
+    /// The most that compile at the same time; 0: the guest's own, and one for what it waits for.
     most: usize,
     /// How many more while as many compile something slow.
     spare: usize,
@@ -122,7 +73,7 @@ impl Threads {
 
     /// How many may compile at the same time while `slow` of them compile something slow.
     pub(crate) fn allowed(self, slow: usize) -> usize {
-        self.most + self.spare.min(slow)
+        self.most.max(1) + self.spare.min(slow)
     }
 
     /// How many may compile something slow at the same time.
@@ -145,6 +96,8 @@ struct Running {
 /// What is behind the lock.
 struct State {
     queue: Queue,
+    /// What guests have stopped for. All of it is equally urgent.
+    awaited: Queue,
     /// Threads that were started.
     threads: usize,
     /// Threads that wait and have not been woken.
@@ -155,6 +108,15 @@ struct State {
 }
 
 impl State {
+    /// As [`Queue::push`].
+    fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
+        if waiting.awaited {
+            self.awaited.push(waiting)
+        } else {
+            self.queue.push(waiting)
+        }
+    }
+
     /// How many compiles take place, and how many of them are slow; those that hang do not count, up to a few.
     fn running(&self, now: Duration) -> (usize, usize) {
         let (mut running, mut slow, mut hung) = (0, 0, 0);
@@ -219,23 +181,26 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Compiles a claimed job, unless its module is gone, and keeps its code with the module; publishes it if `publish`.
-    fn run(&self, compiler: &mut Option<B::Compiler>, job: &Job, waited: Duration, publish: bool) {
+    /// Compiles a claimed job, which was begun at `begin`, unless its module is gone, and keeps its code with the module.
+    fn run(&self, compiler: &mut Option<B::Compiler>, waiting: &Waiting, begin: Instant) {
+        let Waiting { job, publish, .. } = waiting;
         let Some(module) = job.code.upgrade() else {
             return;
         };
-        let begin = Instant::now();
+        let claim: Claim<'_, B> = Claim::new(&module, job);
+        let since = self.start + waiting.since;
+        let waited = begin.saturating_duration_since(since);
         let result = self.compile(compiler, module.module(), job);
         self.report(&module, job, &result, waited, begin.elapsed());
         let code = result.ok().map(|code| {
-            if publish {
+            if *publish {
                 B::publish(&code, &module);
                 self.published(&module, job);
             }
             let entry = B::entry(&code);
             (code, entry)
         });
-        profile_of::<B>(&module).lock().finish(job, code, publish);
+        claim.finish(code, *publish);
     }
 
     /// Counts and tells that code is published.
@@ -329,7 +294,7 @@ impl<B: Backend> Shared<B> {
                 })
             });
             state.running[number] = None;
-            let dropped = dearer.and_then(|waiting| state.queue.push(waiting));
+            let dropped = dearer.and_then(|waiting| state.push(waiting));
             if let Some(waiting) = dropped {
                 MutexGuard::unlocked(&mut state, || self.dropped(&waiting.job));
             }
@@ -343,6 +308,7 @@ impl<B: Backend> Shared<B> {
         waiting: Waiting,
         is_dearer: impl Fn(f64) -> bool,
     ) -> Option<Waiting> {
+        let begin = Instant::now();
         if !waiting.weighed
             && let Some(module) = waiting.job.code.upgrade()
             && let Some(estimate) = self.estimate(compiler, module.module(), &waiting.job)
@@ -357,8 +323,7 @@ impl<B: Backend> Shared<B> {
                 });
             }
         }
-        let waited = self.now().saturating_sub(waiting.since);
-        self.run(compiler, &waiting.job, waited, true);
+        self.run(compiler, &waiting, begin);
         None
     }
 
@@ -387,7 +352,7 @@ impl<B: Backend> Shared<B> {
         let Some(code) = job.code.upgrade() else {
             return;
         };
-        profile_of::<B>(&code).lock().unclaim(job);
+        profile_of::<B>(&code).unclaim(job);
         self.counters.dropped.add(1);
         self.tell(subject(&code, job), TierEventKind::Dropped);
     }
@@ -399,7 +364,8 @@ impl<B: Backend> Shared<B> {
                 return None;
             }
             if let Some(slow_too) = self.has_work(state) {
-                return state.queue.pop(slow_too);
+                let awaited = state.awaited.pop(slow_too);
+                return awaited.or_else(|| state.queue.pop(slow_too));
             }
             state.idle += 1;
             self.work.wait(state);
@@ -410,7 +376,9 @@ impl<B: Backend> Shared<B> {
     fn has_work(&self, state: &State) -> Option<bool> {
         let (running, slow) = state.running(self.now());
         let slow_too = slow < self.threads.slow();
-        let has_job = state.queue.has_quick() || !state.queue.is_empty() && slow_too;
+        let has = |queue: &Queue| queue.has_quick() || !queue.is_empty() && slow_too;
+        // What nobody has stopped for may be the guest's to compile.
+        let has_job = has(&state.awaited) || !self.threads.is_none() && has(&state.queue);
         (has_job && running < self.threads.allowed(slow)).then_some(slow_too)
     }
 
@@ -450,14 +418,39 @@ impl<B: Backend> Shared<B> {
 
     /// Ends all that waits as failed.
     fn give_up(&self, state: &mut MutexGuard<'_, State>, reason: &str) {
-        while let Some(waiting) = state.queue.pop(true) {
+        while let Some(waiting) = state.awaited.pop(true).or_else(|| state.queue.pop(true)) {
             MutexGuard::unlocked(state, || self.fail(&waiting.job, reason));
         }
     }
 
-    /// Compiles a claimed job while the guest's thread waits: on that thread, if its stack is long enough.
-    fn run_for_guest(&self, job: &Job, waited: Duration, publish: bool) {
-        self.for_guest(job, |compiler| self.run(compiler, job, waited, publish));
+    /// Compiles a claimed job while the guest's thread waits: on that thread, if its stack is long enough. What may take too
+    /// long for that is given back, at its price.
+    fn run_for_guest(&self, waiting: Waiting, stop: &dyn StopSignal) -> Option<Waiting> {
+        let may_wait = stop.is_armed() && !Trace::is_telling();
+        if !may_wait {
+            self.for_guest(&waiting.job, |compiler| {
+                self.run(compiler, &waiting, Instant::now());
+            });
+            return None;
+        }
+        let outlasts = |cost_ns| self.policy.outlasts_interrupts(cost_ns);
+        if outlasts(waiting.cost_ns) || outlasts(self.most_ns(&waiting.job)) {
+            return Some(waiting);
+        }
+        let (mut dear, job) = (None, waiting.job.clone());
+        self.for_guest(&job, |compiler| {
+            dear = self.weigh_and_run(compiler, waiting, outlasts);
+        });
+        dear
+    }
+
+    /// What compiling may take, by what can be told at once.
+    fn most_ns(&self, job: &Job) -> f64 {
+        job.code.upgrade().map_or(0.0, |code| {
+            let types = &profile_of::<B>(&code).types;
+            let shape = Shape::of(code.module(), types, job.key.func, job.bytes);
+            self.policy.most_ns(shape)
+        })
     }
 
     /// Has `act` do something about `job` with a compiler of the guests' while the guest's thread waits.
@@ -485,7 +478,7 @@ impl<B: Backend> Shared<B> {
         let Some(module) = job.code.upgrade() else {
             return;
         };
-        profile_of::<B>(&module).lock().finish(job, None, false);
+        profile_of::<B>(&module).finish(job, None, false);
         self.counters.failures.add(1);
         let took = Duration::ZERO;
         let kind = TierEventKind::Failed { took, reason };
@@ -525,6 +518,7 @@ impl<B: Backend> Workers<B> {
             threads,
             state: Mutex::new(State {
                 queue: Queue::new(policy.costs().queue_len),
+                awaited: Queue::new(policy.costs().queue_len),
                 threads: 0,
                 idle: 0,
                 running: Vec::new(),
@@ -549,20 +543,27 @@ impl<B: Backend> Workers<B> {
         act(&mut self.0.state.lock().queue)
     }
 
-    /// Sees to it that what waits is compiled, now or soon.
-    pub(crate) fn compile_waiting(&self) {
-        if self.0.threads.is_none() {
-            while let Some(waiting) = self.with_queue(|queue| queue.pop(true)) {
-                let waited = self.0.now().saturating_sub(waiting.since);
-                self.0.run_for_guest(&waiting.job, waited, true);
+    /// Whether the guest's thread compiles what it finds due.
+    pub(crate) fn in_foreground(&self) -> bool {
+        self.0.threads.is_none()
+    }
+
+    /// Sees to it that what waits is compiled: soon; or now, until the guest is to stop.
+    pub(crate) fn compile_waiting(&self, stop: &dyn StopSignal) {
+        if !self.in_foreground() {
+            return self.0.wake(&mut self.0.state.lock());
+        }
+        while !stop.is_raised()
+            && let Some(waiting) = self.with_queue(|queue| queue.pop(true))
+        {
+            if let Some(dear) = self.0.run_for_guest(waiting, stop) {
+                self.hand_over(dear, stop);
             }
-        } else {
-            self.0.wake(&mut self.0.state.lock());
         }
     }
 
     /// Compiles here and now what was taken out of the queue, unless it turns out to take long: then it waits on.
-    pub(crate) fn compile_waited(&self, waiting: Waiting) {
+    pub(crate) fn compile_waited(&self, waiting: Waiting, stop: &dyn StopSignal) {
         let (mut dearer, job) = (None, waiting.job.clone());
         self.0.for_guest(&job, |compiler| {
             let is_dearer = |cost_ns| self.0.policy.is_noticed(cost_ns);
@@ -572,12 +573,59 @@ impl<B: Backend> Workers<B> {
         if let Some(waiting) = dropped {
             self.0.dropped(&waiting.job);
         }
-        self.compile_waiting();
+        self.compile_waiting(stop);
     }
 
-    /// Compiles a claimed job here and now, and publishes its code if `publish`.
-    pub(crate) fn compile_here(&self, job: &Job, publish: bool) {
-        self.0.run_for_guest(job, Duration::ZERO, publish);
+    /// Compiles a claimed job now, and publishes its code if `publish`: on the guest's thread, or on another until the guest
+    /// is to stop.
+    pub(crate) fn compile_now(&self, job: Job, publish: bool, stop: &dyn StopSignal) {
+        let shared = &self.0;
+        let cost_ns = shared.policy.compile_ns(job.bytes);
+        let waiting = Waiting {
+            job,
+            heat_ns: 0.0,
+            cost_ns,
+            slow: shared.policy.is_slow(cost_ns),
+            weighed: false,
+            awaited: false,
+            publish,
+            since: shared.now(),
+        };
+        let Some(dear) = shared.run_for_guest(waiting, stop) else {
+            return;
+        };
+        let kind = TierEventKind::Queued {
+            samples: 1,
+            spent: Duration::ZERO,
+            estimate: Duration::from_nanos(dear.cost_ns as u64),
+            waiting: shared.state.lock().awaited.len() + 1,
+        };
+        if let Some(module) = dear.job.code.upgrade() {
+            shared.tell(subject(&module, &dear.job), kind);
+        }
+        self.hand_over(dear, stop);
+    }
+
+    /// Has a compile thread take a claimed job, and waits until that has ended, or the guest is to stop.
+    fn hand_over(&self, waiting: Waiting, stop: &dyn StopSignal) {
+        let job = waiting.job.clone();
+        // Keeps the profile while this waits.
+        let Some(module) = job.code.upgrade() else {
+            return;
+        };
+        let mut state = self.0.state.lock();
+        let dropped = state.push(Waiting {
+            // Nothing that waits is hotter, so the oldest comes first and the last finds no room.
+            heat_ns: f64::INFINITY,
+            awaited: true,
+            ..waiting
+        });
+        self.0.wake(&mut state);
+        drop(state);
+        if let Some(waiting) = dropped {
+            self.0.dropped(&waiting.job);
+        }
+        profile_of::<B>(&module).wait(job.key, job.part, stop);
     }
 }
 

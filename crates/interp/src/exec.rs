@@ -247,10 +247,12 @@ impl Op for Translate {
             let func = entered(&regs);
             if regs.ctx().samples_first_call(func.as_ref()) {
                 suspend_at_call(&regs);
-                if let Some(entry) = regs.ctx().sample_first_call(func.as_ref())
-                    && regs.ctx().has_compiled_stack()
-                {
-                    return call_foreign(regs, entry);
+                match sample_first_call(regs.ctx(), func.as_ref()) {
+                    Verdict::TRAPPED => return TRAPPED,
+                    verdict if verdict.is_entry() && regs.ctx().has_compiled_stack() => {
+                        return call_foreign(regs, verdict.entry());
+                    }
+                    _ => {}
                 }
             }
             let code = translate(func);
@@ -422,6 +424,18 @@ impl Verdict {
     const GO_ON: Verdict = Verdict(0);
     const TRAPPED: Verdict = Verdict(1);
 
+    /// Raises the trap, if it is one.
+    fn of(ctx: &StoreCtx, answer: Result<Option<EntryFn>, TrapCode>) -> Verdict {
+        match answer {
+            Ok(None) => Verdict::GO_ON,
+            Ok(Some(entry)) => Verdict((entry as *const ()).expose_provenance()),
+            Err(code) => {
+                ctx.raise(Trap::new(code));
+                Verdict::TRAPPED
+            }
+        }
+    }
+
     fn is_entry(self) -> bool {
         self != Verdict::GO_ON && self != Verdict::TRAPPED
     }
@@ -437,14 +451,14 @@ impl Verdict {
 #[cold]
 #[inline(never)]
 fn sample(ctx: &StoreCtx, func: &FuncCode, at: HotPoint<'_>) -> Verdict {
-    match ctx.spent(func, at) {
-        Ok(None) => Verdict::GO_ON,
-        Ok(Some(entry)) => Verdict((entry as *const ()).expose_provenance()),
-        Err(code) => {
-            ctx.raise(Trap::new(code));
-            Verdict::TRAPPED
-        }
-    }
+    Verdict::of(ctx, ctx.spent(func, at))
+}
+
+/// The sample of a first call.
+#[cold]
+#[inline(never)]
+fn sample_first_call(ctx: &StoreCtx, func: &FuncCode) -> Verdict {
+    Verdict::of(ctx, ctx.sample_first_call(func))
 }
 
 /// The sample at a call: the callee, or the caller if the callee is not the interpreter's to run.

@@ -1,7 +1,8 @@
 //! Compiled code alone: a tier that compiles each function when it is called first.
 //!
-//! There is no other tier to fall back to, so a function that can't be compiled traps. To start fast, or to run
-//! everything, take the `tiered` crate.
+//! There is no other tier to fall back to, so a function that can't be compiled traps. And there are no other threads: an
+//! interrupt that comes while a function is compiled is seen when that has ended. To start fast, to run everything, or to
+//! be interrupted at any time, take the `tiered` crate.
 //!
 //! *Invariant:* code is kept by the module that it is of, and made once: whoever compiles for a module holds its lock.
 

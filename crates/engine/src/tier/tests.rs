@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 
 use parking_lot::{Condvar, Mutex};
 use tiered_decode::Module;
@@ -15,9 +16,14 @@ use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;
 
 use super::*;
+use crate::backend::Size;
 use crate::config::CostModel;
 use crate::queue::Job;
-use crate::workers::Size;
+
+mod stop;
+mod waiting;
+
+use stop::{NEVER, Stop};
 
 /// Code that says what it is the code of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,8 @@ extern "C" fn never(_: NonNull<VmCtx>, _: NonNull<FuncCode>, _: NonNull<Slot>) -
 #[derive(Default)]
 struct Log {
     begun: Vec<(u32, Part)>,
+    /// The threads that did.
+    threads: Vec<ThreadId>,
     ended: usize,
     published: Vec<Code>,
     /// How many compiles may begin; all, if it says nothing.
@@ -50,6 +58,8 @@ struct Fake {
     log: Arc<(Mutex<Log>, Condvar)>,
     refuses: Vec<u32>,
     panics: Vec<u32>,
+    /// Functions whose code is the death of whoever asks how large it is.
+    faults: Vec<u32>,
     /// Functions that take long to compile though they are small, and how many milliseconds.
     dear: Vec<(u32, u64)>,
 }
@@ -94,7 +104,10 @@ impl Backend for Fake {
 
     fn compile(&self, (): &mut (), _: &Arc<Module>, job: &Job) -> Result<(Fake, Code), String> {
         let func = job.key.func.0;
-        self.with_log(|log| log.begun.push((func, job.part)));
+        self.with_log(|log| {
+            log.begun.push((func, job.part));
+            log.threads.push(std::thread::current().id());
+        });
         let mut log = self.log.0.lock();
         while log.permits == Some(0) && !log.free.contains(&func) {
             self.log.1.wait(&mut log);
@@ -121,7 +134,8 @@ impl Backend for Fake {
         dear.map(|&(_, millis)| Duration::from_millis(millis))
     }
 
-    fn size(_: &(Fake, Code)) -> Size {
+    fn size((fake, code): &(Fake, Code)) -> Size {
+        assert!(!fake.faults.contains(&code.func), "function {}", code.func);
         Size {
             code: 100,
             ..Size::default()
@@ -230,7 +244,17 @@ impl World {
 
     fn ask(&self, func: &FuncCode, at: HotPoint<'_>) -> Option<EntryFn> {
         let work = 80_000;
-        self.tiering.sample(&Sample { func, at, work })
+        self.tiering.sample(&World::sample_of(func, at, work))
+    }
+
+    /// One of a guest that nothing stops.
+    fn sample_of<'a>(func: &'a FuncCode, at: HotPoint<'a>, work: u64) -> Sample<'a> {
+        Sample {
+            func,
+            at,
+            work,
+            stop: &NEVER,
+        }
     }
 
     /// One sample that finds the function being called.
@@ -306,7 +330,8 @@ fn a_loop_that_one_activation_stays_in_is_compiled_and_not_its_function() {
     let (of, work) = (world.loop_of(1, 1), 1_000);
     let at = HotPoint::Loop { of, stay: 3 };
     let func = world.func(1, false);
-    assert!(world.tiering.sample(&Sample { func, at, work }).is_none());
+    let sample = World::sample_of(func, at, work);
+    assert!(world.tiering.sample(&sample).is_none());
     assert_eq!(world.fake.begun().len(), 1);
     // It is told a moment before it counts as ready.
     let mut stays = (4..63).cycle();
@@ -434,7 +459,7 @@ fn the_first_entry_of_a_loop_is_told() {
     let world = World::new(TierMode::Auto, Some(1));
     let of = world.loop_of(3, 1);
     let (func, at) = (world.func(3, false), HotPoint::Loop { of, stay: 0 });
-    let told = world.tiering.sample(&Sample { func, at, work: 0 });
+    let told = world.tiering.sample(&World::sample_of(func, at, 0));
     assert!(told.is_none());
     assert_eq!(world.tiering.stats().entered, 1);
     let event = format!("entered loop @{:#x} of func 3", of.offset);

@@ -576,6 +576,14 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// What stops the guest from outside, for a tier that has the guest's thread wait.
+pub trait StopSignal: std::fmt::Debug {
+    /// Whether there is anything that could stop the guest. If not, there will be nothing before the guest's thread goes on.
+    fn is_armed(&self) -> bool;
+    /// Whether the guest is to stop.
+    fn is_raised(&self) -> bool;
+}
+
 /// A sample: what is taken to have done the work since the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
@@ -585,6 +593,8 @@ pub struct Sample<'a> {
     pub at: HotPoint<'a>,
     /// The work, in units that cost the first tier about as long as one instruction of its bytecode.
     pub work: u64,
+    /// Ends the waiting of a tier: a guest that is given no code then traps.
+    pub stop: &'a dyn StopSignal,
 }
 
 /// Who runs functions, and what happens when the account of work is empty.

@@ -21,6 +21,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::vm::code::StopSignal;
 use crate::vm::host_limit::Request;
 use crate::vm::limits::LimitError;
 use crate::vm::pages::HOST_PAGE_BYTES;
@@ -304,6 +305,16 @@ impl Guard {
             self.interrupted.store(false, Ordering::SeqCst);
         }
         state.reasons = left;
+    }
+}
+
+impl StopSignal for Guard {
+    fn is_armed(&self) -> bool {
+        Guard::is_armed(self)
+    }
+
+    fn is_raised(&self) -> bool {
+        self.is_interrupted()
     }
 }
 

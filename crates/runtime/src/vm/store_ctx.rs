@@ -183,7 +183,7 @@ impl StoreCtx {
             HotPoint::CallOut { .. } => FuncCode::FOREIGN_COST.into(),
         };
         let work = units * u64::from(cost);
-        Ok(self.tier.sample(&Sample { func, at, work }))
+        self.sample(func, at, work)
     }
 
     /// The host or compiled code enters `func`, a function of the first tier, by everybody's entry point: counts the
@@ -253,17 +253,46 @@ impl StoreCtx {
     }
 
     /// Gives the tier a sample that the account of work has nothing to do with.
+    ///
+    /// # Errors
+    /// [`TrapCode::Interrupted`].
     #[cold]
-    pub fn sample_first_call(&self, func: &FuncCode) -> Option<EntryFn> {
-        let at = HotPoint::Call { caller: None };
-        self.tier.sample(&Sample { func, at, work: 0 })
+    pub fn sample_first_call(&self, func: &FuncCode) -> Result<Option<EntryFn>, TrapCode> {
+        if self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        self.sample(func, HotPoint::Call { caller: None }, 0)
+    }
+
+    /// Gives the tier a sample, in which it may have waited until the guest was to stop.
+    fn sample(
+        &self,
+        func: &FuncCode,
+        at: HotPoint<'_>,
+        work: u64,
+    ) -> Result<Option<EntryFn>, TrapCode> {
+        let entry = self.tier.sample(&self.sample_of(func, at, work));
+        // Compiled code finds out by itself.
+        if entry.is_none() && self.guard.is_interrupted() {
+            return Err(TrapCode::Interrupted);
+        }
+        Ok(entry)
+    }
+
+    fn sample_of<'a>(&'a self, func: &'a FuncCode, at: HotPoint<'a>, work: u64) -> Sample<'a> {
+        Sample {
+            func,
+            at,
+            work,
+            stop: &*self.guard,
+        }
     }
 
     /// Has the tier take note that code of a loop of `func` is entered for the first time.
     #[cold]
     pub fn enters_loop(&self, func: &FuncCode, of: &LoopCode) {
         let at = HotPoint::Loop { of, stay: 0 };
-        self.tier.sample(&Sample { func, at, work: 0 });
+        self.tier.sample(&self.sample_of(func, at, 0));
     }
 
     /// Units done since the account was last filled.
