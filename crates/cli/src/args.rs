@@ -129,6 +129,9 @@ pub(crate) struct RunArgs {
     /// Guard compiled code against Spectre: make no access that is compared with a limit out of bounds, not even in advance
     #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
     pub(crate) spectre_guards: YesNo,
+    /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
+    #[arg(long)]
+    pub(crate) deterministic_relaxed: bool,
     /// The module, binary or text; `-` reads it from standard input. The words after it go to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
     module_and_args: Vec<OsString>,

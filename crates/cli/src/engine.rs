@@ -42,6 +42,7 @@ pub(crate) fn run_config(args: &RunArgs) -> Config {
         .fuel(args.fuel)
         .compile_threads(args.compile_threads)
         .spectre_guards(args.spectre_guards == YesNo::Yes)
+        .deterministic_relaxed(args.deterministic_relaxed)
         .profile(args.profile.map(|profile| match profile {
             Profile::Perfmap => tiered::Profile::PerfMap,
             Profile::Jitdump => tiered::Profile::JitDump,

@@ -204,7 +204,7 @@ impl Module {
     pub fn with_config(bytes: impl Into<Bytes>, config: &Config) -> Result<Module, Error> {
         let bytes = checked_size(bytes.into())?;
         let bytes = checked_size(source::into_binary(bytes)?)?;
-        let features = config.proposals & proposals::accepted();
+        let features = config.proposals & proposals::ACCEPTED;
         let start = |sections: &Sections| {
             Bodies::new(&bytes, sections, features)
                 .map(|bodies| Validation::start(bodies, config.threads))

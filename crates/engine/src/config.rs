@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use tiered_decode::wasmparser::WasmFeatures;
+use tiered_decode::vector::Relaxed;
 use tiered_runtime::Limits;
 
 use crate::event::{TierEvent, Trace};
@@ -169,6 +169,7 @@ pub struct Config {
     pub(crate) max_compile_memory: Option<usize>,
     pub(crate) verify: Option<bool>,
     pub(crate) spectre_guards: Option<bool>,
+    pub(crate) relaxed: Relaxed,
     pub(crate) profile: Option<Profile>,
     pub(crate) trace: Option<Trace>,
 }
@@ -233,15 +234,6 @@ impl Config {
         self
     }
 
-    /// Accepts vectors, as far as there are instructions for them. For tests.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn vectors(mut self) -> Config {
-        tiered_decode::proposals::accept_vectors();
-        self.decode.proposals |= WasmFeatures::SIMD;
-        self
-    }
-
     /// The threads that validate a module, all cores by default.
     #[must_use]
     pub fn validation_threads(mut self, threads: usize) -> Config {
@@ -295,6 +287,17 @@ impl Config {
     #[must_use]
     pub fn spectre_guards(mut self, guards: bool) -> Config {
         self.spectre_guards = Some(guards);
+        self
+    }
+
+    /// Whether relaxed vector instructions have the results of the spec's deterministic profile, which are the same on every
+    /// machine. By default they have those that this processor computes fastest. Tiers agree either way.
+    #[must_use]
+    pub fn deterministic_relaxed(mut self, deterministic: bool) -> Config {
+        self.relaxed = match deterministic {
+            true => Relaxed::DETERMINISTIC,
+            false => Relaxed::of_host(),
+        };
         self
     }
 

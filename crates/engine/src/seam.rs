@@ -161,6 +161,7 @@ pub(crate) fn interpreting(config: &Config) -> Arc<dyn Tier> {
     Arc::new(Flat {
         points: EntryPoints {
             trampoline,
+            relaxed: config.relaxed,
             ..entry_points()
         },
     })
@@ -267,6 +268,7 @@ fn jit_config(config: &Config) -> tiered_jit::Config {
             / Threads::new(config.compile_threads, CORES).bound(),
         verify: config.verify.unwrap_or(default.verify),
         spectre_guards: config.spectre_guards.unwrap_or(default.spectre_guards),
+        relaxed: config.relaxed,
         profile: config.profile.map(Into::into),
         ..default
     }

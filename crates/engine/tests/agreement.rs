@@ -18,7 +18,7 @@ const ROUNDS: usize = 3;
 
 /// The states after each call, one after the other in one instance.
 fn run(config: &Config, program: &Program) -> (Vec<State>, Stats) {
-    let engine = Engine::new(&config.clone().vectors());
+    let engine = Engine::new(config);
     let module = Module::new(&engine, program.text.clone().into_bytes());
     let module = module.unwrap_or_else(|err| panic!("{}: {err}", program.name));
     let store = Store::new(&engine, Vec::new()).expect("a store has a stack");

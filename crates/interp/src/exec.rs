@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use tiered_decode::vector::Relaxed;
 
 use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{
@@ -51,6 +52,7 @@ pub(crate) fn entry_points() -> EntryPoints {
         trampoline: None,
         period: PERIOD,
         sample_first_calls: false,
+        relaxed: Relaxed::default(),
     }
 }
 

@@ -107,6 +107,7 @@ impl Jit {
         EntryPoints {
             native: stub::address(),
             builtins: std::ptr::from_ref(&self.0.table).cast(),
+            relaxed: self.0.relaxed(),
             ..first
         }
     }

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use tiered_decode::vector::Relaxed;
 
 use parking_lot::Mutex;
 use tiered_decode::index::FuncIdx;
@@ -48,6 +49,7 @@ unsafe impl Tier for Eager {
             trampoline: None,
             period: i32::MAX,
             sample_first_calls: false,
+            relaxed: Relaxed::default(),
         })
     }
 

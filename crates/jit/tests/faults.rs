@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tiered_decode::vector::Relaxed;
 
 use tiered_jit::runtime::code::{EntryFn, EntryPoints, FuncCode, Outcome, Sample, Tier};
 use tiered_jit::runtime::decode::Module;
@@ -49,6 +50,7 @@ unsafe impl Tier for Misled {
             trampoline: None,
             period: i32::MAX,
             sample_first_calls: false,
+            relaxed: Relaxed::default(),
         })
     }
 

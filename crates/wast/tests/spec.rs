@@ -21,9 +21,9 @@ const MODES: &[TierMode] = &[
     TierMode::Auto,
 ];
 
-/// Scripts of Wasm 2.0 without SIMD, and the directives in them: fewer means that the package or the parser lost some.
-const SCRIPTS: usize = 90;
-const DIRECTIVES: usize = 28_012;
+/// Scripts of Wasm 2.0 and of relaxed SIMD, and the directives in them: fewer means that the package or the parser lost some.
+const SCRIPTS: usize = 90 + 59 + 7;
+const DIRECTIVES: usize = 28_012 + 25_990 + 77;
 
 /// A directive that fails, and why it may.
 struct Exception {
@@ -45,7 +45,9 @@ struct Run {
 
 #[test]
 fn spec_scripts() {
-    let mut runs = run_all(&spec(SpecVersion::V2).collect::<Vec<_>>());
+    let vectors = [Proposal::Simd, Proposal::RelaxedSimd];
+    let vectors = vectors.iter().flat_map(proposal);
+    let mut runs = run_all(&spec(SpecVersion::V2).chain(vectors).collect::<Vec<_>>());
     runs.sort_by(|a, b| a.name.cmp(&b.name));
     let mut problems = Vec::new();
     for &mode in MODES {

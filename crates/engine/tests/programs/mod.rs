@@ -7,8 +7,7 @@ mod generated;
 mod state;
 
 use tiered::Val;
-use tiered::decode::wasmparser::WasmFeatures;
-use tiered::decode::{self, Module, proposals};
+use tiered::decode::Module;
 
 pub(crate) use state::{Guest, State};
 
@@ -30,16 +29,11 @@ pub(crate) fn programs() -> Vec<Program> {
     written.chain(generated::programs()).collect()
 }
 
-/// The program's module, which may have vectors.
+/// The program's module.
 #[allow(dead_code, reason = "engines decode by themselves")]
 pub(crate) fn decode(program: &Program) -> Module {
-    proposals::accept_vectors();
-    let config = decode::Config {
-        proposals: proposals::ACCEPTED.union(WasmFeatures::SIMD),
-        threads: None,
-    };
     let (name, text) = (program.name, &program.text);
-    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    let module = Module::new(text.as_bytes().to_vec());
     module.unwrap_or_else(|err| panic!("{name}: {err}\n{text}"))
 }
 

@@ -4,7 +4,7 @@ use tiered_decode::for_each_vector_op;
 use tiered_decode::memory::MemoryInt;
 use tiered_decode::types::ValType;
 use tiered_decode::vector::{
-    Relaxed, VecBinary, VecExtract, VecLoad, VecLoadLane, VecOp, VecReplace, VecShift, VecSplat,
+    VecBinary, VecExtract, VecLoad, VecLoadLane, VecOp, VecReplace, VecShift, VecSplat,
     VecStoreLane, VecTernary, VecTest, VecUnary, access_ops, native, ops,
 };
 use tiered_decode::wasmparser::{MemArg, V128, VisitSimdOperator};
@@ -142,7 +142,7 @@ macro_rules! op_methods {
 macro_rules! relaxed_methods {
     ($translate:ident: $($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
-            match VecOp::$name.is_native(Relaxed::of_host()) {
+            match VecOp::$name.is_native(self.module_code.entry_points().relaxed) {
                 true => self.$translate::<native::$name>(),
                 false => self.$translate::<ops::$name>(),
             }

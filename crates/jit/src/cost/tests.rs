@@ -4,10 +4,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::vector::{Relaxed, VecOp};
-use tiered_decode::wasmparser::WasmFeatures;
-use tiered_decode::{Module, proposals};
 
 use super::*;
 use crate::{CompileError, Compiler, Config, Entry, Jit};
@@ -256,12 +255,7 @@ fn what_was_weighed_is_compiled() {
 
 /// A module with vectors.
 fn vector_module(text: &str) -> Arc<Module> {
-    proposals::accept_vectors();
-    let config = tiered_decode::module::Config {
-        proposals: proposals::ACCEPTED | WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD,
-        ..tiered_decode::module::Config::default()
-    };
-    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    let module = Module::new(text.as_bytes().to_vec());
     Arc::new(module.unwrap_or_else(|error| panic!("{error} in {text}")))
 }
 

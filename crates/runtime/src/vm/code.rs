@@ -21,6 +21,7 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use tiered_decode::vector::Relaxed;
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::{self, FuncType, ValType};
@@ -519,6 +520,8 @@ pub struct EntryPoints {
     pub period: i32,
     /// The first call of a function is a sample, too, whatever is left of the account.
     pub sample_first_calls: bool,
+    /// Which of the results that the spec allows relaxed vector instructions have, in each tier alike.
+    pub relaxed: Relaxed,
 }
 
 // SAFETY: the pointers lead to immutable code that lives as long as the tier.

@@ -15,6 +15,7 @@
 
 use std::ptr::NonNull;
 use std::time::Instant;
+use tiered_decode::vector::Relaxed;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -92,6 +93,7 @@ fn func() -> Arc<FuncCode> {
         trampoline: None,
         period: 1,
         sample_first_calls: false,
+        relaxed: Relaxed::DETERMINISTIC,
     };
     let ty = FuncType {
         params: Box::default(),

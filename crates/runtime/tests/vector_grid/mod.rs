@@ -7,10 +7,9 @@
 
 use std::sync::Arc;
 
+use tiered_decode::Module;
 use tiered_decode::types::ValType;
 use tiered_decode::vector::{Relaxed, V128, VecAccess, VecOp, shuffle};
-use tiered_decode::wasmparser::WasmFeatures;
-use tiered_decode::{Config, Module, proposals};
 use tiered_runtime::code::Tier;
 use tiered_runtime::{Instance, Limits, Linker, Store, Trap, TrapCode, Val};
 
@@ -71,13 +70,7 @@ enum Form {
 }
 
 fn decode(text: &str) -> Arc<Module> {
-    proposals::accept_vectors();
-    let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
-    let config = Config {
-        proposals: proposals::ACCEPTED.union(vectors),
-        threads: None,
-    };
-    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    let module = Module::new(text.as_bytes().to_vec());
     Arc::new(module.unwrap_or_else(|err| panic!("{err}\n{text}")))
 }
 

@@ -13,9 +13,8 @@ mod deepen;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use tiered_decode::Module;
 use tiered_decode::types::{FuncType, GlobalType, ValType};
-use tiered_decode::wasmparser::WasmFeatures;
-use tiered_decode::{Config, Module, proposals};
 use tiered_runtime::{Caller, Extern, Func, Global, Instance, Linker, Store, Trap, TrapCode, Val};
 
 /// What makes a store of the tier that is tested.
@@ -48,12 +47,7 @@ pub(crate) fn vectors_far_up(new: New<'_>) {
 const ROUNDS: usize = 3;
 
 fn decode(text: &str) -> Arc<Module> {
-    proposals::accept_vectors();
-    let config = Config {
-        proposals: proposals::ACCEPTED.union(WasmFeatures::SIMD),
-        threads: None,
-    };
-    let module = Module::with_config(text.as_bytes().to_vec(), &config);
+    let module = Module::new(text.as_bytes().to_vec());
     let module = module.unwrap_or_else(|err| panic!("{err}\n{text}"));
     Arc::new(match NEAR.get() {
         Some(near) => deepen::deepen(&module, near),

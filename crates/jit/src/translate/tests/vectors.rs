@@ -1,8 +1,5 @@
 //! Vectors in Cranelift's terms.
 
-use tiered_decode::wasmparser::WasmFeatures;
-use tiered_decode::{Config, proposals};
-
 use super::*;
 use crate::entry::{Callee, build_entry, build_exit};
 
@@ -27,12 +24,7 @@ const TEXT: &str = r#"(module
             (br_if 0 (local.get 1)))))"#;
 
 fn vectors() -> Module {
-    proposals::accept_vectors();
-    let config = Config {
-        proposals: WasmFeatures::all(),
-        threads: None,
-    };
-    Module::with_config(TEXT, &config).expect("it is valid")
+    Module::new(TEXT).expect("it is valid")
 }
 
 /// How many accesses there are to vectors, none of which may be said to be aligned.
