@@ -8,7 +8,11 @@ use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::vector::{Relaxed, VecOp};
 
+use cranelift_frontend::FunctionBuilderContext;
+
 use super::*;
+use crate::target::{Isas, Settings};
+use crate::translate::{Job, translate};
 use crate::{CompileError, Compiler, Config, Entry, Jit};
 
 /// The kinds of bodies that grow in one number each, with locals: what is repeated or nested that often.
@@ -259,34 +263,45 @@ fn vector_module(text: &str) -> Arc<Module> {
     Arc::new(module.unwrap_or_else(|error| panic!("{error} in {text}")))
 }
 
-/// Casts between lanes do not part what goes together.
+/// What the only function of a module takes.
+fn work(module: &Module) -> Work {
+    let isas = Isas::new(Settings::default()).expect("this machine can");
+    let job = Job {
+        module,
+        func: FuncIdx(0),
+        entry: Entry::Start,
+        metered: false,
+        spectre_guards: true,
+        relaxed: Relaxed::native(false),
+    };
+    let (mut context, mut func) = (FunctionBuilderContext::new(), ir::Function::new());
+    let isa = &**isas.usual();
+    translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
+    Work::of(&func)
+}
+
+/// Casts between lanes do not part what goes together: vectors that are set on all ways are one bundle, as integers are.
 #[test]
-fn vectors_that_grow_with_the_square_are_compiled_in_a_single_pass() {
-    let mut compiler = compiler();
-    for update in [
-        "(i32x4.add (local.get {}) (local.get 1))",
-        "(i16x8.replace_lane 3 (local.get {}) (local.get 0))",
-        "(f32x4.add (i8x16.sub (local.get {}) (local.get 1)) (local.get 1))",
-    ] {
-        let (loops, locals) = (400, 100);
-        let touch: String = (1..=locals)
-            .map(|local| {
-                let value = update.replace("{}", &local.to_string());
-                format!("(local.set {local} {value})")
-            })
-            .collect();
-        let store: String = (1..=locals)
-            .map(|local| format!("(v128.store (local.get 0) (local.get {local}))"))
-            .collect();
-        let body = format!("(loop {touch} (br_if 0 (local.get 0)))").repeat(loops);
+fn vectors_are_joined_as_integers_are() {
+    let of = |ty: &str, set: &str| {
+        let set = format!("(local.set 1 ({set}))");
+        let body = format!("(if (local.get 0) (then {set}) (else {set}))").repeat(20);
         let text = format!(
-            "(module (memory 1) (func (param i32) (local {}) {body}{store}))",
-            "v128 ".repeat(locals)
+            "(module (memory 1) (func (param i32) (local {ty} {ty}) (loop {body} (br_if 0 (local.get 0)))
+                ({ty}.store (local.get 0) (local.get 1))))"
         );
-        let module = vector_module(&text);
-        let estimate = compiler.estimate(&module, FuncIdx(0), Entry::Start, false);
-        let allocator = estimate.map(|estimate| estimate.allocator);
-        assert_eq!(allocator, Ok(Allocator::SinglePass), "{update}");
+        let work = work(&vector_module(&text));
+        (work.merges, work.splits)
+    };
+    let integers = of("i32", "i32.add (local.get 1) (local.get 2)");
+    assert!(integers.0 > 20 * 20, "{integers:?}");
+    for set in [
+        "i32x4.add (local.get 1) (local.get 2)",
+        "f64x2.sub (local.get 1) (local.get 2)",
+        "i16x8.replace_lane 3 (local.get 1) (local.get 0)",
+        "f32x4.div (i8x16.sub (local.get 1) (local.get 2)) (local.get 2)",
+    ] {
+        assert_eq!(of("v128", set), integers, "{set}");
     }
 }
 
