@@ -66,7 +66,10 @@ impl<O: VecUnary + 'static, M: Machine> One for Row<O, M> {
     type M = M;
     #[inline(always)]
     fn eval(a: Wide) -> Wide {
-        M::unary(O::OP, O::IS_NATIVE, a).unwrap_or_else(|| wide(O::eval(lanes(a))))
+        match M::unary(O::OP, O::IS_NATIVE, a) {
+            Some(value) => value,
+            None => wide(O::eval(lanes(a))),
+        }
     }
 }
 
@@ -76,7 +79,10 @@ impl<O: VecTest + 'static, M: Machine> One for TestRow<O, M> {
     type M = M;
     #[inline(always)]
     fn eval(a: Wide) -> i32 {
-        M::test(O::OP, a).unwrap_or_else(|| O::eval(lanes(a)))
+        match M::test(O::OP, a) {
+            Some(value) => value,
+            None => O::eval(lanes(a)),
+        }
     }
 }
 
@@ -95,7 +101,10 @@ impl<O: VecBinary + 'static, M: Machine> Two for Row<O, M> {
     type M = M;
     #[inline(always)]
     fn eval(a: Wide, b: Wide) -> Wide {
-        M::binary(O::OP, O::IS_NATIVE, a, b).unwrap_or_else(|| wide(O::eval(lanes(a), lanes(b))))
+        match M::binary(O::OP, O::IS_NATIVE, a, b) {
+            Some(value) => value,
+            None => wide(O::eval(lanes(a), lanes(b))),
+        }
     }
 }
 
@@ -335,9 +344,10 @@ impl<M: Machine, L: Src, R: Src, T: Dst> Op for ShuffleOp<M, L, R, T> {
         unsafe {
             let (a, b) = (L::read::<Wide, A>(&regs), R::read::<Wide, B>(&regs));
             let indices = Wide::from_slots(regs.pc.add(2));
-            let value = M::shuffle(a, b, indices).unwrap_or_else(|| {
-                wide(shuffle(V128(a.bytes()), V128(b.bytes()), indices.bytes()))
-            });
+            let value = match M::shuffle(a, b, indices) {
+                Some(value) => value,
+                None => wide(shuffle(V128(a.bytes()), V128(b.bytes()), indices.bytes())),
+            };
             T::write(&mut regs, value);
             regs.next::<4>()
         }
@@ -409,11 +419,18 @@ pub(crate) fn shift_family<O: VecShift + 'static>(a: Class, n: Class) -> &'stati
 }
 
 /// The handlers of an instruction with three vectors.
+///
+/// # Panics
+/// If a product is to be rounded once on an x86-64 processor that can't: no [`Relaxed`](tiered_decode::vector::Relaxed)
+/// of such a host asks for it. A library's would be calls, behind which a handler is no jump.
 pub(crate) fn ternary_family<O: VecTernary + 'static>(classes: [Class; 3]) -> &'static Family {
+    if const { O::IS_NATIVE && is_product(O::OP) && cfg!(target_arch = "x86_64") } {
+        assert_eq!(machine::level(), Level::Fma, "{}", O::OP);
+        return three::<O, Fma>(classes);
+    }
     match machine::level() {
-        Level::Fma if const { O::IS_NATIVE && is_product(O::OP) } => three::<O, Fma>(classes),
-        Level::Fma | Level::Sse41 => three::<O, Sse41>(classes),
         Level::Baseline => three::<O, Baseline>(classes),
+        Level::Sse41 | Level::Fma => three::<O, Sse41>(classes),
     }
 }
 
