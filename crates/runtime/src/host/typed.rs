@@ -180,8 +180,11 @@ macro_rules! arities {
             unsafe fn write(self, _slots: NonNull<Slot>, _store: RawStore) {
                 let ($($value,)*) = self;
                 let mut _next = 0;
-                // SAFETY: the caller gives room for that many values.
-                $(unsafe { $value.write(_slots.add(_next), _store) }; _next += $ty::SLOTS;)*
+                $(
+                    // SAFETY: the caller gives room for that many values.
+                    unsafe { $value.write(_slots.add(_next), _store) };
+                    _next += $ty::SLOTS;
+                )*
             }
             #[inline]
             #[allow(clippy::unused_unit, reason = "no value at all is one of the cases")]
