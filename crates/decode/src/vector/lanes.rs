@@ -5,7 +5,6 @@
 //! Called by the rows only.
 
 use crate::memory::MemoryInt;
-use std::array;
 
 /// The lanes of a v128: an array of 16 bytes in all.
 pub trait Lanes: MemoryInt<Bytes = [u8; 16]> {
@@ -24,7 +23,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn from_bytes(bytes: Self::Bytes) -> Self {
                 const SIZE: usize = size_of::<$lane>();
-                array::from_fn(|i| $lane::from_le_bytes(array::from_fn(|k| bytes[i * SIZE + k])))
+                each(|i| $lane::from_le_bytes(each(|k| bytes[i * SIZE + k])))
             }
             #[inline(always)]
             fn to_bytes(self) -> Self::Bytes {
@@ -52,7 +51,7 @@ where
 }
 
 /// A lane that may be a NaN.
-pub(super) trait Float: Copy {
+pub(super) trait Float: Copy + Default {
     fn is_nan(self) -> bool;
     /// A NaN with its quiet bit set.
     fn quiet(self) -> Self;
@@ -80,70 +79,86 @@ impl Float for f64 {
     }
 }
 
+/// The array of what `f` gives for each index. Unlike [`std::array::from_fn`] it is always a part of its caller: the
+/// interpreter's handlers end in jumps only if they have passed no address of their own stack on.
 #[inline(always)]
-pub(super) fn map<A: Copy, R, const N: usize>(a: [A; N], f: impl Fn(A) -> R) -> [R; N] {
-    array::from_fn(|i| f(a[i]))
+pub(super) fn each<R: Copy + Default, const N: usize>(f: impl Fn(usize) -> R) -> [R; N] {
+    let mut all = [R::default(); N];
+    let mut i = 0;
+    while i < N {
+        all[i] = f(i);
+        i += 1;
+    }
+    all
 }
 
 #[inline(always)]
-pub(super) fn zip<A: Copy, B: Copy, R, const N: usize>(
+pub(super) fn map<A: Copy, R: Copy + Default, const N: usize>(
+    a: [A; N],
+    f: impl Fn(A) -> R,
+) -> [R; N] {
+    each(|i| f(a[i]))
+}
+
+#[inline(always)]
+pub(super) fn zip<A: Copy, B: Copy, R: Copy + Default, const N: usize>(
     a: [A; N],
     b: [B; N],
     f: impl Fn(A, B) -> R,
 ) -> [R; N] {
-    array::from_fn(|i| f(a[i], b[i]))
+    each(|i| f(a[i], b[i]))
 }
 
 #[inline(always)]
-pub(super) fn zip_three<A: Copy, B: Copy, C: Copy, R, const N: usize>(
+pub(super) fn zip_three<A: Copy, B: Copy, C: Copy, R: Copy + Default, const N: usize>(
     a: [A; N],
     b: [B; N],
     c: [C; N],
     f: impl Fn(A, B, C) -> R,
 ) -> [R; N] {
-    array::from_fn(|i| f(a[i], b[i], c[i]))
+    each(|i| f(a[i], b[i], c[i]))
 }
 
 /// The first half.
 #[inline(always)]
-pub(super) fn low<A: Copy, const N: usize, const H: usize>(a: [A; N]) -> [A; H] {
-    array::from_fn(|i| a[i])
+pub(super) fn low<A: Copy + Default, const N: usize, const H: usize>(a: [A; N]) -> [A; H] {
+    each(|i| a[i])
 }
 
 /// The second half.
 #[inline(always)]
-pub(super) fn high<A: Copy, const N: usize, const H: usize>(a: [A; N]) -> [A; H] {
-    array::from_fn(|i| a[i + H])
+pub(super) fn high<A: Copy + Default, const N: usize, const H: usize>(a: [A; N]) -> [A; H] {
+    each(|i| a[i + H])
 }
 
 /// The lanes of both, made narrower.
 #[inline(always)]
-pub(super) fn join<A: Copy, R, const N: usize, const M: usize>(
+pub(super) fn join<A: Copy, R: Copy + Default, const N: usize, const M: usize>(
     a: [A; N],
     b: [A; N],
     f: impl Fn(A) -> R,
 ) -> [R; M] {
-    array::from_fn(|i| f(if i < N { a[i] } else { b[i - N] }))
+    each(|i| f(if i < N { a[i] } else { b[i - N] }))
 }
 
 /// One lane of each two neighbours.
 #[inline(always)]
-pub(super) fn pairs<A: Copy, R, const N: usize, const H: usize>(
+pub(super) fn pairs<A: Copy, R: Copy + Default, const N: usize, const H: usize>(
     a: [A; N],
     f: impl Fn(A, A) -> R,
 ) -> [R; H] {
-    array::from_fn(|i| f(a[2 * i], a[2 * i + 1]))
+    each(|i| f(a[2 * i], a[2 * i + 1]))
 }
 
 /// The products of lanes, each two neighbours added.
 #[inline(always)]
-pub(super) fn pair_products<A: Copy, P, R, const N: usize, const H: usize>(
+pub(super) fn pair_products<A: Copy, P, R: Copy + Default, const N: usize, const H: usize>(
     a: [A; N],
     b: [A; N],
     mul: impl Fn(A, A) -> P,
     add: impl Fn(P, P) -> R,
 ) -> [R; H] {
-    array::from_fn(|i| add(mul(a[2 * i], b[2 * i]), mul(a[2 * i + 1], b[2 * i + 1])))
+    each(|i| add(mul(a[2 * i], b[2 * i]), mul(a[2 * i + 1], b[2 * i + 1])))
 }
 
 #[inline(always)]
@@ -155,7 +170,7 @@ pub(super) fn with_lane<A, const N: usize>(mut a: [A; N], lane: usize, x: A) -> 
 /// 1 if no lane is zero.
 #[inline(always)]
 pub(super) fn all_true<A: Copy + Default + PartialEq, const N: usize>(a: [A; N]) -> i32 {
-    i32::from(a.into_iter().fold(true, |all, a| all & (a != A::default())))
+    i32::from((0..N).fold(true, |all, i| all & (a[i] != A::default())))
 }
 
 /// A bit for each lane, that of the first the lowest.
@@ -169,6 +184,7 @@ pub(super) fn bitmask<const N: usize>(a: [bool; N]) -> i32 {
 pub(super) fn bitselect<A, const N: usize>(a: [A; N], b: [A; N], c: [A; N]) -> [A; N]
 where
     A: Copy
+        + Default
         + std::ops::BitAnd<Output = A>
         + std::ops::BitOr<Output = A>
         + std::ops::Not<Output = A>,
@@ -179,7 +195,7 @@ where
 /// Makes NaNs quiet: a math library may hand a signaling one back as it is.
 #[inline(always)]
 pub(super) fn quiet<A: Float, const N: usize>(a: [A; N]) -> [A; N] {
-    if !a.into_iter().fold(false, |any, a| any | a.is_nan()) {
+    if !(0..N).fold(false, |any, i| any | a[i].is_nan()) {
         return a;
     }
     std::hint::cold_path();
@@ -190,11 +206,11 @@ pub(super) fn quiet<A: Float, const N: usize>(a: [A; N]) -> [A; N] {
 #[inline(always)]
 pub(super) fn first_nan<A: Float, const N: usize>(a: [A; N], b: [A; N], result: [A; N]) -> [A; N] {
     let nan = zip(a, b, |a, b| a.is_nan() | b.is_nan());
-    if !nan.into_iter().fold(false, |any, nan| any | nan) {
+    if !(0..N).fold(false, |any, i| any | nan[i]) {
         return result;
     }
     std::hint::cold_path();
-    array::from_fn(|i| {
+    each(|i| {
         if a[i].is_nan() {
             a[i].quiet()
         } else if b[i].is_nan() {
@@ -214,13 +230,20 @@ pub(super) fn first_nan_of_three<A: Float, const N: usize>(
     result: [A; N],
 ) -> [A; N] {
     let nan = zip_three(a, b, c, |a, b, c| a.is_nan() | b.is_nan() | c.is_nan());
-    if !nan.into_iter().fold(false, |any, nan| any | nan) {
+    if !(0..N).fold(false, |any, i| any | nan[i]) {
         return result;
     }
     std::hint::cold_path();
-    array::from_fn(|i| {
-        let nan = [a[i], b[i], c[i]].into_iter().find(|lane| lane.is_nan());
-        nan.map_or(result[i], Float::quiet)
+    each(|i| {
+        if a[i].is_nan() {
+            a[i].quiet()
+        } else if b[i].is_nan() {
+            b[i].quiet()
+        } else if c[i].is_nan() {
+            c[i].quiet()
+        } else {
+            result[i]
+        }
     })
 }
 
