@@ -127,6 +127,7 @@ fn version_and_help() {
         "--max-compile-memory",
         "--timeout",
         "--spectre-guards",
+        "--deterministic-relaxed",
         "validate",
         "wast",
         "inspect",

@@ -54,6 +54,7 @@ fn every_tier_gives_the_same_exit_code() {
         "--compile-threads=3",
         "--fuel=10000000",
         "--spectre-guards=no",
+        "--deterministic-relaxed",
     ];
     for word in words {
         let output = run(&place, &[word]);

@@ -185,14 +185,6 @@ fn a_huge_number_of_locals_is_refused() {
 #[test]
 fn proposals_that_are_not_accepted_say_so() {
     for (text, reason) in [
-        (
-            "(module (func (drop (v128.const i64x2 0 0))))",
-            "SIMD support is not enabled",
-        ),
-        (
-            "(module (func (param v128)))",
-            "SIMD support is not enabled",
-        ),
         ("(module (memory i64 1))", "memory64 must be enabled"),
         ("(module (memory 1 1 shared))", "threads must be enabled"),
         (
