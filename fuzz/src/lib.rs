@@ -12,9 +12,12 @@
 #![forbid(unsafe_code)]
 
 pub mod decode;
+pub mod dictionary;
 pub mod execute;
+pub mod mutate;
 #[cfg(feature = "oracle")]
 pub mod oracle;
+pub mod seeds;
 pub mod tiers_agree;
 pub mod wasi_calls;
 

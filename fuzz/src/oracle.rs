@@ -403,6 +403,11 @@ fn end_of(error: &Error) -> End {
             ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
                 TABLE_OUT_OF_BOUNDS
             }
+            // A memory or a table that begins larger than the store may hold.
+            ErrorKind::Instantiation(
+                InstantiationError::FailedToInstantiateMemory(_)
+                | InstantiationError::FailedToInstantiateTable(_),
+            ) => End::Limit("limits"),
             other => panic!("wasmi: {other}"),
         },
     }
