@@ -92,6 +92,11 @@ fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
             tiered_fuzz::oracle::run(input);
             Some(Seen::default())
         },
+        #[cfg(feature = "oracle-wasmtime")]
+        "oracle_wasmtime" => |input| {
+            tiered_fuzz::oracle_wasmtime::run(input);
+            Some(Seen::default())
+        },
         other => panic!("no target {other}"),
     }
 }

@@ -17,6 +17,8 @@ pub mod execute;
 pub mod mutate;
 #[cfg(feature = "oracle")]
 pub mod oracle;
+#[cfg(feature = "oracle-wasmtime")]
+pub mod oracle_wasmtime;
 pub mod seeds;
 pub mod tiers_agree;
 pub mod wasi_calls;
@@ -24,7 +26,9 @@ pub mod wasi_calls;
 mod event;
 mod host;
 mod input;
-#[cfg(feature = "oracle")]
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 mod ops;
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
+mod peer;
 mod program;
 mod smith;

@@ -17,10 +17,11 @@ use crate::input;
 pub const MOST: usize = 16 << 10;
 
 /// The targets that take modules, and whether these have to be ones that tiered accepts.
-pub const TARGETS: [(&str, bool); 4] = [
+pub const TARGETS: [(&str, bool); 5] = [
     ("decode", false),
     ("execute", true),
     ("oracle", true),
+    ("oracle_wasmtime", true),
     ("tiers_agree", true),
 ];
 

@@ -70,6 +70,8 @@ targets! {
     execute: 400 inputs of at most 4096 bytes;
     #[cfg(feature = "oracle")]
     oracle: 400 inputs of at most 4096 bytes;
+    #[cfg(feature = "oracle-wasmtime")]
+    oracle_wasmtime: 400 inputs of at most 4096 bytes;
     tiers_agree: 150 inputs of at most 4096 bytes;
     wasi_calls: 300 inputs of at most 2048 bytes;
 }

@@ -94,3 +94,9 @@ fn tiers_agree_on_them() {
 fn oracle_takes_them() {
     sample(tiered_fuzz::oracle::run, accepted(), 1);
 }
+
+#[cfg(feature = "oracle-wasmtime")]
+#[test]
+fn oracle_wasmtime_takes_them() {
+    sample(tiered_fuzz::oracle_wasmtime::run, accepted(), 2);
+}
