@@ -75,12 +75,20 @@ fn main() {
 fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
     match name {
         "tiers_agree" => tiered_fuzz::tiers_agree::agree,
+        "compile_cost" => |input| {
+            tiered_fuzz::compile_cost::run(input);
+            Some(Seen::default())
+        },
         "decode" => |input| {
             tiered_fuzz::decode::run(input);
             Some(Seen::default())
         },
         "wasi_calls" => |input| {
             tiered_fuzz::wasi_calls::run(input);
+            Some(Seen::default())
+        },
+        "wasi_race" => |input| {
+            tiered_fuzz::wasi_race::run(input);
             Some(Seen::default())
         },
         "execute" => |input| {

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compile_cost;
 pub mod decode;
 pub mod dictionary;
 pub mod execute;
@@ -22,6 +23,7 @@ pub mod oracle_wasmtime;
 pub mod seeds;
 pub mod tiers_agree;
 pub mod wasi_calls;
+pub mod wasi_race;
 
 mod event;
 mod host;

@@ -17,7 +17,8 @@ use crate::input;
 pub const MOST: usize = 16 << 10;
 
 /// The targets that take modules, and whether these have to be ones that tiered accepts.
-pub const TARGETS: [(&str, bool); 5] = [
+pub const TARGETS: [(&str, bool); 6] = [
+    ("compile_cost", true),
     ("decode", false),
     ("execute", true),
     ("oracle", true),
