@@ -1,7 +1,8 @@
 //! Runs a target on random inputs without instrumentation, which is many times as fast as under libFuzzer:
-//! `cargo run --release -p tiered-fuzz --features oracle --example soak -- TARGET SECONDS SEED FOLDER`.
+//! `cargo run --release -p tiered-fuzz --features oracle --example soak -- TARGET SECONDS SEED FOLDER [PERCENT]`.
 //!
-//! Input `n` is made of `SEED` and `n` alone. A finding is written into `FOLDER`; the file `FOLDER/TARGET-SEED.input` is
+//! `PERCENT` of the inputs, 0 by default, are modules of the spec's scripts that were changed a little; the others are
+//! random bytes. Input `n` is made of `SEED`, `n` and `PERCENT` alone. A finding is written into `FOLDER`; the file `FOLDER/TARGET-SEED.input` is
 //! always the input that runs, in case that it ends the process or never ends.
 
 use std::fs::{self, File};
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tiered_fuzz::mutate::Mutator;
 use tiered_fuzz::tiers_agree::Seen;
 
 /// The longest input, in bytes.
@@ -23,10 +25,14 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [target, seconds, seed, folder] = &args[..] else {
-        panic!("expected TARGET SECONDS SEED FOLDER");
+    let (target, seconds, seed, folder, percent) = match &args[..] {
+        [target, seconds, seed, folder] => (target, seconds, seed, folder, "0"),
+        [target, seconds, seed, folder, percent] => (target, seconds, seed, folder, &**percent),
+        _ => panic!("expected TARGET SECONDS SEED FOLDER [PERCENT]"),
     };
     let run = target_of(target);
+    let percent: u64 = percent.parse().expect("the percentage is a number");
+    let mutator = (percent > 0).then(|| mutator_for(target));
     let seconds = Duration::from_secs(seconds.parse().expect("seconds are a number"));
     let seed: u64 = seed.parse().expect("the seed is a number");
     fs::create_dir_all(folder).expect("the folder can be made");
@@ -38,7 +44,10 @@ fn main() {
     let (mut ran, mut findings, mut all) = (0u64, 0u64, Seen::default());
     while begin.elapsed() < seconds {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
-        let input = input(seed, number);
+        let input = match &mutator {
+            Some(mutator) if random(seed, number)() % 100 < percent => mutator.input(seed, number),
+            _ => input(seed, number),
+        };
         current.set_len(input.len() as u64).expect("it can be cut");
         current.write_all_at(&input, 0).expect("it can be written");
         match std::panic::catch_unwind(|| run(&input)) {
@@ -66,6 +75,22 @@ fn main() {
 fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
     match name {
         "tiers_agree" => tiered_fuzz::tiers_agree::agree,
+        "compile_cost" => |input| {
+            tiered_fuzz::compile_cost::run(input);
+            Some(Seen::default())
+        },
+        "decode" => |input| {
+            tiered_fuzz::decode::run(input);
+            Some(Seen::default())
+        },
+        "wasi_calls" => |input| {
+            tiered_fuzz::wasi_calls::run(input);
+            Some(Seen::default())
+        },
+        "wasi_race" => |input| {
+            tiered_fuzz::wasi_race::run(input);
+            Some(Seen::default())
+        },
         "execute" => |input| {
             tiered_fuzz::execute::run(input);
             Some(Seen::default())
@@ -73,6 +98,11 @@ fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
         #[cfg(feature = "oracle")]
         "oracle" => |input| {
             tiered_fuzz::oracle::run(input);
+            Some(Seen::default())
+        },
+        #[cfg(feature = "oracle-wasmtime")]
+        "oracle_wasmtime" => |input| {
+            tiered_fuzz::oracle_wasmtime::run(input);
             Some(Seen::default())
         },
         other => panic!("no target {other}"),
@@ -93,17 +123,29 @@ fn watch() {
     }
 }
 
-/// Bytes of splitmix64.
-fn input(seed: u64, number: u64) -> Vec<u8> {
+/// Makes inputs of those modules that the target makes something of.
+fn mutator_for(target: &str) -> Mutator {
+    let targets = tiered_fuzz::seeds::TARGETS.iter();
+    let mut accepted = targets.filter(|row| row.0 == target).map(|row| row.1);
+    Mutator::of_scripts(accepted.next().expect("the target takes modules"))
+}
+
+/// splitmix64.
+fn random(seed: u64, number: u64) -> impl FnMut() -> u64 {
     let mut state = seed
         .wrapping_mul(0xd6e8_feb8_6659_fd93)
         .wrapping_add(number.wrapping_mul(0xa076_1d64_78bd_642f));
-    let mut next = || {
+    move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    };
+    }
+}
+
+/// Random bytes.
+fn input(seed: u64, number: u64) -> Vec<u8> {
+    let mut next = random(seed, number);
     let words = next() % (MOST / 8) + 1;
     (0..words).flat_map(|_| next().to_le_bytes()).collect()
 }

@@ -125,13 +125,13 @@ impl Event {
     }
 
     /// Whether it ended by a limit, after which engines may differ.
-    #[cfg(feature = "oracle")]
+    #[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
     pub(crate) fn is_limit(&self) -> bool {
         matches!(self.end(), Some(End::Limit(_)))
     }
 
     /// The same event, with one NaN for all: the spec leaves open which, and engines differ.
-    #[cfg(feature = "oracle")]
+    #[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
     pub(crate) fn canonical(self) -> Event {
         let all = |values: Vec<Value>| values.into_iter().map(Value::canonical).collect();
         match self {

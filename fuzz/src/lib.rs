@@ -11,17 +11,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compile_cost;
 pub mod decode;
+pub mod dictionary;
 pub mod execute;
+pub mod mutate;
 #[cfg(feature = "oracle")]
 pub mod oracle;
+#[cfg(feature = "oracle-wasmtime")]
+pub mod oracle_wasmtime;
+pub mod seeds;
 pub mod tiers_agree;
 pub mod wasi_calls;
+pub mod wasi_race;
 
 mod event;
 mod host;
 mod input;
-#[cfg(feature = "oracle")]
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 mod ops;
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
+mod peer;
 mod program;
 mod smith;

@@ -1,12 +1,9 @@
-//! Comparison: tiered and wasmi see the same in the same module.
-//!
-//! Only what each engine measures in its own way, fuel and stack, may differ; from there on nothing is compared.
+//! Comparison: tiered and wasmi, an interpreter, see the same in the same module.
 
 use arbitrary::{Result, Unstructured};
-use tiered::Limits;
 use tiered::decode::Module;
 use tiered::decode::numeric::NumOp;
-use tiered::decode::types::{FuncType, RefType, ValType};
+use tiered::decode::types::{RefType, ValType};
 use tiered::decode::wasmparser::{BlockType, Operator};
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
@@ -14,113 +11,24 @@ use wasmi::{
     Mutability, Nullable, Ref, Store, StoreLimits, StoreLimitsBuilder, Table, TrapCode, Val,
 };
 
-use crate::event::{End, Event, Value, memory_hash};
-use crate::execute::{self, Plan};
+use crate::event::{End, Value};
 use crate::host::Host;
-use crate::input::{self, Random};
-use crate::ops::{bodies, shows_nans};
-use crate::{program, smith};
+use crate::input::Random;
+use crate::ops::bodies;
+use crate::peer::{self, LOOKED_AT, MEMORY_BYTES, Peer, TABLE_ELEMENTS, TABLE_OUT_OF_BOUNDS};
+use crate::program;
 
 /// The fuel of wasmi, which takes some for each instruction; ours takes it for each call and iteration.
-const WASMI_FUEL: u64 = 20_000_000;
-
-const TABLE_OUT_OF_BOUNDS: End = End::Trap("out of bounds table access");
+const FUEL: u64 = 20_000_000;
 
 /// Runs what `bytes` are or describe in both engines, and compares.
 pub fn run(bytes: &[u8]) {
-    // Too few bytes for the choices to be made are no finding.
-    let Ok(plan) = plan(bytes) else { return };
-    let Ok(module) = Module::new(plan.module.clone()) else {
-        return;
-    };
-    if !(input::is_module(bytes) && shows_nans(&module) || trips_wasmi(&module)) {
-        compare(&plan);
-    }
-}
-
-/// Panics at the first difference that is not one of limits.
-fn compare(plan: &Plan) {
-    let Some(ours) = execute::observe(plan) else {
-        return;
-    };
-    let theirs = observe(plan);
-    let ours: Vec<Event> = ours
-        .into_iter()
-        .filter(|event| !matches!(event, Event::Fuel(_) | Event::Places(_) | Event::Funcs(..)))
-        .map(canonical)
-        .collect();
-    let common = |events: &[Event]| {
-        events
-            .iter()
-            .position(Event::is_limit)
-            .unwrap_or(events.len())
-    };
-    let compared = common(&ours).min(common(&theirs));
-    let ends_there = common(&ours) == ours.len() && common(&theirs) == theirs.len();
-    if ends_there {
-        execute::assert_same(&ours, &theirs);
-    } else {
-        execute::assert_same(&ours[..compared], &theirs[..compared]);
-    }
+    peer::run::<Wasmi>(bytes);
 }
 
 /// The module that an input is or describes, to be looked at.
 pub fn module(bytes: &[u8]) -> Option<Vec<u8>> {
-    plan(bytes).ok().map(|plan| plan.module)
-}
-
-fn plan(bytes: &[u8]) -> Result<Plan> {
-    let limits = Limits {
-        memory_bytes: 1 << 30,
-        table_elements: 1_000_000,
-        stack_bytes: 256 << 10,
-        native_stack_bytes: 256 << 10,
-        ..Limits::default()
-    };
-    if input::is_module(bytes) {
-        return Ok(Plan {
-            limits,
-            ..Plan::of_module(bytes)
-        });
-    }
-    let u = &mut Unstructured::new(bytes);
-    let seed = u.arbitrary()?;
-    let rounds = u.int_in_range(1..=2)?;
-    // What stops by itself need not be counted, and is compiled to other code then.
-    let mut counted = true;
-    let module = if u.ratio(2, 3)? {
-        let extent = program::Extent {
-            for_wasmi: true,
-            ..program::Extent::any(u)?
-        };
-        program::module(u, extent)?
-    } else {
-        let floats = if u.arbitrary()? {
-            smith::Floats::None
-        } else {
-            smith::Floats::Canonical
-        };
-        counted = u.ratio(2, 3)?;
-        let shape = smith::Shape {
-            floats,
-            maxima: true,
-            counted: counted.then_some(1000),
-        };
-        smith::module(u, &shape)?
-    };
-    Ok(Plan {
-        module,
-        seed,
-        fuel: (!counted || seed & 4 == 0).then_some(20_000),
-        steps: None,
-        tier: execute::tier(seed),
-        hasty: false,
-        limits,
-        rounds,
-        wild: false,
-        interrupts: false,
-        twice: false,
-    })
+    peer::plan::<Wasmi>(bytes).ok().map(|plan| plan.module)
 }
 
 /// Whether wasmi 2.0.0 is known to be wrong. It forgets the operand of a comparison with zero that a `select` depends on,
@@ -195,93 +103,128 @@ fn block_type(module: &Module, ty: BlockType) -> (usize, usize) {
     }
 }
 
-fn canonical(event: Event) -> Event {
-    match event.canonical() {
-        // One trap in wasmi, two in the spec's scripts.
-        Event::Called(number, Err(End::Trap("undefined element"))) => {
-            Event::Called(number, Err(TABLE_OUT_OF_BOUNDS))
-        }
-        Event::Instantiated(Err(End::Trap("undefined element"))) => {
-            Event::Instantiated(Err(TABLE_OUT_OF_BOUNDS))
-        }
-        other => other,
-    }
-}
-
 /// What a store of wasmi holds.
 struct Data {
     host: Host,
     limits: StoreLimits,
 }
 
-/// Everything that can be seen of the plan's module in wasmi.
-fn observe(plan: &Plan) -> Vec<Event> {
-    let mut config = Config::default();
-    config.consume_fuel(true);
-    let engine = Engine::new(&config);
-    // What `Plan::of_module` has may be text.
-    let ours = Module::new(plan.module.clone()).expect("tiered has accepted it");
-    let module =
-        wasmi::Module::new(&engine, ours.bytes()).expect("wasmi accepts what tiered accepts");
-    let limits = StoreLimitsBuilder::new()
-        .memory_size(1 << 30)
-        .table_elements(1_000_000)
-        .build();
-    let mut store = Store::new(
-        &engine,
-        Data {
-            host: Host::new(plan.seed),
-            limits,
-        },
-    );
-    store.limiter(|data| &mut data.limits);
-    store.set_fuel(WASMI_FUEL).expect("fuel is consumed");
-    let mut run = Run {
-        plan,
-        store,
-        random: Random(plan.seed),
-        events: Vec::new(),
-    };
-    run.instance(&ours, &module);
-    run.events.push(Event::Host(run.store.data().host.seen));
-    run.events.into_iter().map(canonical).collect()
-}
-
-/// A plan that is being carried out in wasmi; as in `execute`, step by step.
-struct Run<'a> {
-    plan: &'a Plan,
+/// wasmi.
+struct Wasmi {
     store: Store<Data>,
-    random: Random,
-    events: Vec<Event>,
+    instance: Option<Instance>,
 }
 
-impl Run<'_> {
-    fn instance(&mut self, ours: &Module, module: &wasmi::Module) {
-        // By kind, not in the order of the module.
-        let types: Vec<ExternType> = module.imports().map(|import| import.ty().clone()).collect();
-        let mut funcs = 0;
-        let imports = types
-            .iter()
-            .map(|ty| self.import(&mut funcs, ty))
-            .collect::<Option<Vec<_>>>();
-        let Some(imports) = imports else {
-            return self
-                .events
-                .push(Event::Instantiated(Err(End::Limit("imports"))));
-        };
-        match Instance::new(&mut self.store, module, &imports) {
-            Ok(instance) => {
-                self.events.push(Event::Instantiated(Ok(())));
-                for _ in 0..self.plan.rounds {
-                    self.call_all(ours, instance);
-                    self.look(ours, instance);
-                }
-            }
-            Err(error) => self.events.push(Event::Instantiated(Err(end_of(&error)))),
+impl Peer for Wasmi {
+    fn is_wrong_about(module: &Module) -> bool {
+        trips_wasmi(module)
+    }
+
+    fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
+        Ok(program::Extent {
+            for_wasmi: true,
+            ..program::Extent::any(u)?
+        })
+    }
+
+    fn new(host: Host) -> Wasmi {
+        let mut config = Config::default();
+        config.consume_fuel(true);
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MEMORY_BYTES)
+            .table_elements(TABLE_ELEMENTS)
+            .build();
+        let mut store = Store::new(&Engine::new(&config), Data { host, limits });
+        store.limiter(|data| &mut data.limits);
+        store.set_fuel(FUEL).expect("fuel is consumed");
+        Wasmi {
+            store,
+            instance: None,
         }
     }
 
-    fn import(&mut self, funcs: &mut usize, ty: &ExternType) -> Option<Extern> {
+    fn instantiate(
+        &mut self,
+        module: &Module,
+        random: &mut Random,
+    ) -> std::result::Result<(), End> {
+        let module = wasmi::Module::new(self.store.engine(), module.bytes())
+            .expect("wasmi accepts what tiered accepts");
+        let mut funcs = 0;
+        let mut imports = Vec::new();
+        // By kind, not in the order of the module; so are functions and globals among themselves.
+        for import in module.imports() {
+            let import = self.import(import.ty(), &mut funcs, random);
+            imports.push(import.ok_or(End::Limit("imports"))?);
+        }
+        let instance = Instance::new(&mut self.store, &module, &imports);
+        self.instance = Some(instance.map_err(|error| end_of(&error))?);
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        args: &[Value],
+        results: &[ValType],
+    ) -> std::result::Result<Vec<Value>, End> {
+        let Extern::Func(func) = self.export(name) else {
+            panic!("{name} is a function");
+        };
+        let args: Vec<Val> = args
+            .iter()
+            .map(|arg| to_val(&mut self.store, *arg, Some(func)))
+            .collect();
+        let mut values = vec![Val::I32(0); results.len()];
+        func.call(&mut self.store, &args, &mut values)
+            .map_err(|error| end_of(&error))?;
+        let values = values.iter().map(|value| to_value(&self.store, value));
+        Ok(values.collect())
+    }
+
+    fn global(&mut self, name: &str) -> Value {
+        let Extern::Global(global) = self.export(name) else {
+            panic!("{name} is a global");
+        };
+        to_value(&self.store, &global.get(&self.store))
+    }
+
+    fn memory(&mut self, name: &str) -> &[u8] {
+        let Extern::Memory(memory) = self.export(name) else {
+            panic!("{name} is a memory");
+        };
+        memory.data(&self.store)
+    }
+
+    fn table(&mut self, name: &str) -> (u64, Vec<Value>) {
+        let Extern::Table(table) = self.export(name) else {
+            panic!("{name} is a table");
+        };
+        let size = table.size(&self.store);
+        let elements = (0..size.min(LOOKED_AT)).filter_map(|index| table.get(&self.store, index));
+        let elements = elements.map(|element| to_value(&self.store, &element.into()));
+        (size, elements.collect())
+    }
+
+    fn host(&self) -> &Host {
+        &self.store.data().host
+    }
+}
+
+impl Wasmi {
+    fn export(&self, name: &str) -> Extern {
+        let instance = self.instance.expect("there is an instance");
+        let export = instance.get_export(&self.store, name);
+        export.expect("exports can be found")
+    }
+
+    /// Something for an import; `None` if it would be too large.
+    fn import(
+        &mut self,
+        ty: &ExternType,
+        funcs: &mut usize,
+        random: &mut Random,
+    ) -> Option<Extern> {
         Some(match ty {
             ExternType::Func(ty) => {
                 *funcs += 1;
@@ -294,7 +237,7 @@ impl Run<'_> {
             }
             ExternType::Memory(ty) => Memory::new(&mut self.store, *ty).ok()?.into(),
             ExternType::Global(ty) => {
-                let value = Value::random(our_type(ty.content()), &mut self.random);
+                let value = Value::random(our_type(ty.content()), random);
                 let value = to_val(&mut self.store, value, None);
                 let mutability = if ty.mutability().is_mut() {
                     Mutability::Var
@@ -322,65 +265,6 @@ impl Run<'_> {
             },
         )
     }
-
-    fn call_all(&mut self, ours: &Module, instance: Instance) {
-        for (number, export) in ours.exports().iter().enumerate() {
-            let Some(func) = instance.get_func(&self.store, &export.name) else {
-                continue;
-            };
-            let ty = func.ty(&self.store);
-            let ty = FuncType::new(
-                ty.params().iter().map(|&ty| our_type(ty)),
-                ty.results().iter().map(|&ty| our_type(ty)),
-            );
-            let args: Vec<Value> = ty
-                .params
-                .iter()
-                .map(|&ty| Value::random(ty, &mut self.random))
-                .collect();
-            let args: Vec<Val> = args
-                .into_iter()
-                .map(|arg| to_val(&mut self.store, arg, Some(func)))
-                .collect();
-            let mut results = vec![Val::I32(0); ty.results.len()];
-            let result = match func.call(&mut self.store, &args, &mut results) {
-                Ok(()) => Ok(results
-                    .iter()
-                    .map(|value| to_value(&self.store, value))
-                    .collect()),
-                Err(error) => Err(end_of(&error)),
-            };
-            self.events.push(Event::Called(number, result));
-        }
-    }
-
-    fn look(&mut self, ours: &Module, instance: Instance) {
-        for (number, export) in ours.exports().iter().enumerate() {
-            let event = match instance
-                .get_export(&self.store, &export.name)
-                .expect("exports can be found")
-            {
-                Extern::Func(_) => continue,
-                Extern::Global(global) => {
-                    Event::Global(number, to_value(&self.store, &global.get(&self.store)))
-                }
-                Extern::Memory(memory) => {
-                    let data = memory.data(&self.store);
-                    Event::Memory(number, data.len(), memory_hash(data))
-                }
-                Extern::Table(table) => {
-                    let size = table.size(&self.store);
-                    let elements =
-                        (0..size.min(300)).filter_map(|index| table.get(&self.store, index));
-                    let elements = elements
-                        .map(|element| to_value(&self.store, &element.into()))
-                        .collect();
-                    Event::Table(number, size, elements)
-                }
-            };
-            self.events.push(event);
-        }
-    }
 }
 
 fn end_of(error: &Error) -> End {
@@ -403,6 +287,11 @@ fn end_of(error: &Error) -> End {
             ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
                 TABLE_OUT_OF_BOUNDS
             }
+            // A memory or a table that begins larger than the store may hold.
+            ErrorKind::Instantiation(
+                InstantiationError::FailedToInstantiateMemory(_)
+                | InstantiationError::FailedToInstantiateTable(_),
+            ) => End::Limit("limits"),
             other => panic!("wasmi: {other}"),
         },
     }

@@ -21,7 +21,7 @@ const MARGIN: usize = 4096;
 
 /// What stands outside of every grant, again and again, and must never come into the guest's memory. Its first byte comes
 /// once.
-const SECRET: &[u8] = b"~ nobody who was not granted this may read it";
+pub(crate) const SECRET: &[u8] = b"~ nobody who was not granted this may read it";
 
 /// Where paths are laid down for the calls: one every so many bytes.
 const PATHS_AT: u32 = 0x8000;
@@ -95,7 +95,7 @@ struct World {
 
 /// What can be seen of a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+pub(crate) struct Seen {
     path: PathBuf,
     contents: Vec<u8>,
     len: u64,
@@ -149,7 +149,7 @@ impl World {
 }
 
 /// All files below these folders.
-fn look(root: &Path, folders: &[&str]) -> Vec<Seen> {
+pub(crate) fn look(root: &Path, folders: &[&str]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut pending: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     while let Some(path) = pending.pop() {
@@ -357,7 +357,7 @@ impl Guest {
     }
 }
 
-fn contains_secret(memory: &[u8]) -> bool {
+pub(crate) fn contains_secret(memory: &[u8]) -> bool {
     memory
         .split(|&byte| byte == SECRET[0])
         .any(|rest| rest.starts_with(&SECRET[1..16]))

@@ -1,0 +1,287 @@
+//! Bodies of shapes that a compiler may take more for than in proportion: the numbers of each come from the input.
+
+use arbitrary::{Result, Unstructured};
+use wasm_encoder::{
+    BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    ImportSection, Instruction, MemArg, MemArgTarget, MemorySection, MemoryType, Module,
+    TypeSection, ValType,
+};
+
+/// The most instructions of a body, about: two to the power of this.
+const MOST_INSTRUCTIONS: u32 = 14;
+
+/// The types: of the body, of the function that it calls, of blocks that give and take values.
+const BODY: u32 = 0;
+const CALLEE: u32 = 1;
+const CARRYING: u32 = 2;
+
+/// How a body is made.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    /// Locals beside the parameter.
+    locals: u32,
+    /// Locals that each piece sets.
+    touched: u32,
+    /// Values that blocks give and take, and arguments of calls.
+    carried: u32,
+    /// Instructions of a shape, about.
+    instructions: u32,
+}
+
+/// A module with one function of one to three shapes, one after the other.
+pub(super) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    // Small ones are as likely as large ones.
+    let locals = 1 << u.int_in_range(0..=10)?;
+    let locals = u.int_in_range(1..=locals)?;
+    let touched = 1 << u.int_in_range(0..=6)?;
+    let instructions = 1 << u.int_in_range(4..=MOST_INSTRUCTIONS)?;
+    let numbers = Numbers {
+        locals,
+        touched: u.int_in_range(1..=touched)?.min(locals),
+        carried: u.int_in_range(0..=16)?,
+        instructions: u.int_in_range(instructions / 2..=instructions)?,
+    };
+    let mut body = Body {
+        function: Function::new([(numbers.locals, ValType::I64)]),
+        numbers,
+        next: 0,
+    };
+    for _ in 0..u.int_in_range(1..=3)? {
+        body.shape(u.int_in_range(0..=10)?);
+    }
+    body.op(Instruction::End);
+    Ok(of_body(&body.function, numbers.carried as usize))
+}
+
+fn of_body(body: &Function, carried: usize) -> Vec<u8> {
+    let mut module = Module::new();
+    let mut types = TypeSection::new();
+    let values = vec![ValType::I64; carried];
+    types.ty().function([ValType::I32], []);
+    types.ty().function(values.clone(), []);
+    types.ty().function(values.clone(), values);
+    module.section(&types);
+    let mut imports = ImportSection::new();
+    imports.import("host", "f", EntityType::Function(CALLEE));
+    module.section(&imports);
+    let mut funcs = FunctionSection::new();
+    funcs.function(BODY);
+    module.section(&funcs);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: Some(1),
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    module.section(&memories);
+    let mut exports = ExportSection::new();
+    exports.export("f", ExportKind::Func, 1);
+    module.section(&exports);
+    let mut code = CodeSection::new();
+    code.function(body);
+    module.section(&code);
+    module.finish()
+}
+
+struct Body {
+    function: Function,
+    numbers: Numbers,
+    /// The local that comes next.
+    next: u32,
+}
+
+impl Body {
+    fn op(&mut self, op: Instruction<'_>) {
+        self.function.instruction(&op);
+    }
+
+    /// How many pieces of so many instructions there are.
+    fn count(&self, of: u32) -> u32 {
+        (self.numbers.instructions / of.max(1)).max(1)
+    }
+
+    fn local(&mut self) -> u32 {
+        self.next = (self.next + 1) % self.numbers.locals;
+        1 + self.next
+    }
+
+    /// Sets some locals, each to a value that depends on another.
+    fn touch(&mut self) {
+        for _ in 0..self.numbers.touched {
+            let (to, from) = (self.local(), self.local());
+            self.op(Instruction::LocalGet(to));
+            self.op(Instruction::LocalGet(from));
+            self.op(Instruction::I64Add);
+            self.op(Instruction::LocalSet(to));
+        }
+    }
+
+    fn touch_len(&self) -> u32 {
+        4 * self.numbers.touched
+    }
+
+    fn condition(&mut self) {
+        self.op(Instruction::LocalGet(0));
+    }
+
+    fn values(&mut self) {
+        for _ in 0..self.numbers.carried {
+            let local = self.local();
+            self.op(Instruction::LocalGet(local));
+        }
+    }
+
+    fn keep_values(&mut self) {
+        for _ in 0..self.numbers.carried {
+            let local = self.local();
+            self.op(Instruction::LocalSet(local));
+        }
+    }
+
+    fn shape(&mut self, number: u32) {
+        match number {
+            0 => self.loops(false),
+            1 => self.loops(true),
+            2 => self.ifs(false),
+            3 => self.ifs(true),
+            4 => self.small_loops(),
+            5 => self.switch(false),
+            6 => self.switch(true),
+            7 => self.branches_with_values(),
+            8 => self.straight(),
+            9 => self.operands(),
+            _ => self.calls_and_accesses(),
+        }
+    }
+
+    /// Loops that carry locals, one after the other or in one another.
+    fn loops(&mut self, nested: bool) {
+        let count = self.count(self.touch_len() + 4);
+        for _ in 0..count {
+            self.op(Instruction::Loop(BlockType::Empty));
+            self.touch();
+            if !nested {
+                self.condition();
+                self.op(Instruction::BrIf(0));
+                self.op(Instruction::End);
+            }
+        }
+        for _ in 0..if nested { count } else { 0 } {
+            self.condition();
+            self.op(Instruction::BrIf(0));
+            self.op(Instruction::End);
+        }
+    }
+
+    /// Conditions of which both sides set locals, one after the other or in one another.
+    fn ifs(&mut self, nested: bool) {
+        let count = self.count(2 * self.touch_len() + 4);
+        for _ in 0..count {
+            self.condition();
+            self.op(Instruction::If(BlockType::Empty));
+            self.touch();
+            self.op(Instruction::Else);
+            self.touch();
+            if !nested {
+                self.op(Instruction::End);
+            }
+        }
+        for _ in 0..if nested { count } else { 0 } {
+            self.op(Instruction::End);
+        }
+    }
+
+    fn small_loops(&mut self) {
+        for _ in 0..self.count(4) {
+            self.op(Instruction::Loop(BlockType::Empty));
+            self.condition();
+            self.op(Instruction::BrIf(0));
+            self.op(Instruction::End);
+        }
+    }
+
+    /// A jump table with as many targets as blocks, each of which sets locals; perhaps in a loop.
+    fn switch(&mut self, in_loop: bool) {
+        let count = self.count(self.touch_len() + 3);
+        if in_loop {
+            self.op(Instruction::Loop(BlockType::Empty));
+        }
+        for _ in 0..count {
+            self.op(Instruction::Block(BlockType::Empty));
+        }
+        let targets: Vec<u32> = (0..count).collect();
+        self.condition();
+        self.op(Instruction::BrTable(targets.into(), count - 1));
+        for arm in 0..count {
+            self.op(Instruction::End);
+            self.touch();
+            if in_loop {
+                self.condition();
+                self.op(Instruction::BrIf(count - 1 - arm));
+            }
+        }
+        if in_loop {
+            self.op(Instruction::End);
+        }
+    }
+
+    /// Jump tables of a block that takes values, with many times the same target.
+    fn branches_with_values(&mut self) {
+        let carried = self.numbers.carried;
+        for _ in 0..self.count(40 + 2 * carried) {
+            self.values();
+            self.op(Instruction::Block(BlockType::FunctionType(CARRYING)));
+            self.op(Instruction::Block(BlockType::FunctionType(CARRYING)));
+            let targets: Vec<u32> = (0..30).map(|number| number % 2).collect();
+            self.condition();
+            self.op(Instruction::BrTable(targets.into(), 0));
+            self.op(Instruction::End);
+            self.condition();
+            self.op(Instruction::BrIf(0));
+            self.op(Instruction::End);
+            self.keep_values();
+        }
+    }
+
+    /// The same few instructions again and again.
+    fn straight(&mut self) {
+        for _ in 0..self.count(self.touch_len()) {
+            self.touch();
+        }
+    }
+
+    /// Many operands at one time.
+    fn operands(&mut self) {
+        let count = self.count(3);
+        for number in 0..count {
+            let local = self.local();
+            self.op(Instruction::LocalGet(local));
+            self.op(Instruction::I64Const(number.into()));
+            self.op(Instruction::I64Mul);
+        }
+        for _ in 1..count {
+            self.op(Instruction::I64Xor);
+        }
+        let local = self.local();
+        self.op(Instruction::LocalSet(local));
+    }
+
+    fn calls_and_accesses(&mut self) {
+        let memarg = MemArg {
+            offset: 0x1_0000,
+            align: 0,
+            target: MemArgTarget::Memory(0),
+            ordering: None,
+        };
+        for _ in 0..self.count(self.numbers.carried + 6) {
+            self.values();
+            self.op(Instruction::Call(0));
+            self.condition();
+            self.condition();
+            self.op(Instruction::I64Load32U(memarg));
+            self.op(Instruction::I64Store(memarg));
+        }
+    }
+}
