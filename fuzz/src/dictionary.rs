@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
+use tiered::decode::vector::{VecAccess, VecOp};
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction, RefType, ValType};
 
 /// A piece of a module, with a name for who reads the file.
@@ -102,6 +103,12 @@ pub fn entries() -> Vec<Entry> {
         add(format!("type_{name}"), vec![byte]);
     }
     for op in NumOp::ALL {
+        add(named(op.text()), encoded(|out| op.opcode().encode(out)));
+    }
+    for op in VecOp::ALL {
+        add(named(op.text()), encoded(|out| op.opcode().encode(out)));
+    }
+    for op in VecAccess::ALL {
         add(named(op.text()), encoded(|out| op.opcode().encode(out)));
     }
     for op in LoadOp::ALL {
@@ -256,6 +263,8 @@ mod tests {
     fn every_row_of_the_tables_is_an_entry() {
         let entries = entries();
         let opcodes = NumOp::ALL.iter().map(|op| op.opcode());
+        let opcodes = opcodes.chain(VecOp::ALL.iter().map(|op| op.opcode()));
+        let opcodes = opcodes.chain(VecAccess::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(LoadOp::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(StoreOp::ALL.iter().map(|op| op.opcode()));
         for opcode in opcodes {

@@ -6,7 +6,8 @@
 use tiered::decode::Module;
 use tiered::decode::index::FuncIdx;
 use tiered::decode::memory::{LoadOp, StoreOp};
-use tiered::decode::numeric::{NumOp, Opcode};
+use tiered::decode::numeric::NumOp;
+use tiered::decode::opcode::Opcode;
 use tiered::decode::wasmparser::Operator;
 
 use crate::input::Random;

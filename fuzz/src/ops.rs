@@ -12,12 +12,17 @@ pub(crate) fn bodies(module: &Module) -> impl Iterator<Item = Vec<Operator<'_>>>
     bodies.map(|body| body.ops().into_iter().flatten().collect())
 }
 
-/// Whether a module that is given as it stands could show which NaN was computed: the spec leaves that open.
-pub(crate) fn shows_nans(module: &Module) -> bool {
+/// Whether a module that is given as it stands could show what the spec leaves open: which NaN was computed, or what a
+/// relaxed instruction gives.
+pub(crate) fn shows_choices(module: &Module) -> bool {
     let float = |ty: ValType| matches!(ty, ValType::F32 | ValType::F64);
     let computes = |op: &Operator<'_>| {
         NumOp::from_operator(op)
             .is_some_and(|op| float(op.result()) && op.params().iter().all(|&ty| float(ty)))
     };
-    bodies(module).any(|ops| ops.iter().any(computes))
+    let of_vectors = |op: &Operator<'_>| {
+        let name = format!("{op:?}");
+        name.starts_with("F32x4") || name.starts_with("F64x2") || name.contains("Relaxed")
+    };
+    bodies(module).any(|ops| ops.iter().any(|op| computes(op) || of_vectors(op)))
 }

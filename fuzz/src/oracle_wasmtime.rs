@@ -265,6 +265,7 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
         Value::I64(value) => Val::I64(value),
         Value::F32(bits) => Val::F32(bits),
         Value::F64(bits) => Val::F64(bits),
+        Value::V128(bits) => Val::V128(bits.into()),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
         Value::Extern(number) => Val::ExternRef(
             number
@@ -279,6 +280,7 @@ fn to_value(store: &impl wasmtime::AsContext<Data = Data>, value: &Val) -> Value
         Val::I64(value) => Value::I64(*value),
         Val::F32(bits) => Value::F32(*bits),
         Val::F64(bits) => Value::F64(*bits),
+        Val::V128(vector) => Value::V128(vector.as_u128()),
         Val::FuncRef(func) => Value::Func(func.is_some()),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             let data = reference.data(store.as_context());

@@ -10,6 +10,8 @@ use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
 pub(crate) struct Shape {
     /// Whether floats are there, and whether every NaN is made the canonical one.
     pub(crate) floats: Floats,
+    /// Whether vectors are there, and relaxed instructions on them.
+    pub(crate) vectors: bool,
     /// Makes every memory and table say how large it may become.
     pub(crate) maxima: bool,
     /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: so many calls and
@@ -33,6 +35,7 @@ impl Shape {
     pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Shape> {
         Ok(Shape {
             floats: u.arbitrary()?,
+            vectors: u.arbitrary()?,
             maxima: u.arbitrary()?,
             counted: u.ratio(1, 4)?.then_some(1000),
         })
@@ -56,6 +59,8 @@ pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>>
         disallow_traps: u.ratio(1, 3)?,
         export_everything: u.ratio(7, 8)?,
         allowed_instructions: instructions(u)?,
+        simd_enabled: shape.vectors,
+        relaxed_simd_enabled: shape.vectors,
         max_instructions: u.int_in_range(1..=400)?,
         max_funcs: u.int_in_range(1..=12)?,
         min_funcs: 1,
@@ -144,6 +149,8 @@ fn instructions(u: &mut Unstructured<'_>) -> Result<InstructionKinds> {
         InstructionKind::Table,
         InstructionKind::Memory,
         InstructionKind::Control,
+        InstructionKind::VectorInt,
+        InstructionKind::Vector,
     ] {
         if u.ratio(2, 3)? {
             kinds.push(kind);

@@ -199,6 +199,7 @@ fn smith_module(u: &mut Unstructured<'_>, steps: i32, fuel: Option<u64>) -> Resu
     let counted = fuel.is_none() || u.arbitrary()?;
     let shape = smith::Shape {
         floats,
+        vectors: true,
         maxima: u.arbitrary()?,
         counted: counted.then_some(steps.cast_unsigned()),
     };
