@@ -15,7 +15,8 @@
 //! Sixteen kinds of generated bodies (loops after and in one another, nests of blocks and conditions, jump tables, straight
 //! code, calls, with 1 to 1,000 locals) and the largest functions of a program of 20 MB were compiled both ways on a machine
 //! of 2025. The estimates are within three times of all of them but the cheapest, straight code that repeats itself, which
-//! takes a fourth. The example `cost` prints both. Vectors are counted as Cranelift has them, casts between lanes and all:
+//! takes a fourth, and the memory of deep nests of loops: that of 600 is 2.2 times what is foreseen, with conditions in them
+//! 5.5 times. The example `cost` prints both. Vectors are counted as Cranelift has them, casts between lanes and all:
 //! that is about as many instructions as the machine has for them.
 
 use std::time::Duration;
