@@ -24,19 +24,19 @@ use crate::{input, program, smith};
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
-/// Memory may be so many times what is foreseen, and a fixed amount more for what is made at the first compile of a kind.
+/// Memory may be this many times what is foreseen, and a fixed amount more for what is made at the first compile of a kind.
 /// It should be three, as for time; nests of hundreds of loops take five and a half.
 const TIMES_BYTES: usize = 8;
 const MORE_BYTES: usize = 2 << 20;
 
-/// Time may be so many times what is foreseen, and a fixed time more.
+/// Time may be this many times what is foreseen, and a fixed time more.
 const TIMES: u32 = 20;
 const MORE_TIME: Duration = Duration::from_millis(50);
 
 /// Bytes of memory are foreseen for each instruction of the machine, at least.
 const BYTES_AN_INSTRUCTION: usize = 30;
 
-/// Finding out that a body is too large takes so many times its bytes at most, and a fixed amount more.
+/// Finding out that a body is too large takes at most this many times its bytes, and a fixed amount more.
 const TIMES_BODY: usize = 3000;
 
 /// How many loops of a function are compiled.

@@ -134,7 +134,7 @@ fn exchange(bytes: &mut [u8], random: &mut Random) {
 enum Change {
     /// Into one of these.
     Opcodes(Vec<Opcode>),
-    /// An integer that is a LEB128 behind the opcode; one of so many bytes has no room for all bits.
+    /// An integer behind the opcode, as a LEB128 of at most this many bytes; the last has no room for all its bits.
     Integer(usize),
     /// Bytes behind the opcode.
     Float(usize),

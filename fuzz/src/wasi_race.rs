@@ -25,12 +25,12 @@ use attacker::Attacker;
 const OPERATIONS: usize = 24;
 const ROUNDS: usize = 12;
 
-/// Where the guest has its paths, one every so many bytes, and what the calls give it.
+/// Where the guest has its paths, each with this much room in bytes, and what the calls give it.
 const PATH_ROOM: usize = 64;
 const OUTPUT: usize = 4096;
 const OUTPUT_LEN: usize = 4096;
 
-/// A file outside has the secret so many times; no other file is as long.
+/// A file outside has the secret this many times; no other file is as long.
 const REPEATS: usize = 1107;
 
 /// The name of one of them.

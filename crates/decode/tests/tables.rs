@@ -1,14 +1,14 @@
 //! The two tables agree with `wasmparser`'s list of operators and with the text format: name, byte, visitor method,
 //! arity, types, alignment.
 
+mod listed;
+
+use listed::List;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::opcode::Opcode;
-use tiered_decode::wasmparser::{
-    Operator, VisitOperator, VisitSimdOperator, for_each_visit_operator,
-    for_each_visit_simd_operator,
-};
+use tiered_decode::wasmparser::{Operator, VisitOperator, for_each_visit_operator};
 use tiered_decode::{Module, for_each_binary, for_each_load, for_each_store, for_each_unary};
 
 macro_rules! rows {
@@ -37,31 +37,6 @@ impl Visitor {
     for_each_binary!(methods);
     for_each_load!(methods);
     for_each_store!(methods);
-}
-
-/// What `wasmparser`'s list says of an operator: its variant, its visitor method, its arity.
-type Listed = (&'static str, &'static str, String);
-
-struct List;
-
-macro_rules! list {
-    ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
-        $(fn $visit(&mut self $($(, _: $argty)*)?) -> Listed {
-            (stringify!($op), stringify!($visit), stringify!($($ann)*).to_owned())
-        })*
-    };
-}
-
-impl<'a> VisitOperator<'a> for List {
-    type Output = Listed;
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Listed>> {
-        Some(self)
-    }
-    for_each_visit_operator!(list);
-}
-
-impl VisitSimdOperator<'_> for List {
-    for_each_visit_simd_operator!(list);
 }
 
 /// Decodes the only function of a module written in text, and returns its op of that byte.

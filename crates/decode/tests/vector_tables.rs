@@ -1,12 +1,14 @@
 //! The two tables of vector ops agree with `wasmparser`'s list of operators, with its validator, and with the text
 //! format: name, bytes, visitor method, arity, types, alignment, lanes.
 
+mod listed;
+
+use listed::List;
 use tiered_decode::opcode::Opcode;
 use tiered_decode::types::ValType;
 use tiered_decode::vector::{PREFIX, Relaxed, VecAccess, VecOp};
 use tiered_decode::wasmparser::{
-    Operator, Parser, Payload, Validator, VisitOperator, VisitSimdOperator, WasmFeatures,
-    for_each_visit_operator, for_each_visit_simd_operator,
+    Operator, Parser, Payload, Validator, VisitOperator, WasmFeatures, for_each_visit_simd_operator,
 };
 use tiered_decode::{for_each_vector_op, memory::LoadOp, numeric::NumOp};
 
@@ -50,31 +52,6 @@ macro_rules! methods {
 impl Visitor {
     for_each_vector_op!(binary => methods);
     for_each_vector_op!(store_lane => methods);
-}
-
-/// What `wasmparser`'s list says of an operator: its variant, its visitor method, its arity.
-type Listed = (&'static str, &'static str, String);
-
-struct List;
-
-macro_rules! list {
-    ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
-        $(fn $visit(&mut self $($(, _: $argty)*)?) -> Listed {
-            (stringify!($op), stringify!($visit), stringify!($($ann)*).to_owned())
-        })*
-    };
-}
-
-impl<'a> VisitOperator<'a> for List {
-    type Output = Listed;
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Listed>> {
-        Some(self)
-    }
-    for_each_visit_operator!(list);
-}
-
-impl VisitSimdOperator<'_> for List {
-    for_each_visit_simd_operator!(list);
 }
 
 /// Validates a module written in text, and hands its op with these bytes to `check`.

@@ -1,7 +1,7 @@
 //! The profile of a module as threads share it, and where they wait for a compile of another thread.
 //!
-//! * *Invariant:* how far a part has come changes under the lock that its waiters sleep with, and whoever ends a compile, or
-//!   gives it up, wakes them. So there is one lock, no end is missed, and no other lock is held by who sleeps here.
+//! * *Invariant:* how far a part has come changes under the lock that its waiters sleep with, and the thread that ends a
+//!   compile, or gives it up, wakes them. So there is one lock, no end is missed, and no other lock is held by who sleeps here.
 //! * *Invariant:* who waits for a part has it claimed by a job that will end: it is in a queue that threads take from, or a
 //!   thread has it, on which nobody waits in turn ([`Trace::is_telling`](crate::event::Trace::is_telling)).
 //! * *Invariant:* a guest that is to stop waits no longer than [`LOOK_AGAIN`]. What it waited for goes on.

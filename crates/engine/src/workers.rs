@@ -377,7 +377,7 @@ impl<B: Backend> Shared<B> {
         let (running, slow) = state.running(self.now());
         let slow_too = slow < self.threads.slow();
         let has = |queue: &Queue| queue.has_quick() || !queue.is_empty() && slow_too;
-        // What nobody has stopped for may be the guest's to compile.
+        // What no guest waits for may be a guest's to compile.
         let has_job = has(&state.awaited) || !self.threads.is_none() && has(&state.queue);
         (has_job && running < self.threads.allowed(slow)).then_some(slow_too)
     }

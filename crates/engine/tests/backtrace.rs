@@ -256,6 +256,14 @@ const STORES: &[(&str, &str)] = &[
         "TableSet",
     ),
     (
+        "(v128.store (local.get $p) (v128.const i64x2 1 2)) (v128.store (local.get $p) (v128.const i64x2 3 4))",
+        "V128Store",
+    ),
+    (
+        "(v128.store32_lane 1 (local.get $p) (v128.const i64x2 1 2)) (v128.store32_lane 2 (local.get $p) (v128.const i64x2 3 4))",
+        "V128Store32Lane",
+    ),
+    (
         "(i32.store (local.get $p) (i32.const 1))
             (if (i32.load (i32.const 0)) (then (i32.store (local.get $p) (i32.const 2))))
             (i32.store (local.get $p) (i32.const 3))",
@@ -284,6 +292,14 @@ const FOLDED: &[(&str, &str)] = &[
     (
         "(if (i32.lt_u (global.get $g) (i32.load (local.get $p))) (then (global.set $g (i32.const 9))))",
         "I32Load",
+    ),
+    (
+        "(global.set $v (i32x4.add (global.get $v) (v128.load (local.get $p))))",
+        "V128Load",
+    ),
+    (
+        "(global.set $v (v128.load16_lane 3 (local.get $p) (global.get $v)))",
+        "V128Load16Lane",
     ),
     (
         "(global.set $f (f64.mul (global.get $f) (f64.load offset=16 (local.get $p))))",
@@ -322,6 +338,7 @@ fn what_became_an_operand_traps_where_it_stood(config: &Config) {
         let text = format!(
             "(module (memory 1) (table $t 2 funcref) (elem declare func $f)
             (global $g (mut i32) (i32.const 0)) (global $f (mut f64) (f64.const 0)) (global $r (mut funcref) (ref.null func))
+            (global $v (mut v128) (v128.const i64x2 0 0))
             (func $f (export \"f\") (param $p i32) {body}))"
         );
         let module = module(&engine, &text);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tiered::{
     Config, CostModel, Engine, InstantiateError, Linker, Module, Store, TierEventKind, TierMode,
-    Trap, TrapCode,
+    Trap, TrapCode, TypedFunc,
 };
 
 /// A compile that a sink holds up at its end.
@@ -94,6 +94,16 @@ const GUEST: &str = r#"(module (func (export "run") (result i32) (local i32)
     (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 100000))))
     (local.get 0)))"#;
 
+/// A store with the guest, and its function.
+fn guest(engine: &Engine) -> (Store<()>, TypedFunc<(), i32>) {
+    let module = Module::new(engine, GUEST.to_owned()).expect("it is valid");
+    let mut store = Store::new(engine, ()).expect("a store");
+    let linker: Linker<()> = Linker::new();
+    let instance = linker.instantiate(&mut store, &module).expect("no imports");
+    let run = instance.typed_func(&store, "run").expect("it is exported");
+    (store, run)
+}
+
 fn interrupted(trap: &Trap) -> bool {
     trap.code() == Some(TrapCode::Interrupted)
 }
@@ -108,13 +118,7 @@ enum Reason {
 fn stops_before_the_compile_ends(mode: &str, threads: usize, reason: Reason) {
     let held = Arc::new(Held::default());
     let engine = engine(mode, threads, &held);
-    let module = Module::new(&engine, GUEST.to_owned()).expect("it is valid");
-    let mut store = Store::new(&engine, ()).expect("a store");
-    let linker: Linker<()> = Linker::new();
-    let instance = linker.instantiate(&mut store, &module).expect("no imports");
-    let run = instance
-        .typed_func::<(), i32>(&store, "run")
-        .expect("it is exported");
+    let (mut store, run) = guest(&engine);
     let handle = store.interrupt_handle();
     store.set_epoch_deadline(1);
     let ended = std::thread::scope(|scope| {
@@ -133,7 +137,7 @@ fn stops_before_the_compile_ends(mode: &str, threads: usize, reason: Reason) {
     assert!(answer.is_err_and(|trap| interrupted(&trap)), "{what}");
     assert!(was_held, "{what}: before the compile has ended");
     store.set_epoch_deadline(u64::MAX);
-    // The compile went on: whoever calls now waits for it, or finds its code.
+    // The compile went on: the next call waits for it, or finds its code.
     assert_eq!(
         run.call(&mut store, ()).expect("it returns"),
         100_000,
@@ -204,17 +208,11 @@ fn everything_may_end_while_a_compile_that_was_waited_for_goes_on() {
     for (mode, threads) in MODES {
         let held = Arc::new(Held::default());
         let engine = engine(mode, threads, &held);
-        let module = Module::new(&engine, GUEST.to_owned()).expect("it is valid");
-        let mut store = Store::new(&engine, ()).expect("a store");
-        let linker: Linker<()> = Linker::new();
-        let instance = linker.instantiate(&mut store, &module).expect("no imports");
-        let run = instance
-            .typed_func::<(), i32>(&store, "run")
-            .expect("it is exported");
+        let (mut store, run) = guest(&engine);
         let handle = store.interrupt_handle();
         let guest = std::thread::spawn(move || {
             let answer = run.call(&mut store, ());
-            drop((store, module, engine));
+            drop((store, engine));
             answer
         });
         held.wait_until_begun();

@@ -7,8 +7,8 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
-use tiered_decode::vector::Relaxed;
 
+use tiered_decode::vector::Relaxed;
 use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{
     self, Caller, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome,

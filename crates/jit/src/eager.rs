@@ -9,10 +9,10 @@
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use tiered_decode::vector::Relaxed;
 
 use parking_lot::Mutex;
 use tiered_decode::index::FuncIdx;
+use tiered_decode::vector::Relaxed;
 use tiered_runtime::code::{EntryFn, EntryPoints, FuncCode, Outcome, Sample, Tier};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;

@@ -10,11 +10,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tiered_decode::vector::Relaxed;
 
 use tiered_jit::runtime::code::{EntryFn, EntryPoints, FuncCode, Outcome, Sample, Tier};
 use tiered_jit::runtime::decode::Module;
 use tiered_jit::runtime::decode::index::{MemoryIdx, TableIdx};
+use tiered_jit::runtime::decode::vector::Relaxed;
 use tiered_jit::runtime::frame::Slot;
 use tiered_jit::runtime::vmctx::VmCtx;
 use tiered_jit::runtime::{Limits, Linker, Store, Trap, TrapCode};

@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Addresses of accesses of so many bytes that begin and end around the edges of a memory of this length.
+/// Addresses at which accesses of `size` bytes begin and end around the edges of a memory of `length` bytes.
 fn addresses(length: u64, offset: u32, size: u64) -> Vec<u32> {
     let ends = [
         length - 1,

@@ -72,7 +72,7 @@ fn f64_matches(found: u64, pattern: &NanPattern<F64>) -> bool {
     }
 }
 
-/// The lanes of a vector, of so many bits each, the first one first.
+/// The lanes of a vector, of `bits` bits each, the first one first.
 fn lanes(vector: u128, bits: usize) -> impl Iterator<Item = u64> {
     let mask = u128::MAX >> (128 - bits);
     (0..128)

@@ -97,7 +97,7 @@ impl Body {
         self.function.instruction(&op);
     }
 
-    /// How many pieces of so many instructions there are.
+    /// How many pieces of this many instructions there are.
     fn count(&self, of: u32) -> u32 {
         (self.numbers.instructions / of.max(1)).max(1)
     }

@@ -44,7 +44,7 @@ impl Attacker {
             3 => exchange(&self.root, "grant", "grant.out", "outside"),
             // One after the other, absolute.
             4 => replace(&self.grant, "a", "../outside/a"),
-            // A folder leaves the grant with whoever goes through it, so that `..` is elsewhere, and comes back.
+            // A folder leaves the grant while a look-up goes through it, so that its `..` is elsewhere, and comes back.
             5 => {
                 if let Some(dir) = self.dir() {
                     there_and_back(&dir, &self.beside, "sub");

@@ -58,7 +58,7 @@ struct Fake {
     log: Arc<(Mutex<Log>, Condvar)>,
     refuses: Vec<u32>,
     panics: Vec<u32>,
-    /// Functions whose code is the death of whoever asks how large it is.
+    /// Functions whose code panics when it is asked how large it is.
     faults: Vec<u32>,
     /// Functions that take long to compile though they are small, and how many milliseconds.
     dear: Vec<(u32, u64)>,

@@ -41,7 +41,7 @@ impl ByDest for ConstOf {
 /// Reads what memory holds at `bytes`.
 #[inline(always)]
 unsafe fn read<M: MemoryInt>(bytes: *const u8) -> M {
-    // SAFETY: so many bytes can be read, by the caller's promise; an array of bytes needs no alignment.
+    // SAFETY: these bytes can be read, by the caller's promise; an array of bytes needs no alignment.
     M::from_bytes(unsafe { *bytes.cast::<M::Bytes>() })
 }
 

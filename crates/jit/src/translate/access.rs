@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use cranelift_codegen::ir::{AliasRegionData, Endianness, Function, MemFlagsData};
+use cranelift_codegen::ir::{AliasRegionData, Endianness, Function, MemFlagsData, TrapCode};
 
 use crate::trap;
 
@@ -19,16 +19,16 @@ pub(super) struct Access {
     pub(super) fixed: MemFlagsData,
     /// As `fixed`, but it can only be read where it is read: behind a check.
     pub(super) checked: MemFlagsData,
-    /// The bytes of a memory.
-    pub(super) memory: MemFlagsData,
+    /// The bytes of a memory: by [`Translator::memory_load`] and [`Translator::memory_store`].
+    memory: MemFlagsData,
     /// The length of a memory.
     pub(super) memory_length: MemFlagsData,
     /// A global that can be set.
     pub(super) global: MemFlagsData,
     /// A table's base and length.
     pub(super) table: MemFlagsData,
-    /// The elements of a table, behind a check.
-    pub(super) element: MemFlagsData,
+    /// The elements of a table, behind a check: by [`Translator::element_load`] and [`Translator::element_store`].
+    element: MemFlagsData,
     /// The entry point of a function, and what leads to it.
     pub(super) code: MemFlagsData,
     /// The type of a function that may be null.
@@ -77,17 +77,36 @@ impl Access {
     }
 }
 
+/// How the guest's own data is accessed at this point of the body: each store that may trap has another code than the one
+/// before it ([`trap::behind_stores`]).
 impl Translator<'_, '_> {
-    /// `flags` for a load that may trap, at this point of the body.
-    pub(super) fn of_load(&self, flags: MemFlagsData) -> MemFlagsData {
-        let reason = flags.trap_code();
-        flags.with_trap_code(reason.map(|reason| trap::behind_stores(reason, self.stores)))
+    /// A load from a memory.
+    pub(super) fn memory_load(&self) -> MemFlagsData {
+        self.coded(self.access.memory)
     }
 
-    /// `flags` for a store that may trap, at this point of the body.
-    pub(super) fn of_store(&mut self, flags: MemFlagsData) -> MemFlagsData {
-        let flags = self.of_load(flags);
+    /// A store to a memory.
+    pub(super) fn memory_store(&mut self) -> MemFlagsData {
+        let flags = self.memory_load();
         self.stores = self.stores.wrapping_add(1);
         flags
+    }
+
+    /// A load of a table's element, which has the trap `outside` if the check leaves it to the access.
+    pub(super) fn element_load(&self, outside: TrapCode) -> MemFlagsData {
+        let code = self.spectre_guards.then_some(outside);
+        self.coded(self.access.element.with_trap_code(code))
+    }
+
+    /// A store to a table's element.
+    pub(super) fn element_store(&mut self, outside: TrapCode) -> MemFlagsData {
+        let flags = self.element_load(outside);
+        self.stores = self.stores.wrapping_add(1);
+        flags
+    }
+
+    fn coded(&self, flags: MemFlagsData) -> MemFlagsData {
+        let reason = flags.trap_code();
+        flags.with_trap_code(reason.map(|reason| trap::behind_stores(reason, self.stores)))
     }
 }

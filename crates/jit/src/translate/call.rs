@@ -94,7 +94,8 @@ impl Translator<'_, '_> {
         ty: TypeIdx,
         table: TableIdx,
     ) -> Result<(), CompileError> {
-        let (address, flags) = self.element(table, trap::UNDEFINED_ELEMENT);
+        let address = self.element(table, trap::UNDEFINED_ELEMENT);
+        let flags = self.element_load(trap::UNDEFINED_ELEMENT);
         let access = self.access;
         let record = self.builder.ins().load(I64, flags, address, 0);
         // The load of a null element's type is the trap.

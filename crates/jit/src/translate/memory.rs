@@ -67,7 +67,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn load(&mut self, op: LoadOp, memarg: &MemArg) -> Result<(), CompileError> {
         let (address, offset) = self.address(memarg, op.size())?;
-        let flags = self.of_load(self.access.memory);
+        let flags = self.memory_load();
         let ins = self.builder.ins();
         let value = match op {
             LoadOp::I32Load => ins.load(I32, flags, address, offset),
@@ -92,7 +92,7 @@ impl Translator<'_, '_> {
     pub(super) fn store(&mut self, op: StoreOp, memarg: &MemArg) -> Result<(), CompileError> {
         let value = self.pop();
         let (address, offset) = self.address(memarg, op.size())?;
-        let flags = self.of_store(self.access.memory);
+        let flags = self.memory_store();
         let ins = self.builder.ins();
         match op {
             StoreOp::I32Store | StoreOp::I64Store | StoreOp::F32Store | StoreOp::F64Store => {

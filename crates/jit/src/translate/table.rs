@@ -4,7 +4,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value};
+use cranelift_codegen::ir::{InstBuilder, TrapCode, Value};
 use tiered_decode::index::TableIdx;
 use tiered_runtime::layout::offsets;
 
@@ -14,8 +14,8 @@ use crate::trap;
 use super::Translator;
 
 impl Translator<'_, '_> {
-    /// Takes an index off: the address of that element, and how to access it; the trap `outside` is made here, or there.
-    pub(super) fn element(&mut self, table: TableIdx, outside: TrapCode) -> (Value, MemFlagsData) {
+    /// Takes an index off: the address of that element; the trap `outside` is made here, or at the access.
+    pub(super) fn element(&mut self, table: TableIdx, outside: TrapCode) -> Value {
         let index = self.pop_u32();
         let record = self.fixed(self.vmctx, self.layout.table(table));
         let length = self.table_field(record, offsets::TABLE_LENGTH);
@@ -26,9 +26,7 @@ impl Translator<'_, '_> {
         let base = self.table_field(record, offsets::TABLE_BASE);
         let distance = self.builder.ins().ishl_imm_u(index, 3);
         let address = self.builder.ins().iadd(base, distance);
-        let code = self.spectre_guards.then_some(outside);
-        let flags = self.access.element.with_trap_code(code);
-        (self.guarded(address, is_outside, outside), flags)
+        self.guarded(address, is_outside, outside)
     }
 
     fn table_field(&mut self, record: Value, offset: i32) -> Value {
@@ -38,16 +36,16 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn table_get(&mut self, table: TableIdx) {
-        let (address, flags) = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
-        let flags = self.of_load(flags);
+        let address = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        let flags = self.element_load(trap::TABLE_OUT_OF_BOUNDS);
         let value = self.builder.ins().load(I64, flags, address, 0);
         self.push(value);
     }
 
     pub(super) fn table_set(&mut self, table: TableIdx) {
         let value = self.pop();
-        let (address, flags) = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
-        let flags = self.of_store(flags);
+        let address = self.element(table, trap::TABLE_OUT_OF_BOUNDS);
+        let flags = self.element_store(trap::TABLE_OUT_OF_BOUNDS);
         self.builder.ins().store(flags, value, address, 0);
     }
 

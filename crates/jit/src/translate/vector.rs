@@ -137,14 +137,14 @@ impl Translator<'_, '_> {
     /// Takes an index off and loads a value of type `ty`.
     fn load_value(&mut self, ty: Type, memarg: &MemArg) -> Result<Value, CompileError> {
         let (address, offset) = self.address(memarg, ty.bytes() as usize)?;
-        let flags = self.access.memory;
+        let flags = self.memory_load();
         Ok(self.builder.ins().load(ty, flags, address, offset))
     }
 
     fn store_value(&mut self, value: Value, memarg: &MemArg) -> Result<(), CompileError> {
         let size = self.builder.func.dfg.value_type(value).bytes() as usize;
         let (address, offset) = self.address(memarg, size)?;
-        let flags = self.access.memory;
+        let flags = self.memory_store();
         self.builder.ins().store(flags, value, address, offset);
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Translator<'_, '_> {
     /// Loads eight bytes whose lanes become wider, as `opcode` says.
     fn load_wider(&mut self, opcode: Opcode, memarg: &MemArg) -> Result<(), CompileError> {
         let (address, offset) = self.address(memarg, 8)?;
-        let flags = self.access.memory;
+        let flags = self.memory_load();
         let ins = self.builder.ins();
         let value = match opcode {
             Opcode::Sload8x8 => ins.sload8x8(flags, address, offset),

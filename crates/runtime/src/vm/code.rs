@@ -21,10 +21,10 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
-use tiered_decode::vector::Relaxed;
 
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::vector::Relaxed;
 
 use crate::vm::frame::{Slot, count_stay};
 use crate::vm::host_header::HostHeader;

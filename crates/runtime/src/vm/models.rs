@@ -15,13 +15,13 @@
 
 use std::ptr::NonNull;
 use std::time::Instant;
-use tiered_decode::vector::Relaxed;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::types::FuncType;
+use tiered_decode::vector::Relaxed;
 
 use super::code::{EntryFn, EntryPoints, FuncCode, LoopCode, Outcome};
 use super::frame::Slot;

@@ -172,7 +172,7 @@ impl Guest {
     }
 }
 
-/// So many lists of operands for these types, no two values meeting always.
+/// `count` lists of operands for these types; no two values always meet.
 fn operands(types: &[ValType], count: usize) -> impl Iterator<Item = Vec<u128>> {
     (0..count).map(move |i| {
         let operand = |(k, &ty): (usize, &ValType)| {
