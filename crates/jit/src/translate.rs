@@ -57,19 +57,23 @@ use carrier::{Carriers, Variables};
 use control::Frame;
 use resume::Resume;
 
-/// A body has at most so many bytes: more takes Cranelift seconds.
+/// A body has at most this many bytes: more takes Cranelift seconds.
 const MAX_BODY_BYTES: usize = 2 << 20;
 
-/// There are at most so many values: more virtual registers than this and the register allocator refuses.
+/// There are at most this many values: more virtual registers than this and the register allocator refuses.
 const MAX_VALUES: usize = 1 << 21;
 
-/// There are at most so many locals: Cranelift takes time that grows with the square of those that a loop carries.
+/// There are at most this many locals: Cranelift takes time that grows with the square of those that a loop carries.
 const MAX_LOCALS: usize = 4_000;
 
-/// There are at most so many blocks: the front end clears a set of all blocks at each `br_table`.
+/// Values times locals are at most this: all that a loop only seems to carry is taken out of a list of the loop's, which
+/// takes a time that grows with the list, each time.
+const MAX_CARRIED: usize = 1 << 31;
+
+/// There are at most this many blocks: the front end clears a set of all blocks at each `br_table`.
 const MAX_BLOCKS: usize = 1 << 17;
 
-/// Loops are nested at most so deep: Cranelift looks at all loops around an instruction.
+/// Loops are nested at most this deep: Cranelift looks at all loops around an instruction.
 const MAX_OPEN_LOOPS: u32 = 1000;
 
 /// Where compiled code is entered.
@@ -412,6 +416,7 @@ impl<'a, 'm> Translator<'a, 'm> {
         let small = FrameLayout::is_near(end + 1)
             && self.frame.slots(end).is_some()
             && dfg.num_values() <= MAX_VALUES
+            && dfg.num_values() * self.locals.len() <= MAX_CARRIED
             && dfg.num_blocks() <= MAX_BLOCKS
             && self.kept.len() <= MAX_VALUES
             && self.open_loops <= MAX_OPEN_LOOPS;

@@ -544,6 +544,8 @@ fn hostile_bodies_stay_in_proportion() {
     let deep_loops = "(loop ".repeat(20_000) + &uses(MAX_LOCALS) + &")".repeat(20_000);
     let nested_loops = "(loop (br_if 0 (local.get 0)) ".repeat(MAX_OPEN_LOOPS as usize + 1)
         + &")".repeat(MAX_OPEN_LOOPS as usize + 1);
+    let carrying =
+        "(loop ".repeat(400) + &uses(MAX_LOCALS) + &"(br_if 0 (local.get 0)))".repeat(400);
     let branches = "(br_if 0 (local.get 0))".repeat(50_000) + &uses(MAX_LOCALS);
     let table = format!(
         "(br_if 0 (local.get 0)) {} (br_table {} 0 (local.get 0))",
@@ -562,6 +564,7 @@ fn hostile_bodies_stay_in_proportion() {
     for (what, body, is_refused) in [
         ("deep loops", deep_loops, true),
         ("nested loops", nested_loops, true),
+        ("loops that seem to carry much", carrying, true),
         ("many branches", branches, true),
         ("a long table", table, false),
         ("wide labels", wide, true),
