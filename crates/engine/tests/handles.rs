@@ -102,7 +102,7 @@ fn globals_tables_and_memories_of_the_host(config: &Config) {
 
     let func = Func::wrap(&mut store, |_: Caller<'_, ()>| 5i32);
     let ty = TableType {
-        element: RefType::FuncRef,
+        element: RefType::FUNCREF,
         limits: Size {
             min: 2,
             max: Some(3),

@@ -734,7 +734,7 @@ fn refused_things_cost_nothing(config: &Config) {
         shared: false,
     };
     let table = TableType {
-        element: RefType::FuncRef,
+        element: RefType::FUNCREF,
         limits: Size { min: 10, max: None },
     };
     let null = Val::FuncRef(None);

@@ -26,7 +26,7 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
         define_one(linker, name, global)?;
     }
     let ty = TableType {
-        element: RefType::FuncRef,
+        element: RefType::FUNCREF,
         limits: Limits {
             min: 10,
             max: Some(20),
