@@ -56,7 +56,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FuncRef));
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FUNCREF));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -126,7 +126,7 @@ impl Translator<'_> {
         self.constant(ty, 0);
         match ty {
             ValType::I32 => self.condition::<numeric::ops::I32Eq>(),
-            ValType::I64 | ValType::FuncRef | ValType::ExternRef => {
+            ValType::I64 | ValType::Ref(_) => {
                 self.condition::<numeric::ops::I64Eq>();
             }
             ValType::F32 | ValType::F64 | ValType::V128 => {
@@ -390,9 +390,9 @@ impl Translator<'_> {
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.module_code.sig(ty);
+        let sig = self.module_code.type_id(ty);
         let module = self.module;
-        let ty = &module.types()[ty.index()];
+        let ty = module.types().func(ty);
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
@@ -402,7 +402,7 @@ impl Translator<'_> {
         self.code
             .push(offset(self.module_code.layout().table(table)));
         self.code
-            .push(u64::from(sig.0) | u64::from(frame.slot) << 32);
+            .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
     }

@@ -92,8 +92,9 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     }
 
     fn visit_ref_null(&mut self, hty: HeapType) -> Self::Output {
-        let ty = RefType::from_heap_type(hty).ok_or(Error::Unreadable)?;
-        self.stack.push(ty.into(), Place::Const(0));
+        let heap = self.module.types().heap(hty).ok_or(Error::Unreadable)?;
+        self.stack
+            .push(RefType::new(true, heap).into(), Place::Const(0));
         Ok(())
     }
 
