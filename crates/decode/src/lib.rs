@@ -66,6 +66,7 @@ mod file;
 
 mod body;
 mod loops;
+mod refusal;
 mod section;
 mod source;
 mod validate;

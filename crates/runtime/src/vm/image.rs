@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use tiered_decode::Module;
-use tiered_decode::const_expr::{ConstExpr, ConstOp};
+use tiered_decode::const_expr::{ConstExpr, NoInstance};
 use tiered_decode::index::MemoryIdx;
 use tiered_decode::module::DataMode;
 
@@ -117,10 +117,8 @@ fn segments(module: &Module) -> Option<Vec<Segment<'_>>> {
 }
 
 fn constant(offset: &ConstExpr) -> Option<usize> {
-    match offset.ops() {
-        [ConstOp::I32Const(offset)] => Some(offset.cast_unsigned() as usize),
-        _ => None,
-    }
+    let offset = offset.eval(&mut NoInstance).ok()?;
+    usize::try_from(offset).ok()
 }
 
 /// The pages that segments write to, if there is enough to write and at most as much in between.
