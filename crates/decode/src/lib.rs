@@ -54,6 +54,8 @@ pub mod memory;
 
 pub mod vector;
 
+pub mod wide;
+
 pub mod proposals;
 
 pub mod names;

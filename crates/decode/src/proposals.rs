@@ -5,10 +5,11 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0, and of 3.0 relaxed vector instructions and extended constant expressions.
+/// WebAssembly 2.0, of 3.0 relaxed vector instructions and extended constant expressions, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
-    .union(WasmFeatures::EXTENDED_CONST);
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::WIDE_ARITHMETIC);
 
 /// Every proposal for modules: its name as subject and verb, and whether it is meant to be accepted one day.
 ///

@@ -269,6 +269,11 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
         &["(module (memory 1 (pagesize 1)))"],
     ),
     (
+        WasmFeatures::WIDE_ARITHMETIC,
+        "wide arithmetic is not supported yet",
+        &["(module (func (param i64) (i64.mul_wide_s (local.get 0) (local.get 0)) (drop) (drop)))"],
+    ),
+    (
         WasmFeatures::STACK_SWITCHING,
         "stack switching is not supported",
         &[

@@ -14,7 +14,8 @@ in_all_modes! {
 
 fn instantiate(config: &Config, text: &str) -> (Store<()>, Result<Instance, InstantiateError>) {
     let engine = Engine::new(config);
-    let module = Module::new(&engine, text.to_owned()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let module =
+        Module::new(&engine, text.to_owned()).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let base = Module::new(
         &engine,
         r#"(module (global (export "base") i32 (i32.const 16)) (global (export "far") i64 (i64.const 5)))"#,
