@@ -5,5 +5,7 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0, and the relaxed vector instructions of 3.0.
-pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::RELAXED_SIMD);
+/// WebAssembly 2.0, and of 3.0 the relaxed vector instructions and tail calls.
+pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::TAIL_CALL);

@@ -25,7 +25,7 @@ use crate::vm::table::TableRecord;
 
 use crate::vm::types::SigId;
 
-pub use crate::vm::store_ctx::StoreCtx;
+pub use crate::vm::store_ctx::{Arrival, StoreCtx};
 
 /// See the module.
 ///
