@@ -5,7 +5,11 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0, and of 3.0 the relaxed vector instructions and tail calls.
+/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, tail calls, and memories and tables of any number and with 64-bit
+/// indices; memories with pages of a byte.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
-    .union(WasmFeatures::TAIL_CALL);
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES);

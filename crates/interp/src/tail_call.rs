@@ -17,12 +17,13 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use tiered_decode::types::IndexType;
 use tiered_runtime::TrapCode;
 use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{ADAPTOR_SLOTS, HEADER_INSTANCE, IS_ADAPTOR, Slot};
 use tiered_runtime::vmctx::VmCtx;
 
-use crate::call::{RELOAD, element, entered, leave_instance};
+use crate::call::{Index, RELOAD, element, entered, leave_instance};
 use crate::exec::{Verdict, go_on_by, sample_call, suspend_here};
 use crate::operand::{B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
@@ -59,14 +60,14 @@ impl Op for ReturnCallImport {
 
 /// Tail call through a table. The fields: `a` the index, `d` and `b` as above; then the offset of the table's address in
 /// the instance, and the type.
-struct ReturnCallIndirect<S>(PhantomData<S>);
+struct ReturnCallIndirect<S, I>(PhantomData<(S, I)>);
 
-impl<S: Src> Op for ReturnCallIndirect<S> {
+impl<S: Src, I: Index> Op for ReturnCallIndirect<S, I> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; records that references point to are filled in.
         unsafe {
-            let record = match element::<S>(&regs) {
+            let record = match element::<S, I>(&regs) {
                 Ok(record) => record,
                 Err(code) => return regs.trap(code),
             };
@@ -201,18 +202,21 @@ struct BackStream([Handler; 1]);
 
 static BACK: BackStream = BackStream([exec::<Back>]);
 
-struct PickIndirect;
+struct PickIndirect<I>(PhantomData<I>);
 
-impl WithSrc for PickIndirect {
+impl<I: Index> WithSrc for PickIndirect<I> {
     type Out = Handler;
     fn with<S: Src>(self) -> Handler {
-        exec::<ReturnCallIndirect<S>>
+        exec::<ReturnCallIndirect<S, I>>
     }
 }
 
-/// The handler of an indirect tail call with an index of class `a`.
-pub(crate) fn return_indirect_handler(a: Class) -> Handler {
-    u32::pick_a(a, PickIndirect)
+/// The handler of an indirect tail call with an index of class `a` and type `index`.
+pub(crate) fn return_indirect_handler(a: Class, index: IndexType) -> Handler {
+    match index {
+        IndexType::I32 => u32::pick_a(a, PickIndirect::<u32>(PhantomData)),
+        IndexType::I64 => u64::pick_a(a, PickIndirect::<u64>(PhantomData)),
+    }
 }
 
 /// The handler of a tail call within the instance.

@@ -59,6 +59,6 @@ pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
 pub use vm::{
-    backtrace, builtin, code, frame, layout, module_code, native_stack, speculation, trampoline,
-    vmctx, wide,
+    backtrace, builtin, code, frame, layout, module_code, native_stack, plan, speculation,
+    trampoline, vmctx, wide,
 };
