@@ -27,6 +27,18 @@ const COUNTER: u32 = 0;
 /// The name under which that global is exported.
 pub(crate) const COUNTER_NAME: &str = "g0";
 
+/// The memories: whether addresses have 64 bits, the page's size if it is not the usual one, and the pages at first.
+const MEMORIES: [(bool, Option<u32>, u64); 3] =
+    [(false, None, 1), (true, None, 1), (false, Some(0), 40_000)];
+
+/// Whether a memory's addresses have 64 bits.
+fn is_wide(memory: u32) -> bool {
+    MEMORIES[memory as usize].0
+}
+
+/// The bit of an alignment that says that a memory's index follows.
+const HAS_MEMORY: u32 = 1 << 6;
+
 /// How many calls and iterations there may be.
 const STEPS: i32 = 300;
 
@@ -80,7 +92,7 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
     }
 }
 
-/// A valid module with functions, a memory, a table of all functions and globals, everything exported.
+/// A valid module with functions, memories, a table of all functions and globals, everything exported.
 pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>> {
     let mut sigs = Vec::new();
     for _ in 0..u.int_in_range(2..=5)? {
@@ -128,17 +140,21 @@ pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>
     }
     module.section(&tables);
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 1,
-        maximum: Some(2),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
+    for (memory64, page_size_log2, minimum) in MEMORIES {
+        memories.memory(MemoryType {
+            minimum,
+            maximum: Some(2 * minimum),
+            memory64,
+            shared: false,
+            page_size_log2,
+        });
+    }
     module.section(&memories);
     module.section(&globals());
     let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
+    for (name, memory) in ["memory", "wide", "bytes"].into_iter().zip(0..) {
+        exports.export(name, ExportKind::Memory, memory);
+    }
     for func in 1..blocks {
         exports.export(&format!("f{func}"), ExportKind::Func, func);
     }
@@ -378,7 +394,8 @@ impl<'a, 'u> Body<'a, 'u> {
     fn store(&mut self, depth: u32) -> Result<()> {
         let op = *self.u.choose(StoreOp::ALL)?;
         let float = matches!(op.param(), ValType::F32 | ValType::F64);
-        self.address(depth)?;
+        let memory = self.memory()?;
+        self.address(memory, depth)?;
         if float {
             // What is computed may be a NaN.
             self.constant(op.param())?;
@@ -386,11 +403,19 @@ impl<'a, 'u> Body<'a, 'u> {
             self.value(op.param(), depth)?;
         }
         op.opcode().encode(&mut self.bytes);
-        self.memarg(op.natural_align())
+        self.memarg(memory, op.natural_align())
     }
 
-    /// The alignment and the offset of an access.
-    fn memarg(&mut self, natural: usize) -> Result<()> {
+    /// One of the memories, mostly the first.
+    fn memory(&mut self) -> Result<u32> {
+        if self.u.ratio(3, 4)? {
+            return Ok(0);
+        }
+        self.u.int_in_range(0..=MEMORIES.len() as u32 - 1)
+    }
+
+    /// The alignment, the memory and the offset of an access.
+    fn memarg(&mut self, memory: u32, natural: usize) -> Result<()> {
         let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
         let mut far = self.u.int_in_range(0..=7)?;
         // A program that goes on for longer shows more.
@@ -398,18 +423,32 @@ impl<'a, 'u> Body<'a, 'u> {
             far = 7;
         }
         let offset = match far {
+            0 if is_wide(memory) => self.u.arbitrary::<u64>()?,
             0 => u64::from(self.u.arbitrary::<u32>()?),
             1 => 65536 - natural as u64,
             2..=4 => self.u.int_in_range(0..=70_000)?,
             _ => self.u.int_in_range(0..=16)?,
         };
-        align.encode(&mut self.bytes);
+        if memory == 0 {
+            align.encode(&mut self.bytes);
+        } else {
+            (align | HAS_MEMORY).encode(&mut self.bytes);
+            memory.encode(&mut self.bytes);
+        }
         offset.encode(&mut self.bytes);
         Ok(())
     }
 
-    /// An address, mostly in bounds.
-    fn address(&mut self, depth: u32) -> Result<()> {
+    /// An address of a memory, mostly in bounds.
+    fn address(&mut self, memory: u32, depth: u32) -> Result<()> {
+        if is_wide(memory) {
+            self.value(ValType::I64, depth)?;
+            if self.u.ratio(9, 10)? {
+                self.op(Instruction::I64Const(0x7fff));
+                self.op(Instruction::I64And);
+            }
+            return Ok(());
+        }
         self.value(ValType::I32, depth)?;
         if self.u.ratio(9, 10)? {
             self.op(Instruction::I32Const(0x7fff));
@@ -419,19 +458,30 @@ impl<'a, 'u> Body<'a, 'u> {
     }
 
     fn fill_or_copy(&mut self, depth: u32) -> Result<()> {
-        self.address(depth.min(1))?;
-        self.address(depth.min(1))?;
+        let (to, from) = (self.memory()?, self.memory()?);
         let len = self.u.int_in_range(0..=40)?;
-        self.op(Instruction::I32Const(len));
+        self.address(to, depth.min(1))?;
         if self.u.arbitrary()? {
-            self.op(Instruction::MemoryFill(0));
+            self.value(ValType::I32, depth.min(1))?;
+            self.count(is_wide(to), len);
+            self.op(Instruction::MemoryFill(to));
         } else {
+            self.address(from, depth.min(1))?;
+            self.count(is_wide(to) && is_wide(from), len);
             self.op(Instruction::MemoryCopy {
-                src_mem: 0,
-                dst_mem: 0,
+                src_mem: from,
+                dst_mem: to,
             });
         }
         Ok(())
+    }
+
+    fn count(&mut self, wide: bool, count: i32) {
+        self.op(if wide {
+            Instruction::I64Const(count.into())
+        } else {
+            Instruction::I32Const(count)
+        });
     }
 
     fn if_else(&mut self, depth: u32) -> Result<()> {
@@ -713,9 +763,10 @@ impl<'a, 'u> Body<'a, 'u> {
             .copied()
             .collect();
         let op = *self.u.choose(&ops)?;
-        self.address(depth)?;
+        let memory = self.memory()?;
+        self.address(memory, depth)?;
         op.opcode().encode(&mut self.bytes);
-        self.memarg(op.natural_align())
+        self.memarg(memory, op.natural_align())
     }
 
     fn select(&mut self, ty: ValType, depth: u32) -> Result<()> {
@@ -780,11 +831,15 @@ impl<'a, 'u> Body<'a, 'u> {
     }
 
     fn memory_size(&mut self) -> Result<()> {
+        let memory = self.memory()?;
         if self.u.ratio(1, 8)? {
-            self.op(Instruction::I32Const(1));
-            self.op(Instruction::MemoryGrow(0));
+            self.count(is_wide(memory), 1);
+            self.op(Instruction::MemoryGrow(memory));
         } else {
-            self.op(Instruction::MemorySize(0));
+            self.op(Instruction::MemorySize(memory));
+        }
+        if is_wide(memory) {
+            self.op(Instruction::I32WrapI64);
         }
         Ok(())
     }
