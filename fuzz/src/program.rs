@@ -5,18 +5,17 @@
 //!
 //! *Invariant:* a counter in a global stops every program at the same place in every engine.
 
+mod memory;
 mod reference;
 mod wide;
 
 use arbitrary::{Result, Unstructured};
-use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements, Encode,
     EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    ImportSection, Instruction, MemorySection, MemoryType, Module, RefType, TableSection,
-    TableType, TypeSection,
+    ImportSection, Instruction, Module, RefType, TableSection, TableType, TypeSection,
 };
 
 const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
@@ -26,18 +25,6 @@ const COUNTER: u32 = 0;
 
 /// The name under which that global is exported.
 pub(crate) const COUNTER_NAME: &str = "g0";
-
-/// The memories: whether addresses have 64 bits, the page's size if it is not the usual one, and the pages at first.
-const MEMORIES: [(bool, Option<u32>, u64); 3] =
-    [(false, None, 1), (true, None, 1), (false, Some(0), 40_000)];
-
-/// Whether a memory's addresses have 64 bits.
-fn is_wide(memory: u32) -> bool {
-    MEMORIES[memory as usize].0
-}
-
-/// The bit of an alignment that says that a memory's index follows.
-const HAS_MEMORY: u32 = 1 << 6;
 
 /// How many calls and iterations there may be.
 const STEPS: i32 = 300;
@@ -139,22 +126,10 @@ pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>
         reference::tables(&mut tables);
     }
     module.section(&tables);
-    let mut memories = MemorySection::new();
-    for (memory64, page_size_log2, minimum) in MEMORIES {
-        memories.memory(MemoryType {
-            minimum,
-            maximum: Some(2 * minimum),
-            memory64,
-            shared: false,
-            page_size_log2,
-        });
-    }
-    module.section(&memories);
+    module.section(&memory::memories());
     module.section(&globals());
     let mut exports = ExportSection::new();
-    for (name, memory) in ["memory", "wide", "bytes"].into_iter().zip(0..) {
-        exports.export(name, ExportKind::Memory, memory);
-    }
+    memory::exports(&mut exports);
     for func in 1..blocks {
         exports.export(&format!("f{func}"), ExportKind::Func, func);
     }
@@ -389,99 +364,6 @@ impl<'a, 'u> Body<'a, 'u> {
             None => self.op(Instruction::Drop),
         }
         Ok(())
-    }
-
-    fn store(&mut self, depth: u32) -> Result<()> {
-        let op = *self.u.choose(StoreOp::ALL)?;
-        let float = matches!(op.param(), ValType::F32 | ValType::F64);
-        let memory = self.memory()?;
-        self.address(memory, depth)?;
-        if float {
-            // What is computed may be a NaN.
-            self.constant(op.param())?;
-        } else {
-            self.value(op.param(), depth)?;
-        }
-        op.opcode().encode(&mut self.bytes);
-        self.memarg(memory, op.natural_align())
-    }
-
-    /// One of the memories, mostly the first.
-    fn memory(&mut self) -> Result<u32> {
-        if self.u.ratio(3, 4)? {
-            return Ok(0);
-        }
-        self.u.int_in_range(0..=MEMORIES.len() as u32 - 1)
-    }
-
-    /// The alignment, the memory and the offset of an access.
-    fn memarg(&mut self, memory: u32, natural: usize) -> Result<()> {
-        let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
-        let mut far = self.u.int_in_range(0..=7)?;
-        // A program that goes on for longer shows more.
-        if self.extent.wide && far < 2 && self.u.ratio(3, 4)? {
-            far = 7;
-        }
-        let offset = match far {
-            0 if is_wide(memory) => self.u.arbitrary::<u64>()?,
-            0 => u64::from(self.u.arbitrary::<u32>()?),
-            1 => 65536 - natural as u64,
-            2..=4 => self.u.int_in_range(0..=70_000)?,
-            _ => self.u.int_in_range(0..=16)?,
-        };
-        if memory == 0 {
-            align.encode(&mut self.bytes);
-        } else {
-            (align | HAS_MEMORY).encode(&mut self.bytes);
-            memory.encode(&mut self.bytes);
-        }
-        offset.encode(&mut self.bytes);
-        Ok(())
-    }
-
-    /// An address of a memory, mostly in bounds.
-    fn address(&mut self, memory: u32, depth: u32) -> Result<()> {
-        if is_wide(memory) {
-            self.value(ValType::I64, depth)?;
-            if self.u.ratio(9, 10)? {
-                self.op(Instruction::I64Const(0x7fff));
-                self.op(Instruction::I64And);
-            }
-            return Ok(());
-        }
-        self.value(ValType::I32, depth)?;
-        if self.u.ratio(9, 10)? {
-            self.op(Instruction::I32Const(0x7fff));
-            self.op(Instruction::I32And);
-        }
-        Ok(())
-    }
-
-    fn fill_or_copy(&mut self, depth: u32) -> Result<()> {
-        let (to, from) = (self.memory()?, self.memory()?);
-        let len = self.u.int_in_range(0..=40)?;
-        self.address(to, depth.min(1))?;
-        if self.u.arbitrary()? {
-            self.value(ValType::I32, depth.min(1))?;
-            self.count(is_wide(to), len);
-            self.op(Instruction::MemoryFill(to));
-        } else {
-            self.address(from, depth.min(1))?;
-            self.count(is_wide(to) && is_wide(from), len);
-            self.op(Instruction::MemoryCopy {
-                src_mem: from,
-                dst_mem: to,
-            });
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, wide: bool, count: i32) {
-        self.op(if wide {
-            Instruction::I64Const(count.into())
-        } else {
-            Instruction::I32Const(count)
-        });
     }
 
     fn if_else(&mut self, depth: u32) -> Result<()> {
@@ -756,19 +638,6 @@ impl<'a, 'u> Body<'a, 'u> {
         Ok(())
     }
 
-    fn load(&mut self, ty: ValType, depth: u32) -> Result<()> {
-        let ops: Vec<LoadOp> = LoadOp::ALL
-            .iter()
-            .filter(|op| op.result() == ty)
-            .copied()
-            .collect();
-        let op = *self.u.choose(&ops)?;
-        let memory = self.memory()?;
-        self.address(memory, depth)?;
-        op.opcode().encode(&mut self.bytes);
-        self.memarg(memory, op.natural_align())
-    }
-
     fn select(&mut self, ty: ValType, depth: u32) -> Result<()> {
         self.value(ty, depth)?;
         self.value(ty, depth)?;
@@ -827,20 +696,6 @@ impl<'a, 'u> Body<'a, 'u> {
             }
         }
         self.end_block();
-        Ok(())
-    }
-
-    fn memory_size(&mut self) -> Result<()> {
-        let memory = self.memory()?;
-        if self.u.ratio(1, 8)? {
-            self.count(is_wide(memory), 1);
-            self.op(Instruction::MemoryGrow(memory));
-        } else {
-            self.op(Instruction::MemorySize(memory));
-        }
-        if is_wide(memory) {
-            self.op(Instruction::I32WrapI64);
-        }
         Ok(())
     }
 }

@@ -21,6 +21,8 @@ in_all_modes! {
     memories_of_bytes,
     wide_memories_of_pages,
     wide_memories_of_bytes,
+    limits_hold_for_all_memories,
+    compiled_loops_see_a_memory_grow,
 }
 
 /// Bytes behind a memory that an access may come to.
@@ -404,4 +406,61 @@ fn without_spectre_guards() {
     memories_of_bytes(&config);
     wide_memories_of_pages(&config);
     wide_memories_of_bytes(&config);
+}
+
+/// Of 64 bits or of bytes: what the store may have is what it may have together.
+fn limits_hold_for_all_memories(config: &Config) {
+    let engine = Engine::new(&config.clone().max_memory(3 * PAGE));
+    let text = r#"(module
+        (memory $a i64 1) (memory $b 1) (memory $c 100 (pagesize 1))
+        (func (export "a") (param i64) (result i64) (memory.grow $a (local.get 0)))
+        (func (export "b") (param i32) (result i32) (memory.grow $b (local.get 0)))
+        (func (export "c") (param i32) (result i32) (memory.grow $c (local.get 0))))"#;
+    let module = Module::new(&engine, text).expect("it is valid");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
+    let instance = Linker::new().instantiate(&mut store, &module);
+    let instance = instance.expect("it is within the limit");
+    let mut grow = |name: &str, by: Val| {
+        let func = instance.func(&store, name).expect("it is exported");
+        let grown = func.call(&mut store, &[by]).expect("it does not trap");
+        grown[0]
+    };
+    assert_eq!(grow("a", Val::I64(1)), Val::I64(-1));
+    assert_eq!(grow("a", Val::I64(i64::MIN)), Val::I64(-1));
+    let left = PAGE as i32 - 100;
+    assert_eq!(grow("c", Val::I32(left + 1)), Val::I32(-1));
+    assert_eq!(grow("c", Val::I32(left)), Val::I32(100));
+    assert_eq!(grow("c", Val::I32(1)), Val::I32(-1));
+    assert_eq!(grow("b", Val::I32(1)), Val::I32(-1));
+    assert_eq!(store.memory_bytes(), 3 * PAGE);
+}
+
+/// A length that was read in front of a loop is not the one in it.
+fn compiled_loops_see_a_memory_grow(config: &Config) {
+    for memory in ["i64 1", "i64 65536 (pagesize 1)"] {
+        let engine = Engine::new(config);
+        let text = format!(
+            r#"(module
+            (memory {memory})
+            (func (export "run") (param $pages i64) (result i64)
+                (local $at i64)
+                (loop $again
+                    (i64.store8 (local.get $at) (i64.const 1))
+                    (local.set $at (i64.add (local.get $at) (i64.const 4096)))
+                    (if (i64.eqz (i64.rem_u (local.get $at) (i64.const 65536)))
+                        (then (drop (memory.grow (local.get $pages)))))
+                    (br_if $again (i64.lt_u (local.get $at) (i64.const 655360))))
+                (memory.size)))"#
+        );
+        let module = Module::new(&engine, text).expect("it is valid");
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
+        let instance = Linker::new().instantiate(&mut store, &module);
+        let run = instance.expect("it imports nothing");
+        let run = run.func(&store, "run").expect("it is exported");
+        let page = if memory.contains("page") { 65_536 } else { 1 };
+        let found = run.call(&mut store, &[Val::I64(page)]);
+        assert_eq!(found.expect("it grows in time"), [Val::I64(11 * page)]);
+        let again = run.call(&mut store, &[Val::I64(0)]);
+        again.expect("it is long enough");
+    }
 }
