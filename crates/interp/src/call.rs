@@ -175,7 +175,7 @@ impl<S: Src, I: Index, F: FrameField> Op for CallIndirect<S, I, F> {
             if record.is_null() {
                 return regs.trap(TrapCode::UninitializedElement);
             }
-            if (*record).sig().0 != regs.u32::<SIG>() {
+            if (*record).sig().number() != regs.u32::<SIG>() {
                 return regs.trap(TrapCode::IndirectCallTypeMismatch);
             }
             let frame = F::frame::<D, FAR_FRAME>(&regs);

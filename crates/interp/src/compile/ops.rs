@@ -5,6 +5,7 @@ use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{self, FuncType, ValType};
 use tiered_decode::wasmparser::MemArg;
+use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
@@ -20,6 +21,7 @@ use crate::numeric::{
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
 use crate::variable::{global_get_family, global_set_handler};
+use crate::wide;
 
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
@@ -56,7 +58,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FuncRef));
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FUNCREF));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -126,7 +128,7 @@ impl Translator<'_> {
         self.constant(ty, 0);
         match ty {
             ValType::I32 => self.condition::<numeric::ops::I32Eq>(),
-            ValType::I64 | ValType::FuncRef | ValType::ExternRef => {
+            ValType::I64 | ValType::Ref(_) => {
                 self.condition::<numeric::ops::I64Eq>();
             }
             ValType::F32 | ValType::F64 | ValType::V128 => {
@@ -390,9 +392,9 @@ impl Translator<'_> {
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.module_code.sig(ty);
+        let sig = self.module_code.type_id(ty);
         let module = self.module;
-        let ty = &module.types()[ty.index()];
+        let ty = module.types().func(ty);
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
@@ -402,13 +404,28 @@ impl Translator<'_> {
         self.code
             .push(offset(self.module_code.layout().table(table)));
         self.code
-            .push(u64::from(sig.0) | u64::from(frame.slot) << 32);
+            .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
     }
 
     fn emit_reload(&mut self) {
         self.emit(RELOAD, fields(self.layout.header(), 0, 0));
+    }
+
+    pub(super) fn wide<O: Wide>(&mut self) {
+        let from = self.stack.height() - O::OP.params() as u32;
+        self.settle_from(from);
+        self.save_acc(Bank::Int);
+        let slot = self.near_operands(from);
+        self.stack.truncate(from);
+        self.emit(wide::handler::<O>(), fields(slot, 0, 0));
+        self.stack.hold(Bank::Int, Held::Nothing);
+        for half in 0..2 {
+            self.emit_back(slot + half, self.stack.next_slot(ValType::I64));
+            self.stack.push(ValType::I64, Place::Slot);
+        }
+        self.stack.hold(Bank::Int, Held::Operand(from + 1));
     }
 
     pub(super) fn builtin(

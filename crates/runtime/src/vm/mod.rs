@@ -44,4 +44,3 @@ pub(crate) mod store_ctx;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
-pub(crate) mod types;
