@@ -130,6 +130,7 @@ impl Peer for Wasmi {
     fn new(host: Host) -> Wasmi {
         let mut config = Config::default();
         config.consume_fuel(true);
+        config.wasm_custom_page_sizes(true);
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_BYTES)
             .table_elements(TABLE_ELEMENTS)

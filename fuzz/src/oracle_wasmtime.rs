@@ -59,6 +59,9 @@ fn engine() -> &'static Engine {
             .memory_reservation(0)
             .memory_guard_size(0)
             .memory_reservation_for_growth(1 << 20)
+            .wasm_memory64(true)
+            .wasm_multi_memory(true)
+            .wasm_custom_page_sizes(true)
             .max_wasm_stack(256 << 10);
         Engine::new(&config).expect("the machine is one that tiered compiles for")
     })
