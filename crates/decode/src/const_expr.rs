@@ -7,7 +7,6 @@
 use crate::error::Error;
 use crate::index::{FuncIdx, GlobalIdx};
 use crate::numeric::{NumOp, Value};
-use crate::types::RefType;
 use wasmparser::Operator;
 
 /// A valid constant expression.
@@ -33,8 +32,8 @@ pub enum ConstOp {
     F64Const(u64),
     /// `v128.const`, its bytes in the order of memory.
     V128Const([u8; 16]),
-    /// `ref.null`
-    RefNull(RefType),
+    /// `ref.null`, whatever its type
+    RefNull,
     /// `ref.func`
     RefFunc(FuncIdx),
     /// `global.get`
@@ -140,7 +139,7 @@ impl ConstOp {
             ConstOp::F32Const(bits) => bits.to_bits().into(),
             ConstOp::F64Const(bits) => bits.into(),
             ConstOp::V128Const(bytes) => u128::from_le_bytes(bytes),
-            ConstOp::RefNull(_) => 0,
+            ConstOp::RefNull => 0,
             ConstOp::RefFunc(func) => env.func_ref(func)?.into(),
             ConstOp::GlobalGet(global) => env.global(global)?,
             ConstOp::Numeric(op) => {
@@ -174,7 +173,7 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::F32Const { value } => Some(ConstOp::F32Const(value.bits())),
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
-        Operator::RefNull { hty } => RefType::from_heap_type(hty).map(ConstOp::RefNull),
+        Operator::RefNull { .. } => Some(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),
         ref operator => NumOp::from_operator(operator).map(ConstOp::Numeric),

@@ -248,7 +248,7 @@ impl Module {
         &self.bytes
     }
 
-    /// The function types.
+    /// The types.
     pub fn types(&self) -> &Types {
         &self.sections.types
     }
@@ -268,7 +268,7 @@ impl Module {
     /// # Panics
     /// If the module has no such function.
     pub fn func_type(&self, func: FuncIdx) -> &FuncType {
-        &self.sections.types[self.sections.funcs[func.index()].index()]
+        self.sections.types.func(self.sections.funcs[func.index()])
     }
 
     /// How many functions are imported.
@@ -367,7 +367,7 @@ impl Module {
     /// The type of an import, in full.
     pub fn import_type(&self, import: &Import) -> ExternType {
         match import.ty {
-            ImportType::Func(ty) => ExternType::Func(self.sections.types[ty.index()].clone()),
+            ImportType::Func(ty) => ExternType::Func(self.sections.types.func(ty).clone()),
             ImportType::Table(ty) => ExternType::Table(ty),
             ImportType::Memory(ty) => ExternType::Memory(ty),
             ImportType::Global(ty) => ExternType::Global(ty),
@@ -391,12 +391,9 @@ impl Module {
     pub fn block_type(&self, block: BlockType) -> (&[ValType], &[ValType]) {
         match block {
             BlockType::Empty => (&[], &[]),
-            BlockType::Type(ty) => (
-                &[],
-                ValType::from_wasmparser(ty).map_or(&[], ValType::as_slice),
-            ),
+            BlockType::Type(ty) => (&[], self.sections.types.single(ty).unwrap_or_default()),
             BlockType::FuncType(ty) => {
-                let ty = &self.sections.types[ty as usize];
+                let ty = self.sections.types.func(TypeIdx(ty));
                 (&ty.params, &ty.results)
             }
         }
@@ -408,6 +405,7 @@ impl Module {
             &self.bytes,
             self.body_range(func)?,
             self.features,
+            &self.sections.types,
         ))
     }
 

@@ -5,10 +5,14 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0, of 3.0 relaxed vector instructions and extended constant expressions, and wide arithmetic.
+/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, extended constant expressions, and memories and tables of any
+/// number and with 64-bit indices; memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
     .union(WasmFeatures::WIDE_ARITHMETIC);
 
 /// Every proposal for modules: its name as subject and verb, and whether it is meant to be accepted one day.

@@ -14,21 +14,22 @@ use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
-use tiered_decode::types::{ExternType, Limits, ValType};
+use tiered_decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, TypeId};
 
 use crate::external::Extern;
 use crate::func::Func;
-use crate::handles::{Handle, Memory, Table};
+use crate::handles::{Handle, Memory};
 use crate::host::HostCode;
 use crate::instance::Instance;
 use crate::store::AnyStore;
-use crate::value::Val;
+use crate::value::NULL;
 use crate::vm::builtin;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
 use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
+use crate::vm::plan::MemoryPlan;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
@@ -118,7 +119,7 @@ pub(crate) fn instantiate(
     }
     let mut spaces = Spaces::default();
     for (import, &value) in module.imports().iter().zip(imports) {
-        check_import(module, import, &value.ty(store))?;
+        check_import(module, import, &Found::of(value, store))?;
         spaces.import(value);
     }
     instantiate_with(store, code, spaces)
@@ -154,43 +155,88 @@ pub(crate) fn instantiate_with(
 /// The type that an import is declared with.
 pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
     match ty {
-        ImportType::Func(index) => ExternType::Func(module.types()[index.index()].clone()),
+        ImportType::Func(index) => ExternType::Func(module.types().func(*index).clone()),
         ImportType::Table(ty) => ExternType::Table(*ty),
         ImportType::Memory(ty) => ExternType::Memory(*ty),
         ImportType::Global(ty) => ExternType::Global(*ty),
     }
 }
 
-/// Checks that something of type `found` is what `import` wants.
+/// What is given for an import, as far as that decides whether it fits: an [`ExternType`] in which a function's type is a
+/// number, for two types of the same parameters and results may differ.
+pub(crate) enum Found {
+    Func(TypeId),
+    Table(TableType),
+    Memory(MemoryType),
+    Global(GlobalType),
+}
+
+impl Found {
+    pub(crate) fn of(value: Extern, store: &AnyStore) -> Found {
+        match value {
+            Extern::Func(func) => Found::Func(func.0.record(store).sig()),
+            Extern::Table(table) => Found::Table(table.ty(store)),
+            Extern::Memory(memory) => Found::Memory(memory.ty(store)),
+            Extern::Global(global) => Found::Global(global.ty(store)),
+        }
+    }
+
+    fn ty(&self) -> ExternType {
+        match self {
+            Found::Func(id) => {
+                let ty = id.definition().and_then(|ty| ty.func().cloned());
+                ExternType::Func(ty.unwrap_or_default())
+            }
+            Found::Table(ty) => ExternType::Table(*ty),
+            Found::Memory(ty) => ExternType::Memory(*ty),
+            Found::Global(ty) => ExternType::Global(*ty),
+        }
+    }
+}
+
+/// Checks that `found` is what `import` wants.
 pub(crate) fn check_import(
     module: &Module,
     import: &Import,
-    found: &ExternType,
+    found: &Found,
 ) -> Result<(), InstantiateError> {
-    let expected = import_type(module, &import.ty);
-    if matches(found, &expected) {
+    if matches(found, &import.ty, module) {
         return Ok(());
     }
     Err(InstantiateError::IncompatibleImport {
         module: import.module.to_string(),
         name: import.name.to_string(),
-        expected: Box::new(expected),
-        found: Box::new(found.clone()),
+        expected: Box::new(import_type(module, &import.ty)),
+        found: Box::new(found.ty()),
     })
 }
 
-/// Import matching: the spec's section 4.5.2.
-fn matches(found: &ExternType, expected: &ExternType) -> bool {
+/// Import matching: the spec's section 3.3.10. A table or a global that can be set is read and written by both sides, so
+/// its type has to be the same.
+fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
     match (found, expected) {
-        (ExternType::Func(found), ExternType::Func(expected)) => found == expected,
-        (ExternType::Global(found), ExternType::Global(expected)) => found == expected,
-        (ExternType::Table(found), ExternType::Table(expected)) => {
-            found.element == expected.element && limits_match(&found.limits, &expected.limits)
+        (Found::Func(found), ImportType::Func(expected)) => {
+            found.is_subtype_of(module.types().id(*expected))
         }
-        (ExternType::Memory(found), ExternType::Memory(expected)) => {
-            found.shared == expected.shared && limits_match(&found.limits, &expected.limits)
+        (Found::Global(found), ImportType::Global(expected)) => {
+            let fits = if expected.mutable {
+                found.content == expected.content
+            } else {
+                found.content.matches(expected.content)
+            };
+            found.mutable == expected.mutable && fits
         }
-        _ => false,
+        (Found::Table(found), ImportType::Table(expected)) => {
+            found.element == expected.element
+                && found.index == expected.index
+                && limits_match(&found.limits, &expected.limits)
+        }
+        (Found::Memory(found), ImportType::Memory(expected)) => {
+            found.shared == expected.shared
+                && MemoryPlan::of(found) == MemoryPlan::of(expected)
+                && limits_match(&found.limits, &expected.limits)
+        }
+        (Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_), _) => false,
     }
 }
 
@@ -205,8 +251,8 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
 
 fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
-        let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
-        spaces.tables.push(Table::new(store, *ty, null)?.0.record);
+        let table = store.add_table(|ctx| TableRecord::new(*ty, NULL, ctx))?;
+        spaces.tables.push(table.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
         spaces.memories.push(Memory::new(store, *ty)?.0.record);
@@ -323,7 +369,8 @@ fn populate_for_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
         } = &data.mode
         {
             let (at, length) = (evaluate_slot(offset, vmctx)?, data.range.len() as u64);
-            (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
+            let behind = at.saturating_add(length);
+            (start, end, bytes) = (start.min(at), end.max(behind), bytes + length);
         }
     }
     if bytes >= WORTH_IT && bytes >= end.saturating_sub(start) / 2 {
