@@ -52,6 +52,10 @@ fn engine() -> &'static Engine {
         let mut config = Config::new();
         config
             .consume_fuel(true)
+            .wasm_wide_arithmetic(true)
+            // Globals of the module in constant expressions.
+            .wasm_function_references(true)
+            .wasm_gc(true)
             .cranelift_opt_level(OptLevel::None)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             // The handlers of signals are those of tiered alone.

@@ -214,6 +214,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (global anyref (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (elem anyref (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (global funcref (ref.null nofunc)))",
+            "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (elem funcref (ref.null nofunc)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (func (result anyref) (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (func (local anyref)))",
         ],
@@ -226,6 +227,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
             "(module (func (param (ref extern))))",
             "(module (func (param funcref) (drop (ref.as_non_null (local.get 0)))))",
             "(module (func $f) (table 1 funcref (ref.func $f)))",
+            "(module (type $t (func)) (global i32 (i32.const 1)) (global i32 (global.get 0)) (global (ref null $t) (ref.null $t)))",
         ],
     ),
     (
