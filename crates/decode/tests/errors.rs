@@ -392,8 +392,11 @@ fn a_configuration_narrows_what_is_accepted_and_never_widens_it() {
         proposals,
         threads: None,
     };
+    let continuation = "(module (type $f (func)) (type (cont $f)))";
+    assert!(Module::with_config(continuation, &config(WasmFeatures::all())).is_err());
     let tail_call = "(module (func (return_call 0)))";
-    assert!(Module::with_config(tail_call, &config(WasmFeatures::all())).is_err());
+    assert!(Module::with_config(tail_call, &config(ACCEPTED)).is_ok());
+    assert!(Module::with_config(tail_call, &config(WasmFeatures::WASM2)).is_err());
     let multi_value = "(module (func (result i32 i32) (i32.const 1) (i32.const 2)))";
     assert!(Module::with_config(multi_value, &config(ACCEPTED)).is_ok());
     let error = Module::with_config(multi_value, &config(WasmFeatures::WASM1)).unwrap_err();

@@ -117,9 +117,9 @@ pub(crate) struct Translated {
 /// What a body calls.
 #[derive(Clone, Copy, Default)]
 struct Calls {
-    /// Functions.
+    /// Functions that return to it.
     any: bool,
-    /// Itself, directly.
+    /// Itself, directly, whether or not it returns to it.
     itself: bool,
 }
 
@@ -135,6 +135,10 @@ impl Calls {
                     calls.itself |= function_index == func.0;
                 }
                 wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                // Nothing of the function is left while the callee runs.
+                wasmparser::Operator::ReturnCall { function_index } => {
+                    calls.itself |= function_index == func.0;
+                }
                 _ => {}
             }
         }

@@ -409,7 +409,7 @@ impl<'m> Translator<'_, 'm> {
         self.set_unreachable();
     }
 
-    fn set_unreachable(&mut self) {
+    pub(super) fn set_unreachable(&mut self) {
         self.reachable = false;
         self.skipped = 0;
         let base = self.control.last().map_or(0, |frame| frame.base);
