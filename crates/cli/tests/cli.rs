@@ -748,7 +748,10 @@ fn inspect_tells_kinds_of_memories_and_tables() {
         "  memory \"m\": i64 2 3",
         "  table \"t\": i64 4 funcref",
     ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line} in {shown}");
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "{line} in {shown}"
+        );
     }
 }
 
