@@ -321,7 +321,8 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn tables(&mut self, section: TableSectionReader<'_>) -> Result<(), Error> {
         self.validator.table_section(&section)?;
         for table in section {
-            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types).ok_or_else(unsupported_type)?;
+            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.tables.push(ty);
         }
         Ok(())
@@ -343,7 +344,8 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         self.sections.global_inits.reserve_exact(count);
         for global in section {
             let global = global?;
-            let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types).ok_or_else(unsupported_type)?;
+            let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.globals.push(ty);
             self.sections
                 .global_inits

@@ -42,10 +42,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// That of a function whose body has `bytes`.
     pub(crate) fn of(module: &Module, types: &TypesOnce, func: FuncIdx, bytes: usize) -> Shape {
-        let width = |ty: &SubType| {
-            ty.func()
-                .map_or(0, |ty| ty.params.len() + ty.results.len())
-        };
+        let width = |ty: &SubType| ty.func().map_or(0, |ty| ty.params.len() + ty.results.len());
         let types = types.0.get_or_init(|| Types {
             count: module.types().len(),
             widest: module.types().iter().map(width).max().unwrap_or(0),

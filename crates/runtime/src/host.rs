@@ -87,7 +87,9 @@ impl HostCode {
     pub(crate) fn new(func: HostFunc, points: &EntryPoints) -> HostCode {
         HostCode {
             // SAFETY: `HostCode::code` alone gives the address out.
-            header: unsafe { HostHeader::new(func.ty, (func.id, func.registered), call_host, points) },
+            header: unsafe {
+                HostHeader::new(func.ty, (func.id, func.registered), call_host, points)
+            },
             closure: func.closure,
         }
     }

@@ -14,9 +14,7 @@ use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
-use tiered_decode::types::{
-    ExternType, GlobalType, Limits, MemoryType, TableType, TypeId,
-};
+use tiered_decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, TypeId};
 
 use crate::external::Extern;
 use crate::func::Func;

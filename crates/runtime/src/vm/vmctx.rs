@@ -24,7 +24,6 @@ use crate::vm::memory::{self, MemoryBounds, MemoryRecord};
 use crate::vm::module_code::{CodeSet, ModuleCode};
 use crate::vm::table::TableRecord;
 
-
 pub use crate::vm::store_ctx::StoreCtx;
 
 /// See the module.
