@@ -5,5 +5,10 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0, and the relaxed vector instructions of 3.0.
-pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::RELAXED_SIMD);
+/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, and memories and tables of any number and with 64-bit indices;
+/// memories with pages of a byte.
+pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES);

@@ -150,6 +150,70 @@ fn write_types(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
     f.write_str("]")
 }
 
+/// The type of the indices of a memory or a table; the spec's section 2.3.11, "Address types".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IndexType {
+    /// 32 bits.
+    #[default]
+    I32,
+    /// 64 bits.
+    I64,
+}
+
+impl IndexType {
+    fn of(is_64: bool) -> IndexType {
+        if is_64 {
+            IndexType::I64
+        } else {
+            IndexType::I32
+        }
+    }
+
+    /// The type in the text format.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            IndexType::I32 => "i32",
+            IndexType::I64 => "i64",
+        }
+    }
+
+    /// What `memory.grow` and `table.grow` answer if they can't: all bits are set.
+    #[must_use]
+    pub const fn grow_failed(self) -> u64 {
+        match self {
+            IndexType::I32 => 0xffff_ffff,
+            IndexType::I64 => u64::MAX,
+        }
+    }
+
+    /// The type of the number of things that are copied between what has this type and what has `other`.
+    #[must_use]
+    pub const fn min(self, other: IndexType) -> IndexType {
+        match (self, other) {
+            (IndexType::I64, IndexType::I64) => IndexType::I64,
+            _ => IndexType::I32,
+        }
+    }
+
+    /// What stands in front of limits in the text format; nothing for 32 bits.
+    fn prefix(self) -> &'static str {
+        match self {
+            IndexType::I32 => "",
+            IndexType::I64 => "i64 ",
+        }
+    }
+}
+
+impl From<IndexType> for ValType {
+    fn from(ty: IndexType) -> ValType {
+        match ty {
+            IndexType::I32 => ValType::I32,
+            IndexType::I64 => ValType::I64,
+        }
+    }
+}
+
 /// The size of a memory in pages or of a table in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
@@ -169,34 +233,67 @@ impl fmt::Display for Limits {
 /// The type of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryType {
-    /// The size in pages of 64 KiB.
+    /// The size in pages.
     pub limits: Limits,
+    /// The type of addresses.
+    pub index: IndexType,
     /// Whether threads share it; no accepted module has a shared memory.
     pub shared: bool,
+    /// The binary logarithm of the bytes of a page: 16, or 0.
+    pub page_log2: u8,
 }
 
 impl MemoryType {
+    /// The binary logarithm of the bytes of a page where a module says nothing: 64 KiB.
+    pub const DEFAULT_PAGE_LOG2: u8 = 16;
+
+    /// A memory with addresses of 32 bits and pages of 64 KiB, for one thread.
+    #[must_use]
+    pub const fn new(limits: Limits) -> MemoryType {
+        MemoryType {
+            limits,
+            index: IndexType::I32,
+            shared: false,
+            page_log2: MemoryType::DEFAULT_PAGE_LOG2,
+        }
+    }
+
+    /// The bytes of a page.
+    #[must_use]
+    pub const fn page_bytes(&self) -> u64 {
+        1 << self.page_log2
+    }
+
     /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
     pub fn from_wasmparser(ty: wasmparser::MemoryType) -> Option<MemoryType> {
-        let limits = Limits {
-            min: ty.initial,
-            max: ty.maximum,
+        let page_log2 = match ty.page_size_log2 {
+            None => MemoryType::DEFAULT_PAGE_LOG2,
+            Some(log2) => u8::try_from(log2)
+                .ok()
+                .filter(|log2| [0, 16].contains(log2))?,
         };
-        (!ty.memory64 && ty.page_size_log2.is_none()).then_some(MemoryType {
-            limits,
+        Some(MemoryType {
+            limits: Limits {
+                min: ty.initial,
+                max: ty.maximum,
+            },
+            index: IndexType::of(ty.memory64),
             shared: ty.shared,
+            page_log2,
         })
     }
 }
 
 impl fmt::Display for MemoryType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}{}",
-            self.limits,
-            if self.shared { " shared" } else { "" }
-        )
+        write!(f, "{}{}", self.index.prefix(), self.limits)?;
+        if self.shared {
+            f.write_str(" shared")?;
+        }
+        if self.page_log2 != MemoryType::DEFAULT_PAGE_LOG2 {
+            write!(f, " (pagesize {})", self.page_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -207,9 +304,21 @@ pub struct TableType {
     pub element: RefType,
     /// The size in elements.
     pub limits: Limits,
+    /// The type of indices.
+    pub index: IndexType,
 }
 
 impl TableType {
+    /// A table with indices of 32 bits.
+    #[must_use]
+    pub const fn new(element: RefType, limits: Limits) -> TableType {
+        TableType {
+            element,
+            limits,
+            index: IndexType::I32,
+        }
+    }
+
     /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
     pub fn from_wasmparser(ty: wasmparser::TableType, types: &Types) -> Option<TableType> {
         let limits = Limits {
@@ -217,13 +326,17 @@ impl TableType {
             max: ty.maximum,
         };
         let element = types.reference(ty.element_type)?;
-        (!ty.table64 && !ty.shared).then_some(TableType { element, limits })
+        (!ty.shared).then_some(TableType {
+            element,
+            limits,
+            index: IndexType::of(ty.table64),
+        })
     }
 }
 
 impl fmt::Display for TableType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.limits, self.element)
+        write!(f, "{}{} {}", self.index.prefix(), self.limits, self.element)
     }
 }
 

@@ -62,10 +62,7 @@ fn index_spaces_hold_imports_first() {
         module.func_type(FuncIdx(1)),
         &FuncType::new([ValType::I32], [ValType::I32])
     );
-    let table = |element, min, max| TableType {
-        element,
-        limits: Limits { min, max },
-    };
+    let table = |element, min, max| TableType::new(element, Limits { min, max });
     assert_eq!(
         module.tables(),
         [
@@ -75,13 +72,10 @@ fn index_spaces_hold_imports_first() {
     );
     assert_eq!(
         module.memories(),
-        [MemoryType {
-            limits: Limits {
-                min: 1,
-                max: Some(3)
-            },
-            shared: false
-        }]
+        [MemoryType::new(Limits {
+            min: 1,
+            max: Some(3)
+        })]
     );
     let globals: Vec<String> = module.globals().iter().map(GlobalType::to_string).collect();
     assert_eq!(

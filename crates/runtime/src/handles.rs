@@ -129,7 +129,12 @@ impl Memory {
         self.0.record(store).ty()
     }
 
-    /// The size in pages of 64 KiB.
+    /// The bytes of a page: 64 KiB, unless the memory's type says otherwise.
+    pub fn page_bytes(&self, store: &AnyStore) -> u64 {
+        self.ty(store).page_bytes()
+    }
+
+    /// The size in [pages](Memory::page_bytes).
     pub fn size(&self, store: &AnyStore) -> u64 {
         self.0.record(store).pages()
     }

@@ -29,6 +29,7 @@ use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
 use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
+use crate::vm::plan::MemoryPlan;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
@@ -226,10 +227,14 @@ fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
             found.mutable == expected.mutable && fits
         }
         (Found::Table(found), ImportType::Table(expected)) => {
-            found.element == expected.element && limits_match(&found.limits, &expected.limits)
+            found.element == expected.element
+                && found.index == expected.index
+                && limits_match(&found.limits, &expected.limits)
         }
         (Found::Memory(found), ImportType::Memory(expected)) => {
-            found.shared == expected.shared && limits_match(&found.limits, &expected.limits)
+            found.shared == expected.shared
+                && MemoryPlan::of(found) == MemoryPlan::of(expected)
+                && limits_match(&found.limits, &expected.limits)
         }
         (Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_), _) => false,
     }
@@ -347,7 +352,8 @@ fn populate_for_data(vmctx: &VmCtx) {
         } = &data.mode
         {
             let (at, length) = (evaluate_slot(offset, vmctx), data.range.len() as u64);
-            (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
+            let behind = at.saturating_add(length);
+            (start, end, bytes) = (start.min(at), end.max(behind), bytes + length);
         }
     }
     if bytes >= WORTH_IT && bytes >= end.saturating_sub(start) / 2 {

@@ -4,9 +4,11 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::wasmparser::MemArg;
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
+use crate::any_memory;
 use crate::builtin::REF_FUNC;
 use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
 use crate::control::{select_family, select_vector_family};
@@ -22,7 +24,7 @@ use crate::variable::{global_get_family, global_set_handler};
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
 use super::stack::{Held, Operand, Place};
-use super::{Fusable, Last, Translator};
+use super::{Error, Fusable, Last, Translator};
 
 /// A condition is to be translated.
 struct TranslateCondition<'t, 'm>(&'t mut Translator<'m>);
@@ -34,7 +36,7 @@ impl WithCondition for TranslateCondition<'_, '_> {
 }
 
 /// An offset in an instance, as a cell has it.
-fn offset(at: i32) -> u64 {
+pub(super) fn offset(at: i32) -> u64 {
     u64::try_from(at).expect("offsets of a layout are not negative")
 }
 
@@ -199,7 +201,15 @@ impl Translator<'_> {
         (a, offset, value)
     }
 
-    pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
+    pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, memarg: &MemArg) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.load_any(memarg, any_memory::load_family::<O>(), O::R::TYPE);
+        };
+        self.load_near::<O>(offset);
+        Ok(())
+    }
+
+    fn load_near<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
         if let (
             Some(Last {
                 fusable: Fusable::Sum(a, b),
@@ -225,7 +235,18 @@ impl Translator<'_> {
         );
     }
 
-    pub(super) fn store<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
+    pub(super) fn store<O: Store<A: Reg> + 'static>(
+        &mut self,
+        memarg: &MemArg,
+    ) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.store_any(memarg, any_memory::store_handler::<O>(), 0);
+        };
+        self.store_near::<O>(offset);
+        Ok(())
+    }
+
+    fn store_near<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
         let (a, offset, value) = self.pop_access(2, offset, O::Mem::SIZE);
         let immediates = if <O::A as Reg>::BANK == Bank::Int {
             Immediates::Typed
@@ -375,7 +396,7 @@ impl Translator<'_> {
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
-            indirect_handler(index.class, is_far(frame.slot)),
+            indirect_handler(index.class, self.index_of_table(table), is_far(frame.slot)),
             fields(index.field, frame.slot, types::slots(&ty.params)),
         );
         self.code

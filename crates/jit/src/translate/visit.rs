@@ -107,7 +107,6 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
-        visit_memory_size(t, mem: u32) { t.memory_size(mem) }
     }
 
     methods! {
@@ -134,18 +133,19 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_ref_null(t, _ty: HeapType) { t.i64_const(0) }
         visit_ref_func(t, func: u32) { t.ref_func(FuncIdx(func)) }
         visit_ref_is_null(t) { t.ref_is_null() }
+        visit_memory_size(t, mem: u32) { t.memory_size(mem) }
         visit_memory_grow(t, mem: u32) { t.memory_grow(mem) }
-        visit_memory_fill(t, mem: u32) { t.bulk(B::MemoryFill, mem, 0) }
-        visit_memory_copy(t, to: u32, from: u32) { t.bulk(B::MemoryCopy, to, from) }
-        visit_memory_init(t, data: u32, mem: u32) { t.bulk(B::MemoryInit, mem, data) }
+        visit_memory_fill(t, mem: u32) { t.memory_fill(mem) }
+        visit_memory_copy(t, to: u32, from: u32) { t.memory_copy(to, from) }
+        visit_memory_init(t, data: u32, mem: u32) { t.memory_init(mem, data) }
         visit_data_drop(t, data: u32) { t.drop_segment(B::DataDrop, data) }
         visit_table_get(t, table: u32) { t.table_get(TableIdx(table)) }
         visit_table_set(t, table: u32) { t.table_set(TableIdx(table)) }
         visit_table_size(t, table: u32) { t.table_size(TableIdx(table)) }
         visit_table_grow(t, table: u32) { t.table_grow(TableIdx(table)) }
         visit_table_fill(t, table: u32) { t.table_fill(TableIdx(table)) }
-        visit_table_copy(t, to: u32, from: u32) { t.bulk(B::TableCopy, to, from) }
-        visit_table_init(t, elem: u32, table: u32) { t.bulk(B::TableInit, table, elem) }
+        visit_table_copy(t, to: u32, from: u32) { t.table_copy(TableIdx(to), TableIdx(from)) }
+        visit_table_init(t, elem: u32, table: u32) { t.table_init(TableIdx(table), elem) }
         visit_elem_drop(t, elem: u32) { t.drop_segment(B::ElemDrop, elem) }
     }
 }

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod module_code;
 pub mod native_stack;
+pub mod plan;
 pub mod speculation;
 pub mod trampoline;
 pub mod vmctx;
