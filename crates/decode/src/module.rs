@@ -18,7 +18,7 @@ use crate::types::{
     ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
 };
 use crate::validate::{Bodies, Validation};
-use crate::{loops, proposals, source};
+use crate::{loops, proposals, refusal, source};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -216,6 +216,7 @@ impl Module {
         let validated = validation.map_or(Ok(()), Validation::finish);
         // Both may fail: a body, and what comes after it.
         first_error(read, validated).map_err(|error| {
+            let error = refusal::explain(&bytes, features, error);
             error.with_func_name(|func| {
                 let name =
                     names::find_section(&bytes).map(|range| Names::new(bytes.clone(), range));

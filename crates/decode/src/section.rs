@@ -55,29 +55,50 @@ pub(crate) struct Imported {
 }
 
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
-/// with what is read by then: all that they can refer to.
+/// with what is read by then: all that they can refer to. It is called again if that turns out to be too little.
 pub(crate) fn read(
     bytes: &[u8],
     features: WasmFeatures,
-    on_code: impl FnMut(&Sections),
+    mut on_code: impl FnMut(&Sections),
 ) -> (Sections, Result<(), Error>) {
-    let mut reader = SectionReader {
-        on_code,
-        bytes,
-        features,
-        version: None,
-        validator: Validator::new_with_features(features),
-        sections: Sections::default(),
-        bodies_left: 0,
+    let mut read = |validated| {
+        let mut reader = SectionReader {
+            on_code: &mut on_code,
+            bytes,
+            features,
+            validated,
+            version: None,
+            validator: Validator::new_with_features(validated),
+            sections: Sections::default(),
+            bodies_left: 0,
+        };
+        let result = reader.read(bytes, features);
+        (reader.sections, result)
     };
-    let result = reader.read(bytes, features);
-    (reader.sections, result)
+    match read(features) {
+        (_, Err(error)) if features.extended_const() && names_own_global(&error) => {
+            read(features | WasmFeatures::GC)
+        }
+        read => read,
+    }
+}
+
+/// Whether a constant expression was refused for a global that is not imported: to `wasmparser` that is a part of the GC
+/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and that of constant expressions by
+/// `const_expr.rs`. Sections before the first such expression have been accepted without the proposal, and bodies are
+/// always validated without.
+fn names_own_global(error: &Error) -> bool {
+    error.missing_feature() == Some(WasmFeatures::GC)
+        && error.reason().ends_with("locally defined global")
 }
 
 struct SectionReader<'a, F> {
     on_code: F,
     bytes: &'a [u8],
+    /// What is accepted.
     features: WasmFeatures,
+    /// What the validator accepts.
+    validated: WasmFeatures,
     /// The module's version, as long as the validator has seen nothing else.
     version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
@@ -245,7 +266,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         &mut self,
         (num, encoding, range): (u16, Encoding, Range<u64>),
     ) -> Result<(), Error> {
-        let features = self.features | WasmFeatures::COMPONENT_MODEL;
+        let features = self.validated | WasmFeatures::COMPONENT_MODEL;
         let mut validator = Validator::new_with_features(features);
         validator.version(num, encoding, &range)?;
         self.validator = validator;
@@ -344,6 +365,9 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         self.sections.global_inits.reserve_exact(count);
         for global in section {
             let global = global?;
+            if let wasmparser::ValType::Ref(ty) = global.ty.content_type {
+                self.check_ref_type(ty, global.init_expr.get_binary_reader().original_position())?;
+            }
             let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
                 .ok_or_else(unsupported_type)?;
             self.sections.globals.push(ty);
@@ -352,6 +376,16 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 .push(ConstExpr::read(&global.init_expr)?);
         }
         Ok(())
+    }
+
+    /// Refuses a type that only the validator accepts; see [`names_own_global`].
+    fn check_ref_type(&self, ty: wasmparser::RefType, offset: u64) -> Result<(), Error> {
+        let is_plain = ty == wasmparser::RefType::FUNCREF || ty == wasmparser::RefType::EXTERNREF;
+        if is_plain || self.features == self.validated {
+            return Ok(());
+        }
+        let error = Error::new(offset as usize, "heap types are a part of the GC proposal");
+        Err(error.missing(Some(WasmFeatures::GC)))
     }
 
     fn exports(&mut self, section: ExportSectionReader<'_>) -> Result<(), Error> {
@@ -382,7 +416,11 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             .elements
             .reserve_exact(section.count() as usize);
         for element in section {
-            let element = read_element(element?, &self.sections.types)?;
+            let element = element?;
+            if let wasmparser::ElementItems::Expressions(ty, _) = element.items {
+                self.check_ref_type(ty, element.range.start)?;
+            }
+            let element = read_element(element, &self.sections.types)?;
             self.sections.elements.push(element);
         }
         Ok(())

@@ -33,6 +33,7 @@ mod regs;
 mod trampoline;
 mod variable;
 mod vector;
+mod wide;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_decode::Module;
-use tiered_decode::const_expr::ConstExpr;
+use tiered_decode::const_expr::{ConstEnv, ConstExpr};
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
@@ -138,8 +138,8 @@ pub(crate) fn instantiate_with(
     let instance = add_instance(store, code, spaces)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
-    evaluate_globals(vmctx);
-    keep_passive_elements(vmctx);
+    evaluate_globals(vmctx)?;
+    keep_passive_elements(vmctx)?;
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
     if let Some(start) = code.module().start() {
@@ -286,19 +286,21 @@ fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
     vmctx.func(index).as_ptr().expose_provenance() as Slot
 }
 
-fn evaluate_globals(vmctx: &VmCtx) {
+/// In their order: one may be made of those before it.
+fn evaluate_globals(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     let module = vmctx.module();
     let defined = module.imported_globals()..;
     for (index, init) in defined.zip(module.global_inits()) {
-        let value = evaluate(init, vmctx);
+        let value = evaluate(init, vmctx)?;
         // SAFETY: records live as long as the store.
         unsafe { vmctx.global(GlobalIdx(index)).as_ref() }.set(value);
     }
+    Ok(())
 }
 
-fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
+fn references(element: &Element, vmctx: &VmCtx) -> Result<Box<[Slot]>, InstantiateError> {
     match &element.items {
-        ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
+        ElementItems::Funcs(funcs) => Ok(funcs.iter().map(|&func| func_ref(vmctx, func)).collect()),
         ElementItems::Exprs(exprs) => exprs
             .iter()
             .map(|expr| evaluate_slot(expr, vmctx))
@@ -306,35 +308,50 @@ fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
     }
 }
 
-/// The bits that `expr` stands for; the globals that it names have their values.
-fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> u128 {
-    // SAFETY: records live as long as the store.
-    let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.get();
-    expr.eval(global, |index| func_ref(vmctx, index))
-}
+/// What the constant expressions of an instance refer to.
+struct InstanceEnv<'a>(&'a VmCtx);
 
-/// As [`evaluate`], for what is no vector.
-fn evaluate_slot(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
-    evaluate(expr, vmctx) as Slot
-}
+impl ConstEnv for InstanceEnv<'_> {
+    type Error = InstantiateError;
 
-fn keep_passive_elements(vmctx: &VmCtx) {
-    for (index, element) in vmctx.module().elements().iter().enumerate() {
-        if matches!(element.mode, ElementMode::Passive) {
-            *vmctx.element(ElemIdx(index as u32)).borrow_mut() = references(element, vmctx);
-        }
+    fn global(&mut self, index: GlobalIdx) -> Result<u128, InstantiateError> {
+        // SAFETY: records live as long as the store.
+        Ok(unsafe { self.0.global(index).as_ref() }.get())
+    }
+
+    fn func_ref(&mut self, index: FuncIdx) -> Result<u64, InstantiateError> {
+        Ok(func_ref(self.0, index))
     }
 }
 
-fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
+/// The bits that `expr` stands for; the globals that it names have their values.
+fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> Result<u128, InstantiateError> {
+    expr.eval(&mut InstanceEnv(vmctx))
+}
+
+/// As [`evaluate`], for what is no vector.
+fn evaluate_slot(expr: &ConstExpr, vmctx: &VmCtx) -> Result<Slot, InstantiateError> {
+    Ok(evaluate(expr, vmctx)? as Slot)
+}
+
+fn keep_passive_elements(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    for (index, element) in vmctx.module().elements().iter().enumerate() {
+        if matches!(element.mode, ElementMode::Passive) {
+            *vmctx.element(ElemIdx(index as u32)).borrow_mut() = references(element, vmctx)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_active_elements(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     for element in vmctx.module().elements() {
         if let ElementMode::Active { table, offset } = &element.mode {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
-            let start = evaluate_slot(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx)?;
             table
-                .write(start, &references(element, vmctx))
-                .ok_or(TrapCode::TableOutOfBounds)?;
+                .write(start, &references(element, vmctx)?)
+                .ok_or_else(|| Trap::new(TrapCode::TableOutOfBounds))?;
         }
     }
     Ok(())
@@ -342,7 +359,7 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
 
 /// Has the pages that active segments are about to fill made at once, where that is most of a long stretch: a fault
 /// for each page would take longer than the copying.
-fn populate_for_data(vmctx: &VmCtx) {
+fn populate_for_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     const WORTH_IT: u64 = 1 << 20;
     let (mut start, mut end, mut bytes) = (u64::MAX, 0, 0);
     for data in vmctx.module().data() {
@@ -351,7 +368,7 @@ fn populate_for_data(vmctx: &VmCtx) {
             offset,
         } = &data.mode
         {
-            let (at, length) = (evaluate_slot(offset, vmctx), data.range.len() as u64);
+            let (at, length) = (evaluate_slot(offset, vmctx)?, data.range.len() as u64);
             let behind = at.saturating_add(length);
             (start, end, bytes) = (start.min(at), end.max(behind), bytes + length);
         }
@@ -360,6 +377,7 @@ fn populate_for_data(vmctx: &VmCtx) {
         // SAFETY: records live as long as the store.
         unsafe { vmctx.memory(MemoryIdx(0)).as_ref() }.populate(start, end);
     }
+    Ok(())
 }
 
 /// The active segments are in the image, all of them.
@@ -380,12 +398,12 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
         drop_data_of_image(vmctx);
         return Ok(());
     }
-    populate_for_data(vmctx);
+    populate_for_data(vmctx)?;
     for (index, data) in vmctx.module().data().iter().enumerate() {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            let start = evaluate_slot(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx)?;
             let written = builtin::memory_init(vmctx, *memory, index, start, 0, length);
             written.map_err(Trap::new)?;
             vmctx.drop_data(index);

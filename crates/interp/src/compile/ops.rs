@@ -5,6 +5,7 @@ use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{self, FuncType, ValType};
 use tiered_decode::wasmparser::MemArg;
+use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
@@ -20,6 +21,7 @@ use crate::numeric::{
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
 use crate::variable::{global_get_family, global_set_handler};
+use crate::wide;
 
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
@@ -409,6 +411,21 @@ impl Translator<'_> {
 
     fn emit_reload(&mut self) {
         self.emit(RELOAD, fields(self.layout.header(), 0, 0));
+    }
+
+    pub(super) fn wide<O: Wide>(&mut self) {
+        let from = self.stack.height() - O::OP.params() as u32;
+        self.settle_from(from);
+        self.save_acc(Bank::Int);
+        let slot = self.near_operands(from);
+        self.stack.truncate(from);
+        self.emit(wide::handler::<O>(), fields(slot, 0, 0));
+        self.stack.hold(Bank::Int, Held::Nothing);
+        for half in 0..2 {
+            self.emit_back(slot + half, self.stack.next_slot(ValType::I64));
+            self.stack.push(ValType::I64, Place::Slot);
+        }
+        self.stack.hold(Bank::Int, Held::Operand(from + 1));
     }
 
     pub(super) fn builtin(

@@ -5,7 +5,7 @@ use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
-use tiered_decode::{memory, numeric};
+use tiered_decode::{memory, numeric, wide};
 
 use crate::builtin as b;
 
@@ -19,6 +19,7 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(Error::Unreadable)
@@ -42,6 +43,15 @@ macro_rules! binary_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
             self.binary::<numeric::ops::$name>();
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide::<wide::ops::$name>();
             Ok(())
         }
     )*};
@@ -80,6 +90,7 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 

@@ -6,6 +6,7 @@ use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
+use tiered_decode::wide::WideOp;
 
 use crate::builtins::Builtin as B;
 use crate::error::CompileError;
@@ -19,6 +20,7 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -42,6 +44,15 @@ macro_rules! binary_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
             self.binary(NumOp::$name);
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide(WideOp::$name);
             Ok(())
         }
     )*};
@@ -90,6 +101,7 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 
