@@ -134,7 +134,10 @@ impl Calls {
                     calls.any = true;
                     calls.itself |= function_index == func.0;
                 }
-                wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                wasmparser::Operator::CallIndirect { .. }
+                | wasmparser::Operator::CallRef { .. } => {
+                    calls.any = true;
+                }
                 _ => {}
             }
         }

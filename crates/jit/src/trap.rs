@@ -27,6 +27,11 @@ pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 
+/// A call of the null reference to a function.
+pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(10);
+/// A null reference where there must be none.
+pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
+
 /// How many codes there are for one reason that a store traps for.
 const TURNS: u8 = 8;
 

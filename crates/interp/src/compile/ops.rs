@@ -3,7 +3,7 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
-use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::types::{self, CompositeKind, FuncType, HeapType, RefType, ValType};
 use tiered_decode::wasmparser::MemArg;
 use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
@@ -11,8 +11,8 @@ use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::any_memory;
 use crate::builtin::REF_FUNC;
-use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
-use crate::control::{select_family, select_vector_family};
+use crate::call::{CALL, CALL_IMPORT, RELOAD, call_ref_handler, indirect_handler};
+use crate::control::{non_null_family, select_family, select_vector_family};
 use crate::memory::{MASK_ADDRESS, load_family, load_indexed_family, store_handler};
 use crate::numeric::{
     Condition, WithCondition, binary_family, commutes, condition, condition_handlers, is_condition,
@@ -58,7 +58,10 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FUNCREF));
+        let id = self.module_code.type_id(self.module.funcs()[func.index()]);
+        let heap = HeapType::Concrete(CompositeKind::Func, id);
+        let ty = RefType::new(false, heap).into();
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ty));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -407,6 +410,28 @@ impl Translator<'_> {
             .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
+    }
+
+    pub(super) fn call_ref(&mut self, ty: TypeIdx) {
+        let module = self.module;
+        let ty = module.types().func(ty);
+        let reference = self.pop_source(Immediates::No);
+        let frame = self.lay_out_call(ty);
+        self.emit(
+            call_ref_handler(reference.class, is_far(frame.slot)),
+            fields(reference.field, frame.slot, types::slots(&ty.params)),
+        );
+        self.code.push(frame.slot.into());
+        self.emit_reload();
+        self.push_call_results(ty, frame);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let top = self.stack.height() - 1;
+        let ty = self.stack.operand(top).ty;
+        let reference = self.pop_source(Immediates::No);
+        let family = non_null_family(reference.class);
+        self.define(ty, family, fields(reference.field, 0, 0), &[]);
     }
 
     fn emit_reload(&mut self) {

@@ -118,6 +118,24 @@ impl Translator<'_, '_> {
         self.call(ty, &callee)
     }
 
+    pub(super) fn op_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let record = self.pop();
+        let access = self.access;
+        // The load of the null reference's code is the trap.
+        let func = self
+            .builder
+            .ins()
+            .load(I64, access.called, record, offsets::RECORD_CODE);
+        self.leave_instance();
+        let mut load = |flags, base, offset| self.builder.ins().load(I64, flags, base, offset);
+        let callee = Callee {
+            native: load(access.code, func, offsets::FUNC_NATIVE),
+            instance: load(access.checked, record, offsets::RECORD_INSTANCE),
+            func,
+        };
+        self.call(ty, &callee)
+    }
+
     /// The function of the module that is `at` bytes from the first one.
     fn defined(&mut self, at: i32) -> Callee {
         let (code, vmctx) = (self.access.code, self.vmctx);
