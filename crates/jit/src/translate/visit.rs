@@ -21,12 +21,8 @@ macro_rules! refused {
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
-    (one @function_references visit_return_call_ref $($ty:ty),*) => {
-        fn visit_return_call_ref(&mut self, _: u32) -> Self::Output {
-            Err(CompileError::Unsupported("function_references"))
-        }
-    };
     (one @function_references $($rest:tt)*) => {};
+    (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -125,6 +121,9 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_call_ref(t, ty: u32) { t.op_call_ref(TypeIdx(ty)) }
+        visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
+        visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
+        visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
     }
 
