@@ -311,6 +311,11 @@ impl Module {
         &self.sections.globals
     }
 
+    /// Of each table that is not imported: what its elements are at first, if not null.
+    pub fn table_inits(&self) -> &[Option<ConstExpr>] {
+        &self.sections.table_inits
+    }
+
     /// The initial value of each global that is not imported.
     pub fn global_inits(&self) -> &[ConstExpr] {
         &self.sections.global_inits

@@ -5,11 +5,12 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, tail calls, extended constant expressions, and memories and
+/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, typed references to functions, tail calls, extended constant expressions, and memories and
 /// tables of any number and with 64-bit indices; memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::MULTI_MEMORY)

@@ -21,6 +21,7 @@ macro_rules! refused {
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -119,6 +120,8 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_end(t) { t.op_end() }
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.op_call_ref(TypeIdx(ty)) }
+        visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
@@ -132,6 +135,9 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_else(t) { t.op_else() }
         visit_br(t, depth: u32) { t.op_br(depth) }
         visit_br_if(t, depth: u32) { t.op_br_if(depth) }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
         visit_return(t) { t.op_return() }
         visit_drop(t) { t.stack.pop() }
         visit_select(t) { t.select() }
