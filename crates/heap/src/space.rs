@@ -420,11 +420,11 @@ impl Space {
     /// Fills memory of the heap in which there is no object.
     pub(crate) fn fill_with_poison(&self, start: usize, bytes: usize) {
         debug_assert!(start >= self.base && start + bytes <= self.address(self.used));
-        let start = std::ptr::with_exposed_provenance_mut::<u64>(start);
-        for word in 0..bytes / 8 {
-            // SAFETY: blocks that are used are accessible; whatever was there is not an object any more.
-            unsafe { start.add(word).write(POISON) };
-        }
+        const BYTE: u8 = POISON as u8;
+        const { assert!(POISON == u64::from_ne_bytes([BYTE; 8])) };
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(start);
+        // SAFETY: blocks that are used are accessible; whatever was there is not an object any more.
+        unsafe { start.write_bytes(BYTE, bytes) };
     }
 
     /// Whether a free block is one whose pages hold what was written there.

@@ -98,12 +98,14 @@ impl Space {
     }
 
     fn verify_poison(&self, start: usize, bytes: usize) -> Result<(), String> {
+        static BLOCK: [u64; BLOCK_BYTES / 8] = [POISON; BLOCK_BYTES / 8];
         let words = std::ptr::with_exposed_provenance::<u64>(start);
-        // SAFETY: the memory is in a block that is used.
-        let wrong = (0..bytes / 8).find(|&word| unsafe { words.add(word).read() } != POISON);
-        wrong.map_or(Ok(()), |word| {
-            Err(format!("no poison at {:#x}", start + word * 8))
-        })
+        // SAFETY: the memory is in a block that is used, and no object is there.
+        let words = unsafe { std::slice::from_raw_parts(words, bytes / 8) };
+        match words == &BLOCK[..words.len()] {
+            true => Ok(()),
+            false => Err(format!("no poison at {start:#x}")),
+        }
     }
 
     /// An object's references lead to objects.
