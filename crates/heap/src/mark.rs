@@ -80,14 +80,58 @@ impl MarkStack {
     }
 }
 
-/// What a collection shows roots to.
-#[derive(Debug)]
-pub struct Marker<'a> {
+/// What is known of a space's blocks.
+#[derive(Clone, Copy, Debug)]
+struct Tables {
+    /// The address of the first block.
     base: usize,
     /// Bytes of all blocks that were ever in use.
     reach: usize,
     infos: NonNull<BlockInfo>,
     bits: NonNull<[BitPair; BIT_WORDS]>,
+}
+
+impl Tables {
+    /// Marks the object that a word leads to. Its address, and the info of its block; `None` if there is none, or if it was
+    /// marked before.
+    ///
+    /// # Safety
+    /// The space that these are the tables of exists.
+    #[inline(always)]
+    unsafe fn mark<'s>(self, word: u64) -> Option<(usize, &'s BlockInfo)> {
+        let offset = (word as usize).wrapping_sub(self.base);
+        if offset >= self.reach {
+            return None;
+        }
+        let mut block = offset >> BLOCK_SHIFT;
+        // SAFETY: the block is one that was in use, so its info and bits are accessible; the number of a cell is below
+        // `BIT_WORDS * 64`, since cells are not smaller than for that many.
+        unsafe {
+            let mut info = self.infos.add(block).as_ref();
+            if info.kind.get() == BlockKind::Continued {
+                block -= info.span.get() as usize;
+                info = self.infos.add(block).as_ref();
+            }
+            let within = (offset & (BLOCK_BYTES - 1)) as u64;
+            let cell = ((within * u64::from(info.reciprocal.get())) >> 32) as usize;
+            let pairs = self.bits.cast::<BitPair>();
+            let pair = pairs.add(block * BIT_WORDS + cell / 64).as_ref();
+            let (bit, marked) = (1 << (cell % 64), pair.marked.get());
+            if pair.allocated.get() & !marked & bit == 0 {
+                return None;
+            }
+            pair.marked.set(marked | bit);
+            info.marked.set(info.marked.get() + 1);
+            let start = self.base + (block << BLOCK_SHIFT);
+            Some((start + cell * info.size.get() as usize, info))
+        }
+    }
+}
+
+/// What a collection shows roots to.
+#[derive(Debug)]
+pub struct Marker<'a> {
+    tables: Tables,
     space: &'a Space,
     poisons: bool,
     stack: &'a mut MarkStack,
@@ -99,10 +143,12 @@ impl<'a> Marker<'a> {
     pub(crate) fn new(space: &'a Space, stack: &'a mut MarkStack) -> Marker<'a> {
         stack.entries.clear();
         Marker {
-            base: space.base(),
-            reach: space.used() << BLOCK_SHIFT,
-            infos: space.infos(),
-            bits: space.all_bits(),
+            tables: Tables {
+                base: space.base(),
+                reach: space.used() << BLOCK_SHIFT,
+                infos: space.infos(),
+                bits: space.all_bits(),
+            },
             space,
             poisons: space.poisons(),
             stack,
@@ -113,38 +159,23 @@ impl<'a> Marker<'a> {
     /// A root, or a word that may be one. If it is an address in an object, that is alive.
     #[inline]
     pub fn word(&mut self, word: u64) {
-        let offset = (word as usize).wrapping_sub(self.base);
-        if offset >= self.reach {
+        // SAFETY: the tables are the space's.
+        unsafe { self.mark(self.tables, word) };
+    }
+
+    /// Marks what a word leads to, and puts it onto the stack if that is new.
+    ///
+    /// # Safety
+    /// `tables` are this marker's. They are passed by value, so that a loop has them in registers.
+    #[inline(always)]
+    unsafe fn mark(&mut self, tables: Tables, word: u64) {
+        // SAFETY: by the caller's promise.
+        let Some((object, info)) = (unsafe { tables.mark(word) }) else {
             return;
-        }
-        let block = offset >> BLOCK_SHIFT;
-        // SAFETY: the block is one that was in use, so its info and bits are accessible; the number of a cell is below
-        // `BIT_WORDS * 64`, since cells are not smaller than for that many.
-        unsafe {
-            let mut block = block;
-            let mut info = self.infos.add(block).as_ref();
-            if info.kind.get() == BlockKind::Continued {
-                block -= info.span.get() as usize;
-                info = self.infos.add(block).as_ref();
-            }
-            let within = (offset & (BLOCK_BYTES - 1)) as u64;
-            let cell = ((within * u64::from(info.reciprocal.get())) >> 32) as usize;
-            let pair = self
-                .bits
-                .cast::<BitPair>()
-                .add(block * BIT_WORDS + cell / 64);
-            let pair = pair.as_ref();
-            let (bit, marked) = (1 << (cell % 64), pair.marked.get());
-            if pair.allocated.get() & !marked & bit == 0 {
-                return;
-            }
-            pair.marked.set(marked | bit);
-            info.marked.set(info.marked.get() + 1);
-            let object = self.base + (block << BLOCK_SHIFT) + cell * info.size.get() as usize;
-            if !self.stack.push(object) {
-                info.has_untraced.set(true);
-                self.has_untraced = true;
-            }
+        };
+        if !self.stack.push(object) {
+            info.has_untraced.set(true);
+            self.has_untraced = true;
         }
     }
 
@@ -154,15 +185,25 @@ impl<'a> Marker<'a> {
     /// If freed cells are poisoned and the reference leads to one: something was alive that no root led to.
     #[inline]
     pub fn reference(&mut self, reference: u64) {
+        // SAFETY: the tables are the space's.
+        unsafe { self.mark_reference(self.tables, reference) };
+    }
+
+    /// # Safety
+    /// As for [`Marker::mark`].
+    #[inline(always)]
+    unsafe fn mark_reference(&mut self, tables: Tables, reference: u64) {
         if self.poisons {
             self.assert_alive(reference);
         }
-        self.word(reference);
+        // SAFETY: by the caller's promise.
+        unsafe { self.mark(tables, reference) };
     }
 
+    #[cold]
     fn assert_alive(&self, reference: u64) {
         let address = reference as usize;
-        if address.wrapping_sub(self.base) < self.reach {
+        if address.wrapping_sub(self.tables.base) < self.tables.reach {
             let cell = self.space.cell_at(address);
             let alive = cell.is_some_and(|cell| {
                 self.space.is_allocated(cell) && self.space.cell_address(cell) == address
@@ -176,12 +217,13 @@ impl<'a> Marker<'a> {
     /// # Safety
     /// `start` and `end` are aligned for words, and what is between them is readable. Its content does not matter.
     pub unsafe fn range(&mut self, start: *const u64, end: *const u64) {
+        let tables = self.tables;
         let mut at = start;
         while at < end {
             // SAFETY: by the caller's promise. Nothing is concluded from what is read but whether it is an address in
             // the heap, so it may be what a stack holds by chance.
             unsafe {
-                self.word(at.read_volatile());
+                self.mark(tables, at.read_volatile());
                 at = at.add(1);
             }
         }
@@ -246,13 +288,14 @@ impl<'a> Marker<'a> {
     #[inline]
     fn trace(&mut self, object: usize, from: usize) {
         let start = std::ptr::with_exposed_provenance::<u8>(object);
+        let tables = self.tables;
         // SAFETY: an allocated cell has an object, whose first word is the address of its descriptor; that exists as long
         // as the object does, and tells the truth about it.
         unsafe {
             let descriptor = &*start.cast::<*const Descriptor>().read();
             if descriptor.trace() == Trace::Fields {
                 for &offset in descriptor.references() {
-                    self.reference(start.add(offset as usize).cast::<u64>().read());
+                    self.mark_reference(tables, start.add(offset as usize).cast::<u64>().read());
                 }
                 return;
             }
@@ -263,7 +306,7 @@ impl<'a> Marker<'a> {
             }
             let elements = start.add(ARRAY_ELEMENTS).cast::<u64>();
             for at in from..end {
-                self.reference(elements.add(at).read());
+                self.mark_reference(tables, elements.add(at).read());
             }
         }
     }

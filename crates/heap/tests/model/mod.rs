@@ -258,7 +258,7 @@ impl Program {
     fn reference_index(&self, id: Id, choices: &mut Choices<'_>) -> Option<u32> {
         let object = &self.objects[&id];
         let count = object.length - object.references_from;
-        let far = choices.byte() % 4 == 0;
+        let far = choices.byte().is_multiple_of(4);
         let end = if far { count } else { count.min(8) };
         (end > 0).then(|| object.references_from + choices.below(end as usize) as u32)
     }
