@@ -20,6 +20,8 @@ fn wasi(criterion: &mut Criterion) {
         ("random_get", include_str!("../wat/random_get.wat")),
         // To the null stream that a context starts with: no kernel in it.
         ("fd_write", include_str!("../wat/fd_write.wat")),
+        // From the null stream, which is at its end.
+        ("fd_read", include_str!("../wat/fd_read.wat")),
     ];
     let mut group = criterion.benchmark_group("wasi");
     group.throughput(Throughput::Elements(u64::from(CALLS)));
