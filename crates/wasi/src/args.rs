@@ -102,7 +102,7 @@ impl Strings {
 
 /// `args_get`: the arguments.
 pub(crate) fn args_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     argv: u32,
     argv_buf: u32,
@@ -113,7 +113,7 @@ pub(crate) fn args_get(
 
 /// `args_sizes_get`: how much room they need.
 pub(crate) fn args_sizes_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     argc: u32,
     argv_buf_size: u32,

@@ -200,7 +200,7 @@ impl fmt::Display for Call<'_> {
 
 /// Turns a body's result into the guest's, names the function in a fault, and traces.
 fn finish(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &GuestMemory<'_>,
     abi: Abi,
     function: &'static Function,
@@ -217,7 +217,7 @@ fn finish(
             Err(Stop::Fault(fault))
         }
     };
-    if let Some(tracer) = &mut ctx.tracer {
+    if let Some(tracer) = &ctx.tracer {
         tracer(&Call {
             function,
             abi,
@@ -257,7 +257,7 @@ macro_rules! define {
                 #[doc = concat!("Runs `", stringify!($name), "`.")]
                 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
                 pub fn $name(
-                    ctx: &mut WasiCtx,
+                    ctx: &WasiCtx,
                     memory: &mut GuestMemory<'_>,
                     abi: Abi,
                     $($arg: $ty),*
@@ -277,7 +277,7 @@ macro_rules! define {
             /// If there are not as many slots as parameters.
             pub fn call(
                 &self,
-                ctx: &mut WasiCtx,
+                ctx: &WasiCtx,
                 memory: &mut GuestMemory<'_>,
                 abi: Abi,
                 args: &[u64],

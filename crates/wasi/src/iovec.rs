@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use crate::abi::Errno;
 use crate::error::Error;
 use crate::guest::GuestMemory;
-use crate::interrupt::InterruptHandle;
+use crate::interrupt::Interrupts;
 use crate::work::{ITEMS, PIECE, Work};
 
 /// Buffers described without an allocation.
@@ -92,7 +92,7 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut read: impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
         if self.count == 1 && self.total as usize <= PIECE {
@@ -101,7 +101,7 @@ impl Iovecs {
                 read(&mut [IoSliceMut::new(&mut memory.all_mut()[at..at + len])])
             });
         }
-        self.batches(memory, flow, interrupt, |memory, spans| {
+        self.batches(memory, flow, interrupts, |memory, spans| {
             if spans.len() <= INLINE {
                 let mut order = array::from_fn::<usize, INLINE, _>(|index| index);
                 let mut slices = array::from_fn::<_, INLINE, _>(|_| IoSliceMut::new(&mut []));
@@ -126,7 +126,7 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
         if self.count == 1 && self.total as usize <= PIECE {
@@ -135,7 +135,7 @@ impl Iovecs {
                 write(&[IoSlice::new(&memory.all()[at..at + len])])
             });
         }
-        self.batches(memory, flow, interrupt, |memory, spans| {
+        self.batches(memory, flow, interrupts, |memory, spans| {
             let slice = |&(at, len): &Span| IoSlice::new(&memory[at..at + len]);
             if spans.len() <= INLINE {
                 let slices = array::from_fn::<_, INLINE, _>(|index| {
@@ -169,7 +169,7 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut transfer: impl FnMut(&mut [u8], &[Span]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
         if self.total == 0 {
@@ -202,7 +202,7 @@ impl Iovecs {
                 Ok(moved) => {
                     work.bytes(moved)?;
                     done += moved;
-                    if moved < wanted || flow == Flow::Once || interrupt.is_raised() {
+                    if moved < wanted || flow == Flow::Once || interrupts.is_raised() {
                         break;
                     }
                 }

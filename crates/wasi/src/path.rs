@@ -214,11 +214,14 @@ pub(crate) fn is_dir(stat: &Stat) -> bool {
 /// Trades a directory descriptor that cannot read for one that can, which listing, syncing and setting times need.
 /// Without the permission to read, the directory stays as it was.
 pub(crate) fn reopened_for_reading(dir: Dir) -> Dir {
+    open_for_reading(&dir).unwrap_or(dir)
+}
+
+/// Opens the directory itself once more, for reading: a descriptor with a position of its own.
+pub(crate) fn open_for_reading(dir: &Dir) -> Result<Dir, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::openat(&dir, c".", flags, Mode::empty()) {
-        Ok(readable) => Dir::from_std_file(readable.into()),
-        Err(_) => dir,
-    }
+    let readable = rustix::fs::openat(dir, c".", flags, Mode::empty())?;
+    Ok(Dir::from_std_file(readable.into()))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Request {
             inheriting = inheriting | Rights::FD_SYNC;
         }
         dir.as_dir(base)?;
-        if !dir.inheriting.contains(inheriting) {
+        if !dir.inheriting().contains(inheriting) {
             return Err(Errno::NOTCAPABLE);
         }
         if self.writes() || self.creates() {
@@ -175,13 +175,13 @@ impl Request {
             Opened::Dir(opened, access) => dir.dir_below(opened, access),
             Opened::File(file, access) => {
                 let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !self.access;
-                Entry {
-                    object: Object::File(file),
-                    base: Rights::FILE & dir.inheriting & !unasked,
-                    inheriting: Rights::NONE,
-                    flags: self.flags,
-                    grant: dir.grant.at_most(access),
-                }
+                Entry::new(
+                    Object::File(file),
+                    Rights::FILE & dir.inheriting() & !unasked,
+                    Rights::NONE,
+                    dir.grant.at_most(access),
+                )
+                .flagged(self.flags)
             }
         }
     }
@@ -190,7 +190,7 @@ impl Request {
 /// `path_open`: opens or makes a file, or opens a directory.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_open(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     dirflags: u32,
@@ -206,11 +206,11 @@ pub(crate) fn path_open(
     let path = GuestPath::read(memory, "path", path, path_len)?;
     let request = Request::new(dirflags, oflags, fdflags, fs_rights_base)?;
     let dir = ctx.table.get(fd)?;
-    request.check(dir)?;
+    request.check(&dir)?;
     let room = ctx.table.room()?;
     let from = &dir.as_dir(Rights::PATH_OPEN)?.dir;
     let opened = request.open(from, path, dir.grant.origin)?;
-    let entry = request.entry(dir, opened);
+    let entry = request.entry(&dir, opened);
     let new = ctx.table.insert(entry, room)?;
     memory.store(opened_fd, new);
     Ok(())

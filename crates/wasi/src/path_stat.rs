@@ -15,7 +15,7 @@ use crate::path::{GuestPath, Place, follow_flag, hold, hold_name, stat_name_for}
 /// `path_filestat_get`: attributes; without the follow flag, those of a link itself.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_filestat_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     abi: Abi,
     fd: u32,
@@ -41,7 +41,7 @@ pub(crate) fn path_filestat_get(
 /// `path_filestat_set_times`: sets times; without the follow flag, those of a link itself.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_filestat_set_times(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     flags: u32,

@@ -15,15 +15,16 @@ const BYTES_PER_UNIT: usize = 256;
 
 /// `random_get`: fills `buf`.
 pub(crate) fn random_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     buf: u32,
     buf_len: u32,
 ) -> Result<(), Error> {
     let work = memory.work();
+    let interrupts = ctx.interrupts(memory);
     let pieces = memory.slice_mut("buf", buf, buf_len)?.chunks_mut(PIECE);
     for (index, piece) in pieces.enumerate() {
-        if index > 0 && ctx.interrupt.is_raised() {
+        if index > 0 && interrupts.is_raised() {
             return Err(Errno::INTR.into());
         }
         work.units((piece.len() / BYTES_PER_UNIT) as u64)?;

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::*;
+use crate::interrupt::InterruptHandle;
 
 fn lay(memory: &mut [u8], at: usize, list: &[(u32, u32)]) {
     for (index, (address, len)) in list.iter().enumerate() {
@@ -22,7 +23,7 @@ fn scatter(list: &[(u32, u32)], mut input: &[u8]) -> (u32, usize, Vec<u8>) {
         .scatter(
             &mut memory,
             Flow::ToTheEnd,
-            &InterruptHandle::new(),
+            Interrupts::new(&InterruptHandle::new(), Work::default()),
             |slices| {
                 calls += 1;
                 Ok(input.read_vectored(slices).unwrap())
@@ -65,7 +66,8 @@ fn overlapping_buffers_of_a_stream_are_one_call() {
     let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
     let mut calls = 0;
     let none = InterruptHandle::new();
-    let moved = iovecs.scatter(&mut memory, Flow::Once, &none, |slices| {
+    let none = Interrupts::new(&none, Work::default());
+    let moved = iovecs.scatter(&mut memory, Flow::Once, none, |slices| {
         calls += 1;
         Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
     });
@@ -108,10 +110,11 @@ fn large_buffers_go_in_pieces_until_interrupted() {
     let whole = Iovecs::check(&memory, "iovs", at as u32, 3).unwrap();
     let first = Iovecs::check(&memory, "iovs", at as u32, 1).unwrap();
     let interrupt = InterruptHandle::new();
+    let interrupts = Interrupts::new(&interrupt, Work::default());
     let mut lens = Vec::new();
     let mut gather = |list: Iovecs, flow, stop: usize| {
         lens.clear();
-        let moved = list.gather(&mut memory, flow, &interrupt, |slices| {
+        let moved = list.gather(&mut memory, flow, interrupts, |slices| {
             let len = slices.iter().map(|slice| slice.len()).sum();
             lens.push(len);
             if lens.len() == stop {
