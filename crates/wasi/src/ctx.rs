@@ -103,7 +103,9 @@ impl GrantedDir {
 
 impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        preopened(&self.0).expect("nothing else is made one").as_fd()
+        preopened(&self.0)
+            .expect("nothing else is made one")
+            .as_fd()
     }
 }
 

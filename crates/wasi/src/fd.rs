@@ -12,11 +12,7 @@ use crate::guest::GuestMemory;
 use crate::work::LOOKUP;
 
 /// `fd_close`: any descriptor, stdio and preopens too.
-pub(crate) fn fd_close(
-    ctx: &WasiCtx,
-    _memory: &mut GuestMemory<'_>,
-    fd: u32,
-) -> Result<(), Error> {
+pub(crate) fn fd_close(ctx: &WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     // What it gives back is closed here, outside the table's lock.
     Ok(ctx.table.remove(fd).map(drop)?)
 }
@@ -66,12 +62,13 @@ pub(crate) fn fd_prestat_dir_name(
     path: u32,
     path_len: u32,
 ) -> Result<(), Error> {
-    let buf = memory.slice_mut("path", path, path_len)?;
+    let buf = memory.check("path", path, path_len.into(), 1)?;
     let entry = ctx.table.get(fd)?;
     let name = preopen_name(&entry)?.as_bytes();
-    buf.get_mut(..name.len())
-        .ok_or(Errno::NAMETOOLONG)?
-        .copy_from_slice(name);
+    if name.len() > buf.len() {
+        return Err(Errno::NAMETOOLONG.into());
+    }
+    memory.copy_in(buf.start, name);
     Ok(())
 }
 
@@ -119,11 +116,7 @@ pub(crate) fn fd_tell(
 }
 
 /// `fd_sync`: data and attributes reach the disk. A standard output has nothing to sync, which is not an error.
-pub(crate) fn fd_sync(
-    ctx: &WasiCtx,
-    memory: &mut GuestMemory<'_>,
-    fd: u32,
-) -> Result<(), Error> {
+pub(crate) fn fd_sync(ctx: &WasiCtx, memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     match &entry.object {

@@ -131,9 +131,7 @@ pub(crate) fn fd_fdstat_set_rights(
 ) -> Result<(), Error> {
     let entry = ctx.table.get(fd)?;
     let within = |asked: u64, held: Rights| asked & !held.raw() == 0;
-    if !within(fs_rights_base, entry.base())
-        || !within(fs_rights_inheriting, entry.inheriting())
-    {
+    if !within(fs_rights_base, entry.base()) || !within(fs_rights_inheriting, entry.inheriting()) {
         return Err(Errno::NOTCAPABLE.into());
     }
     entry.keep_rights(
@@ -160,7 +158,7 @@ pub(crate) fn fd_filestat_get(
         Object::Dir(dir) => Filestat::from(&rustix::fs::fstat(&dir.dir)?),
         _ => Filestat::bare(entry.filetype()),
     };
-    stat.store(abi, &mut memory.all_mut()[buf]);
+    stat.store(abi, memory, buf);
     Ok(())
 }
 

@@ -361,7 +361,13 @@ impl FdTable {
 
     /// All descriptors, in their order.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.slots.read().entries.iter().flatten().cloned().collect()
+        self.slots
+            .read()
+            .entries
+            .iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Whether there are as many descriptors as there may be.
@@ -400,9 +406,9 @@ impl FdTable {
         match slots.is_full() {
             true => Err(Errno::MFILE),
             false => slots.insert(Entry {
-            _lease: lease,
-            ..entry
-        }),
+                _lease: lease,
+                ..entry
+            }),
         }
     }
 

@@ -127,7 +127,6 @@ impl InterruptHandle {
         }
         self.0.event.get().ok_or(Errno::MFILE)
     }
-
 }
 
 /// What may break the waiting of one call.
@@ -185,18 +184,8 @@ impl<'a> Interrupts<'a> {
         }
     }
 
-    /// Sleeps for `duration`.
-    pub(crate) fn sleep(self, duration: Duration) -> Result<(), Errno> {
-        let thread = self.thread.interrupt_handle();
-        let mut set = self.watch(thread.as_ref())?;
-        poll_until(&mut set, Some(duration)).map(drop)
-    }
-
     /// The ends of a poll set; where nothing breaks the thread alone, what breaks all of them is there twice.
-    fn watch<'b>(
-        self,
-        thread: Option<&'b InterruptHandle>,
-    ) -> Result<[PollFd<'b>; BREAKS], Errno>
+    fn watch<'b>(self, thread: Option<&'b InterruptHandle>) -> Result<[PollFd<'b>; BREAKS], Errno>
     where
         'a: 'b,
     {
@@ -279,6 +268,10 @@ mod tests {
     use super::*;
     use crate::work::{Halt, Meter};
 
+    fn sleep(interrupts: Interrupts<'_>, duration: Duration) -> Result<(), Errno> {
+        interrupts.poll(Vec::new(), Some(duration)).map(drop)
+    }
+
     /// Waits that only `all` breaks.
     fn by(all: &InterruptHandle) -> Interrupts<'_> {
         Interrupts::new(all, Work::default())
@@ -291,10 +284,10 @@ mod tests {
         assert!(!interrupts.is_raised());
         handle.clone().interrupt();
         let hour = Duration::from_secs(3600);
-        assert_eq!(interrupts.sleep(hour), Err(Errno::INTR));
+        assert_eq!(sleep(interrupts, hour), Err(Errno::INTR));
         assert!(interrupts.is_raised());
         handle.clear();
-        assert_eq!(interrupts.sleep(Duration::from_millis(1)), Ok(()));
+        assert_eq!(sleep(interrupts, Duration::from_millis(1)), Ok(()));
     }
 
     #[test]
@@ -303,11 +296,11 @@ mod tests {
         handle.interrupt();
         assert!(handle.is_raised() && handle.0.event.get().is_none());
         let hour = Duration::from_secs(3600);
-        assert_eq!(by(&handle).sleep(hour), Err(Errno::INTR));
+        assert_eq!(sleep(by(&handle), hour), Err(Errno::INTR));
         assert!(handle.0.event.get().is_some());
         handle.clear();
         assert!(!handle.is_raised());
-        assert_eq!(by(&handle).sleep(Duration::ZERO), Ok(()));
+        assert_eq!(sleep(by(&handle), Duration::ZERO), Ok(()));
     }
 
     #[test]
@@ -348,7 +341,7 @@ mod tests {
             let asked = vec![PollFd::new(&reader, PollFlags::IN)];
             let outcomes = [
                 thread.poll(asked, Some(Duration::ZERO)).map(drop),
-                thread.sleep(Duration::ZERO),
+                sleep(thread, Duration::ZERO),
                 thread.wait(reader.as_fd(), PollFlags::IN, true),
             ];
             let is_broken = thread.is_raised();

@@ -34,6 +34,13 @@
 //! *Invariant:* only `link.rs` knows the runtime.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duplicate_mod,
+        reason = "all tests of the calls run with both kinds of memory"
+    )
+)]
 
 mod ctx;
 mod functions;
@@ -74,7 +81,7 @@ pub use ctx::{BuildError, GrantedDir, WasiCtx, WasiCtxBuilder};
 pub use error::{Fault, FaultKind, Stop};
 pub use fd_table::Access;
 pub use functions::{Call, FUNCTIONS, Function, Param, calls};
-pub use guest::GuestMemory;
+pub use guest::{GuestMemory, SharedBytes};
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
@@ -82,6 +89,11 @@ pub use work::{Halt, Meter};
 
 #[cfg(test)]
 mod tests;
+
+/// The same tests again, with memory that threads share.
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests_on_shared_memory;
 
 /// Compiles the example of the workspace's README.
 #[cfg(doctest)]

@@ -121,7 +121,7 @@ pub(crate) fn path_symlink(
     new_path: u32,
     new_path_len: u32,
 ) -> Result<(), Error> {
-    let contents = host_text(memory.slice("old_path", old_path, old_path_len)?)?;
+    let contents = host_text(memory, "old_path", old_path, old_path_len)?;
     let new_path = GuestPath::read(memory, "new_path", new_path, new_path_len)?;
     let entry = ctx.table.get(fd)?;
     let dir = entry.as_dir(Rights::PATH_SYMLINK)?;
@@ -134,7 +134,9 @@ pub(crate) fn path_symlink(
             stat_name(&parent, name)?;
             Err(Errno::EXIST.into())
         }
-        Place::Name { parent, name } => Ok(cap_fs_ext::DirExt::symlink(&*parent, contents, name)?),
+        Place::Name { parent, name } => {
+            Ok(cap_fs_ext::DirExt::symlink(&*parent, &*contents, name)?)
+        }
         Place::Dots => Err(Errno::EXIST.into()),
     }
 }
@@ -161,7 +163,7 @@ pub(crate) fn path_readlink(
     let contents = match path.locate(&dir.dir, origin, Use::Look)? {
         Place::Name { .. } if path.slash => {
             // The slash follows a link, and what it leads to is a directory or an error.
-            hold(&dir.dir, path, origin, Use::Look)?;
+            hold(&dir.dir, &path, origin, Use::Look)?;
             return Err(Errno::INVAL.into());
         }
         Place::Name { parent, name } => {
@@ -178,7 +180,7 @@ pub(crate) fn path_readlink(
         return Err(Errno::NOTCAPABLE.into());
     }
     let used = contents.len().min(range.len());
-    memory.all_mut()[range][..used].copy_from_slice(&contents[..used]);
+    memory.copy_in(range.start, &contents[..used]);
     memory.store(bufused, used as u32);
     Ok(())
 }

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::abi::{Abi, Errno, Event, Rights, Subscription, SubscriptionKind};
+use crate::abi::{Abi, Errno, Event, Rights, SUBSCRIPTION_MAX, Subscription, SubscriptionKind};
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::{Entry, Object};
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, Layout};
 use crate::interrupt::{Blocking, Interrupts};
 use crate::stdio::Readiness;
 use crate::work::{ITEMS, Work};
@@ -290,49 +290,26 @@ pub(crate) fn poll_oneoff(
     }
     let work = memory.work();
     let interrupts = ctx.interrupts(memory);
-    let mut subscriptions = memory.all()[from]
-        .chunks_exact(size as usize)
-        .map(|bytes| Subscription::load(abi, bytes));
-    let events = match only_timer(ctx, &mut subscriptions.clone()) {
-        Some((userdata, left)) => {
-            work.units(1)?;
-            interrupts.sleep(Duration::from_nanos(left))?;
-            vec![event(userdata, CLOCK, Ok(0))]
-        }
-        None => {
-            let mut waits = Waits::default();
-            let mut left = count as usize;
-            while left > 0 {
-                let piece = left.min(ITEMS);
-                pause(interrupts, work, piece)?;
-                let next = subscriptions.by_ref().take(piece);
-                next.for_each(|subscription| waits.add(ctx, subscription));
-                left -= piece;
-            }
-            waits.wait(interrupts, work)?
-        }
-    };
-    for (slot, event) in memory.all_mut()[to].chunks_exact_mut(32).zip(&events) {
-        crate::guest::Store::store(event, slot);
+    let mut subscriptions = from.step_by(size as usize).map(|at| {
+        let mut bytes = [0; SUBSCRIPTION_MAX];
+        memory.copy_out(at, &mut bytes[..size as usize]);
+        Subscription::load(abi, &bytes)
+    });
+    let mut waits = Waits::default();
+    let mut left = count as usize;
+    while left > 0 {
+        let piece = left.min(ITEMS);
+        pause(interrupts, work, piece)?;
+        let next = subscriptions.by_ref().take(piece);
+        next.for_each(|subscription| waits.add(ctx, subscription));
+        left -= piece;
+    }
+    let events = waits.wait(interrupts, work)?;
+    for (at, event) in to.step_by(Event::SIZE as usize).zip(&events) {
+        memory.store_at(at, event);
     }
     memory.store(nevents, events.len() as u32);
     Ok(())
-}
-
-/// The timeout, when the call is a plain sleep.
-fn only_timer(
-    ctx: &WasiCtx,
-    subscriptions: &mut dyn Iterator<Item = Subscription>,
-) -> Option<(u64, u64)> {
-    let (only, None) = (subscriptions.next()?, subscriptions.next()) else {
-        return None;
-    };
-    match only.kind {
-        SubscriptionKind::Clock { id, timeout, flags } => timer(ctx, id, timeout, flags)
-            .ok()
-            .map(|left| (only.userdata, left)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

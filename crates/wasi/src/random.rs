@@ -1,4 +1,4 @@
-//! Random bytes from the host's generator, written straight into guest memory.
+//! Random bytes from the host's generator.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -22,11 +22,13 @@ pub(crate) fn random_get(
 ) -> Result<(), Error> {
     let work = memory.work();
     let interrupts = ctx.interrupts(memory);
-    let pieces = memory.slice_mut("buf", buf, buf_len)?.chunks_mut(PIECE);
-    for (index, piece) in pieces.enumerate() {
-        if index > 0 && interrupts.is_raised() {
+    let buf = memory.check("buf", buf, buf_len.into(), 1)?;
+    let mut is_first = true;
+    memory.fill(buf, PIECE, |piece| {
+        if !is_first && interrupts.is_raised() {
             return Err(Errno::INTR.into());
         }
+        is_first = false;
         work.units((piece.len() / BYTES_PER_UNIT) as u64)?;
         let mut rest = piece;
         while !rest.is_empty() {
@@ -36,6 +38,6 @@ pub(crate) fn random_get(
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

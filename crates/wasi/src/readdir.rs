@@ -15,6 +15,7 @@
 //! Invariant: no entry has the inode 0 unless the host says so: to a libc that means "unknown", and it would look up `..`,
 //! which may lie outside the grant.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -254,14 +255,15 @@ fn inode(stat: &rustix::fs::Stat) -> u64 {
 }
 
 /// The guest's buffer.
-struct Buffer<'a> {
-    bytes: &'a mut [u8],
-    used: usize,
+struct Buffer<'a, 'm> {
+    memory: &'a mut GuestMemory<'m>,
+    /// What is not used yet.
+    left: Range<usize>,
 }
 
-impl Buffer<'_> {
+impl Buffer<'_, '_> {
     fn is_full(&self) -> bool {
-        self.used == self.bytes.len()
+        self.left.is_empty()
     }
 
     /// Adds as much of an entry as fits.
@@ -273,9 +275,9 @@ impl Buffer<'_> {
             filetype,
         };
         for part in [&head.bytes()[..], name.as_bytes()] {
-            let fits = part.len().min(self.bytes.len() - self.used);
-            self.bytes[self.used..self.used + fits].copy_from_slice(&part[..fits]);
-            self.used += fits;
+            let fits = part.len().min(self.left.len());
+            self.memory.copy_in(self.left.start, &part[..fits]);
+            self.left.start += fits;
         }
     }
 }
@@ -301,8 +303,8 @@ pub(crate) fn fd_readdir(
     allowed?;
     let interrupts = ctx.interrupts(memory);
     let mut buffer = Buffer {
-        bytes: &mut memory.all_mut()[range],
-        used: 0,
+        memory,
+        left: range.clone(),
     };
     let mut list = |dir, listing: &mut Option<Listing>| {
         if cookie == 0 {
@@ -316,14 +318,14 @@ pub(crate) fn fd_readdir(
         };
         lister.emit(cookie, &mut buffer, work, interrupts)?;
         // A guest that goes back from the end nevertheless finds the directory as it is then.
-        lister.keep(&ctx.listings, buffer.used < buf_len as usize);
+        lister.keep(&ctx.listings, !buffer.is_full());
         Ok::<(), Error>(())
     };
     match dir.listing.try_lock() {
         Some(mut listing) => list(&dir.dir, &mut listing)?,
         None => list(&open_for_reading(&dir.dir)?, &mut None)?,
     }
-    let used = buffer.used;
+    let used = buffer.left.start - range.start;
     memory.store(bufused, used as u32);
     Ok(())
 }
@@ -333,7 +335,7 @@ impl Lister<'_> {
     fn emit(
         &mut self,
         cookie: u64,
-        buffer: &mut Buffer<'_>,
+        buffer: &mut Buffer<'_, '_>,
         work: Work<'_>,
         interrupts: Interrupts<'_>,
     ) -> Result<(), Error> {
@@ -350,7 +352,8 @@ impl Lister<'_> {
             return Ok(());
         };
         loop {
-            while let Some((name, listed)) = self.listing.as_ref().and_then(|known| known.entry(index))
+            while let Some((name, listed)) =
+                self.listing.as_ref().and_then(|known| known.entry(index))
             {
                 if let Some((ino, filetype)) = self.look_up(name, listed) {
                     buffer.put(name, listed.next, ino, filetype);

@@ -104,16 +104,10 @@ pub(crate) fn sock_recv(
         RecvFlags::empty()
     };
     let receive = |slices: &mut [IoSliceMut<'_>]| {
-        Blocking::Ours.run(
-            stream,
-            PollFlags::IN,
-            entry.nonblock(),
-            interrupts,
-            || {
-                let mut control = RecvAncillaryBuffer::default();
-                Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
-            },
-        )
+        Blocking::Ours.run(stream, PollFlags::IN, entry.nonblock(), interrupts, || {
+            let mut control = RecvAncillaryBuffer::default();
+            Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
+        })
     };
     let received = match all {
         true => list.scatter(memory, Flow::ToTheEnd, interrupts, |slices| {
@@ -173,13 +167,9 @@ pub(crate) fn sock_send(
         return Err(Errno::INVAL.into());
     }
     let sent = list.gather(memory, Flow::Once, interrupts, |slices| {
-        Blocking::Ours.run(
-            stream,
-            PollFlags::OUT,
-            entry.nonblock(),
-            interrupts,
-            || send(stream, slices),
-        )
+        Blocking::Ours.run(stream, PollFlags::OUT, entry.nonblock(), interrupts, || {
+            send(stream, slices)
+        })
     })?;
     memory.store(so_datalen, sent);
     Ok(())

@@ -5,8 +5,8 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -480,6 +480,26 @@ mod tests {
         assert!(full.is_some(), "nobody reads, so at some time nothing fits");
         let read = reader.read_ready(&mut [IoSliceMut::new(&mut byte)]);
         assert_eq!((read, byte), (Ok(1), [7]));
+    }
+
+    #[test]
+    fn who_can_only_wait_does_so_in_turn() {
+        let (reader, writer) = pipe();
+        let unknown = Err(rustix::io::Errno::OPNOTSUPP);
+        assert_eq!(reader.without_waiting(|_| unknown), None);
+        assert_eq!(writer.without_waiting(|_| unknown), None);
+        let again = Err(rustix::io::Errno::AGAIN);
+        let mut byte = [0; 1];
+        let mut read = || reader.read_ready(&mut [IoSliceMut::new(&mut byte)]);
+        assert_eq!(read(), again, "there is nothing");
+        assert_eq!(writer.write_ready(&[IoSlice::new(b"ab")]), Ok(2));
+        let turn = reader.reading.lock();
+        assert_eq!(read(), again, "another thread takes what there is");
+        drop(turn);
+        assert_eq!(read(), Ok(1));
+        let turn = writer.writing.lock();
+        assert_eq!(writer.write_ready(&[IoSlice::new(b"c")]), again);
+        drop(turn);
     }
 
     #[test]

@@ -100,12 +100,7 @@ fn guests_leave_descriptors_to_the_process_and_to_each_other() {
 
     // What is closed can be opened again by any guest.
     let mut bytes = [0; 8];
-    let closed = calls::fd_close(
-        &greedy,
-        &mut GuestMemory::new(&mut bytes),
-        Abi::Preview1,
-        5,
-    );
+    let closed = calls::fd_close(&greedy, &mut GuestMemory::new(&mut bytes), Abi::Preview1, 5);
     assert_eq!(closed, Ok(Errno::SUCCESS));
     assert_eq!(sleep(&guest), Errno::SUCCESS);
     assert_eq!(sleep(&guest), Errno::SUCCESS, "it is kept");

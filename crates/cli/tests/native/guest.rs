@@ -72,12 +72,12 @@ impl Guest {
         let confinement = held.then(|| {
             engine.open_ahead();
             let dirs = ctx.granted_dirs();
-            let sandbox = dirs.iter().fold(Sandbox::new(), |sandbox, dir| {
-                match dir.access() {
+            let sandbox = dirs
+                .iter()
+                .fold(Sandbox::new(), |sandbox, dir| match dir.access() {
                     Access::ReadOnly => sandbox.read_only(dir.as_fd()),
                     Access::ReadWrite => sandbox.read_write(dir.as_fd()),
-                }
-            });
+                });
             sandbox.enter()
         });
         let mut store = Store::new(&engine, ctx).expect("there is memory");
