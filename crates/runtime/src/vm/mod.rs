@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod module_code;
 pub mod native_stack;
+pub mod plan;
 pub mod speculation;
 pub mod trampoline;
 pub mod vmctx;
@@ -42,6 +43,5 @@ pub(crate) mod store_ctx;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
-pub(crate) mod types;
 
 pub(crate) use tiered_pages as pages;
