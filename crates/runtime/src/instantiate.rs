@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::{ConstEnv, ConstExpr};
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
