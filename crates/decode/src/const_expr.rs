@@ -174,7 +174,7 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
         Operator::RefNull {
-            hty: HeapType::FUNC | HeapType::EXTERN,
+            hty: HeapType::FUNC | HeapType::EXTERN | HeapType::Concrete(_),
         } => Some(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),

@@ -21,6 +21,7 @@ mod dump;
 mod emit;
 mod far;
 mod ops;
+mod reference;
 mod scan;
 mod stack;
 mod vector;
@@ -634,38 +635,6 @@ impl<'m> Translator<'m> {
     fn op_br_if(&mut self, depth: u32) {
         let test = self.pop_test();
         self.branch_if(&test, depth);
-    }
-
-    /// Whether the top operand, which stays, is a reference that is not null.
-    fn test_top(&mut self) -> Test {
-        let top = self.stack.height() - 1;
-        // It is read by the branch and by what comes behind it.
-        if !matches!(self.stack.operand(top).place, Place::Local(_)) {
-            self.settle(top);
-        }
-        let operand = self.stack.operand(top);
-        let source = self.source(operand, top, Immediates::No);
-        let family =
-            condition_handlers::<tiered_decode::numeric::ops::I64Ne>(source.class, Class::Imm);
-        Test {
-            family,
-            fields: fields(source.field, 0, 0),
-        }
-    }
-
-    /// The branch takes along what is below the reference.
-    fn op_br_on_null(&mut self, depth: u32) {
-        let test = self.test_top().negated();
-        let reference = self.stack.pop();
-        self.branch_if(&test, depth);
-        self.stack.push(reference.ty, reference.place);
-    }
-
-    /// The branch takes the reference along, too.
-    fn op_br_on_non_null(&mut self, depth: u32) {
-        let test = self.test_top();
-        self.branch_if(&test, depth);
-        self.stack.pop();
     }
 
     /// Branches if `test` holds, with the top operands.
