@@ -187,10 +187,6 @@ fn proposals_that_are_not_accepted_say_so() {
     for (text, reason) in [
         ("(module (memory i64 1))", "memory64 must be enabled"),
         ("(module (memory 1 1 shared))", "threads must be enabled"),
-        (
-            "(module (func return_call 0))",
-            "tail calls support is not enabled",
-        ),
         ("(module (tag))", "exceptions proposal not enabled"),
         ("(module (type (struct)))", "without the gc feature"),
         (
