@@ -10,7 +10,7 @@ use serde::Serialize;
 use tiered::PAGE_BYTES;
 use tiered::decode::module::ExportKind;
 use tiered::decode::printable::{Line, Name};
-use tiered::decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, ValType};
+use tiered::decode::types::{ExternType, GlobalType, IndexType, Limits, MemoryType, TableType};
 use tiered::{Engine, Module};
 
 use crate::args::InspectArgs;
@@ -208,7 +208,7 @@ impl Table {
         Table {
             imported,
             element: ty.element.to_string(),
-            index: ValType::from(ty.index).text(),
+            index: ty.index.text(),
             min,
             max,
         }
@@ -220,7 +220,7 @@ impl Memory {
         let Limits { min, max } = ty.limits;
         Memory {
             imported,
-            index: ValType::from(ty.index).text(),
+            index: ty.index.text(),
             page_bytes: ty.page_bytes(),
             min,
             max,
@@ -295,7 +295,7 @@ fn origin(imported: bool) -> &'static str {
 
 /// The type of indices, unless it is that of most.
 fn wide(index: &str) -> &str {
-    if index == ValType::I64.text() {
+    if index == IndexType::I64.text() {
         "i64 "
     } else {
         ""

@@ -105,7 +105,7 @@ fn globals_tables_and_memories_of_the_host(config: &Config) {
         min: 2,
         max: Some(3),
     };
-    let ty = TableType::new(RefType::FuncRef, size);
+    let ty = TableType::new(RefType::FUNCREF, size);
     let table = Table::new(&mut store, ty, Val::FuncRef(None)).expect("within the limits");
     assert_eq!(table.set(&mut store, 1, func.into()), Ok(()));
     assert_eq!(

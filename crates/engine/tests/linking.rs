@@ -730,7 +730,7 @@ fn refused_things_cost_nothing(config: &Config) {
     };
     let mut world = World::new(&config.clone().limits(limits));
     let memory = MemoryType::new(Size { min: 1, max: None });
-    let table = TableType::new(RefType::FuncRef, Size { min: 10, max: None });
+    let table = TableType::new(RefType::FUNCREF, Size { min: 10, max: None });
     let null = Val::FuncRef(None);
     let the_memory = Memory::new(&mut world.store, memory).expect("the first");
     let the_table = Table::new(&mut world.store, table, null).expect("the first");

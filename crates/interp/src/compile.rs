@@ -193,6 +193,7 @@ pub(crate) struct Last {
 }
 
 /// A condition, ready to be a branch.
+#[derive(Clone, Copy)]
 struct Test {
     family: &'static ConditionFamily,
     fields: u64,
@@ -632,6 +633,43 @@ impl<'m> Translator<'m> {
 
     fn op_br_if(&mut self, depth: u32) {
         let test = self.pop_test();
+        self.branch_if(&test, depth);
+    }
+
+    /// Whether the top operand, which stays, is a reference that is not null.
+    fn test_top(&mut self) -> Test {
+        let top = self.stack.height() - 1;
+        // It is read by the branch and by what comes behind it.
+        if !matches!(self.stack.operand(top).place, Place::Local(_)) {
+            self.settle(top);
+        }
+        let operand = self.stack.operand(top);
+        let source = self.source(operand, top, Immediates::No);
+        let family =
+            condition_handlers::<tiered_decode::numeric::ops::I64Ne>(source.class, Class::Imm);
+        Test {
+            family,
+            fields: fields(source.field, 0, 0),
+        }
+    }
+
+    /// The branch takes along what is below the reference.
+    fn op_br_on_null(&mut self, depth: u32) {
+        let test = self.test_top().negated();
+        let reference = self.stack.pop();
+        self.branch_if(&test, depth);
+        self.stack.push(reference.ty, reference.place);
+    }
+
+    /// The branch takes the reference along, too.
+    fn op_br_on_non_null(&mut self, depth: u32) {
+        let test = self.test_top();
+        self.branch_if(&test, depth);
+        self.stack.pop();
+    }
+
+    /// Branches if `test` holds, with the top operands.
+    fn branch_if(&mut self, test: &Test, depth: u32) {
         let target = self.target(depth);
         let route = self.route(target);
         let frame = &self.control[target];
@@ -641,13 +679,14 @@ impl<'m> Translator<'m> {
         if count == 0 || from == base {
             self.settle_from(from);
             let cost = self.back_edge_cost(target);
-            self.emit_test(&test, route, cost, &mut label);
+            self.emit_test(test, route, cost, &mut label);
             self.control[target].label = label;
             return;
         }
         self.settle_many(count);
         let mut over = Label::Unbound(None);
-        self.emit_test(&test.negated(), Route::Forward, 0, &mut over);
+        let otherwise = test.negated();
+        self.emit_test(&otherwise, Route::Forward, 0, &mut over);
         self.move_to(target);
         self.jump_to(target);
         self.bind(over);

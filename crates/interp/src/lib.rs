@@ -34,6 +34,7 @@ mod tail_call;
 mod trampoline;
 mod variable;
 mod vector;
+mod wide;
 
 use std::sync::Arc;
 

@@ -77,6 +77,23 @@ impl<S: Src, I: Index> Op for ReturnCallIndirect<S, I> {
     }
 }
 
+/// Tail call of what a reference is to. The fields: `a` the reference, `d` and `b` as above.
+struct ReturnCallRef<S>(PhantomData<S>);
+
+impl<S: Src> Op for ReturnCallRef<S> {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell; records that references point to are filled in.
+        unsafe {
+            let Some(record) = referred_to::<S>(&regs) else {
+                return regs.trap(TrapCode::NullFunctionReference);
+            };
+            let (code, instance) = (*record).parts();
+            tail_call::<true>(regs, code.as_ptr(), instance.as_ptr())
+        }
+    }
+}
+
 /// Pays for a call of `func` on `instance`, and goes on there in place of the present function. `LEAVES`: it may be of
 /// another instance.
 #[inline(always)]
@@ -217,6 +234,20 @@ pub(crate) fn return_indirect_handler(a: Class, index: IndexType) -> Handler {
         IndexType::I32 => u32::pick_a(a, PickIndirect::<u32>(PhantomData)),
         IndexType::I64 => u64::pick_a(a, PickIndirect::<u64>(PhantomData)),
     }
+}
+
+struct PickRef;
+
+impl WithSrc for PickRef {
+    type Out = Handler;
+    fn with<S: Src>(self) -> Handler {
+        exec::<ReturnCallRef<S>>
+    }
+}
+
+/// The handler of a tail call of a reference of class `a`.
+pub(crate) fn return_ref_handler(a: Class) -> Handler {
+    u64::pick_a(a, PickRef)
 }
 
 /// The handler of a tail call within the instance.

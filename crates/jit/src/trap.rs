@@ -27,6 +27,10 @@ pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 
+/// A call of the null reference to a function.
+pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
+/// A null reference where there must be none.
+pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(12);
 /// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
 /// with.
 pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);

@@ -32,7 +32,7 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
     for (name, index) in [("table", IndexType::I32), ("table64", IndexType::I64)] {
         let ty = TableType {
             index,
-            ..TableType::new(RefType::FuncRef, limits)
+            ..TableType::new(RefType::FUNCREF, limits)
         };
         let table =
             Table::new(store, ty, Val::FuncRef(None)).map_err(|err| unavailable(name, &err))?;

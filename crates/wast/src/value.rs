@@ -19,11 +19,9 @@ pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Va
         WastArgCore::I64(n) => Val::I64(*n),
         WastArgCore::F32(x) => Val::F32(x.bits),
         WastArgCore::F64(x) => Val::F64(x.bits),
-        WastArgCore::RefNull(ty) => match abstract_type(ty) {
-            Some(AbstractHeapType::Func) => Val::FuncRef(None),
-            Some(AbstractHeapType::Extern) => Val::ExternRef(None),
-            _ => return Err("not supported: null of this type".into()),
-        },
+        WastArgCore::RefNull(ty) if is_func(ty) => Val::FuncRef(None),
+        WastArgCore::RefNull(ty) if is_extern(ty) => Val::ExternRef(None),
+        WastArgCore::RefNull(_) => return Err("not supported: null of this type".into()),
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, ScriptRef(*n)))),
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes())),
         WastArgCore::RefHost(_) => return Err("not supported: ref.host".into()),
@@ -39,12 +37,8 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         (WastRetCore::F64(pattern), Val::F64(found)) => f64_matches(*found, pattern),
         (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
         (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
-        (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => {
-            abstract_type(ty) == Some(AbstractHeapType::Func)
-        }
-        (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => {
-            abstract_type(ty) == Some(AbstractHeapType::Extern)
-        }
+        (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => is_func(ty),
+        (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => is_extern(ty),
         // Which function it is cannot be said in the text: an index means nothing outside its module.
         (WastRetCore::RefFunc(_), Val::FuncRef(found)) => found.is_some(),
         (WastRetCore::RefExtern(None), Val::ExternRef(found)) => found.is_some(),
@@ -113,11 +107,25 @@ fn f64_is_arithmetic_nan(bits: u64) -> bool {
     bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000
 }
 
-fn abstract_type(ty: &HeapType<'_>) -> Option<AbstractHeapType> {
+/// Whether what is of this type is a function: types of modules, which scripts can't name, are those of functions.
+fn is_func(ty: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Func, NoFunc};
     match ty {
-        HeapType::Abstract { shared: false, ty } => Some(*ty),
-        _ => None,
+        HeapType::Abstract { shared: false, ty } => matches!(ty, Func | NoFunc),
+        HeapType::Concrete(_) => true,
+        _ => false,
     }
+}
+
+fn is_extern(ty: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Extern, NoExtern};
+    matches!(
+        ty,
+        HeapType::Abstract {
+            shared: false,
+            ty: Extern | NoExtern
+        }
+    )
 }
 
 fn script_ref(store: &AnyStore, reference: &ExternRef) -> Option<u32> {

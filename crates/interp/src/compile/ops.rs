@@ -3,15 +3,16 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
-use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::types::{self, CompositeKind, FuncType, HeapType, RefType, ValType};
 use tiered_decode::wasmparser::MemArg;
+use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::any_memory;
 use crate::builtin::REF_FUNC;
-use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
-use crate::control::{select_family, select_vector_family};
+use crate::call::{CALL, CALL_IMPORT, RELOAD, call_ref_handler, indirect_handler};
+use crate::control::{non_null_family, select_family, select_vector_family};
 use crate::memory::{MASK_ADDRESS, load_family, load_indexed_family, store_handler};
 use crate::numeric::{
     Condition, WithCondition, binary_family, commutes, condition, condition_handlers, is_condition,
@@ -19,8 +20,11 @@ use crate::numeric::{
 };
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
-use crate::tail_call::{RETURN_CALL, RETURN_CALL_IMPORT, return_indirect_handler};
+use crate::tail_call::{
+    RETURN_CALL, RETURN_CALL_IMPORT, return_indirect_handler, return_ref_handler,
+};
 use crate::variable::{global_get_family, global_set_handler};
+use crate::wide;
 
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
@@ -57,7 +61,10 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FuncRef));
+        let id = self.module_code.type_id(self.module.funcs()[func.index()]);
+        let heap = HeapType::Concrete(CompositeKind::Func, id);
+        let ty = RefType::new(false, heap).into();
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ty));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -127,7 +134,7 @@ impl Translator<'_> {
         self.constant(ty, 0);
         match ty {
             ValType::I32 => self.condition::<numeric::ops::I32Eq>(),
-            ValType::I64 | ValType::FuncRef | ValType::ExternRef => {
+            ValType::I64 | ValType::Ref(_) => {
                 self.condition::<numeric::ops::I64Eq>();
             }
             ValType::F32 | ValType::F64 | ValType::V128 => {
@@ -391,9 +398,9 @@ impl Translator<'_> {
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.module_code.sig(ty);
+        let sig = self.module_code.type_id(ty);
         let module = self.module;
-        let ty = &module.types()[ty.index()];
+        let ty = module.types().func(ty);
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
@@ -403,9 +410,31 @@ impl Translator<'_> {
         self.code
             .push(offset(self.module_code.layout().table(table)));
         self.code
-            .push(u64::from(sig.0) | u64::from(frame.slot) << 32);
+            .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
+    }
+
+    pub(super) fn call_ref(&mut self, ty: TypeIdx) {
+        let module = self.module;
+        let ty = module.types().func(ty);
+        let reference = self.pop_source(Immediates::No);
+        let frame = self.lay_out_call(ty);
+        self.emit(
+            call_ref_handler(reference.class, is_far(frame.slot)),
+            fields(reference.field, frame.slot, types::slots(&ty.params)),
+        );
+        self.code.push(frame.slot.into());
+        self.emit_reload();
+        self.push_call_results(ty, frame);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let top = self.stack.height() - 1;
+        let ty = self.stack.operand(top).ty;
+        let reference = self.pop_source(Immediates::No);
+        let family = non_null_family(reference.class);
+        self.define(ty, family, fields(reference.field, 0, 0), &[]);
     }
 
     /// Has the arguments of a tail call be in one run of slots, whose first one this gives, and takes them off.
@@ -439,23 +468,49 @@ impl Translator<'_> {
         self.set_unreachable();
     }
 
-    pub(super) fn return_call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.module_code.sig(ty);
+    pub(super) fn return_call_ref(&mut self, ty: TypeIdx) {
         let module = self.module;
+        let reference = self.pop_source(Immediates::No);
+        let slot = self.lay_out_tail_call(module.types().func(ty));
+        self.emit(
+            return_ref_handler(reference.class),
+            fields(reference.field, self.layout.header(), slot),
+        );
+        self.set_unreachable();
+    }
+
+    pub(super) fn return_call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
+        let module = self.module;
+        let sig = self.module_code.type_id(ty);
         let index = self.pop_source(Immediates::No);
-        let slot = self.lay_out_tail_call(&module.types()[ty.index()]);
+        let slot = self.lay_out_tail_call(module.types().func(ty));
         self.emit(
             return_indirect_handler(index.class, self.index_of_table(table)),
             fields(index.field, self.layout.header(), slot),
         );
         self.code
             .push(offset(self.module_code.layout().table(table)));
-        self.code.push(sig.0.into());
+        self.code.push(sig.number().into());
         self.set_unreachable();
     }
 
     fn emit_reload(&mut self) {
         self.emit(RELOAD, fields(self.layout.header(), 0, 0));
+    }
+
+    pub(super) fn wide<O: Wide>(&mut self) {
+        let from = self.stack.height() - O::OP.params() as u32;
+        self.settle_from(from);
+        self.save_acc(Bank::Int);
+        let slot = self.near_operands(from);
+        self.stack.truncate(from);
+        self.emit(wide::handler::<O>(), fields(slot, 0, 0));
+        self.stack.hold(Bank::Int, Held::Nothing);
+        for half in 0..2 {
+            self.emit_back(slot + half, self.stack.next_slot(ValType::I64));
+            self.stack.push(ValType::I64, Place::Slot);
+        }
+        self.stack.hold(Bank::Int, Held::Operand(from + 1));
     }
 
     pub(super) fn builtin(

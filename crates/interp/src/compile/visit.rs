@@ -5,7 +5,7 @@ use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
-use tiered_decode::{memory, numeric};
+use tiered_decode::{memory, numeric, wide};
 
 use crate::builtin as b;
 
@@ -19,6 +19,8 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -43,6 +45,15 @@ macro_rules! binary_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
             self.binary::<numeric::ops::$name>();
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide::<wide::ops::$name>();
             Ok(())
         }
     )*};
@@ -81,6 +92,7 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 
@@ -93,8 +105,9 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     }
 
     fn visit_ref_null(&mut self, hty: HeapType) -> Self::Output {
-        let ty = RefType::from_heap_type(hty).ok_or(Error::Unreadable)?;
-        self.stack.push(ty.into(), Place::Const(0));
+        let heap = self.module.types().heap(hty).ok_or(Error::Unreadable)?;
+        self.stack
+            .push(RefType::new(true, heap).into(), Place::Const(0));
         Ok(())
     }
 
@@ -111,6 +124,11 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_return(t) { t.op_return() }
         visit_call(t, func: u32) { t.call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.call_ref(TypeIdx(ty)) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_return_call_ref(t, ty: u32) { t.return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_drop(t) { t.stack.pop() }

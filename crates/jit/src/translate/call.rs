@@ -67,7 +67,7 @@ impl Translator<'_, '_> {
         if let Some(&sig) = self.callees.sigs.get(&ty) {
             return Ok(sig);
         }
-        let signature = signature(&self.module.types()[ty.index()])?;
+        let signature = signature(self.module.types().func(ty))?;
         let sig = self.builder.import_signature(signature);
         self.callees.sigs.insert(ty, sig);
         self.callees.types.push(ty);
@@ -76,7 +76,7 @@ impl Translator<'_, '_> {
 
     /// Where results of functions of type `ty` are to go, if they go to memory.
     fn result_memory(&mut self, ty: TypeIdx) -> Option<Value> {
-        let func_type = &self.module.types()[ty.index()];
+        let func_type = self.module.types().func(ty);
         if !results_in_memory(func_type) {
             return None;
         }
@@ -156,6 +156,34 @@ impl Translator<'_, '_> {
         self.recorded(record, instance)
     }
 
+    pub(super) fn op_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.call(ty, &callee)
+    }
+
+    pub(super) fn op_return_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.return_call(ty, &callee)
+    }
+
+    /// What the top operand refers to, which is about to be called.
+    fn callee_of_reference(&mut self) -> Callee {
+        let record = self.pop();
+        let access = self.access;
+        // The load of the null reference's code is the trap.
+        let func = self
+            .builder
+            .ins()
+            .load(I64, access.called, record, offsets::RECORD_CODE);
+        self.leave_instance();
+        let mut load = |flags, base, offset| self.builder.ins().load(I64, flags, base, offset);
+        Callee {
+            native: load(access.code, func, offsets::FUNC_NATIVE),
+            instance: load(access.checked, record, offsets::RECORD_INSTANCE),
+            func,
+        }
+    }
+
     /// The function of the module that is `at` bytes from the first one.
     fn defined(&mut self, at: i32) -> Callee {
         let (code, vmctx) = (self.access.code, self.vmctx);
@@ -198,7 +226,7 @@ impl Translator<'_, '_> {
         if self.metered {
             self.toll();
         }
-        let params = self.module.types()[ty.index()].params.len();
+        let params = self.module.types().func(ty).params.len();
         let from = self.stack.len() - params;
         self.widen_from(from);
         self.arguments.clear();
@@ -210,7 +238,7 @@ impl Translator<'_, '_> {
     fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
         let sig = self.sig(ty)?;
         self.lay_out_call(ty, callee);
-        let func_type = &self.module.types()[ty.index()];
+        let func_type = self.module.types().func(ty);
         self.has_vectors |= func_type.results.contains(&ValType::V128);
         let memory = self.result_memory(ty);
         self.arguments.extend(memory);

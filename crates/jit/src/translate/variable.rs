@@ -8,12 +8,14 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 use tiered_decode::index::{FuncIdx, GlobalIdx};
 use tiered_decode::numeric::NumOp;
+use tiered_decode::wide::WideOp;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::abi::{clif_type, slot_flags};
 use crate::builtins::Builtin;
 use crate::error::CompileError;
 use crate::numeric;
+use crate::trap;
 
 use super::Translator;
 
@@ -109,6 +111,12 @@ impl Translator<'_, '_> {
         self.push(is_null);
     }
 
+    pub(super) fn ref_as_non_null(&mut self) {
+        let reference = self.pop();
+        self.builder.ins().trapz(reference, trap::NULL_REFERENCE);
+        self.push(reference);
+    }
+
     pub(super) fn select(&mut self) {
         let condition = self.pop_condition();
         let second = self.pop();
@@ -133,5 +141,18 @@ impl Translator<'_, '_> {
         let a = self.pop();
         let value = numeric::emit(&mut self.builder, op, a, b);
         self.push(value);
+    }
+    pub(super) fn wide(&mut self, op: WideOp) {
+        let top = [self.pop(), self.pop()];
+        let (low, high) = if op.params() == 4 {
+            let b = self.builder.ins().iconcat(top[1], top[0]);
+            let (high, low) = (self.pop(), self.pop());
+            let a = self.builder.ins().iconcat(low, high);
+            numeric::emit_wide(&mut self.builder, op, a, b)
+        } else {
+            numeric::emit_wide(&mut self.builder, op, top[1], top[0])
+        };
+        self.push(low);
+        self.push(high);
     }
 }

@@ -6,6 +6,7 @@ use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
+use tiered_decode::wide::WideOp;
 
 use crate::builtins::Builtin as B;
 use crate::error::CompileError;
@@ -19,6 +20,8 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -43,6 +46,15 @@ macro_rules! binary_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
             self.binary(NumOp::$name);
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide(WideOp::$name);
             Ok(())
         }
     )*};
@@ -91,6 +103,7 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 
@@ -107,6 +120,8 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_end(t) { t.op_end() }
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.op_call_ref(TypeIdx(ty)) }
+        visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
@@ -120,6 +135,9 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_else(t) { t.op_else() }
         visit_br(t, depth: u32) { t.op_br(depth) }
         visit_br_if(t, depth: u32) { t.op_br_if(depth) }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
         visit_return(t) { t.op_return() }
         visit_drop(t) { t.stack.pop() }
         visit_select(t) { t.select() }

@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use tiered_decode::Module;
-use tiered_decode::const_expr::{ConstExpr, ConstOp};
+use tiered_decode::const_expr::{ConstExpr, NoInstance};
 use tiered_decode::index::MemoryIdx;
 use tiered_decode::module::DataMode;
 
@@ -115,12 +115,9 @@ fn segments(module: &Module) -> Option<Vec<Segment<'_>>> {
 }
 
 fn constant(offset: &ConstExpr) -> Option<usize> {
-    match offset.ops() {
-        [ConstOp::I32Const(offset)] => Some(offset.cast_unsigned() as usize),
-        // So far in front of the end of all addresses that no length leads beyond it.
-        [ConstOp::I64Const(offset)] => usize::try_from(*offset).ok().filter(|&at| at < 1 << 48),
-        _ => None,
-    }
+    let offset = offset.eval(&mut NoInstance).ok()?;
+    // So far in front of the end of all addresses that no length leads beyond it.
+    usize::try_from(offset).ok().filter(|&at| at < 1 << 48)
 }
 
 /// The pages that segments write to, if there is enough to write and at most as much in between.

@@ -35,7 +35,6 @@ pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod own_file;
-pub(crate) mod pages;
 pub(crate) mod poll;
 pub(crate) mod reservation;
 pub(crate) mod slab;
@@ -44,4 +43,5 @@ pub(crate) mod store_ctx;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
-pub(crate) mod types;
+
+pub(crate) use tiered_pages as pages;
