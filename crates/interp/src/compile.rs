@@ -53,7 +53,7 @@ use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use scan::LoopPlan;
-use stack::OperandStack;
+use stack::{OperandStack, Place};
 
 /// What a translation needs room for, besides what it returns: code, relocations, types of locals.
 type Buffers = (Vec<u64>, Vec<u32>, Vec<ValType>);

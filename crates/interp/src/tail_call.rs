@@ -23,7 +23,7 @@ use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{ADAPTOR_SLOTS, HEADER_INSTANCE, IS_ADAPTOR, Slot};
 use tiered_runtime::vmctx::VmCtx;
 
-use crate::call::{Index, RELOAD, element, entered, leave_instance};
+use crate::call::{Index, RELOAD, element, entered, leave_instance, referred_to};
 use crate::exec::{Verdict, go_on_by, sample_call, suspend_here};
 use crate::operand::{B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
