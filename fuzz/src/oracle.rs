@@ -124,7 +124,7 @@ impl Peer for Wasmi {
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
         Ok(program::Extent {
             for_wasmi: true,
-            ..program::Extent::any(u)?
+            ..program::Extent::for_peers(u)?
         })
     }
 
