@@ -2,7 +2,7 @@
 //!
 //! A [`WasiCtx`] holds what one guest was given: arguments, environment, streams, directories with their grants, listening
 //! sockets. The 46 calls of `wasi_snapshot_preview1`, and those of the older `wasi_unstable`, are plain functions on it and
-//! on the guest's memory, so they serve any engine that has that memory as a byte slice. [`add_to_linker`] binds them to
+//! on the guest's memory, so they serve any engine that has that memory as a byte slice or can copy its bytes. [`add_to_linker`] binds them to
 //! tiered's runtime.
 //!
 //! ```

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Barrier, Mutex, Weak};
 
 use super::*;
 use crate::fd_table::{Entry, Object};
@@ -355,32 +355,71 @@ fn the_limit_holds_for_all_threads_together_before_the_host_acts() {
     }
 }
 
+/// Says that it is over, also after a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_number_that_is_moved_onto_is_always_open() {
+    let process = Process::of(with_files());
+    let fd = process.thread(15).open("f0", PLAIN).unwrap();
+    let moving = AtomicBool::new(true);
+    process.run(3, |number, mut thread| match number {
+        0 => {
+            let _end = Ends(&moving);
+            for turn in 0..3000u32 {
+                let next = thread
+                    .open(&format!("f{}", turn % u32::from(FILES)), PLAIN)
+                    .unwrap();
+                let args = [next.into(), fd.into()];
+                assert_eq!(thread.call("fd_renumber", &args), Errno::SUCCESS);
+            }
+        }
+        _ => {
+            let args = [fd.into(), thread.at(OUT)];
+            while moving.load(Ordering::Relaxed) {
+                assert_eq!(thread.call("fd_fdstat_get", &args), Errno::SUCCESS);
+            }
+        }
+    });
+}
+
 #[test]
 fn rights_that_any_thread_gave_up_are_gone() {
-    let rights = [
+    const GIVEN_UP: [Rights; 4] = [
         Rights::FD_READ,
         Rights::FD_WRITE,
         Rights::FD_SEEK,
         Rights::FD_TELL,
     ];
     let process = Process::of(with_files());
-    for _ in 0..100 {
-        let fd = process.thread(15).open("f0", PLAIN).unwrap();
-        let held = process.guest.ctx.table.get(fd).unwrap().base();
-        process.run(4, |number, mut thread| {
-            let mut kept = held;
-            let args = |kept: Rights| [fd.into(), kept.raw(), 0];
-            while thread.call(
-                "fd_fdstat_set_rights",
-                &args(kept & !rights[number as usize]),
-            ) == Errno::NOTCAPABLE
-            {
-                kept = thread.ctx.table.get(fd).unwrap().base();
+    let table = &process.guest.ctx.table;
+    let fds: Vec<u32> = (0..100)
+        .map(|_| process.thread(15).open("f0", PLAIN).unwrap())
+        .collect();
+    let held = table.get(fds[0]).unwrap().base();
+    let begin = Barrier::new(4);
+    process.run(4, |number, mut thread| {
+        begin.wait();
+        for &fd in &fds {
+            // As libc does: what there is, without what is given up.
+            loop {
+                let kept = table.get(fd).unwrap().base() & !GIVEN_UP[number as usize];
+                let args = [fd.into(), kept.raw(), 0];
+                if thread.call("fd_fdstat_set_rights", &args) == Errno::SUCCESS {
+                    break;
+                }
             }
-        });
-        let all = rights.into_iter().fold(Rights::NONE, Rights::union);
-        assert_eq!(process.guest.ctx.table.get(fd).unwrap().base(), held & !all);
-        process.thread(15).call("fd_close", &[fd.into()]);
+        }
+    });
+    let all = GIVEN_UP.into_iter().fold(Rights::NONE, Rights::union);
+    for fd in fds {
+        assert_eq!(table.get(fd).unwrap().base(), held & !all);
     }
 }
 
@@ -401,6 +440,15 @@ fn a_position_is_shared() {
     let mut seen = seen.into_inner().unwrap();
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..200), "each record came once");
+}
+
+/// Ends the waiting of all threads when a test ends, also by a panic: nobody else would.
+struct EndsWaiting(InterruptHandle);
+
+impl Drop for EndsWaiting {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
 }
 
 /// A process with a pipe as its standard input; the other end is returned.
@@ -449,6 +497,7 @@ fn nobody_waits_for_a_read_in_progress_and_it_keeps_its_pipe() {
     let (process, mut writer) = piped();
     let (mut reader, _, begun) = process.thread(0).telling();
     std::thread::scope(|scope| {
+        let _end = EndsWaiting(process.guest.ctx.interrupt_handle());
         let read = scope.spawn(move || reader.read(0, 9));
         begun.recv().unwrap();
         do_other_things(&mut process.thread(1), 0);
@@ -468,6 +517,7 @@ fn nobody_waits_for_an_accept_or_a_poll_in_progress() {
         let (process, _writer) = piped();
         let (mut waiter, handle, begun) = process.thread(0).telling();
         std::thread::scope(|scope| {
+            let _end = EndsWaiting(process.guest.ctx.interrupt_handle());
             let waiting = scope.spawn(move || {
                 let mut subscription = [0; 48];
                 (subscription[8], subscription[16]) = (1, LISTENER as u8);
@@ -494,6 +544,7 @@ fn an_interrupt_breaks_the_thread_that_it_is_for_or_all() {
     let (process, mut writer) = piped();
     let all = process.guest.ctx.interrupt_handle();
     std::thread::scope(|scope| {
+        let _end = EndsWaiting(all.clone());
         let threads = [0, 1, 2].map(|number| {
             let (mut thread, handle, begun) = process.thread(number).telling();
             let read = scope.spawn(move || (thread.read(0, 9), thread));

@@ -140,14 +140,14 @@ fn what_waits_is_made_once_for_each_kind_and_guard() {
     let (guard, other) = (guard(), guard());
     guard.add_waits(counted(false));
     let first = guard.waits(Handle::default);
-    let again = guard.waits(|| unreachable!("it is there"));
+    let again = guard.waits::<Handle>(|| unreachable!("it is there"));
     assert!(Arc::ptr_eq(&first.0, &again.0));
     let of_other = other.waits(Handle::default);
     guard.interrupt(guard.hand_out()).expect("it can be closed");
     let raised = |handle: &Handle| handle.0.load(Ordering::Relaxed);
     assert_eq!((raised(&first), raised(&of_other)), (true, false));
     other.interrupt(other.hand_out()).expect("it can be closed");
-    let late = other.waits(|| unreachable!("it is there"));
+    let late = other.waits::<Handle>(|| unreachable!("it is there"));
     assert!(raised(&late));
     other.release_waits();
     assert!(!raised(&late), "the store has ended");
