@@ -387,6 +387,8 @@ pub enum ExternType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// A tag, whose parameters are what an exception with it carries.
+    Tag(FuncType),
 }
 
 impl fmt::Display for ExternType {
@@ -396,6 +398,10 @@ impl fmt::Display for ExternType {
             ExternType::Table(ty) => write!(f, "table {ty}"),
             ExternType::Memory(ty) => write!(f, "memory {ty}"),
             ExternType::Global(ty) => write!(f, "global {ty}"),
+            ExternType::Tag(ty) => {
+                f.write_str("tag ")?;
+                write_types(f, &ty.params)
+            }
         }
     }
 }

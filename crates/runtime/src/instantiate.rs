@@ -9,13 +9,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::ConstExpr;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TagIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, Limits, ValType};
 
+use crate::exception::Tag;
 use crate::external::Extern;
 use crate::func::Func;
 use crate::handles::{Handle, Memory, Table};
@@ -24,6 +25,7 @@ use crate::instance::Instance;
 use crate::store::AnyStore;
 use crate::value::Val;
 use crate::vm::builtin;
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
@@ -85,6 +87,7 @@ pub(crate) struct Spaces {
     tables: Vec<NonNull<TableRecord>>,
     memories: Vec<NonNull<MemoryRecord>>,
     globals: Vec<NonNull<GlobalRecord>>,
+    tags: Vec<NonNull<TagRecord>>,
 }
 
 impl Spaces {
@@ -95,6 +98,7 @@ impl Spaces {
             Extern::Table(table) => self.tables.push(table.0.record),
             Extern::Memory(memory) => self.memories.push(memory.0.record),
             Extern::Global(global) => self.globals.push(global.0.record),
+            Extern::Tag(tag) => self.tags.push(tag.0.record),
         }
     }
 
@@ -158,6 +162,7 @@ pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
         ImportType::Table(ty) => ExternType::Table(*ty),
         ImportType::Memory(ty) => ExternType::Memory(*ty),
         ImportType::Global(ty) => ExternType::Global(*ty),
+        ImportType::Tag(index) => ExternType::Tag(module.types()[index.index()].clone()),
     }
 }
 
@@ -184,6 +189,7 @@ fn matches(found: &ExternType, expected: &ExternType) -> bool {
     match (found, expected) {
         (ExternType::Func(found), ExternType::Func(expected)) => found == expected,
         (ExternType::Global(found), ExternType::Global(expected)) => found == expected,
+        (ExternType::Tag(found), ExternType::Tag(expected)) => found == expected,
         (ExternType::Table(found), ExternType::Table(expected)) => {
             found.element == expected.element && limits_match(&found.limits, &expected.limits)
         }
@@ -203,13 +209,21 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
     found.min >= expected.min && maximum_fits
 }
 
-fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
+fn allocate(
+    store: &mut AnyStore,
+    module: &Arc<Module>,
+    spaces: &mut Spaces,
+) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
         let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
         spaces.tables.push(Table::new(store, *ty, null)?.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
         spaces.memories.push(Memory::new(store, *ty)?.0.record);
+    }
+    for index in spaces.tags.len()..module.tags().len() {
+        let tag = Tag::of_module(store, module, TagIdx(index as u32));
+        spaces.tags.push(tag.0.record);
     }
     Ok(())
 }
@@ -231,6 +245,7 @@ fn add_instance(
         imported_funcs: &spaces.funcs,
         tables: &spaces.tables,
         memories: &spaces.memories,
+        tags: &spaces.tags,
         imported_globals: &spaces.globals,
         exported_memory,
     })

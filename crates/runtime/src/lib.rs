@@ -21,6 +21,7 @@
 mod vm;
 
 mod error;
+mod exception;
 mod external;
 mod func;
 mod handles;
@@ -34,6 +35,7 @@ mod store_config;
 mod value;
 
 pub use error::Error;
+pub use exception::{Exception, ExceptionError, Tag};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
@@ -59,6 +61,6 @@ pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::types::SigId;
 pub use vm::{
-    backtrace, builtin, code, frame, layout, module_code, native_stack, speculation, trampoline,
+    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack, speculation, trampoline,
     vmctx, wide,
 };

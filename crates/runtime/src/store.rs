@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::exception::Tag;
 use crate::func::Func;
 use crate::handles::{Global, Handle, Memory, StoreId, Table};
 use crate::host::{HostCode, HostFunc};
@@ -20,6 +21,7 @@ use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::ExternRef;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::{LimitError, Limits};
@@ -67,6 +69,7 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     memories: Arena<MemoryRecord>,
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
+    tags: Arena<TagRecord>,
     externs: Vec<Box<dyn Any + Send + Sync>>,
     data: Box<dyn Any>,
     epoch: Epoch,
@@ -106,6 +109,7 @@ impl AnyStore {
             memories: Arena(Vec::new()),
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
+            tags: Arena(Vec::new()),
             externs: Vec::new(),
             data,
             epoch,
@@ -191,6 +195,16 @@ impl AnyStore {
         self.ctx().memory_used.get()
     }
 
+    /// Bytes of memory that the store has for exceptions.
+    pub fn exception_bytes(&self) -> u64 {
+        self.ctx().exceptions.bytes()
+    }
+
+    /// How often the store looked for exceptions that nothing leads to.
+    pub fn exception_collections(&self) -> u64 {
+        self.ctx().exceptions.collections()
+    }
+
     pub(crate) fn host_data<T: 'static>(&self) -> &T {
         self.data
             .downcast_ref()
@@ -236,6 +250,13 @@ impl AnyStore {
         Global(Handle {
             store: self.id,
             record: self.globals.push(Box::new(record)),
+        })
+    }
+
+    pub(crate) fn add_tag(&mut self, record: TagRecord) -> Tag {
+        Tag(Handle {
+            store: self.id,
+            record: self.tags.push(Box::new(record)),
         })
     }
 

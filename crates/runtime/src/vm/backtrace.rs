@@ -190,6 +190,16 @@ impl Trace {
         self.outermost.push_back(kept);
     }
 
+    /// Adds the frame of the first tier that is returned to at `pc`.
+    pub(crate) fn add_position(&mut self, ctx: &StoreCtx, pc: usize) {
+        if let Some((func, byte)) = ctx.find_func_at(pc, &mut self.steps)
+            && let Some(code) = func.module_code()
+        {
+            let position = Some(Position { func, byte });
+            self.add(code.module(), func.index, None, position);
+        }
+    }
+
     /// Adds the frames of all activations of a store.
     pub(crate) fn add_activations(&mut self, ctx: &StoreCtx) {
         let mut next = ctx.activation.get();

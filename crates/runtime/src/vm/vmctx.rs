@@ -12,9 +12,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tiered_decode::Module;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 
 use crate::vm::code::{FuncCode, FuncRecord};
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::guard::Guard;
@@ -69,6 +70,7 @@ pub(crate) struct VmCtxParts<'a> {
     pub(crate) imported_funcs: &'a [ImportedFunc],
     pub(crate) tables: &'a [NonNull<TableRecord>],
     pub(crate) memories: &'a [NonNull<MemoryRecord>],
+    pub(crate) tags: &'a [NonNull<TagRecord>],
     pub(crate) imported_globals: &'a [NonNull<GlobalRecord>],
     pub(crate) exported_memory: Option<NonNull<MemoryRecord>>,
 }
@@ -218,6 +220,9 @@ impl VmCtx {
             for (index, record) in (0..).zip(parts.memories) {
                 self.at(layout.memory(MemoryIdx(index))).write(*record);
             }
+            for (index, record) in (0..).zip(parts.tags) {
+                self.at(layout.tag(TagIdx(index))).write(*record);
+            }
             for (index, func) in (0..).zip(parts.imported_funcs) {
                 let (FuncPlace::Imported(at), own) = layout.import(FuncIdx(index)) else {
                     unreachable!("imports come first")
@@ -351,6 +356,13 @@ impl VmCtx {
         assert!(self.layout.has_memory(index));
         // SAFETY: `fill` wrote a pointer there.
         unsafe { self.at(self.layout.memory(index)).read() }
+    }
+
+    /// The tag at `index`.
+    pub fn tag(&self, index: TagIdx) -> NonNull<TagRecord> {
+        assert!(self.layout.has_tag(index));
+        // SAFETY: `fill` wrote a pointer there.
+        unsafe { self.at(self.layout.tag(index)).read() }
     }
 
     /// The global at `index`.
