@@ -38,6 +38,12 @@ const MAX_STEPS: usize = 1 << 18;
 /// The frames are there.
 pub type Walk = unsafe fn(ctx: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace);
 
+/// Adds the frame of another tier's code that is returned to at an address.
+///
+/// # Safety of calls
+/// That code lives.
+pub type Resolve = unsafe fn(pc: usize, trace: &mut Trace);
+
 /// One stay in guest code: where it stands while something else runs.
 ///
 /// *Invariant:* activations form a list in the order of the host's stack. Each tier's entry makes one, or the place

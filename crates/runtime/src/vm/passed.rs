@@ -11,15 +11,9 @@
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
-use crate::vm::backtrace::{Frames, INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
+use crate::vm::backtrace::{Frames, INNERMOST_FRAMES, OUTERMOST_FRAMES, Resolve, Trace};
 use crate::vm::exception::ExceptionObject;
 use crate::vm::store_ctx::StoreCtx;
-
-/// Adds the frame of another tier's code that is returned to at an address.
-///
-/// # Safety of calls
-/// That code lives.
-pub type Resolve = unsafe fn(pc: usize, trace: &mut Trace);
 
 /// Set in the addresses of another tier's code.
 const NATIVE: usize = 1 << (usize::BITS - 1);
