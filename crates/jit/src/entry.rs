@@ -1,7 +1,8 @@
 //! Trampolines into and out of compiled code: one of each for a function type, and one into each compiled loop.
 //!
 //! An *entry* is an [`EntryFn`](tiered_runtime::code::EntryFn): arguments from the frame's slots into registers, call,
-//! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest.
+//! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest, and
+//! [`unwind`] when an exception did, which the handler is given then.
 //! An *exit* has the native convention and does the opposite: it lays the arguments down as a frame behind all others
 //! and calls the callee by everybody's entry point. A compiled function that finds the native stack used up before it
 //! has begun is replaced by the exit for its type, which then has the first tier run it ([`fault::overflow`]).
@@ -38,6 +39,7 @@ use crate::abi::{
 use crate::error::CompileError;
 use crate::fault;
 use crate::trap;
+use crate::unwind;
 
 /// What an entry calls.
 #[derive(Clone, Copy)]
@@ -95,7 +97,8 @@ pub(crate) fn build_entry(
     };
     b.ins().store(plain, frame, store, STORE_FREE);
 
-    let (returned, trapped) = (b.create_block(), b.create_block());
+    let (returned, failed) = (b.create_block(), b.create_block());
+    let exception = b.append_block_param(failed, I64);
     let mut results = Vec::with_capacity(native.returns.len());
     for result in &native.returns {
         results.push(b.append_block_param(returned, result.value_type));
@@ -104,7 +107,7 @@ pub(crate) fn build_entry(
     let pool = &mut b.func.dfg.value_lists;
     let given = (0..results.len() as u32).map(BlockArg::TryCallRet);
     let normal = cranelift_codegen::ir::BlockCall::new(returned, given, pool);
-    let handler = cranelift_codegen::ir::BlockCall::new(trapped, [], pool);
+    let handler = cranelift_codegen::ir::BlockCall::new(failed, [BlockArg::TryCallExn(0)], pool);
     let table = ExceptionTableData::new(native, normal, [ExceptionTableItem::Default(handler)]);
     let table = b.func.dfg.exception_tables.push(table);
     b.ins().try_call_indirect(code, &args, table);
@@ -113,6 +116,13 @@ pub(crate) fn build_entry(
     store_slots(&mut b, frame, &results);
     finish(&mut b, store, free, Outcome::Returned);
 
+    let (threw, trapped) = (b.create_block(), b.create_block());
+    b.switch_to_block(failed);
+    b.set_cold_block(failed);
+    b.ins().brif(exception, threw, &[], trapped, &[]);
+    b.switch_to_block(threw);
+    b.set_cold_block(threw);
+    finish(&mut b, store, free, Outcome::Threw);
     b.switch_to_block(trapped);
     b.set_cold_block(trapped);
     let signature = host_signature(&mut b, isa, 1, false);
@@ -161,7 +171,26 @@ pub(crate) fn build_exit(
     let failed = b
         .ins()
         .icmp_imm_u(IntCC::NotEqual, outcome, Outcome::Returned as i64);
-    b.ins().trapnz(failed, trap::RAISED);
+    let (cold, returned) = (b.create_block(), b.create_block());
+    b.ins().brif(failed, cold, &[], returned, &[]);
+    b.switch_to_block(cold);
+    b.set_cold_block(cold);
+    let threw = b
+        .ins()
+        .icmp_imm_u(IntCC::Equal, outcome, Outcome::Threw as i64);
+    let (raise, trapped) = (b.create_block(), b.create_block());
+    b.ins().brif(threw, raise, &[], trapped, &[]);
+    b.switch_to_block(raise);
+    b.set_cold_block(raise);
+    let signature = host_signature(&mut b, isa, 2, false);
+    let address = address(&mut b, unwind::raise as *const () as usize);
+    let none = b.ins().iconst(I64, 0);
+    b.ins().call_indirect(signature, address, &[vmctx, none]);
+    b.ins().trap(trap::RAISED);
+    b.switch_to_block(trapped);
+    b.set_cold_block(trapped);
+    b.ins().trap(trap::RAISED);
+    b.switch_to_block(returned);
     let mut results = Vec::with_capacity(ty.results.len());
     load_slots(&mut b, frame, &ty.results, &mut results)?;
     if results_in_memory(ty) {

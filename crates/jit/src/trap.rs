@@ -26,6 +26,8 @@ pub(crate) const INTERRUPT: TrapCode = TrapCode::unwrap_user(7);
 pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
+/// A null reference to an exception was thrown.
+pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(10);
 
 /// How many codes there are for one reason that a store traps for.
 const TURNS: u8 = 8;
