@@ -596,7 +596,7 @@ impl<'m> Translator<'m> {
         }
         match frame.kind {
             Kind::TryTable | Kind::Try => self.end_region(&mut frame)?,
-            Kind::Catch => self.end_handlers(&frame),
+            Kind::Catch => self.end_handlers(&mut frame),
             _ => {}
         }
         self.end_block(&frame);

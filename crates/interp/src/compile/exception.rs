@@ -308,9 +308,10 @@ impl Translator<'_> {
     }
 
     /// The end of the last handler of a `try`, whose frame is closed.
-    pub(super) fn end_handlers(&mut self, frame: &Control<'_>) {
+    pub(super) fn end_handlers(&mut self, frame: &mut Control<'_>) {
         if frame.catches {
-            self.bind(frame.otherwise);
+            let otherwise = std::mem::replace(&mut frame.otherwise, Label::Unbound(None));
+            self.bind(otherwise);
             self.throw_on(self.pad());
         }
     }
