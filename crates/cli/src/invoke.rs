@@ -67,8 +67,8 @@ fn parse(ty: ValType, word: &str) -> Option<Val> {
         ValType::F32 => word.parse::<f32>().ok().map(|x| Val::F32(x.to_bits())),
         ValType::F64 => word.parse::<f64>().ok().map(|x| Val::F64(x.to_bits())),
         ValType::V128 => vector(word).map(Val::V128),
-        ValType::FuncRef => (word == "null").then_some(Val::FuncRef(None)),
-        ValType::ExternRef => (word == "null").then_some(Val::ExternRef(None)),
+        ValType::Ref(_) if word == "null" => Val::default_for(ty),
+        ValType::Ref(_) => None,
     }
 }
 
@@ -112,9 +112,12 @@ pub(crate) fn results_text(results: &[Val]) -> String {
             Val::F32(bits) => writeln!(text, "{}", f32::from_bits(*bits)),
             Val::F64(bits) => writeln!(text, "{}", f64::from_bits(*bits)),
             Val::V128(bits) => writeln!(text, "{bits:#034x}"),
-            Val::FuncRef(None) | Val::ExternRef(None) => writeln!(text, "null"),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => {
+                writeln!(text, "null")
+            }
             Val::FuncRef(Some(_)) => writeln!(text, "funcref"),
             Val::ExternRef(Some(_)) => writeln!(text, "externref"),
+            Val::ExnRef(Some(_)) => writeln!(text, "exnref"),
         };
     }
     text

@@ -54,6 +54,8 @@ pub mod memory;
 
 pub mod vector;
 
+pub mod wide;
+
 pub mod proposals;
 
 pub mod names;
@@ -65,7 +67,9 @@ pub mod error;
 mod file;
 
 mod body;
+mod hints;
 mod loops;
+mod refusal;
 mod section;
 mod source;
 mod validate;

@@ -10,6 +10,8 @@ use crate::body::BodyRange;
 pub use crate::body::FuncBody;
 use crate::const_expr::ConstExpr;
 use crate::error::Error;
+pub use crate::hints::BodyHints;
+use crate::hints::{self, Hints};
 use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
@@ -18,7 +20,7 @@ use crate::types::{
     ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
 };
 use crate::validate::{Bodies, Validation};
-use crate::{loops, proposals, source};
+use crate::{loops, proposals, refusal, source};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -35,6 +37,7 @@ pub struct Module {
     /// The functions that are exported, ascending, each with its first export.
     exports_by_func: OnceLock<Box<[(FuncIdx, u32)]>>,
     names: OnceLock<Names>,
+    branch_hints: OnceLock<Hints>,
 }
 
 /// How to decode.
@@ -220,6 +223,7 @@ impl Module {
         let validated = validation.map_or(Ok(()), Validation::finish);
         // Both may fail: a body, and what comes after it.
         first_error(read, validated).map_err(|error| {
+            let error = refusal::explain(&bytes, features, error);
             error.with_func_name(|func| {
                 let name =
                     names::find_section(&bytes).map(|range| Names::new(bytes.clone(), range));
@@ -231,6 +235,7 @@ impl Module {
         let mut exports_by_name: Box<[u32]> = (0..sections.exports.len() as u32).collect();
         exports_by_name.sort_unstable_by_key(|&export| &sections.exports[export as usize].name);
         let (exports_by_func, names) = (OnceLock::new(), OnceLock::new());
+        let branch_hints = OnceLock::new();
         Ok(Module {
             bytes,
             features,
@@ -238,6 +243,7 @@ impl Module {
             exports_by_name,
             exports_by_func,
             names,
+            branch_hints,
         })
     }
 
@@ -246,7 +252,7 @@ impl Module {
         &self.bytes
     }
 
-    /// The function types.
+    /// The types.
     pub fn types(&self) -> &Types {
         &self.sections.types
     }
@@ -266,7 +272,7 @@ impl Module {
     /// # Panics
     /// If the module has no such function.
     pub fn func_type(&self, func: FuncIdx) -> &FuncType {
-        &self.sections.types[self.sections.funcs[func.index()].index()]
+        self.sections.types.func(self.sections.funcs[func.index()])
     }
 
     /// How many functions are imported.
@@ -324,7 +330,7 @@ impl Module {
     /// # Panics
     /// If the module has no such tag.
     pub fn tag_type(&self, tag: TagIdx) -> &FuncType {
-        &self.sections.types[self.sections.tags[tag.index()].index()]
+        self.sections.types.func(self.sections.tags[tag.index()])
     }
 
     /// The initial value of each global that is not imported.
@@ -383,11 +389,11 @@ impl Module {
     /// The type of an import, in full.
     pub fn import_type(&self, import: &Import) -> ExternType {
         match import.ty {
-            ImportType::Func(ty) => ExternType::Func(self.sections.types[ty.index()].clone()),
+            ImportType::Func(ty) => ExternType::Func(self.sections.types.func(ty).clone()),
             ImportType::Table(ty) => ExternType::Table(ty),
             ImportType::Memory(ty) => ExternType::Memory(ty),
             ImportType::Global(ty) => ExternType::Global(ty),
-            ImportType::Tag(ty) => ExternType::Tag(self.sections.types[ty.index()].clone()),
+            ImportType::Tag(ty) => ExternType::Tag(self.sections.types.func(ty).clone()),
         }
     }
 
@@ -409,12 +415,9 @@ impl Module {
     pub fn block_type(&self, block: BlockType) -> (&[ValType], &[ValType]) {
         match block {
             BlockType::Empty => (&[], &[]),
-            BlockType::Type(ty) => (
-                &[],
-                ValType::from_wasmparser(ty).map_or(&[], ValType::as_slice),
-            ),
+            BlockType::Type(ty) => (&[], self.sections.types.single(ty).unwrap_or_default()),
             BlockType::FuncType(ty) => {
-                let ty = &self.sections.types[ty as usize];
+                let ty = self.sections.types.func(TypeIdx(ty));
                 (&ty.params, &ty.results)
             }
         }
@@ -426,6 +429,7 @@ impl Module {
             &self.bytes,
             self.body_range(func)?,
             self.features,
+            &self.sections.types,
         ))
     }
 
@@ -453,6 +457,36 @@ impl Module {
     /// A loop that cannot be reached is left out.
     pub fn loop_headers(&self, func: FuncIdx) -> Vec<LoopHeader> {
         loops::loop_headers(self, func)
+    }
+
+    /// What the module's author says of the branches of a function; nothing for an import.
+    pub fn branch_hints(&self, func: FuncIdx) -> BodyHints<'_> {
+        let Some(body) = self.body_range(func) else {
+            return BodyHints::default();
+        };
+        let hints = self.branch_hints.get_or_init(|| self.read_branch_hints());
+        hints.of(func.0, body)
+    }
+
+    /// The one section of that name, in front of the code.
+    fn read_branch_hints(&self) -> Hints {
+        let Sections {
+            custom,
+            bodies,
+            imported,
+            ..
+        } = &self.sections;
+        let code = bodies.first().map_or(0, |body| body.start);
+        let mut sections = custom
+            .iter()
+            .filter(|section| self.custom_name(section) == hints::NAME);
+        match (sections.next(), sections.next()) {
+            (Some(section), None) if section.end <= code => {
+                let contents = self.bytes.get(section.range()).unwrap_or_default();
+                Hints::read(contents, imported.funcs, bodies)
+            }
+            _ => Hints::default(),
+        }
     }
 
     /// The name section, read on first use.

@@ -12,15 +12,16 @@ use crate::module::{
     CustomSection, Data, DataMode, Element, ElementItems, ElementMode, Export, ExportKind, Import,
     ImportType,
 };
-use crate::types::{FuncType, GlobalType, MemoryType, RefType, TableType, Types};
+use crate::types::{GlobalType, MemoryType, RefType, TableType, Types};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
     Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
-    GlobalSectionReader, ImportSectionReader, MemorySectionReader, Parser, Payload,
-    TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader, Validator, ValidatorResources, WasmFeatures,
+    GlobalSectionReader, HeapType, ImportSectionReader, MemorySectionReader, Operator, Parser,
+    Payload, TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 /// What the sections say.
@@ -57,29 +58,50 @@ pub(crate) struct Imported {
 }
 
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
-/// with what is read by then: all that they can refer to.
+/// with what is read by then: all that they can refer to. It is called again if that turns out to be too little.
 pub(crate) fn read(
     bytes: &[u8],
     features: WasmFeatures,
-    on_code: impl FnMut(&Sections),
+    mut on_code: impl FnMut(&Sections),
 ) -> (Sections, Result<(), Error>) {
-    let mut reader = SectionReader {
-        on_code,
-        bytes,
-        features,
-        version: None,
-        validator: Validator::new_with_features(features),
-        sections: Sections::default(),
-        bodies_left: 0,
+    let mut read = |validated| {
+        let mut reader = SectionReader {
+            on_code: &mut on_code,
+            bytes,
+            features,
+            validated,
+            version: None,
+            validator: Validator::new_with_features(validated),
+            sections: Sections::default(),
+            bodies_left: 0,
+        };
+        let result = reader.read(bytes, features);
+        (reader.sections, result)
     };
-    let result = reader.read(bytes, features);
-    (reader.sections, result)
+    match read(features) {
+        (_, Err(error)) if features.extended_const() && names_own_global(&error) => {
+            read(features | WasmFeatures::GC)
+        }
+        read => read,
+    }
+}
+
+/// Whether a constant expression was refused for a global that is not imported: to `wasmparser` that is a part of the GC
+/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and ops of constant expressions by
+/// `const_expr.rs`. Sections before the first such expression have been accepted without the proposal, and bodies are
+/// always validated without.
+fn names_own_global(error: &Error) -> bool {
+    error.missing_feature() == Some(WasmFeatures::GC)
+        && error.reason().ends_with("locally defined global")
 }
 
 struct SectionReader<'a, F> {
     on_code: F,
     bytes: &'a [u8],
+    /// What is accepted.
     features: WasmFeatures,
+    /// What the validator accepts.
+    validated: WasmFeatures,
     /// The module's version, as long as the validator has seen nothing else.
     version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
@@ -222,26 +244,23 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             Some(places)
         });
         self.validator.type_section(&section)?;
-        let count = section.count() as usize;
-        let types = section
-            .into_iter_err_on_gc_types()
-            .map(|ty| FuncType::from_wasmparser(&ty?).ok_or_else(unsupported_type));
+        let types = &mut self.sections.types;
+        types.reserve(section.count() as usize);
         match places {
             None => {
-                self.sections.types = Types::with_capacity(count);
-                for ty in types {
-                    self.sections.types.push(ty?);
+                types.reserve_groups(section.count() as usize);
+                for group in section {
+                    types.push(&group?).ok_or_else(unsupported_type)?;
                 }
             }
             Some(places) => {
-                let mut distinct = Vec::new();
-                for (ty, &place) in types.zip(&places) {
-                    let ty = ty?;
-                    if place as usize == distinct.len() {
-                        distinct.push(ty);
+                for (group, &place) in section.into_iter().zip(&places) {
+                    let group = group?;
+                    match place as usize {
+                        place if place < types.len() => types.repeat(place),
+                        _ => types.push(&group).ok_or_else(unsupported_type)?,
                     }
                 }
-                self.sections.types = Types::repeated(distinct, places);
             }
         }
         Ok(())
@@ -252,7 +271,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         &mut self,
         (num, encoding, range): (u16, Encoding, Range<u64>),
     ) -> Result<(), Error> {
-        let features = self.features | WasmFeatures::COMPONENT_MODEL;
+        let features = self.validated | WasmFeatures::COMPONENT_MODEL;
         let mut validator = Validator::new_with_features(features);
         validator.version(num, encoding, &range)?;
         self.validator = validator;
@@ -279,6 +298,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     /// Adds an import to its index space.
     fn import_type(&mut self, ty: TypeRef) -> Result<ImportType, Error> {
         let Sections {
+            types,
             funcs,
             tables,
             memories,
@@ -294,7 +314,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 Ok(ImportType::Func(TypeIdx(ty)))
             }
             TypeRef::Table(ty) => {
-                let ty = TableType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+                let ty = TableType::from_wasmparser(ty, types).ok_or_else(unsupported_type)?;
                 tables.push(ty);
                 imported.tables += 1;
                 Ok(ImportType::Table(ty))
@@ -306,7 +326,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 Ok(ImportType::Memory(ty))
             }
             TypeRef::Global(ty) => {
-                let ty = GlobalType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+                let ty = GlobalType::from_wasmparser(ty, types).ok_or_else(unsupported_type)?;
                 globals.push(ty);
                 imported.globals += 1;
                 Ok(ImportType::Global(ty))
@@ -334,7 +354,8 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn tables(&mut self, section: TableSectionReader<'_>) -> Result<(), Error> {
         self.validator.table_section(&section)?;
         for table in section {
-            let ty = TableType::from_wasmparser(table?.ty).ok_or_else(unsupported_type)?;
+            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.tables.push(ty);
         }
         Ok(())
@@ -365,11 +386,50 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         self.sections.global_inits.reserve_exact(count);
         for global in section {
             let global = global?;
-            let ty = GlobalType::from_wasmparser(global.ty).ok_or_else(unsupported_type)?;
+            if let wasmparser::ValType::Ref(ty) = global.ty.content_type {
+                let offset = global.init_expr.get_binary_reader().original_position();
+                self.check_ref_type(ty, offset)?;
+                self.check_nulls(&global.init_expr)?;
+            }
+            let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.globals.push(ty);
             self.sections
                 .global_inits
                 .push(ConstExpr::read(&global.init_expr)?);
+        }
+        Ok(())
+    }
+
+    /// Refuses a type that only the validator accepts; see [`names_own_global`].
+    fn check_ref_type(&self, ty: wasmparser::RefType, offset: u64) -> Result<(), Error> {
+        use wasmparser::AbstractHeapType as T;
+        let needed = match ty.heap_type() {
+            HeapType::Abstract { ty, .. }
+                if !matches!(ty, T::Func | T::Extern | T::Exn | T::NoExn) =>
+            {
+                WasmFeatures::GC
+            }
+            HeapType::Abstract { .. } if ty.is_nullable() => return Ok(()),
+            _ => WasmFeatures::FUNCTION_REFERENCES,
+        };
+        if self.features == self.validated || self.features.contains(needed) {
+            return Ok(());
+        }
+        let error = Error::new(offset as usize, "the type is one of a proposal");
+        Err(error.missing(Some(needed)))
+    }
+
+    /// Refuses an expression whose null only the validator accepts; see [`names_own_global`].
+    fn check_nulls(&self, expr: &wasmparser::ConstExpr<'_>) -> Result<(), Error> {
+        if self.features == self.validated {
+            return Ok(());
+        }
+        for op in expr.get_operators_reader().into_iter_with_offsets() {
+            if let (Operator::RefNull { hty }, offset) = op? {
+                let ty = wasmparser::RefType::new(true, hty);
+                self.check_ref_type(ty.unwrap_or(wasmparser::RefType::ANYREF), offset)?;
+            }
         }
         Ok(())
     }
@@ -403,7 +463,19 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             .elements
             .reserve_exact(section.count() as usize);
         for element in section {
-            self.sections.elements.push(read_element(element?)?);
+            let element = element?;
+            if let wasmparser::ElementItems::Expressions(ty, exprs) = &element.items {
+                self.check_ref_type(*ty, element.range.start)?;
+                for expr in exprs
+                    .clone()
+                    .into_iter()
+                    .filter(|_| self.features != self.validated)
+                {
+                    self.check_nulls(&expr?)?;
+                }
+            }
+            let element = read_element(element, &self.sections.types)?;
+            self.sections.elements.push(element);
         }
         Ok(())
     }
@@ -464,11 +536,14 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     }
 }
 
+/// The byte that explicit recursion groups begin with.
+const REC: u8 = 0x4e;
+
 /// A section of fewer types is read as it is.
 const MIN_REPEATED_TYPES: usize = 4096;
 
-/// For each type, which of the distinct ones it is, in the order in which these come; `None` unless there are many and few
-/// are distinct, and for a section that is not valid.
+/// For each type, the first one that has the same bytes; `None` unless there are many and few are distinct, for a section
+/// with explicit recursion groups, and for one that is not valid.
 fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u32>> {
     let count = section.count() as usize;
     if count < MIN_REPEATED_TYPES {
@@ -482,7 +557,10 @@ fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u
     loop {
         let next = starts.next().transpose().ok()?.map(|(offset, _)| offset);
         let ty = bytes.get(start as usize..next.unwrap_or(end) as usize)?;
-        let place = known.len() as u32;
+        if ty.first() == Some(&REC) {
+            return None;
+        }
+        let place = places.len() as u32;
         let place = *known.entry(ty).or_insert(place);
         places.push(place);
         if known.len() > count / 8 {
@@ -495,7 +573,7 @@ fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u
     }
 }
 
-fn read_element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
+fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Element, Error> {
     let mode = match element.kind {
         ElementKind::Passive => ElementMode::Passive,
         ElementKind::Declared => ElementMode::Declared,
@@ -513,14 +591,14 @@ fn read_element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
             for func in funcs {
                 items.push(FuncIdx(func?));
             }
-            (RefType::FuncRef, ElementItems::Funcs(items.into()))
+            (RefType::FUNCREF, ElementItems::Funcs(items.into()))
         }
         wasmparser::ElementItems::Expressions(ty, exprs) => {
             let mut items = Vec::with_capacity(exprs.count() as usize);
             for expr in exprs {
                 items.push(ConstExpr::read(&expr?)?);
             }
-            let ty = RefType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+            let ty = types.reference(ty).ok_or_else(unsupported_type)?;
             (ty, ElementItems::Exprs(items.into()))
         }
     };

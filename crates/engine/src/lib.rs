@@ -72,7 +72,7 @@ pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{
-    AnyStore, Backtrace, Caller, Epoch, Error, Exception, ExceptionError, ExportError, Extern, ExternRef, Frame, Func, Global,
+    AnyStore, Backtrace, Caller, Epoch, Error, Exception, ExceptionError, ExportError, Extern, ExternRef, ExnRef, Frame, Func, Global,
     HostError, HostReturn, HostValue, HostValues, Instance, InstancePre, InstantiateError,
     InterruptHandle, Interruptible, IntoHostFunc, LimitError, Limits, LinkError, Linker, Memory,
     MemoryError, Meter, PAGE_BYTES, SetError, Store, StoreConfig, Table, Tag, ToStoreConfig, Trap,

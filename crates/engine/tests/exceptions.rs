@@ -19,6 +19,9 @@ in_all_modes! {
     what_the_host_throws_is_caught_and_what_the_guest_throws_reaches_it,
     nobody_catches_it,
     a_start_function_throws,
+    references_are_thrown_on_and_kept_wherever_they_may_be,
+    too_many_live_exceptions_are_a_trap,
+    tail_calls_leave_a_region,
 }
 
 fn instance(store: &mut Store<()>, engine: &Engine, linker: &Linker<()>, text: &str) -> Instance {
@@ -516,5 +519,114 @@ fn a_start_function_throws(config: &Config) {
             assert_eq!(exception.values(), [Val::I64(3)]);
         }
         other => panic!("{other:?}"),
+    }
+}
+
+fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
+    let (engine, mut store) = store(config);
+    let text = r#"(module
+        (tag $a (param i32)) (tag $nest (param exnref i32))
+        (table $t 8 exnref)
+        (global $g (mut exnref) (ref.null exn))
+        (func $make (param i32) (result exnref)
+            (block $h (result exnref)
+                (try_table (catch_all_ref $h) (throw $a (local.get 0))) (unreachable)))
+        (func $value (export "value") (param exnref) (result i32)
+            (block $h (result i32) (try_table (catch $a $h) (throw_ref (local.get 0))) (unreachable)))
+        (func $churn (param $n i32)
+            (loop $next
+                (drop (call $make (local.get $n)))
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $next (local.get $n))))
+        (func (export "keep") (param i32) (result i32)
+            (local $l exnref) (local $deep exnref)
+            (local.set $l (call $make (local.get 0)))
+            (global.set $g (call $make (i32.add (local.get 0) (i32.const 1))))
+            (table.set $t (i32.const 3) (call $make (i32.add (local.get 0) (i32.const 2))))
+            (local.set $deep
+                (block $h (result exnref)
+                    (try_table (catch_all_ref $h)
+                        (throw $nest (call $make (i32.add (local.get 0) (i32.const 3))) (i32.const 9)))
+                    (unreachable)))
+            (call $make (i32.add (local.get 0) (i32.const 4)))
+            (call $churn (i32.const 20000))
+            (call $value)
+            (call $value (local.get $l))
+            (i32.add)
+            (call $value (global.get $g))
+            (i32.add)
+            (call $value (table.get $t (i32.const 3)))
+            (i32.add)
+            (block $h (result exnref i32)
+                (try_table (catch $nest $h) (throw_ref (local.get $deep))) (unreachable))
+            (drop)
+            (call $value)
+            (i32.add))
+        (func (export "make") (param i32) (result exnref) (call $make (local.get 0)))
+        (func (export "churn") (param i32) (call $churn (local.get 0)))
+        (func (export "null") (result i32) (throw_ref (ref.null exn))))"#;
+    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    for n in 0..4 {
+        assert_eq!(int(&mut store, instance, "keep", n * 100), 5 * n * 100 + 10);
+    }
+    assert!(store.exception_collections() > 1);
+    assert!(store.exception_bytes() <= 1 << 20, "{} bytes", store.exception_bytes());
+    // The host keeps one.
+    let made = call(&mut store, instance, "make", &[Val::I32(5)]).expect("it returns")[0];
+    call(&mut store, instance, "churn", &[Val::I32(30000)]).expect("it returns");
+    let Val::ExnRef(Some(reference)) = made else { panic!("{made:?}") };
+    assert_eq!(reference.exception(&store).values(), [Val::I32(5)]);
+    assert_eq!(call(&mut store, instance, "value", &[made]).expect("it returns"), [Val::I32(5)]);
+    let trap = call(&mut store, instance, "null", &[]).expect_err("it traps");
+    assert_eq!(trap.code(), Some(TrapCode::NullException));
+}
+
+fn too_many_live_exceptions_are_a_trap(config: &Config) {
+    let limits = tiered::Limits { exception_bytes: 1 << 20, ..Default::default() };
+    let config = config.clone().limits(limits);
+    let (engine, mut store) = store(&config);
+    let text = r#"(module
+        (tag $nest (param exnref))
+        (func $make (param exnref) (result exnref)
+            (block $h (result exnref) (try_table (catch_all_ref $h) (throw $nest (local.get 0))) (unreachable)))
+        (func (export "run") (param $n i32) (result i32)
+            (local $list exnref)
+            (loop $next
+                (local.set $list (call $make (local.get $list)))
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $next (local.get $n)))
+            (i32.const 1)))"#;
+    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    assert_eq!(int(&mut store, instance, "run", 20_000), 1);
+    let trap = call(&mut store, instance, "run", &[Val::I32(1_000_000)]).expect_err("it traps");
+    assert_eq!(trap.code(), Some(TrapCode::ExceptionsExhausted));
+    assert!(store.exception_bytes() <= 1 << 20);
+    // They are dead now.
+    assert_eq!(int(&mut store, instance, "run", 20_000), 1);
+}
+
+fn tail_calls_leave_a_region(config: &Config) {
+    let (engine, mut store) = store(config);
+    let other = instance(&mut store, &engine, &Linker::new(), r#"(module
+        (tag (export "tag") (param i32))
+        (func (export "throw") (param i32) (throw 0 (local.get 0))))"#);
+    let mut linker = Linker::new();
+    linker.instance(&store, "other", other).expect("free names");
+    let text = r#"(module
+        (import "other" "tag" (tag $a (param i32)))
+        (import "other" "throw" (func $throw (param i32)))
+        (memory 1)
+        (func $leaves (param i32)
+            (block $h (try_table (catch_all $h) (return_call $throw (local.get 0)))))
+        (func $hops (param i32)
+            (if (i32.eqz (local.get 0)) (then (return_call $leaves (i32.const 6))))
+            (return_call $hops (i32.sub (local.get 0) (i32.const 1))))
+        (func (export "run") (param i32) (result i32)
+            (i32.store (i32.const 8) (i32.const 30))
+            (block $h (result i32) (try_table (catch $a $h) (call $hops (local.get 0))) (i32.const -1))
+            (i32.add (i32.load (i32.const 8)))))"#;
+    let instance = instance(&mut store, &engine, &linker, text);
+    for n in [0, 1, 50, 5000] {
+        assert_eq!(int(&mut store, instance, "run", n), 36);
     }
 }

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use tiered_runtime::TrapCode;
 use tiered_runtime::code::Outcome;
 use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
-use tiered_runtime::frame::Slot;
+use tiered_runtime::frame::{self, Slot};
 use tiered_runtime::vmctx::StoreCtx;
 
 use crate::operand::{A, B};
@@ -220,7 +220,15 @@ unsafe fn find_pad(
     mut fp: *mut Slot,
 ) -> Pad {
     ctx.begins_to_unwind(exception, None);
-    while !fp.is_null() {
+    loop {
+        // SAFETY: they are those of a header.
+        (pc, fp) = unsafe {
+            let (pc, fp) = frame::beyond_adaptor(pc.addr(), fp.cast_const());
+            (std::ptr::with_exposed_provenance(pc), fp.cast_mut())
+        };
+        if fp.is_null() {
+            break;
+        }
         let Some((func, byte)) = ctx.func_at(pc.addr()) else {
             break;
         };

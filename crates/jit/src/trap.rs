@@ -29,6 +29,10 @@ pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 /// A null reference to an exception was thrown.
 pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(10);
 
+/// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
+/// with.
+pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);
+
 /// How many codes there are for one reason that a store traps for.
 const TURNS: u8 = 8;
 

@@ -16,14 +16,14 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::index::TagIdx;
 use tiered_decode::printable::Name;
-use tiered_decode::types::{FuncType, ValType};
+use tiered_decode::types::{FuncType, Registered, ValType};
 
 use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
 use crate::value::{Val, read_values};
 use crate::vm::backtrace::Frames;
 use crate::vm::code::Outcome;
-use crate::vm::exception::{ExceptionObject, TagRecord};
+use crate::vm::exception::{ExceptionObject, TagOrigin, TagRecord};
 use crate::vm::frame::Slot;
 use crate::vm::trap::Trap;
 use crate::vm::vmctx::StoreCtx;
@@ -34,14 +34,24 @@ pub struct Tag(pub(crate) Handle<TagRecord>);
 
 impl Tag {
     /// Makes a tag, unlike any other, for exceptions that carry values of these types.
+    ///
+    /// # Panics
+    /// If one of the types is that of references to a type of a module that is gone, or all the process's numbers of types are
+    /// in use.
     pub fn new(store: &mut AnyStore, params: impl IntoIterator<Item = ValType>) -> Tag {
-        store.add_tag(TagRecord::new(FuncType::new(params, []), None))
+        let ty = FuncType::new(params, []);
+        let registered = Registered::of_func(&ty);
+        let (registered, id) = registered.expect("the tag's type can be registered");
+        let origin = TagOrigin::Host(registered);
+        store.add_tag(TagRecord::new(store.ctx_ptr(), ty, id, origin))
     }
 
     /// The tag of a new instance of `module`.
     pub(crate) fn of_module(store: &mut AnyStore, module: &Arc<Module>, index: TagIdx) -> Tag {
         let ty = module.tag_type(index).clone();
-        store.add_tag(TagRecord::new(ty, Some((Arc::clone(module), index))))
+        let id = module.types().id(module.tags()[index.index()]);
+        let origin = TagOrigin::Module(Arc::clone(module), index);
+        store.add_tag(TagRecord::new(store.ctx_ptr(), ty, id, origin))
     }
 
     /// The type: its parameters are what an exception carries, and it has no results.
@@ -82,7 +92,10 @@ impl Exception {
         let record = tag.0.record(store);
         let values: Box<[Val]> = values.into_iter().collect();
         let ty = record.ty();
-        if !values.iter().map(Val::ty).eq(ty.params.iter().copied()) {
+        let mut pairs = values.iter().zip(&ty.params);
+        let fits = values.len() == ty.params.len()
+            && pairs.all(|(value, &ty)| value.matches(ty, store));
+        if !fits {
             return Err(ExceptionError {
                 expected: ty.clone(),
             });
@@ -117,9 +130,19 @@ impl Exception {
     #[cold]
     pub(crate) fn uncaught(ctx: &StoreCtx, store: StoreId) -> Trap {
         let object = ctx.take_thrown();
-        // SAFETY: the exception lives, for nothing ran since it was in flight; so does its tag, which is of this store; and
-        // its payload has values of the tag's types.
-        let exception = unsafe {
+        // SAFETY: the exception lives, for nothing ran since it was in flight.
+        let exception = unsafe { Exception::of(object, store) };
+        Trap::of_exception(Box::new(exception), ctx.frames_of(object))
+    }
+
+    /// What `object`, an exception of `store`, is to the host.
+    ///
+    /// # Safety
+    /// It lives.
+    unsafe fn of(object: NonNull<ExceptionObject>, store: StoreId) -> Exception {
+        // SAFETY: the caller's promise. The tag is of this store, and lives as long; the payload has values of the tag's
+        // types.
+        unsafe {
             let record = NonNull::new_unchecked(object.as_ref().tag().cast_mut());
             let types = &record.as_ref().ty().params;
             Exception {
@@ -127,8 +150,42 @@ impl Exception {
                 name: record.as_ref().name().map(Into::into),
                 values: read_values(ExceptionObject::payload(object), types, store).into(),
             }
-        };
-        Trap::of_exception(Box::new(exception), ctx.frames_of(object))
+        }
+    }
+}
+
+/// A reference to an exception of the guest's. It keeps the exception as long as the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExnRef(Handle<ExceptionObject>);
+
+impl ExnRef {
+    /// The exception.
+    ///
+    /// # Panics
+    /// If the reference belongs to another store.
+    pub fn exception(&self, store: &AnyStore) -> Exception {
+        self.0.check(store.id());
+        // SAFETY: it was pinned when the host was given the reference.
+        unsafe { Exception::of(self.0.record, store.id()) }
+    }
+
+    /// The slot of a reference in `store`.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub(crate) fn to_slot(reference: Option<ExnRef>, store: StoreId) -> Slot {
+        reference.map_or(0, |ExnRef(handle)| {
+            handle.check(store);
+            ExceptionObject::reference(handle.record)
+        })
+    }
+
+    /// The reference that a slot of `store` holds, pinned.
+    pub(crate) fn from_slot(slot: Slot, store: StoreId) -> Option<ExnRef> {
+        let record = ExceptionObject::at(slot)?;
+        // SAFETY: what a slot of this type leads to lives.
+        unsafe { ExceptionObject::pin(record) };
+        Some(ExnRef(Handle { store, record }))
     }
 }
 

@@ -35,7 +35,7 @@ mod store_config;
 mod value;
 
 pub use error::Error;
-pub use exception::{Exception, ExceptionError, Tag};
+pub use exception::{Exception, ExceptionError, ExnRef, Tag};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
@@ -59,8 +59,7 @@ pub use vm::memory::{GUARD_BYTES, MemoryBounds, MemoryRecord, PAGE_BYTES};
 pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
-pub use vm::types::SigId;
 pub use vm::{
-    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack, speculation, trampoline,
-    vmctx, wide,
+    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack,
+    plan, speculation, trampoline, vmctx, wide,
 };

@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tiered_decode::types::{Definition, HeapType, Registered, ValType};
+
 use crate::exception::Tag;
 use crate::func::Func;
 use crate::handles::{Global, Handle, Memory, StoreId, Table};
@@ -21,7 +23,7 @@ use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::ExternRef;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
-use crate::vm::exception::TagRecord;
+use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::{LimitError, Limits};
@@ -71,6 +73,8 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     globals: Arena<GlobalRecord>,
     tags: Arena<TagRecord>,
     externs: Vec<Box<dyn Any + Send + Sync>>,
+    /// Keeps the numbers of types that tables and globals of the host have.
+    types: Vec<Registered>,
     data: Box<dyn Any>,
     epoch: Epoch,
     ctx: Arena<StoreCtx>,
@@ -111,6 +115,7 @@ impl AnyStore {
             globals: Arena(Vec::new()),
             tags: Arena(Vec::new()),
             externs: Vec::new(),
+            types: Vec::new(),
             data,
             epoch,
             ctx,
@@ -240,16 +245,26 @@ impl AnyStore {
         let count = self.tables.0.len();
         check_count("tables", count, self.ctx().limits.tables)?;
         let record = make(self.ctx())?;
+        let holds_exceptions = holds_exceptions(record.ty().element.into());
+        let record = self.tables.push(Box::new(record));
+        if holds_exceptions {
+            self.ctx().exceptions.add_root(ExceptionRoot::Table(record));
+        }
         Ok(Table(Handle {
             store: self.id,
-            record: self.tables.push(Box::new(record)),
+            record,
         }))
     }
 
     pub(crate) fn add_global(&mut self, record: GlobalRecord) -> Global {
+        let holds_exceptions = holds_exceptions(record.ty().content);
+        let record = self.globals.push(Box::new(record));
+        if holds_exceptions {
+            self.ctx().exceptions.add_root(ExceptionRoot::Global(record));
+        }
         Global(Handle {
             store: self.id,
-            record: self.globals.push(Box::new(record)),
+            record,
         })
     }
 
@@ -287,6 +302,8 @@ impl AnyStore {
         check_count("instances", self.instances.len(), limit)?;
         let instance = OwnedVmCtx::new(parts);
         let record = instance.as_ptr();
+        // SAFETY: the instance is alive, and will be as long as the store.
+        unsafe { record.as_ref() }.add_exception_roots();
         self.instances.push(instance);
         self.ctx().add_module(parts.code);
         self.ctx().take_unsampled(parts.code);
@@ -294,6 +311,22 @@ impl AnyStore {
             store: self.id,
             record,
         }))
+    }
+
+    /// Keeps the number that the type of a table or a global has, as long as the store; `false` if it is gone.
+    pub(crate) fn keep_type(&mut self, ty: ValType) -> bool {
+        let ValType::Ref(ty) = ty else { return true };
+        let HeapType::Concrete(kind, id) = ty.heap() else {
+            return true;
+        };
+        let is_kind = |ty: Definition| ty.composite.kind() == kind;
+        match Registered::again(id) {
+            Ok(registered) if id.definition().is_some_and(is_kind) => {
+                self.types.push(registered);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn add_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> ExternRef {

@@ -22,6 +22,7 @@ pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Va
         WastArgCore::RefNull(ty) => match abstract_type(ty) {
             Some(AbstractHeapType::Func) => Val::FuncRef(None),
             Some(AbstractHeapType::Extern) => Val::ExternRef(None),
+            Some(AbstractHeapType::Exn) => Val::ExnRef(None),
             _ => return Err("not supported: null of this type".into()),
         },
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, ScriptRef(*n)))),
@@ -38,12 +39,18 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         (WastRetCore::F32(pattern), Val::F32(found)) => f32_matches(*found, pattern),
         (WastRetCore::F64(pattern), Val::F64(found)) => f64_matches(*found, pattern),
         (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
-        (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
+        (
+            WastRetCore::RefNull(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None),
+        ) => true,
         (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => {
             abstract_type(ty) == Some(AbstractHeapType::Func)
         }
         (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => {
             abstract_type(ty) == Some(AbstractHeapType::Extern)
+        }
+        (WastRetCore::RefNull(Some(ty)), Val::ExnRef(None)) => {
+            abstract_type(ty) == Some(AbstractHeapType::Exn)
         }
         // Which function it is cannot be said in the text: an index means nothing outside its module.
         (WastRetCore::RefFunc(_), Val::FuncRef(found)) => found.is_some(),
@@ -150,6 +157,8 @@ pub(crate) fn text(store: &AnyStore, value: &Val) -> String {
         ),
         Val::FuncRef(None) => "(ref.null func)".into(),
         Val::FuncRef(Some(_)) => "(ref.func)".into(),
+        Val::ExnRef(None) => "(ref.null exn)".into(),
+        Val::ExnRef(Some(_)) => "(ref.exn)".into(),
         Val::ExternRef(None) => "(ref.null extern)".into(),
         Val::ExternRef(Some(reference)) => match script_ref(store, reference) {
             Some(n) => format!("(ref.extern {n})"),

@@ -20,11 +20,13 @@ use super::emit::{Source, fields};
 
 /// The first of the two spare slots through which values go to far ones.
 pub(super) const PASSING: u32 = SPARE.start;
-/// The first of the spare slots for the operands of one instruction that takes them as one run: three at most, none of
-/// them a vector.
+/// The first of the spare slots for the operands of one instruction that takes them as one run: [`MAX_RUN`] at most, none
+/// of them a vector.
 const RUN: u32 = PASSING + 2;
+/// The operands of a wide addition.
+const MAX_RUN: u32 = 4;
 /// The first of those for an instruction's single operands, taken in turn: it has three at most, and a result.
-const SINGLE: u32 = RUN + 3;
+const SINGLE: u32 = RUN + MAX_RUN;
 
 // Four vectors, and a slot that is left out where the turn begins again.
 const _: () = assert!(SPARE.end - SINGLE > 4 * 2);
@@ -127,8 +129,8 @@ impl Translator<'_> {
         Source::slot(slot)
     }
 
-    /// Where an instruction that takes the operands from `from` on, three at most and no vectors, or leaves a result there,
-    /// finds them.
+    /// Where an instruction that takes the operands from `from` on, [`MAX_RUN`] at most and no vectors, or leaves no more
+    /// results there, one at least, finds them.
     pub(super) fn near_operands(&mut self, from: u32) -> u32 {
         let first = self.stack.end_below(from);
         let end = self.stack.end().max(first + 1);
@@ -207,24 +209,33 @@ impl Translator<'_> {
         self.emit_runs(&runs);
     }
 
+    /// The first of the slots that have the operands from `from` on, which are in their own: as one run, so those may not
+    /// be on both sides of the spare slots.
+    pub(super) fn in_one_run(&mut self, from: u32) -> u32 {
+        let end = self.stack.end();
+        let Some(first) = self.stack.from(from).first() else {
+            return 0;
+        };
+        let slot = first.slot;
+        if FrameLayout::is_near(end) || is_far(slot) {
+            return slot;
+        }
+        let slot = end.max(SPARE.end);
+        let runs = self.runs_of(from, slot);
+        self.emit_runs(&runs);
+        slot
+    }
+
     /// Writes a return of the operands from `from` on, which are in their slots.
     pub(super) fn emit_return_many(&mut self, from: u32) {
         let header = self.layout.header();
-        let (mut slot, end) = (self.operand_slot(from), self.stack.end());
+        let end = self.stack.end();
+        let slot = self.in_one_run(from);
         if FrameLayout::is_near(end) {
             return self.emit(RETURN_MANY, fields(header, slot, end - slot));
         }
-        let width = self
-            .stack
-            .from(from)
-            .iter()
-            .map(|operand| operand.ty.slots())
-            .sum();
-        if !is_far(slot) {
-            slot = end.max(SPARE.end);
-            let runs = self.runs_of(from, slot);
-            self.emit_runs(&runs);
-        }
+        let operands = self.stack.from(from).iter();
+        let width = operands.map(|operand| operand.ty.slots()).sum();
         self.emit(RETURN_FAR, fields(header, 0, width));
         self.code.push(slot.into());
     }

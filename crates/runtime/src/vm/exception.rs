@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tiered_decode::Module;
 use tiered_decode::index::TagIdx;
-use tiered_decode::types::{self, FuncType};
+use tiered_decode::types::{self, FuncType, Registered, TopType, TypeId, ValType};
 
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
@@ -40,19 +40,42 @@ use crate::vm::trap::TrapCode;
 #[derive(Debug)]
 pub struct TagRecord {
     ty: FuncType,
+    id: TypeId,
     slots: u32,
-    /// Whose tag it is, for its name.
-    origin: Option<(Arc<Module>, TagIdx)>,
+    /// The store that the tag is of.
+    ctx: NonNull<StoreCtx>,
+    origin: TagOrigin,
+}
+
+/// Where a tag comes from; keeps the number of its type.
+#[derive(Debug)]
+pub(crate) enum TagOrigin {
+    /// A module defines it.
+    Module(Arc<Module>, TagIdx),
+    /// The host does.
+    Host(#[allow(dead_code, reason = "it keeps the type's number")] Registered),
 }
 
 impl TagRecord {
-    /// A tag for exceptions that carry the parameters of `ty`; `origin` is the module that defines it, if one does.
-    pub(crate) fn new(ty: FuncType, origin: Option<(Arc<Module>, TagIdx)>) -> TagRecord {
+    /// A tag of the store with the context `ctx` for exceptions that carry the parameters of `ty`, whose number is `id`.
+    pub(crate) fn new(
+        ctx: NonNull<StoreCtx>,
+        ty: FuncType,
+        id: TypeId,
+        origin: TagOrigin,
+    ) -> TagRecord {
         TagRecord {
             slots: types::slots(&ty.params),
             ty,
+            id,
+            ctx,
             origin,
         }
+    }
+
+    /// The type's number.
+    pub(crate) fn id(&self) -> TypeId {
+        self.id
     }
 
     /// The type, without results.
@@ -62,8 +85,10 @@ impl TagRecord {
 
     /// What the tag is called in the module that defines it. It may hold anything.
     pub(crate) fn name(&self) -> Option<&str> {
-        let (module, index) = self.origin.as_ref()?;
-        module.tag_name(*index)
+        match &self.origin {
+            TagOrigin::Module(module, index) => module.tag_name(*index),
+            TagOrigin::Host(_) => None,
+        }
     }
 
     /// The slots of what an exception with this tag carries.
@@ -77,7 +102,7 @@ impl TagRecord {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ExceptionObject {
-    /// [`LIVE`], [`MARKED`], and above them the number of payload slots. Of a free cell: the next one, or 0.
+    /// [`LIVE`], [`MARKED`], [`PINNED`], and above them the number of payload slots. Of a free cell: the next one, or 0.
     descriptor: Cell<usize>,
     tag: Cell<*const TagRecord>,
 }
@@ -86,6 +111,8 @@ pub struct ExceptionObject {
 const LIVE: usize = 1;
 /// Set in the descriptor of an exception that a collection has found.
 const MARKED: usize = 2;
+/// Set in the descriptor of an exception that the host was given.
+const PINNED: usize = 4;
 const SLOTS_SHIFT: u32 = 8;
 
 impl ExceptionObject {
@@ -112,6 +139,23 @@ impl ExceptionObject {
         self.tag.get()
     }
 
+    /// Keeps the exception as long as its store: the host has a reference to it.
+    ///
+    /// # Safety
+    /// `this` is an exception that lives.
+    pub(crate) unsafe fn pin(this: NonNull<ExceptionObject>) {
+        // SAFETY: the caller's promise; a tag lives as long as its store, and so does the store's context.
+        let (object, ctx) = unsafe {
+            let object = this.as_ref();
+            (object, (*object.tag()).ctx.as_ref())
+        };
+        let descriptor = object.descriptor.get();
+        if descriptor & PINNED == 0 {
+            object.descriptor.set(descriptor | PINNED);
+            ctx.exceptions.pinned.borrow_mut().push(this);
+        }
+    }
+
     /// The first slot of the payload, of which there are as many as the tag says.
     ///
     /// # Safety
@@ -129,6 +173,11 @@ pub(crate) enum ExceptionRoot {
     Global(NonNull<GlobalRecord>),
     Table(NonNull<TableRecord>),
     Element(NonNull<RefCell<Box<[Slot]>>>),
+}
+
+/// Whether values of the type may be references to exceptions.
+pub(crate) fn holds_exceptions(ty: ValType) -> bool {
+    matches!(ty, ValType::Ref(ty) if ty.top() == TopType::Exn)
 }
 
 /// Bytes of a block, which is aligned to as many.
@@ -402,19 +451,10 @@ impl Exceptions {
     }
 
     /// Adds a place that may hold references.
-    #[allow(dead_code, reason = "no accepted type has such references")]
     pub(crate) fn add_root(&self, root: ExceptionRoot) {
         self.roots.borrow_mut().push(root);
     }
 
-    /// Keeps an exception as long as the store.
-    #[allow(dead_code, reason = "no accepted type has such references")]
-    pub(crate) fn pin(&self, exception: NonNull<ExceptionObject>) {
-        let mut pinned = self.pinned.borrow_mut();
-        if !pinned.contains(&exception) {
-            pinned.push(exception);
-        }
-    }
 
     /// Bytes of the blocks that exceptions are in.
     pub(crate) fn bytes(&self) -> u64 {

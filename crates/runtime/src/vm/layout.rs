@@ -58,6 +58,8 @@ pub mod offsets {
     pub const EXCEPTION_TAG: i32 = ExceptionObject::TAG as i32;
     /// [`ExceptionObject`]: the first slot of the payload.
     pub const EXCEPTION_PAYLOAD: i32 = ExceptionObject::PAYLOAD as i32;
+    /// [`StoreCtx`]: how compiled code comes to where it leaves for another tier, 8 bits.
+    pub const STORE_ARRIVAL: i32 = offset_of!(StoreCtx, arrival) as i32;
     /// [`GlobalRecord`]: the value's slot.
     pub const GLOBAL_VALUE: i32 = offset_of!(GlobalRecord, value) as i32;
     /// [`TableRecord`]: the address of the elements.

@@ -12,10 +12,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tiered_decode::Module;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
+use tiered_decode::index::{
+    DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx,
+};
+use tiered_decode::types::TypeId;
 
 use crate::vm::code::{FuncCode, FuncRecord};
-use crate::vm::exception::TagRecord;
+use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::guard::Guard;
@@ -24,9 +27,7 @@ use crate::vm::memory::{self, MemoryBounds, MemoryRecord};
 use crate::vm::module_code::{CodeSet, ModuleCode};
 use crate::vm::table::TableRecord;
 
-use crate::vm::types::SigId;
-
-pub use crate::vm::store_ctx::StoreCtx;
+pub use crate::vm::store_ctx::{Arrival, StoreCtx};
 
 /// See the module.
 ///
@@ -211,7 +212,7 @@ impl VmCtx {
         self.use_code(parts.store.is_metered());
         // SAFETY: the layout gives each of these a place of its own in the allocation.
         unsafe {
-            for (index, sig) in (0..).zip(parts.code.sigs()) {
+            for (index, sig) in (0..).zip(module.types().ids()) {
                 self.at(layout.sig(TypeIdx(index))).write(*sig);
             }
             for (index, record) in (0..).zip(parts.tables) {
@@ -244,6 +245,23 @@ impl VmCtx {
                     }
                     GlobalPlace::Defined(at) => self.at(at).write(GlobalRecord::new(*ty, 0)),
                 }
+            }
+        }
+    }
+
+    /// Says where references to exceptions may be that the instance has itself.
+    pub(crate) fn add_exception_roots(&self) {
+        let (module, exceptions) = (self.module(), &self.store().exceptions);
+        let imported = module.imported_globals() as usize;
+        for (index, ty) in module.globals().iter().enumerate().skip(imported) {
+            if holds_exceptions(ty.content) {
+                let global = self.global(GlobalIdx(index as u32));
+                exceptions.add_root(ExceptionRoot::Global(global));
+            }
+        }
+        for (segment, items) in module.elements().iter().zip(&self.elements) {
+            if holds_exceptions(segment.ty.into()) {
+                exceptions.add_root(ExceptionRoot::Element(NonNull::from(items)));
             }
         }
     }
@@ -376,7 +394,7 @@ impl VmCtx {
     }
 
     /// The store's number for the type at `index`.
-    pub fn sig(&self, index: TypeIdx) -> SigId {
+    pub fn sig(&self, index: TypeIdx) -> TypeId {
         assert!(self.layout.has_type(index));
         // SAFETY: `fill` wrote it there.
         unsafe { self.at(self.layout.sig(index)).read() }
