@@ -589,6 +589,10 @@ fn too_many_live_exceptions_are_a_trap(config: &Config) {
         (tag $nest (param exnref))
         (func $make (param exnref) (result exnref)
             (block $h (result exnref) (try_table (catch_all_ref $h) (throw $nest (local.get 0))) (unreachable)))
+        (func $deep (export "deep") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+                (else (i32.const 0))))
         (func (export "run") (param $n i32) (result i32)
             (local $list exnref)
             (loop $next
@@ -601,7 +605,8 @@ fn too_many_live_exceptions_are_a_trap(config: &Config) {
     let trap = call(&mut store, instance, "run", &[Val::I32(1_000_000)]).expect_err("it traps");
     assert_eq!(trap.code(), Some(TrapCode::ExceptionsExhausted));
     assert!(store.exception_bytes() <= 1 << 20);
-    // They are dead now.
+    // They are dead now, once nothing is left of the references where stacks were.
+    assert_eq!(int(&mut store, instance, "deep", 500), 500);
     assert_eq!(int(&mut store, instance, "run", 20_000), 1);
 }
 
