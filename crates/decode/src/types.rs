@@ -47,6 +47,8 @@ impl ValType {
     pub const EXTERN: ValType = ValType::Ref(RefType::EXTERN);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+    /// Nullable reference to an exception.
+    pub const EXNREF: ValType = ValType::Ref(RefType::EXNREF);
 
     /// Whether it is a reference type.
     pub const fn is_ref(self) -> bool {
@@ -385,6 +387,8 @@ pub enum ExternType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// A tag, whose parameters are what an exception with it carries.
+    Tag(FuncType),
 }
 
 impl fmt::Display for ExternType {
@@ -394,6 +398,10 @@ impl fmt::Display for ExternType {
             ExternType::Table(ty) => write!(f, "table {ty}"),
             ExternType::Memory(ty) => write!(f, "memory {ty}"),
             ExternType::Global(ty) => write!(f, "global {ty}"),
+            ExternType::Tag(ty) => {
+                f.write_str("tag ")?;
+                write_types(f, &ty.params)
+            }
         }
     }
 }

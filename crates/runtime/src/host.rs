@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tiered_decode::types::{FuncType, Registered, TypeId, ValType};
 
+use crate::exception;
 use crate::store::AnyStore;
 use crate::value::{Val, read_values};
 use crate::vm::code::{EntryPoints, FuncCode, Outcome};
@@ -151,10 +152,8 @@ pub(crate) unsafe extern "C" fn call_host(
             Outcome::Trapped
         }
         Ok(Ok(())) => Outcome::Returned,
-        Ok(Err(trap)) => {
-            ctx.raise(trap);
-            Outcome::Trapped
-        }
+        // SAFETY: nothing of the function's frame is needed any more.
+        Ok(Err(trap)) => unsafe { exception::raise(ctx, trap, frame.as_ptr()) },
         Err(payload) => {
             ctx.raise(Trap::panic(payload));
             Outcome::Trapped

@@ -23,14 +23,16 @@ const MODES: &[TierMode] = &[
 
 /// Scripts of Wasm 2.0, of the accepted proposals and of our own, and the directives in them: fewer means that the package or
 /// the parser lost some.
-const SCRIPTS: usize = 90 + 59 + 7 + 2 + 2 + 14 + 41 + 5 + 3 + 1 + OWN.len();
-const DIRECTIVES: usize = 28_012 + 25_990 + 77 + 119 + 126 + 1_606 + 912 + 207 + 284 + 109 + 307;
+const SCRIPTS: usize = 90 + 59 + 7 + 2 + 2 + 4 + 14 + 41 + 5 + 3 + 1 + OWN.len();
+const DIRECTIVES: usize =
+    28_012 + 25_990 + 77 + 119 + 126 + 105 + 1_606 + 912 + 207 + 284 + 109 + 307 + 59;
 
 /// The proposals that are accepted, apart from those of Wasm 2.0.
 const PROPOSALS: &[Proposal] = &[
     Proposal::Simd,
     Proposal::RelaxedSimd,
     Proposal::TailCall,
+    Proposal::ExceptionHandling,
     Proposal::Memory64,
     Proposal::MultiMemory,
     Proposal::CustomPageSizes,
@@ -44,8 +46,12 @@ const OF_3: &[&str] = &["return_call.wast", "return_call_indirect.wast"];
 /// Scripts of our own for what the package lacks. Of the suite of Wasm 3.0 it has none of `table64`, `table_copy64`,
 /// `table_fill64`, `table_get64`, `table_grow64`, `table_init64`, `table_set64`, `table_size64`, `table_copy_mixed`,
 /// `memory_copy64`, `memory_fill64`, `memory_init64`, `bulk64`, `call_indirect64`, `memory64-imports` and
-/// `binary_leb128_64`.
+/// `binary_leb128_64`; and none of the four of the exceptions before 3.0.
 const OWN: &[(&str, &str)] = &[
+    (
+        "legacy_exceptions",
+        include_str!("scripts/legacy_exceptions.wast"),
+    ),
     ("any_memory", include_str!("scripts/any_memory.wast")),
     (
         "memory64_imports",

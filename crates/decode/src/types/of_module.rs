@@ -193,8 +193,14 @@ impl Scope<'_> {
         match ty {
             wasmparser::HeapType::Abstract { shared: false, ty } => {
                 let ty = AbstractHeapType::from_wasmparser(ty)?;
-                matches!(ty, AbstractHeapType::Func | AbstractHeapType::Extern)
-                    .then_some(HeapType::Abstract(ty))
+                matches!(
+                    ty,
+                    AbstractHeapType::Func
+                        | AbstractHeapType::Extern
+                        | AbstractHeapType::Exn
+                        | AbstractHeapType::NoExn
+                )
+                .then_some(HeapType::Abstract(ty))
             }
             wasmparser::HeapType::Concrete(index) => self.concrete(index),
             wasmparser::HeapType::Abstract { shared: true, .. }

@@ -95,6 +95,8 @@ impl RefType {
     pub const EXTERN: RefType = RefType::of_abstract(false, AbstractHeapType::Extern);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Extern);
+    /// `exnref`: an exception, or null.
+    pub const EXNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Exn);
 
     /// A reference to something of type `heap`, or null if it is `nullable`.
     #[must_use]

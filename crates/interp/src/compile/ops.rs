@@ -343,6 +343,7 @@ impl Translator<'_> {
     /// frame begins.
     fn lay_out_call(&mut self, ty: &FuncType) -> CallFrame {
         self.calls += 1;
+        self.note_call();
         self.row_ends_at_call();
         let from = self.stack.height() - ty.params.len() as u32;
         self.settle_from(from);

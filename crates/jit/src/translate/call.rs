@@ -242,8 +242,18 @@ impl Translator<'_, '_> {
         self.has_vectors |= func_type.results.contains(&ValType::V128);
         let memory = self.result_memory(ty);
         self.arguments.extend(memory);
-        let ins = self.builder.ins();
-        let call = ins.call_indirect(sig, callee.native, &self.arguments);
+        match self.pad() {
+            Some(region) => {
+                let results = self.try_call(region, sig, callee.native);
+                self.stack.extend(results);
+            }
+            None => {
+                let ins = self.builder.ins();
+                let call = ins.call_indirect(sig, callee.native, &self.arguments);
+                self.stack
+                    .extend_from_slice(self.builder.inst_results(call));
+            }
+        }
         match memory {
             Some(memory) => load_slots(
                 &mut self.builder,
@@ -251,11 +261,7 @@ impl Translator<'_, '_> {
                 &func_type.results,
                 &mut self.stack,
             ),
-            None => {
-                self.stack
-                    .extend_from_slice(self.builder.inst_results(call));
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -293,6 +299,9 @@ impl Translator<'_, '_> {
         let result = self.builder.inst_results(call)[0];
         if builtin.kind() == Kind::Status {
             self.builder.ins().trapnz(result, trap::PENDING);
+        }
+        if builtin.kind() == Kind::Address {
+            self.builder.ins().trapz(result, trap::PENDING);
         }
         result
     }
