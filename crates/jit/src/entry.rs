@@ -290,9 +290,7 @@ unsafe extern "C" fn leave(
     let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
     let ctx = vmctx.store();
     let arrival = ctx.take_arrival(func.as_ptr());
-    if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
-        ctx.set_deep();
-    }
+    ctx.lays_out(callee);
     // SAFETY: an exit's frame begins with its caller's frame pointer and the return address; the frame of the callee has
     // its arguments, and is below the limit.
     unsafe {

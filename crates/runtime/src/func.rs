@@ -126,6 +126,8 @@ impl Func {
         let Some(outermost) = ctx.enters_at(native_depth()) else {
             return Err(Trap::new(TrapCode::StackOverflow));
         };
+        // SAFETY: the record is of this store, which is alive.
+        ctx.lays_out(unsafe { self.0.record.as_ref().code().as_ref() });
         write(frame);
         let entered = ctx.store.replace(Some(store.opaque()));
         let caller = ctx.caller.replace(std::ptr::null());

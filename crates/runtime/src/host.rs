@@ -130,9 +130,7 @@ pub(crate) unsafe extern "C" fn call_host(
     // SAFETY: instance and function are alive, by the contract of an `EntryFn`; so is the store's context.
     let (ctx, func) = unsafe { (instance.as_ref().store.as_ref(), func.as_ref()) };
     let slots = func.params.max(func.results);
-    if u32::from(slots) > StoreCtx::MAX_SHALLOW_SLOTS {
-        ctx.set_deep();
-    }
+    ctx.lays_out(func);
     let free = ctx.free.get();
     // SAFETY: arguments and results are within the stack, by the contract of an `EntryFn`.
     ctx.free.set(unsafe { frame.add(usize::from(slots)) });

@@ -193,6 +193,15 @@ impl StoreCtx {
         slots.saturating_mul(size_of::<Slot>()) <= end.saturating_sub(frame.addr())
     }
 
+    /// Says that `func` is about to be called: whoever does that lays its arguments out, and finds its results, where its frame
+    /// starts, whatever the function itself does there.
+    #[inline]
+    pub fn lays_out(&self, func: &FuncCode) {
+        if u32::from(func.params.max(func.results)) > Self::MAX_SHALLOW_SLOTS {
+            self.set_deep();
+        }
+    }
+
     /// Says that a frame of more than [`StoreCtx::MAX_SHALLOW_SLOTS`] is about to be used.
     #[inline]
     pub fn set_deep(&self) {
