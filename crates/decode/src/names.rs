@@ -5,7 +5,9 @@
 //! *Invariant:* no name is longer than [`MAX_NAME_BYTES`], whatever the section says: it is cut off there.
 //! Built by [`Module::names`](crate::Module::names) on first use, and for the name of a function in an error.
 
-use crate::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
+use crate::index::{
+    DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx,
+};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;

@@ -3,10 +3,11 @@
 mod modes;
 
 use modes::in_all_modes;
-use tiered::{
-    Caller, Config, Engine, Exception, Extern, Instance, Linker, Module, Store, Tag, Trap, TrapCode, Val,
-};
 use tiered::decode::types::ValType;
+use tiered::{
+    Caller, Config, Engine, Exception, Extern, Instance, Linker, Module, Store, Tag, Trap,
+    TrapCode, Val,
+};
 
 in_all_modes! {
     payloads_arrive_as_they_were_thrown,
@@ -25,8 +26,11 @@ in_all_modes! {
 }
 
 fn instance(store: &mut Store<()>, engine: &Engine, linker: &Linker<()>, text: &str) -> Instance {
-    let module = Module::new(engine, text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"));
-    linker.instantiate(store, &module).unwrap_or_else(|err| panic!("{err}"))
+    let module =
+        Module::new(engine, text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"));
+    linker
+        .instantiate(store, &module)
+        .unwrap_or_else(|err| panic!("{err}"))
 }
 
 fn store(config: &Config) -> (Engine, Store<()>) {
@@ -35,8 +39,15 @@ fn store(config: &Config) -> (Engine, Store<()>) {
     (engine, store)
 }
 
-fn call(store: &mut Store<()>, instance: Instance, name: &str, args: &[Val]) -> Result<Vec<Val>, Trap> {
-    let func = instance.func(store, name).unwrap_or_else(|| panic!("{name} is exported"));
+fn call(
+    store: &mut Store<()>,
+    instance: Instance,
+    name: &str,
+    args: &[Val],
+) -> Result<Vec<Val>, Trap> {
+    let func = instance
+        .func(store, name)
+        .unwrap_or_else(|| panic!("{name} is exported"));
     func.call(store, args)
 }
 
@@ -72,8 +83,14 @@ fn payloads_arrive_as_they_were_thrown(config: &Config) {
     let func = instance.func(&store, "old").expect("it is there");
     let value = tiered::ExternRef::new(&mut store, 7u8);
     let args = [
-        Val::I32(-5), Val::I64(1 << 60), Val::F32(0x7fa0_0001), Val::F64(0x7ff4_0000_0000_0001),
-        Val::V128(0x0123_4567_89ab_cdef_1122_3344_5566_7788), func.into(), value.into(), Val::I32(9),
+        Val::I32(-5),
+        Val::I64(1 << 60),
+        Val::F32(0x7fa0_0001),
+        Val::F64(0x7ff4_0000_0000_0001),
+        Val::V128(0x0123_4567_89ab_cdef_1122_3344_5566_7788),
+        func.into(),
+        value.into(),
+        Val::I32(9),
     ];
     for name in ["local", "called", "old"] {
         for _ in 0..40 {
@@ -85,7 +102,9 @@ fn payloads_arrive_as_they_were_thrown(config: &Config) {
 
 fn int(store: &mut Store<()>, instance: Instance, name: &str, arg: i32) -> i32 {
     let results = call(store, instance, name, &[Val::I32(arg)]);
-    results.unwrap_or_else(|trap| panic!("{name}({arg}): {trap:?}"))[0].i32().expect("an i32")
+    results.unwrap_or_else(|trap| panic!("{name}({arg}): {trap:?}"))[0]
+        .i32()
+        .expect("an i32")
 }
 
 fn clauses_are_tested_in_order_and_regions_from_the_inside_out(config: &Config) {
@@ -150,7 +169,9 @@ fn clauses_are_tested_in_order_and_regions_from_the_inside_out(config: &Config) 
                 (i32.const 5))))"#;
     let instance = instance(&mut store, &engine, &Linker::new(), text);
     for _ in 0..40 {
-        let nested: Vec<i32> = (0..4).map(|n| int(&mut store, instance, "nested", n)).collect();
+        let nested: Vec<i32> = (0..4)
+            .map(|n| int(&mut store, instance, "nested", n))
+            .collect();
         assert_eq!(nested, [110, 20, 30, 1]);
         assert_eq!(int(&mut store, instance, "first", 4), 5);
         assert_eq!(int(&mut store, instance, "to_body", 4), 4);
@@ -304,10 +325,15 @@ fn old_handlers_catch_throw_on_and_delegate(config: &Config) {
             end))"#;
     let instance = instance(&mut store, &engine, &Linker::new(), text);
     for _ in 0..40 {
-        let mut all = |name| [0, 1, 2, 3].map(|n| match call(&mut store, instance, name, &[Val::I32(n)]) {
-            Ok(results) => results[0].i32().expect("an i32"),
-            Err(trap) => { assert!(trap.exception().is_some(), "{name}({n}): {trap}"); -100 }
-        });
+        let mut all = |name| {
+            [0, 1, 2, 3].map(|n| match call(&mut store, instance, name, &[Val::I32(n)]) {
+                Ok(results) => results[0].i32().expect("an i32"),
+                Err(trap) => {
+                    assert!(trap.exception().is_some(), "{name}({n}): {trap}");
+                    -100
+                }
+            })
+        };
         assert_eq!(all("clauses"), [1010, 1040, 1003, 1001]);
         assert_eq!(all("rethrows"), [11, 23, -100, 1]);
         assert_eq!(all("delegates"), [10, 6, 6, 1]);
@@ -339,7 +365,10 @@ fn a_loop_in_a_region_goes_on_elsewhere_and_is_still_in_it(config: &Config) {
             (i32.add)
             (i32.add)
             (i32.add (local.get $i))))"#;
-    let text = text.replace("(i64.add)\n            (i32.wrap_i64)", "(i32.wrap_i64) (i32.add) (local.set $sum) (i32.wrap_i64) (local.get $sum)");
+    let text = text.replace(
+        "(i64.add)\n            (i32.wrap_i64)",
+        "(i32.wrap_i64) (i32.add) (local.set $sum) (i32.wrap_i64) (local.get $sum)",
+    );
     let instance = instance(&mut store, &engine, &Linker::new(), &text);
     for n in [1, 10, 2000] {
         let sum = n * (n + 1) / 2;
@@ -350,10 +379,19 @@ fn a_loop_in_a_region_goes_on_elsewhere_and_is_still_in_it(config: &Config) {
 fn many_frames_are_left_at_once(config: &Config) {
     let (engine, mut store) = store(config);
     let mut linker = Linker::new();
-    linker.func("host", "call", |mut caller: Caller<'_, ()>, depth: i32| -> Result<(), Trap> {
-        let deeper = caller.export("deeper").and_then(Extern::func).expect("it is exported");
-        deeper.call(&mut caller, &[Val::I32(depth)]).map(|_| ())
-    }).expect("a free name");
+    linker
+        .func(
+            "host",
+            "call",
+            |mut caller: Caller<'_, ()>, depth: i32| -> Result<(), Trap> {
+                let deeper = caller
+                    .export("deeper")
+                    .and_then(Extern::func)
+                    .expect("it is exported");
+                deeper.call(&mut caller, &[Val::I32(depth)]).map(|_| ())
+            },
+        )
+        .expect("a free name");
     let text = r#"(module
         (import "host" "call" (func $host (param i32)))
         (tag $a (param i32)) (tag $other)
@@ -391,8 +429,16 @@ fn a_million_throws_take_no_memory(config: &Config) {
     let instance = instance(&mut store, &engine, &Linker::new(), text);
     let count = 1_000_000;
     assert_eq!(int(&mut store, instance, "run", count), 0);
-    assert!(store.exception_bytes() <= 1 << 20, "{} bytes", store.exception_bytes());
-    assert!(store.exception_collections() > 50, "{}", store.exception_collections());
+    assert!(
+        store.exception_bytes() <= 1 << 20,
+        "{} bytes",
+        store.exception_bytes()
+    );
+    assert!(
+        store.exception_collections() > 50,
+        "{}",
+        store.exception_collections()
+    );
 }
 
 fn traps_are_not_caught(config: &Config) {
@@ -409,7 +455,12 @@ fn traps_are_not_caught(config: &Config) {
         (func (export "old") (param i32) (result i32)
             try local.get 0 call $trap catch_all end i32.const 1))"#;
     let instance = instance(&mut store, &engine, &Linker::new(), text);
-    let codes = [TrapCode::Unreachable, TrapCode::MemoryOutOfBounds, TrapCode::IntegerDivideByZero, TrapCode::StackOverflow];
+    let codes = [
+        TrapCode::Unreachable,
+        TrapCode::MemoryOutOfBounds,
+        TrapCode::IntegerDivideByZero,
+        TrapCode::StackOverflow,
+    ];
     for _ in 0..3 {
         for name in ["new", "old"] {
             for (n, code) in (0..).zip(codes) {
@@ -426,22 +477,37 @@ fn what_the_host_throws_is_caught_and_what_the_guest_throws_reaches_it(config: &
     let tag = Tag::new(&mut store, [ValType::I32]);
     let mut linker = Linker::new();
     linker.define("host", "tag", tag).expect("a free name");
-    linker.func("host", "throw", move |caller: Caller<'_, ()>, n: i32| -> Result<(), Exception> {
-        Err(Exception::new(&caller, tag, [Val::I32(n)]).expect("the tag has an i32"))
-    }).expect("a free name");
-    linker.func("host", "catch", move |mut caller: Caller<'_, ()>, n: i32| -> Result<i32, Trap> {
-        let func = caller.export("throw").and_then(Extern::func).expect("it is exported");
-        match func.call(&mut caller, &[Val::I32(n)]) {
-            Ok(_) => Ok(-1),
-            Err(trap) => match trap.exception() {
-                Some(exception) if n < 100 => {
-                    assert_eq!(exception.tag(), tag);
-                    Ok(exception.values()[0].i32().expect("an i32") + 1)
-                }
-                _ => Err(trap),
+    linker
+        .func(
+            "host",
+            "throw",
+            move |caller: Caller<'_, ()>, n: i32| -> Result<(), Exception> {
+                Err(Exception::new(&caller, tag, [Val::I32(n)]).expect("the tag has an i32"))
             },
-        }
-    }).expect("a free name");
+        )
+        .expect("a free name");
+    linker
+        .func(
+            "host",
+            "catch",
+            move |mut caller: Caller<'_, ()>, n: i32| -> Result<i32, Trap> {
+                let func = caller
+                    .export("throw")
+                    .and_then(Extern::func)
+                    .expect("it is exported");
+                match func.call(&mut caller, &[Val::I32(n)]) {
+                    Ok(_) => Ok(-1),
+                    Err(trap) => match trap.exception() {
+                        Some(exception) if n < 100 => {
+                            assert_eq!(exception.tag(), tag);
+                            Ok(exception.values()[0].i32().expect("an i32") + 1)
+                        }
+                        _ => Err(trap),
+                    },
+                }
+            },
+        )
+        .expect("a free name");
     let text = r#"(module
         (import "host" "tag" (tag $a (param i32)))
         (import "host" "throw" (func $throw (param i32)))
@@ -460,58 +526,102 @@ fn what_the_host_throws_is_caught_and_what_the_guest_throws_reaches_it(config: &
         assert_eq!(int(&mut store, instance, "to_host", 500), 500);
     }
     let wrong = Exception::new(&store, tag, [Val::I64(1)]).expect_err("it is no i32");
-    assert_eq!(wrong.to_string(), "the values don't have the types of the tag, [i32] -> []");
+    assert_eq!(
+        wrong.to_string(),
+        "the values don't have the types of the tag, [i32] -> []"
+    );
     // An exception of another store's tag is no exception here.
     let mut other = Store::new(&engine, ()).expect("a store");
     let foreign = Tag::new(&mut other, []);
     let exception = Exception::new(&other, foreign, []).expect("no values");
     let mut linker = Linker::new();
-    linker.func("host", "throw", move || -> Result<(), Exception> { Err(exception.clone()) }).expect("a free name");
+    linker
+        .func("host", "throw", move || -> Result<(), Exception> {
+            Err(exception.clone())
+        })
+        .expect("a free name");
     let text = r#"(module (import "host" "throw" (func $throw))
         (func (export "run") (block $h (try_table (catch_all $h) (call $throw)))))"#;
     let instance = self::instance(&mut store, &engine, &linker, text);
     let trap = call(&mut store, instance, "run", &[]).expect_err("it is a trap");
-    assert_eq!(trap.to_string(), "a host function threw an exception of another store");
+    assert_eq!(
+        trap.to_string(),
+        "a host function threw an exception of another store"
+    );
 }
 
 fn nobody_catches_it(config: &Config) {
     let (engine, mut store) = store(config);
     let mut linker = Linker::new();
-    let inner = instance(&mut store, &engine, &linker, r#"(module
+    let inner = instance(
+        &mut store,
+        &engine,
+        &linker,
+        r#"(module
         (tag $oops (export "oops") (param i32 f64))
-        (func $inner (export "inner") (param i32) (throw $oops (local.get 0) (f64.const 2.5))))"#);
+        (func $inner (export "inner") (param i32) (throw $oops (local.get 0) (f64.const 2.5))))"#,
+    );
     linker.instance(&store, "inner", inner).expect("free names");
-    linker.func("host", "call", |mut caller: Caller<'_, ()>| -> Result<(), Trap> {
-        let func = caller.export("middle").and_then(Extern::func).expect("it is exported");
-        func.call(&mut caller, &[]).map(|_| ())
-    }).expect("a free name");
-    let outer = instance(&mut store, &engine, &linker, r#"(module
+    linker
+        .func(
+            "host",
+            "call",
+            |mut caller: Caller<'_, ()>| -> Result<(), Trap> {
+                let func = caller
+                    .export("middle")
+                    .and_then(Extern::func)
+                    .expect("it is exported");
+                func.call(&mut caller, &[]).map(|_| ())
+            },
+        )
+        .expect("a free name");
+    let outer = instance(
+        &mut store,
+        &engine,
+        &linker,
+        r#"(module
         (import "inner" "inner" (func $inner (param i32)))
         (import "host" "call" (func $host))
         (tag $other)
         (func $middle (export "middle") (call $inner (i32.const 7)))
         (func $outer (export "outer") (call $host))
-        (func (export "outermost") (block $h (try_table (catch $other $h) (call $outer)))))"#);
+        (func (export "outermost") (block $h (try_table (catch $other $h) (call $outer)))))"#,
+    );
     for _ in 0..40 {
         let trap = call(&mut store, outer, "outermost", &[]).expect_err("nobody catches it");
         let exception = trap.exception().expect("it is an exception");
         assert_eq!(Some(exception.tag()), inner.tag(&store, "oops"));
-        assert_eq!(exception.values(), [Val::I32(7), Val::F64(2.5f64.to_bits())]);
+        assert_eq!(
+            exception.values(),
+            [Val::I32(7), Val::F64(2.5f64.to_bits())]
+        );
         assert_eq!(trap.to_string(), "uncaught exception oops (i32 7, f64 2.5)");
-        let names: Vec<&str> = trap.frames().iter().filter_map(|frame| frame.func_name()).collect();
+        let names: Vec<&str> = trap
+            .frames()
+            .iter()
+            .filter_map(|frame| frame.func_name())
+            .collect();
         assert_eq!(names, ["inner", "middle", "outer", "outermost"], "{trap:?}");
-        let known = trap.frames().iter().all(|frame| frame.module_offset.is_some());
+        let known = trap
+            .frames()
+            .iter()
+            .all(|frame| frame.module_offset.is_some());
         assert!(known, "{trap:?}");
         // The store is as good as before.
         let trap = call(&mut store, outer, "middle", &[]).expect_err("nobody catches it");
-        let names: Vec<&str> = trap.frames().iter().filter_map(|frame| frame.func_name()).collect();
+        let names: Vec<&str> = trap
+            .frames()
+            .iter()
+            .filter_map(|frame| frame.func_name())
+            .collect();
         assert_eq!(names, ["inner", "middle"]);
     }
 }
 
 fn a_start_function_throws(config: &Config) {
     let (engine, mut store) = store(config);
-    let text = r#"(module (tag $a (param i64)) (func $start (throw $a (i64.const 3))) (start $start))"#;
+    let text =
+        r#"(module (tag $a (param i64)) (func $start (throw $a (i64.const 3))) (start $start))"#;
     let module = Module::new(&engine, text.as_bytes().to_vec()).expect("it is valid");
     match Linker::new().instantiate(&mut store, &module) {
         Err(tiered::InstantiateError::Trap(trap)) => {
@@ -570,19 +680,31 @@ fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
         assert_eq!(int(&mut store, instance, "keep", n * 100), 5 * n * 100 + 10);
     }
     assert!(store.exception_collections() > 1);
-    assert!(store.exception_bytes() <= 1 << 20, "{} bytes", store.exception_bytes());
+    assert!(
+        store.exception_bytes() <= 1 << 20,
+        "{} bytes",
+        store.exception_bytes()
+    );
     // The host keeps one.
     let made = call(&mut store, instance, "make", &[Val::I32(5)]).expect("it returns")[0];
     call(&mut store, instance, "churn", &[Val::I32(30000)]).expect("it returns");
-    let Val::ExnRef(Some(reference)) = made else { panic!("{made:?}") };
+    let Val::ExnRef(Some(reference)) = made else {
+        panic!("{made:?}")
+    };
     assert_eq!(reference.exception(&store).values(), [Val::I32(5)]);
-    assert_eq!(call(&mut store, instance, "value", &[made]).expect("it returns"), [Val::I32(5)]);
+    assert_eq!(
+        call(&mut store, instance, "value", &[made]).expect("it returns"),
+        [Val::I32(5)]
+    );
     let trap = call(&mut store, instance, "null", &[]).expect_err("it traps");
     assert_eq!(trap.code(), Some(TrapCode::NullException));
 }
 
 fn too_many_live_exceptions_are_a_trap(config: &Config) {
-    let limits = tiered::Limits { exception_bytes: 1 << 20, ..Default::default() };
+    let limits = tiered::Limits {
+        exception_bytes: 1 << 20,
+        ..Default::default()
+    };
     let config = config.clone().limits(limits);
     let (engine, mut store) = store(&config);
     let text = r#"(module
@@ -612,9 +734,14 @@ fn too_many_live_exceptions_are_a_trap(config: &Config) {
 
 fn tail_calls_leave_a_region(config: &Config) {
     let (engine, mut store) = store(config);
-    let other = instance(&mut store, &engine, &Linker::new(), r#"(module
+    let other = instance(
+        &mut store,
+        &engine,
+        &Linker::new(),
+        r#"(module
         (tag (export "tag") (param i32))
-        (func (export "throw") (param i32) (throw 0 (local.get 0))))"#);
+        (func (export "throw") (param i32) (throw 0 (local.get 0))))"#,
+    );
     let mut linker = Linker::new();
     linker.instance(&store, "other", other).expect("free names");
     let text = r#"(module

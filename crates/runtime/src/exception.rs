@@ -93,8 +93,8 @@ impl Exception {
         let values: Box<[Val]> = values.into_iter().collect();
         let ty = record.ty();
         let mut pairs = values.iter().zip(&ty.params);
-        let fits = values.len() == ty.params.len()
-            && pairs.all(|(value, &ty)| value.matches(ty, store));
+        let fits =
+            values.len() == ty.params.len() && pairs.all(|(value, &ty)| value.matches(ty, store));
         if !fits {
             return Err(ExceptionError {
                 expected: ty.clone(),
@@ -194,15 +194,14 @@ impl ExnRef {
 /// # Safety
 /// As for [`StoreCtx::new_exception`].
 #[cold]
-pub(crate) unsafe fn raise(
-    ctx: &StoreCtx,
-    mut trap: Trap,
-    end: *const Slot,
-) -> Outcome {
+pub(crate) unsafe fn raise(ctx: &StoreCtx, mut trap: Trap, end: *const Slot) -> Outcome {
     let thrown = trap.exception().map(|exception| {
         let Exception { tag, values, .. } = exception;
         // SAFETY: `Func::invoke` put the store there, and does not touch it until the host function has ended.
-        let own = ctx.store.get().map(|store| unsafe { AnyStore::from_opaque(store) }.id());
+        let own = ctx
+            .store
+            .get()
+            .map(|store| unsafe { AnyStore::from_opaque(store) }.id());
         let store = tag.0.store;
         if own != Some(store) {
             return Err(Trap::message(

@@ -10,8 +10,8 @@ use tiered_decode::module::ExportKind;
 use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, FuncType};
 
-use crate::external::Extern;
 use crate::exception::Tag;
+use crate::external::Extern;
 use crate::func::{Func, TypedFunc};
 use crate::handles::{Global, Handle, Memory, Table};
 use crate::host::HostValues;

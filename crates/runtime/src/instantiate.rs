@@ -250,11 +250,7 @@ fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
         }
         (Found::Tag(found), ImportType::Tag(expected)) => *found == module.types().id(*expected),
         (
-            Found::Func(_)
-            | Found::Table(_)
-            | Found::Memory(_)
-            | Found::Global(_)
-            | Found::Tag(_),
+            Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_) | Found::Tag(_),
             _,
         ) => false,
     }

@@ -260,7 +260,9 @@ impl AnyStore {
         let holds_exceptions = holds_exceptions(record.ty().content);
         let record = self.globals.push(Box::new(record));
         if holds_exceptions {
-            self.ctx().exceptions.add_root(ExceptionRoot::Global(record));
+            self.ctx()
+                .exceptions
+                .add_root(ExceptionRoot::Global(record));
         }
         Global(Handle {
             store: self.id,

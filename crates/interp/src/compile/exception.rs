@@ -204,7 +204,12 @@ impl Translator<'_> {
     }
 
     /// A `try_table` whose body has ended has these clauses: writes its pad.
-    fn emit_clauses(&mut self, clauses: &[Catch], base: u32, pad: Option<u32>) -> Result<(), Error> {
+    fn emit_clauses(
+        &mut self,
+        clauses: &[Catch],
+        base: u32,
+        pad: Option<u32>,
+    ) -> Result<(), Error> {
         for clause in clauses {
             self.stack.truncate(base);
             self.stack.forget_held();

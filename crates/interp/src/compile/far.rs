@@ -59,10 +59,7 @@ pub(super) struct Run {
 
 /// The runs by which values of these widths, each with the slot where it is, get to where operands above slot `behind`
 /// have theirs.
-pub(super) fn runs(
-    values: impl Iterator<Item = (u32, u32)>,
-    mut behind: u32,
-) -> Vec<Run> {
+pub(super) fn runs(values: impl Iterator<Item = (u32, u32)>, mut behind: u32) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (from, width) in values {
         let to = FrameLayout::place(behind, width);

@@ -3,7 +3,8 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator, VisitSimdOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
+    VisitSimdOperator,
 };
 use tiered_decode::{memory, numeric, wide};
 

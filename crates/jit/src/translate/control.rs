@@ -11,9 +11,7 @@
 use std::ops::Range;
 
 use cranelift_codegen::ir::types::{I8, I64};
-use cranelift_codegen::ir::{
-    Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc, Value,
-};
+use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc, Value};
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{BlockType, BrTable};
 

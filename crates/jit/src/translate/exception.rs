@@ -82,7 +82,9 @@ impl<'m> Translator<'_, 'm> {
 
     /// As [`Translator::begin_pad`], at the end of the block. The code is unreachable behind the pad.
     fn begin_last_pad(&mut self, frame: &mut Frame<'m>) -> Option<Value> {
-        let has_pad = frame.pad.is_some_and(|region| self.pads.blocks[region].is_some());
+        let has_pad = frame
+            .pad
+            .is_some_and(|region| self.pads.blocks[region].is_some());
         if self.reachable && has_pad {
             self.pass(frame.results.len());
             self.jump_to(frame);
@@ -121,7 +123,9 @@ impl<'m> Translator<'_, 'm> {
     fn throw_to(&mut self, exception: Value, pad: Option<usize>) {
         if let Some(region) = pad {
             let block = self.pad_block(region);
-            self.builder.ins().jump(block, &[BlockArg::Value(exception)]);
+            self.builder
+                .ins()
+                .jump(block, &[BlockArg::Value(exception)]);
             return;
         }
         self.builtin(Builtin::Raise, &[exception]);

@@ -4,7 +4,8 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator, VisitSimdOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
+    VisitSimdOperator,
 };
 use tiered_decode::wide::WideOp;
 

@@ -455,7 +455,6 @@ impl Exceptions {
         self.roots.borrow_mut().push(root);
     }
 
-
     /// Bytes of the blocks that exceptions are in.
     pub(crate) fn bytes(&self) -> u64 {
         (self.space.borrow().blocks.len() * BLOCK_BYTES) as u64
@@ -492,7 +491,8 @@ impl StoreCtx {
             None => {
                 drop(space);
                 // SAFETY: the caller's promise.
-                unsafe { self.take_more(class as usize, end) }.ok_or(TrapCode::ExceptionsExhausted)?
+                unsafe { self.take_more(class as usize, end) }
+                    .ok_or(TrapCode::ExceptionsExhausted)?
             }
         };
         // SAFETY: the cell is free, and large enough.
@@ -512,11 +512,7 @@ impl StoreCtx {
     /// As for [`StoreCtx::new_exception`].
     #[cold]
     #[inline(never)]
-    unsafe fn take_more(
-        &self,
-        class: usize,
-        end: *const Slot,
-    ) -> Option<NonNull<ExceptionObject>> {
+    unsafe fn take_more(&self, class: usize, end: *const Slot) -> Option<NonNull<ExceptionObject>> {
         let take = || self.exceptions.space.borrow_mut().take(class);
         let is_due = {
             let space = self.exceptions.space.borrow();

@@ -204,10 +204,7 @@ impl Trap {
     }
 
     /// An exception that nobody has caught, and how it came here.
-    pub(crate) fn of_exception(
-        exception: Box<dyn Error + Send + Sync>,
-        frames: Frames,
-    ) -> Trap {
+    pub(crate) fn of_exception(exception: Box<dyn Error + Send + Sync>, frames: Frames) -> Trap {
         let reason = Reason::Thrown(exception);
         Trap(Box::new(Inner { reason, frames }))
     }
