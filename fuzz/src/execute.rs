@@ -7,8 +7,8 @@ use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
     AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
-    InstantiateError, Limits, Memory, Module, Stats, Store, Table, Tag, TierEventKind, TierMode, Trap,
-    TrapCode, Val,
+    InstantiateError, Limits, Memory, Module, Stats, Store, Table, Tag, TierEventKind, TierMode,
+    Trap, TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, memory_hash};

@@ -77,7 +77,7 @@ impl Peer for Wasmtime {
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
-        program::Extent::any(u)
+        program::Extent::for_peers(u)
     }
 
     fn new(host: Host) -> Wasmtime {

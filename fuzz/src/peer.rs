@@ -135,6 +135,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
             floats,
             // Peers choose other NaNs, and other results of relaxed instructions.
             vectors: false,
+            tail_calls: false,
             maxima: true,
             counted: counted.then_some(1000),
         };

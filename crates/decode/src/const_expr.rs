@@ -176,7 +176,8 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
         Operator::RefNull {
             hty:
-                HeapType::Abstract {
+                HeapType::Concrete(_)
+                | HeapType::Abstract {
                     shared: false,
                     ty: Abstract::Func | Abstract::Extern | Abstract::Exn | Abstract::NoExn,
                 },

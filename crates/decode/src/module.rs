@@ -320,6 +320,11 @@ impl Module {
         &self.sections.globals
     }
 
+    /// Of each table that is not imported: what its elements are at first, if not null.
+    pub fn table_inits(&self) -> &[Option<ConstExpr>] {
+        &self.sections.table_inits
+    }
+
     /// The type of each tag: its parameters are what an exception with the tag carries, and there are no results.
     pub fn tags(&self) -> &[TypeIdx] {
         &self.sections.tags

@@ -20,8 +20,8 @@ use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
     Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
     GlobalSectionReader, HeapType, ImportSectionReader, MemorySectionReader, Operator, Parser,
-    Payload, TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader, Validator,
-    ValidatorResources, WasmFeatures,
+    Payload, TableInit, TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What the sections say.
@@ -36,6 +36,8 @@ pub(crate) struct Sections {
     pub(crate) globals: Vec<GlobalType>,
     pub(crate) tags: Vec<TypeIdx>,
     pub(crate) imported: Imported,
+    /// Of each table that is not imported: what its elements are at first, if not null.
+    pub(crate) table_inits: Vec<Option<ConstExpr>>,
     pub(crate) global_inits: Vec<ConstExpr>,
     pub(crate) exports: Vec<Export>,
     pub(crate) start: Option<FuncIdx>,
@@ -354,9 +356,14 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn tables(&mut self, section: TableSectionReader<'_>) -> Result<(), Error> {
         self.validator.table_section(&section)?;
         for table in section {
-            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types)
+            let table = table?;
+            let ty = TableType::from_wasmparser(table.ty, &self.sections.types)
                 .ok_or_else(unsupported_type)?;
             self.sections.tables.push(ty);
+            self.sections.table_inits.push(match table.init {
+                TableInit::RefNull => None,
+                TableInit::Expr(init) => Some(ConstExpr::read(&init)?),
+            });
         }
         Ok(())
     }

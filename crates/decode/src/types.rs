@@ -41,6 +41,10 @@ const _: () = assert!(size_of::<ValType>() == 8, "lists of them are everywhere")
 impl ValType {
     /// `funcref`: a function of any type, or null.
     pub const FUNCREF: ValType = ValType::Ref(RefType::FUNCREF);
+    /// `(ref func)`: a function of any type.
+    pub const FUNC: ValType = ValType::Ref(RefType::FUNC);
+    /// `(ref extern)`: something of the host's.
+    pub const EXTERN: ValType = ValType::Ref(RefType::EXTERN);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
     /// Nullable reference to an exception.

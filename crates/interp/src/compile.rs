@@ -22,6 +22,7 @@ mod emit;
 mod exception;
 mod far;
 mod ops;
+mod reference;
 mod scan;
 mod stack;
 mod vector;
@@ -204,6 +205,7 @@ pub(crate) struct Last {
 }
 
 /// A condition, ready to be a branch.
+#[derive(Clone, Copy)]
 struct Test {
     family: &'static ConditionFamily,
     fields: u64,
@@ -687,6 +689,11 @@ impl<'m> Translator<'m> {
 
     fn op_br_if(&mut self, depth: u32) {
         let test = self.pop_test();
+        self.branch_if(&test, depth);
+    }
+
+    /// Branches if `test` holds, with the top operands.
+    fn branch_if(&mut self, test: &Test, depth: u32) {
         let target = self.target(depth);
         let route = self.route(target);
         let frame = &self.control[target];
@@ -696,13 +703,14 @@ impl<'m> Translator<'m> {
         if count == 0 || from == base {
             self.settle_from(from);
             let cost = self.back_edge_cost(target);
-            self.emit_test(&test, route, cost, &mut label);
+            self.emit_test(test, route, cost, &mut label);
             self.control[target].label = label;
             return;
         }
         self.settle_many(count);
         let mut over = Label::Unbound(None);
-        self.emit_test(&test.negated(), Route::Forward, 0, &mut over);
+        let otherwise = test.negated();
+        self.emit_test(&otherwise, Route::Forward, 0, &mut over);
         self.move_to(target);
         self.jump_to(target);
         self.bind(over);

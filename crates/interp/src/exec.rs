@@ -246,13 +246,15 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 15] = [
+    const CODES: [TrapCode; 17] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
         TrapCode::UndefinedElement,
         TrapCode::UninitializedElement,
         TrapCode::IndirectCallTypeMismatch,
+        TrapCode::NullFunctionReference,
+        TrapCode::NullReference,
         TrapCode::IntegerDivideByZero,
         TrapCode::IntegerOverflow,
         TrapCode::InvalidConversionToInteger,

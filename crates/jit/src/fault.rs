@@ -285,6 +285,8 @@ fn code_of(fault: &Fault) -> Option<TrapCode> {
         trap::UNDEFINED_ELEMENT => TrapCode::UndefinedElement,
         trap::UNINITIALIZED_ELEMENT => TrapCode::UninitializedElement,
         trap::INDIRECT_CALL_TYPE_MISMATCH => TrapCode::IndirectCallTypeMismatch,
+        trap::NULL_FUNCTION_REFERENCE => TrapCode::NullFunctionReference,
+        trap::NULL_REFERENCE => TrapCode::NullReference,
         trap::INTERRUPT => TrapCode::Interrupted,
         trap::NULL_EXCEPTION => TrapCode::NullException,
         _ => TrapCode::Unreachable,

@@ -136,7 +136,8 @@ impl Calls {
                     calls.any = true;
                     calls.itself |= function_index == func.0;
                 }
-                wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                wasmparser::Operator::CallIndirect { .. }
+                | wasmparser::Operator::CallRef { .. } => calls.any = true,
                 // Nothing of the function is left while the callee runs.
                 wasmparser::Operator::ReturnCall { function_index } => {
                     calls.itself |= function_index == func.0;

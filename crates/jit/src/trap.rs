@@ -29,6 +29,10 @@ pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 /// A null reference to an exception was thrown.
 pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(11);
 
+/// A call of the null reference to a function.
+pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
+/// A null reference where there must be none.
+pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(12);
 /// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
 /// with.
 pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::{ConstEnv, ConstExpr};
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TagIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
@@ -143,6 +143,7 @@ pub(crate) fn instantiate_with(
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
     evaluate_globals(vmctx)?;
+    fill_tables(vmctx)?;
     keep_passive_elements(vmctx)?;
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
@@ -309,6 +310,19 @@ fn add_instance(
 
 fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
     vmctx.func(index).as_ptr().expose_provenance() as Slot
+}
+
+fn fill_tables(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    let module = vmctx.module();
+    let defined = module.imported_tables()..;
+    for (index, init) in defined.zip(module.table_inits()) {
+        let Some(init) = init else { continue };
+        let value = evaluate_slot(init, vmctx)?;
+        // SAFETY: records live as long as the store.
+        let length = unsafe { vmctx.table(TableIdx(index)).as_ref() }.len();
+        builtin::table_fill(vmctx, TableIdx(index), 0, value, length).map_err(Trap::new)?;
+    }
+    Ok(())
 }
 
 /// In their order: one may be made of those before it.

@@ -326,7 +326,7 @@ impl ExternRef {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a WebAssembly value",
     label = "not a value",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two"
 )]
 pub trait HostValue: Sized + 'static {
     /// Its type in WebAssembly.
@@ -377,6 +377,8 @@ host_values! {
     f32: F32, v, _store => (Slot::from(v.to_bits()), f32::from_bits(v as u32));
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
     Option<Func>: FUNCREF, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
+    Func: FUNC, v, store => (func_to_slot(Some(v), store.0), func_from_slot(v, store.0).expect("it can't be null"));
+    ExternRef: EXTERN, v, store => (extern_to_slot(Some(v), store.0), extern_from_slot(v, store.0).expect("it can't be null"));
     Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
 }
 

@@ -219,7 +219,8 @@ impl<'a> Runner<'a> {
             });
         }
         let params = func.ty(&self.store).params;
-        if params.iter().copied().ne(args.iter().map(Val::ty)) {
+        let fits = |(arg, &ty): (&Val, _)| arg.matches(ty, &self.store);
+        if args.len() != params.len() || !args.iter().zip(&params).all(fits) {
             return Err(format!(
                 "`{}` is not a function of these arguments",
                 call.name

@@ -149,6 +149,7 @@ macro_rules! ignored {
     (one visit_rethrow $($rest:tt)*) => {};
     (one visit_call $($rest:tt)*) => {};
     (one visit_call_indirect $($rest:tt)*) => {};
+    (one visit_call_ref $($rest:tt)*) => {};
     (one visit_local_get $($rest:tt)*) => {};
     (one visit_local_set $($rest:tt)*) => {};
     (one visit_local_tee $($rest:tt)*) => {};
@@ -217,6 +218,10 @@ impl<'a> VisitOperator<'a> for Scan {
     }
 
     fn visit_call_indirect(&mut self, _: u32, _: u32) {
+        self.call();
+    }
+
+    fn visit_call_ref(&mut self, _: u32) {
         self.call();
     }
 

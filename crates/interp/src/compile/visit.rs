@@ -23,6 +23,7 @@ macro_rules! refused {
     (one @exceptions $($rest:tt)*) => {};
     (one @legacy_exceptions $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -143,6 +144,11 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_return(t) { t.op_return() }
         visit_call(t, func: u32) { t.call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.call_ref(TypeIdx(ty)) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_return_call_ref(t, ty: u32) { t.return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_drop(t) { t.stack.pop() }

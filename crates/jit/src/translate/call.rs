@@ -156,6 +156,34 @@ impl Translator<'_, '_> {
         self.recorded(record, instance)
     }
 
+    pub(super) fn op_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.call(ty, &callee)
+    }
+
+    pub(super) fn op_return_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.return_call(ty, &callee)
+    }
+
+    /// What the top operand refers to, which is about to be called.
+    fn callee_of_reference(&mut self) -> Callee {
+        let record = self.pop();
+        let access = self.access;
+        // The load of the null reference's code is the trap.
+        let func = self
+            .builder
+            .ins()
+            .load(I64, access.called, record, offsets::RECORD_CODE);
+        self.leave_instance();
+        let mut load = |flags, base, offset| self.builder.ins().load(I64, flags, base, offset);
+        Callee {
+            native: load(access.code, func, offsets::FUNC_NATIVE),
+            instance: load(access.checked, record, offsets::RECORD_INSTANCE),
+            func,
+        }
+    }
+
     /// The function of the module that is `at` bytes from the first one.
     fn defined(&mut self, at: i32) -> Callee {
         let (code, vmctx) = (self.access.code, self.vmctx);

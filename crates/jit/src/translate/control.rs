@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I64};
 use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc, Value};
 use tiered_decode::types::ValType;
@@ -371,6 +372,28 @@ impl<'m> Translator<'_, 'm> {
 
     pub(super) fn op_br_if(&mut self, depth: u32) {
         let condition = self.pop_condition();
+        self.branch_if(condition, depth);
+    }
+
+    /// The branch takes along what is below the reference.
+    pub(super) fn op_br_on_null(&mut self, depth: u32) {
+        let reference = self.pop();
+        let is_null = self.builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
+        self.branch_if(is_null, depth);
+        self.push(reference);
+    }
+
+    /// The branch takes the reference along, too.
+    pub(super) fn op_br_on_non_null(&mut self, depth: u32) {
+        let reference = self.pop();
+        let is_some = self.builder.ins().icmp_imm_s(IntCC::NotEqual, reference, 0);
+        self.push(reference);
+        self.branch_if(is_some, depth);
+        self.pop();
+    }
+
+    /// Branches if `condition` is not zero, with the top operands.
+    fn branch_if(&mut self, condition: Value, depth: u32) {
         let target = self.target(depth);
         self.pass(self.control[target].branch_types().len());
         let hint = self.hints.is_likely(self.offset);

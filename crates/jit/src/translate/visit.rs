@@ -24,6 +24,7 @@ macro_rules! refused {
     (one @exceptions $($rest:tt)*) => {};
     (one @legacy_exceptions $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -125,6 +126,8 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_delegate(t, depth: u32) { t.op_delegate(depth) }
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.op_call_ref(TypeIdx(ty)) }
+        visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
@@ -138,6 +141,9 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_else(t) { t.op_else() }
         visit_br(t, depth: u32) { t.op_br(depth) }
         visit_br_if(t, depth: u32) { t.op_br_if(depth) }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
         visit_return(t) { t.op_return() }
         visit_try_table(t, table: TryTable) { t.op_try_table(table) }
         visit_throw(t, tag: u32) { t.op_throw(TagIdx(tag)) }

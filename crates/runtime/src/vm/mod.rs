@@ -37,7 +37,6 @@ pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod native_roots;
 pub(crate) mod own_file;
-pub(crate) mod pages;
 pub(crate) mod passed;
 pub(crate) mod poll;
 pub(crate) mod reservation;
@@ -47,3 +46,5 @@ pub(crate) mod store_ctx;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
+
+pub(crate) use tiered_pages as pages;

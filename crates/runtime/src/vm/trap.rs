@@ -36,6 +36,10 @@ pub enum TrapCode {
     UninitializedElement,
     /// An indirect call to a function of another type.
     IndirectCallTypeMismatch,
+    /// A call of the null reference to a function.
+    NullFunctionReference,
+    /// A null reference where there must be none.
+    NullReference,
     /// Division or remainder by zero.
     IntegerDivideByZero,
     /// A result that its integer type can't hold.
@@ -67,6 +71,8 @@ impl TrapCode {
             TrapCode::UndefinedElement => "undefined element",
             TrapCode::UninitializedElement => "uninitialized element",
             TrapCode::IndirectCallTypeMismatch => "indirect call type mismatch",
+            TrapCode::NullFunctionReference => "null function reference",
+            TrapCode::NullReference => "null reference",
             TrapCode::IntegerDivideByZero => "integer divide by zero",
             TrapCode::IntegerOverflow => "integer overflow",
             TrapCode::InvalidConversionToInteger => "invalid conversion to integer",
