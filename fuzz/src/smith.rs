@@ -103,6 +103,7 @@ fn export_global(module: &[u8], global: u32) -> Vec<u8> {
                     ExternalKind::Func => ExportKind::Func,
                     ExternalKind::Table => ExportKind::Table,
                     ExternalKind::Memory => ExportKind::Memory,
+                    ExternalKind::Tag => ExportKind::Tag,
                     _ => ExportKind::Global,
                 };
                 exports.export(export.name, kind, export.index);
