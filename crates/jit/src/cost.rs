@@ -1,28 +1,41 @@
 //! What compiling takes, foreseen from Cranelift's intermediate code.
 //!
-//! Time and memory go to what can be counted ([`Work`]): instructions, blocks, what branches carry. Two things grow faster
-//! than the body, both in the register allocator, which joins all values that branches carry to each other into one
-//! *bundle*: it adds one value after the other to what the bundle has, and it looks at all of a bundle whenever it splits
-//! it, which it does at loops. A local that is set in a thousand places of a nest of blocks is such a bundle. Where that
-//! would take most of the time, the allocator that makes a single pass is taken: its code is slower by half, but it takes
-//! as long as the body is large. What takes too long or too much memory even so is not compiled.
+//! Time and memory go to what can be counted ([`Work`]): instructions, blocks, what branches carry. Some things grow faster
+//! than the body:
+//!
+//! * The register allocator joins all values that branches carry to each other into one *bundle*: it adds one value after
+//!   the other to what the bundle has, and it looks at all of a bundle whenever it splits it, which it does at loops. A
+//!   local that is set in a thousand places of a nest of blocks is such a bundle. Where that would take most of the time,
+//!   the allocator that makes a single pass is taken: its code is slower by half, but it takes as long as the body is large.
+//! * The optimizer copies what is computed along a nest of conditions, and looks at all loops around an instruction, for
+//!   each of these at those in between ([`elaboration`]).
+//! * The trampolines of functions with hundreds of parameters and results ([`trampolines`]).
+//!
+//! What takes too long or too much memory even so is not compiled.
 //!
 //! * *Invariant:* to count takes a time that is linear in the intermediate code.
 //! * *Invariant:* what is counted decides; no clock is read, so the same body gets the same code on every machine.
 //! * *Invariant:* what is compiled is foreseen to take no more than [`MOST_TIME`] and [`MOST_BYTES`].
 //!
 //! # How the estimates were made
-//! Sixteen kinds of generated bodies (loops after and in one another, nests of blocks and conditions, jump tables, straight
-//! code, calls, with 1 to 1,000 locals) and the largest functions of a program of 20 MB were compiled both ways on a machine
-//! of 2025. The estimates are within three times of all of them but the cheapest, straight code that repeats itself, which
-//! takes a fourth, and the memory of deep nests of loops: that of 600 is 2.2 times what is foreseen, with conditions in them
-//! 5.5 times. The example `cost` prints both. Vectors are counted as Cranelift has them, casts between lanes and all:
-//! that is about as many instructions as the machine has for them.
+//! Twenty kinds of generated bodies (loops after and in one another, nests of blocks and conditions, jump tables, straight
+//! code, calls, types of many values, with 1 to 100 locals) and the largest functions of a program of 20 MB were compiled
+//! both ways on a machine of 2025. The memory is within three times of all of them; so is the time, but for straight code
+//! that repeats itself, which takes a fourth, and nests of hundreds of conditions, which took up to five times as long beside
+//! other work. The example `cost` prints both. Vectors are counted as Cranelift has them, casts between lanes and all: that
+//! is about as many instructions as the machine has for them.
+
+mod elaboration;
+#[cfg(test)]
+mod kinds;
+mod trampolines;
 
 use std::time::Duration;
 
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{self, Block, InstructionData, Opcode, Value, ValueDef};
+
+pub(crate) use trampolines::{Trampolines, allocator as trampoline_allocator};
 
 /// The longest time that a compile may be foreseen to take: no function is worth more of a thread.
 pub const MOST_TIME: Duration = Duration::from_millis(700);
@@ -50,6 +63,14 @@ pub struct Work {
     pub merges: u64,
     /// For each bundle its parameters, times those of them that are of loops, all together.
     pub splits: u64,
+    /// Instructions without effects that the optimizer puts into more than one block, each as often as it does beyond the
+    /// first.
+    pub copies: u64,
+    /// Loops that the optimizer looks at around operands, and around these: up to the square of their depth for each
+    /// instruction.
+    pub loops: u64,
+    /// Blocks that the optimizer looks at from an instruction up to where its operands are.
+    pub dominators: u64,
 }
 
 /// How registers are allocated.
@@ -96,6 +117,10 @@ impl Work {
             }
         }
         (work.merges, work.splits) = bundles.sums();
+        let elaboration = elaboration::counts(func);
+        work.copies = elaboration.copies;
+        work.loops = elaboration.loops;
+        work.dominators = elaboration.dominators;
         work
     }
 
@@ -135,6 +160,13 @@ impl Work {
     /// What it takes to compile this with no more than `bytes` of memory; `None` if that can't be done, or takes too long.
     #[must_use]
     pub fn estimate(&self, bytes: usize) -> Option<Estimate> {
+        self.estimate_with(bytes, &Trampolines::default())
+    }
+
+    /// As [`Work::estimate`], with so much left over that trampolines can be made, too.
+    pub(crate) fn estimate_with(&self, bytes: usize, others: &Trampolines) -> Option<Estimate> {
+        let most_time = MOST_TIME.checked_sub(others.time())?;
+        let most_bytes = bytes.min(MOST_BYTES).checked_sub(others.bytes())?;
         let (linear, thorough) = self.thorough_ns();
         let choices = [
             (Allocator::Thorough, thorough, self.thorough_bytes()),
@@ -150,9 +182,8 @@ impl Work {
             allocator,
         });
         let in_proportion = thorough.time <= UNNOTICED.max(3 * Duration::from_nanos(linear));
-        let is_bounded = |estimate: &Estimate| {
-            estimate.time <= MOST_TIME && estimate.bytes <= bytes.min(MOST_BYTES)
-        };
+        let is_bounded =
+            |estimate: &Estimate| estimate.time <= most_time && estimate.bytes <= most_bytes;
         let wanted = if in_proportion && is_bounded(&thorough) {
             thorough
         } else {
@@ -165,6 +196,7 @@ impl Work {
     fn thorough_ns(&self) -> (u64, u64) {
         let linear =
             900 * self.insts + 1_200 * self.carried + 450 * self.targets + 600 * self.passed;
+        let linear = linear.saturating_add(self.optimizer_ns(2_000));
         let in_a_block = self.carried / self.blocks.max(1) + 1;
         let merging = (self.merges / 10).saturating_mul(3 * in_a_block);
         let splitting = self.splits.saturating_mul(19);
@@ -176,15 +208,26 @@ impl Work {
 
     fn single_pass_ns(&self) -> u64 {
         let in_blocks = 450 * self.insts + 1_000 * self.blocks + 400 * self.passed;
-        in_blocks + 250 * self.carried + 450 * self.targets
+        let linear = in_blocks + 250 * self.carried + 450 * self.targets;
+        linear.saturating_add(self.optimizer_ns(700))
+    }
+
+    /// What the optimizer takes out of proportion, and what its copies take, each so long.
+    fn optimizer_ns(&self, copy: u64) -> u64 {
+        let looking = self.loops.saturating_mul(2).saturating_add(self.dominators);
+        looking.saturating_add(self.copies.saturating_mul(copy))
     }
 
     fn thorough_bytes(&self) -> u64 {
-        500 * self.insts + 700 * self.carried + 1_200 * self.blocks + 600 * self.targets
+        let body = 500 * self.insts + 700 * self.carried + 1_200 * self.blocks;
+        let body = body + 1_000 * self.targets + 600 * self.passed;
+        body.saturating_add(self.copies.saturating_mul(900))
     }
 
     fn single_pass_bytes(&self) -> u64 {
-        400 * self.insts + 150 * self.carried + 600 * self.blocks + 400 * self.targets
+        let body = 400 * self.insts + 150 * self.carried + 600 * self.blocks;
+        let body = body + 700 * self.targets + 400 * self.passed;
+        body.saturating_add(self.copies.saturating_mul(600))
     }
 }
 
