@@ -1,6 +1,6 @@
 //! What can be seen of a program from outside, in the same form for every engine and every store.
 
-use tiered::decode::types::ValType;
+use tiered::decode::types::{TopType, ValType};
 
 use crate::input::Random;
 
@@ -58,8 +58,11 @@ impl Value {
             ValType::F32 => Value::F32(bits as u32),
             ValType::F64 if random.one_in(2) => Value::F64((bits.cast_signed() as f64).to_bits()),
             ValType::F64 => Value::F64(bits),
-            ValType::FuncRef => Value::Func(bits.is_multiple_of(2)),
-            ValType::ExternRef => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
+            ValType::Ref(ty) => match ty.top() {
+                TopType::Func => Value::Func(bits.is_multiple_of(2)),
+                TopType::Extern => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
+                TopType::Any | TopType::Exn => unreachable!("no module has values of type {ty}"),
+            },
             ValType::V128 => Value::V128(u128::from(random.next()) << 64 | u128::from(bits)),
         }
     }

@@ -269,7 +269,7 @@ impl Run<'_> {
             externs.push(match import.ty {
                 ImportType::Func(ty) => {
                     funcs += 1;
-                    self.host_func(funcs, self.module.types()[ty.index()].clone())
+                    self.host_func(funcs, self.module.types().func(ty).clone())
                         .into()
                 }
                 ImportType::Table(ty) => {

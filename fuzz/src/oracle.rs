@@ -304,8 +304,8 @@ fn our_type(ty: wasmi::ValType) -> ValType {
         wasmi::ValType::F32 => ValType::F32,
         wasmi::ValType::F64 => ValType::F64,
         wasmi::ValType::V128 => ValType::V128,
-        wasmi::ValType::FuncRef => RefType::FuncRef.into(),
-        wasmi::ValType::ExternRef => RefType::ExternRef.into(),
+        wasmi::ValType::FuncRef => RefType::FUNCREF.into(),
+        wasmi::ValType::ExternRef => RefType::EXTERNREF.into(),
     }
 }
 

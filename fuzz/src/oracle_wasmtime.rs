@@ -253,9 +253,9 @@ fn our_type(ty: &wasmtime::ValType) -> ValType {
         wasmtime::ValType::F64 => ValType::F64,
         wasmtime::ValType::V128 => ValType::V128,
         wasmtime::ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Extern) => {
-            RefType::ExternRef.into()
+            RefType::EXTERNREF.into()
         }
-        wasmtime::ValType::Ref(_) => RefType::FuncRef.into(),
+        wasmtime::ValType::Ref(_) => RefType::FUNCREF.into(),
     }
 }
 

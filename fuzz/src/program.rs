@@ -74,8 +74,9 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
         ValType::I64 => wasm_encoder::ValType::I64,
         ValType::F32 => wasm_encoder::ValType::F32,
         ValType::F64 => wasm_encoder::ValType::F64,
-        ValType::FuncRef => wasm_encoder::ValType::FUNCREF,
-        ValType::ExternRef => wasm_encoder::ValType::EXTERNREF,
+        ValType::FUNCREF => wasm_encoder::ValType::FUNCREF,
+        ValType::EXTERNREF => wasm_encoder::ValType::EXTERNREF,
+        ValType::Ref(ty) => unreachable!("no program has {ty}"),
         ValType::V128 => wasm_encoder::ValType::V128,
     }
 }

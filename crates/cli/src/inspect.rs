@@ -7,9 +7,10 @@ use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tiered::PAGE_BYTES;
 use tiered::decode::module::ExportKind;
 use tiered::decode::printable::{Line, Name};
-use tiered::decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType};
+use tiered::decode::types::{ExternType, GlobalType, IndexType, Limits, MemoryType, TableType};
 use tiered::{Engine, Module};
 
 use crate::args::InspectArgs;
@@ -60,14 +61,20 @@ struct Export<'a> {
 struct Table {
     imported: bool,
     element: String,
+    /// The type of indices.
+    index: &'static str,
     min: u64,
     max: Option<u64>,
 }
 
-/// A memory, in pages of 64 KiB.
+/// A memory, in pages.
 #[derive(Serialize)]
 struct Memory {
     imported: bool,
+    /// The type of addresses.
+    index: &'static str,
+    /// The bytes of a page.
+    page_bytes: u64,
     min: u64,
     max: Option<u64>,
 }
@@ -201,6 +208,7 @@ impl Table {
         Table {
             imported,
             element: ty.element.to_string(),
+            index: ty.index.text(),
             min,
             max,
         }
@@ -210,7 +218,13 @@ impl Table {
 impl Memory {
     fn of(imported: bool, ty: MemoryType) -> Memory {
         let Limits { min, max } = ty.limits;
-        Memory { imported, min, max }
+        Memory {
+            imported,
+            index: ty.index.text(),
+            page_bytes: ty.page_bytes(),
+            min,
+            max,
+        }
     }
 }
 
@@ -279,6 +293,15 @@ fn origin(imported: bool) -> &'static str {
     if imported { " (imported)" } else { "" }
 }
 
+/// The type of indices, unless it is that of most.
+fn wide(index: &str) -> &str {
+    if index == IndexType::I64.text() {
+        "i64 "
+    } else {
+        ""
+    }
+}
+
 /// A size and the size it may grow to.
 fn range(min: u64, max: Option<u64>) -> String {
     max.map_or_else(|| format!("{min}.."), |max| format!("{min}..{max}"))
@@ -307,7 +330,8 @@ impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {}{}",
+            "{}{} {}{}",
+            wide(self.index),
             range(self.min, self.max),
             self.element,
             origin(self.imported)
@@ -317,12 +341,11 @@ impl Display for Table {
 
 impl Display for Memory {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} pages{}",
-            range(self.min, self.max),
-            origin(self.imported)
-        )
+        write!(f, "{}{} pages", wide(self.index), range(self.min, self.max))?;
+        if self.page_bytes != PAGE_BYTES {
+            write!(f, " of {} bytes", self.page_bytes)?;
+        }
+        f.write_str(origin(self.imported))
     }
 }
 

@@ -67,8 +67,8 @@ fn parse(ty: ValType, word: &str) -> Option<Val> {
         ValType::F32 => word.parse::<f32>().ok().map(|x| Val::F32(x.to_bits())),
         ValType::F64 => word.parse::<f64>().ok().map(|x| Val::F64(x.to_bits())),
         ValType::V128 => vector(word).map(Val::V128),
-        ValType::FuncRef => (word == "null").then_some(Val::FuncRef(None)),
-        ValType::ExternRef => (word == "null").then_some(Val::ExternRef(None)),
+        ValType::Ref(_) if word == "null" => Val::default_for(ty),
+        ValType::Ref(_) => None,
     }
 }
 

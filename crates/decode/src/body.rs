@@ -3,7 +3,7 @@
 //! *Invariant:* a body handed out by a [`Module`](crate::Module) is valid, so reading it does not fail.
 //! Called by the tiers, which translate bodies one at a time.
 
-use crate::types::ValType;
+use crate::types::{Types, ValType};
 use std::ops::Range;
 use wasmparser::{BinaryReader, FunctionBody, OperatorsReader, WasmFeatures};
 
@@ -26,14 +26,21 @@ pub struct FuncBody<'a> {
     bytes: &'a [u8],
     offset: usize,
     features: WasmFeatures,
+    types: &'a Types,
 }
 
 impl<'a> FuncBody<'a> {
-    pub(crate) fn new(module: &'a [u8], range: BodyRange, features: WasmFeatures) -> FuncBody<'a> {
+    pub(crate) fn new(
+        module: &'a [u8],
+        range: BodyRange,
+        features: WasmFeatures,
+        types: &'a Types,
+    ) -> FuncBody<'a> {
         FuncBody {
             bytes: &module[range.range()],
             offset: range.start as usize,
             features,
+            types,
         }
     }
 
@@ -63,9 +70,10 @@ impl<'a> FuncBody<'a> {
             .get_locals_reader()
             .into_iter()
             .flatten();
-        locals.map_while(|local| {
+        let types = self.types;
+        locals.map_while(move |local| {
             let (count, ty) = local.ok()?;
-            Some((count, ValType::from_wasmparser(ty)?))
+            Some((count, types.value(ty)?))
         })
     }
 

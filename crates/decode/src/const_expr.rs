@@ -7,7 +7,6 @@
 use crate::error::Error;
 use crate::index::{FuncIdx, GlobalIdx};
 use crate::numeric::{NumOp, Value};
-use crate::types::RefType;
 use wasmparser::Operator;
 
 /// A valid constant expression.
@@ -33,8 +32,8 @@ pub enum ConstOp {
     F64Const(u64),
     /// `v128.const`, its bytes in the order of memory.
     V128Const([u8; 16]),
-    /// `ref.null`
-    RefNull(RefType),
+    /// `ref.null`, whatever its type
+    RefNull,
     /// `ref.func`
     RefFunc(FuncIdx),
     /// `global.get`
@@ -71,40 +70,85 @@ impl ConstExpr {
 
     /// The bits of the value, as its slots hold them, the first in the lower half; the null reference is 0.
     ///
-    /// `global` reads an immutable global, `func_ref` makes a reference to a function.
-    pub fn eval(
-        &self,
-        mut global: impl FnMut(GlobalIdx) -> u128,
-        mut func_ref: impl FnMut(FuncIdx) -> u64,
-    ) -> u128 {
-        let mut operand = |op: ConstOp| match op {
+    /// # Errors
+    /// What the environment refuses.
+    pub fn eval<E: ConstEnv>(&self, env: &mut E) -> Result<u128, E::Error> {
+        let mut stack = Stack(Vec::new());
+        match &self.0 {
+            Ops::One(op) => op.eval(&mut stack, env),
+            Ops::Many(ops) => {
+                for op in ops {
+                    let value = op.eval(&mut stack, env)?;
+                    stack.0.push(value);
+                }
+                Ok(stack.pop())
+            }
+        }
+    }
+}
+
+/// What a constant expression refers to: the instance that is being made, or what stands for it.
+///
+/// Ops that refer to more than their operands each have a method here; those that allocate can fail as all others can.
+pub trait ConstEnv {
+    /// Why there is no value.
+    type Error;
+    /// The value of an immutable global, imported or defined before the place of the expression.
+    fn global(&mut self, global: GlobalIdx) -> Result<u128, Self::Error>;
+    /// A reference to a function.
+    fn func_ref(&mut self, func: FuncIdx) -> Result<u64, Self::Error>;
+}
+
+/// No instance: an expression has a value if it is the same in all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoInstance;
+
+impl ConstEnv for NoInstance {
+    /// The value differs between instances.
+    type Error = ();
+
+    fn global(&mut self, _: GlobalIdx) -> Result<u128, ()> {
+        Err(())
+    }
+
+    fn func_ref(&mut self, _: FuncIdx) -> Result<u64, ()> {
+        Err(())
+    }
+}
+
+/// The operands of an expression; a valid one finds all it asks for.
+struct Stack(Vec<u128>);
+
+impl Stack {
+    fn pop(&mut self) -> u128 {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Pops a value of one slot.
+    fn pop_slot(&mut self) -> u64 {
+        self.pop() as u64
+    }
+}
+
+impl ConstOp {
+    /// The value that the op pushes, after popping its operands.
+    fn eval<E: ConstEnv>(&self, stack: &mut Stack, env: &mut E) -> Result<u128, E::Error> {
+        Ok(match *self {
             ConstOp::I32Const(value) => value.to_bits().into(),
             ConstOp::I64Const(value) => value.to_bits().into(),
             ConstOp::F32Const(bits) => bits.to_bits().into(),
             ConstOp::F64Const(bits) => bits.into(),
             ConstOp::V128Const(bytes) => u128::from_le_bytes(bytes),
-            ConstOp::RefNull(_) | ConstOp::Numeric(_) => 0,
-            ConstOp::RefFunc(idx) => func_ref(idx).into(),
-            ConstOp::GlobalGet(idx) => global(idx),
-        };
-        let ops = match &self.0 {
-            Ops::One(op) => return operand(*op),
-            Ops::Many(ops) => ops,
-        };
-        let mut stack: Vec<u128> = Vec::new();
-        for &op in ops {
-            let value = match op {
-                ConstOp::Numeric(op) => {
-                    let from = stack.len().saturating_sub(op.params().len());
-                    let operands: Vec<u64> = stack.drain(from..).map(|bits| bits as u64).collect();
-                    // The numeric ops that are constant, add, sub and mul, do not trap.
-                    op.eval(&operands).unwrap_or_default().into()
-                }
-                op => operand(op),
-            };
-            stack.push(value);
-        }
-        stack.pop().unwrap_or_default()
+            ConstOp::RefNull => 0,
+            ConstOp::RefFunc(func) => env.func_ref(func)?.into(),
+            ConstOp::GlobalGet(global) => env.global(global)?,
+            ConstOp::Numeric(op) => {
+                let b = stack.pop_slot();
+                let a = stack.pop_slot();
+                // The numeric ops that are constant, add, sub and mul, do not trap.
+                op.eval(&[a, b]).unwrap_or_default().into()
+            }
+        })
     }
 }
 
@@ -129,7 +173,7 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::F32Const { value } => Some(ConstOp::F32Const(value.bits())),
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
-        Operator::RefNull { hty } => RefType::from_heap_type(hty).map(ConstOp::RefNull),
+        Operator::RefNull { .. } => Some(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),
         ref operator => NumOp::from_operator(operator).map(ConstOp::Numeric),
@@ -146,9 +190,25 @@ fn unsupported(reader: &wasmparser::OperatorsReader<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConstExpr, ConstOp};
+    use super::{ConstEnv, ConstExpr, ConstOp, NoInstance};
+    use crate::index::{FuncIdx, GlobalIdx};
     use crate::numeric::NumOp;
     use wasmparser::BinaryReader;
+
+    /// Globals are 100 and more, functions 200 and more.
+    struct Numbers;
+
+    impl ConstEnv for Numbers {
+        type Error = ();
+
+        fn global(&mut self, global: GlobalIdx) -> Result<u128, ()> {
+            Ok(u128::from(global.0) + 100)
+        }
+
+        fn func_ref(&mut self, func: FuncIdx) -> Result<u64, ()> {
+            Ok(u64::from(func.0) + 200)
+        }
+    }
 
     #[test]
     fn numeric_ops_evaluate_on_a_stack() {
@@ -158,10 +218,8 @@ mod tests {
             ConstExpr::read(&wasmparser::ConstExpr::new(BinaryReader::new(&bytes, 0))).unwrap();
         assert_eq!(expr.ops().len(), 5);
         assert_eq!(expr.ops()[2], ConstOp::Numeric(NumOp::I32Sub));
-        assert_eq!(
-            expr.eval(|global| u128::from(global.0) + 100, |_| 0),
-            u128::from(-196_i32 as u32)
-        );
+        assert_eq!(expr.eval(&mut Numbers), Ok(u128::from(-196_i32 as u32)));
+        assert_eq!(expr.eval(&mut NoInstance), Err(()));
     }
 
     #[test]
@@ -171,8 +229,8 @@ mod tests {
         bytes.push(0x0b);
         let expr =
             ConstExpr::read(&wasmparser::ConstExpr::new(BinaryReader::new(&bytes, 0))).unwrap();
-        let value = expr.eval(|_| 0, |_| 0);
-        assert_eq!(value, 0x100f_0e0d_0c0b_0a09_0807_0605_0403_0201);
+        let value = expr.eval(&mut NoInstance);
+        assert_eq!(value, Ok(0x100f_0e0d_0c0b_0a09_0807_0605_0403_0201));
     }
 
     #[test]

@@ -3,19 +3,22 @@
 //! *Invariant:* the reason is `wasmparser`'s, which for an invalid module begins with the spec's wording ("type mismatch",
 //! "unknown local") and for a malformed one often has its own.
 //! *Invariant:* reason and excerpt can be shown as they are: what they quote of the bytes is escaped and bounded.
+//! *Invariant:* what is needed but not accepted is named as such, by `refusal.rs`.
 //! *Invariant:* the same bytes give the same error, whatever the number of threads: the one with the lowest offset.
 //! Built by `source.rs` (text), `section.rs` and `validate.rs` (binary).
 
 use crate::index::FuncIdx;
 use crate::printable::{Line, Lines, Name};
 use std::fmt;
+use wasmparser::WasmFeatures;
 
 /// The most bytes of an excerpt, before it is escaped.
 const MAX_EXCERPT_BYTES: usize = 1024;
 
 /// Why bytes are not a valid module, and where.
 ///
-/// Shown as `invalid module at offset 0x2f in code section, func 3 "foo": type mismatch: ...` or
+/// Shown as `invalid module at offset 0x2f in code section, func 3 "foo": type mismatch: ...`,
+/// `unsupported module at offset 0x1b in code section, func 0: tail calls are not supported yet` or
 /// `invalid text at line 3, column 5: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
@@ -24,6 +27,9 @@ pub struct Error(Box<Inner>);
 struct Inner {
     place: Place,
     reason: String,
+    /// What would have to be accepted to get past the place, if `wasmparser` knows.
+    missing: Option<WasmFeatures>,
+    is_unsupported: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +58,8 @@ impl Error {
         Error(Box::new(Inner {
             place,
             reason: Line(reason).to_string(),
+            missing: None,
+            is_unsupported: false,
         }))
     }
 
@@ -71,7 +79,33 @@ impl Error {
                 },
             },
             reason: Line(reason).to_string(),
+            missing: None,
+            is_unsupported: false,
         }))
+    }
+
+    /// Adds what would have to be accepted.
+    pub(crate) fn missing(mut self, feature: Option<WasmFeatures>) -> Error {
+        self.0.missing = feature;
+        self
+    }
+
+    /// What would have to be accepted to get past the place, if `wasmparser` knows.
+    pub(crate) fn missing_feature(&self) -> Option<WasmFeatures> {
+        self.0.missing
+    }
+
+    /// The same place, but nothing is wrong with the module there.
+    pub(crate) fn unsupported(mut self, reason: impl fmt::Display) -> Error {
+        self.0.reason = Line(reason).to_string();
+        self.0.is_unsupported = true;
+        self
+    }
+
+    /// The same place, for another reason.
+    pub(crate) fn with_reason(mut self, reason: impl fmt::Display) -> Error {
+        self.0.reason = Line(reason).to_string();
+        self
     }
 
     /// Adds the section.
@@ -144,6 +178,12 @@ impl Error {
         &self.0.reason
     }
 
+    /// Whether the module needs a proposal that is not accepted, which the reason then names. Such a module may be invalid
+    /// behind that place.
+    pub fn is_unsupported(&self) -> bool {
+        self.0.is_unsupported
+    }
+
     /// Whether the error is one of the text format.
     pub fn is_text(&self) -> bool {
         matches!(self.0.place, Place::Text { .. })
@@ -169,7 +209,7 @@ impl Error {
 
 impl From<wasmparser::Error> for Error {
     fn from(error: wasmparser::Error) -> Error {
-        Error::new(error.offset() as usize, error.message())
+        Error::new(error.offset() as usize, error.message()).missing(error.missing_wasm_feature())
     }
 }
 
@@ -189,7 +229,12 @@ impl fmt::Display for Error {
                 func,
                 func_name,
             } => {
-                write!(f, "invalid module at offset {offset:#x}")?;
+                let what = if self.0.is_unsupported {
+                    "unsupported"
+                } else {
+                    "invalid"
+                };
+                write!(f, "{what} module at offset {offset:#x}")?;
                 section.map_or(Ok(()), |section| write!(f, " in {section} section"))?;
                 func.map_or(Ok(()), |func| write!(f, ", func {func}"))?;
                 func_name

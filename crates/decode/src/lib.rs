@@ -54,6 +54,8 @@ pub mod memory;
 
 pub mod vector;
 
+pub mod wide;
+
 pub mod proposals;
 
 pub mod names;
@@ -66,6 +68,7 @@ mod file;
 
 mod body;
 mod loops;
+mod refusal;
 mod section;
 mod source;
 mod validate;

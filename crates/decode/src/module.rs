@@ -18,7 +18,7 @@ use crate::types::{
     ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
 };
 use crate::validate::{Bodies, Validation};
-use crate::{loops, proposals, source};
+use crate::{loops, proposals, refusal, source};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -216,6 +216,7 @@ impl Module {
         let validated = validation.map_or(Ok(()), Validation::finish);
         // Both may fail: a body, and what comes after it.
         first_error(read, validated).map_err(|error| {
+            let error = refusal::explain(&bytes, features, error);
             error.with_func_name(|func| {
                 let name =
                     names::find_section(&bytes).map(|range| Names::new(bytes.clone(), range));
@@ -242,7 +243,7 @@ impl Module {
         &self.bytes
     }
 
-    /// The function types.
+    /// The types.
     pub fn types(&self) -> &Types {
         &self.sections.types
     }
@@ -262,7 +263,7 @@ impl Module {
     /// # Panics
     /// If the module has no such function.
     pub fn func_type(&self, func: FuncIdx) -> &FuncType {
-        &self.sections.types[self.sections.funcs[func.index()].index()]
+        self.sections.types.func(self.sections.funcs[func.index()])
     }
 
     /// How many functions are imported.
@@ -361,7 +362,7 @@ impl Module {
     /// The type of an import, in full.
     pub fn import_type(&self, import: &Import) -> ExternType {
         match import.ty {
-            ImportType::Func(ty) => ExternType::Func(self.sections.types[ty.index()].clone()),
+            ImportType::Func(ty) => ExternType::Func(self.sections.types.func(ty).clone()),
             ImportType::Table(ty) => ExternType::Table(ty),
             ImportType::Memory(ty) => ExternType::Memory(ty),
             ImportType::Global(ty) => ExternType::Global(ty),
@@ -385,12 +386,9 @@ impl Module {
     pub fn block_type(&self, block: BlockType) -> (&[ValType], &[ValType]) {
         match block {
             BlockType::Empty => (&[], &[]),
-            BlockType::Type(ty) => (
-                &[],
-                ValType::from_wasmparser(ty).map_or(&[], ValType::as_slice),
-            ),
+            BlockType::Type(ty) => (&[], self.sections.types.single(ty).unwrap_or_default()),
             BlockType::FuncType(ty) => {
-                let ty = &self.sections.types[ty as usize];
+                let ty = self.sections.types.func(TypeIdx(ty));
                 (&ty.params, &ty.results)
             }
         }
@@ -402,6 +400,7 @@ impl Module {
             &self.bytes,
             self.body_range(func)?,
             self.features,
+            &self.sections.types,
         ))
     }
 

@@ -12,7 +12,7 @@ use crate::module::{
     CustomSection, Data, DataMode, Element, ElementItems, ElementMode, Export, ExportKind, Import,
     ImportType,
 };
-use crate::types::{FuncType, GlobalType, MemoryType, RefType, TableType, Types};
+use crate::types::{GlobalType, MemoryType, RefType, TableType, Types};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,29 +55,50 @@ pub(crate) struct Imported {
 }
 
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
-/// with what is read by then: all that they can refer to.
+/// with what is read by then: all that they can refer to. It is called again if that turns out to be too little.
 pub(crate) fn read(
     bytes: &[u8],
     features: WasmFeatures,
-    on_code: impl FnMut(&Sections),
+    mut on_code: impl FnMut(&Sections),
 ) -> (Sections, Result<(), Error>) {
-    let mut reader = SectionReader {
-        on_code,
-        bytes,
-        features,
-        version: None,
-        validator: Validator::new_with_features(features),
-        sections: Sections::default(),
-        bodies_left: 0,
+    let mut read = |validated| {
+        let mut reader = SectionReader {
+            on_code: &mut on_code,
+            bytes,
+            features,
+            validated,
+            version: None,
+            validator: Validator::new_with_features(validated),
+            sections: Sections::default(),
+            bodies_left: 0,
+        };
+        let result = reader.read(bytes, features);
+        (reader.sections, result)
     };
-    let result = reader.read(bytes, features);
-    (reader.sections, result)
+    match read(features) {
+        (_, Err(error)) if features.extended_const() && names_own_global(&error) => {
+            read(features | WasmFeatures::GC)
+        }
+        read => read,
+    }
+}
+
+/// Whether a constant expression was refused for a global that is not imported: to `wasmparser` that is a part of the GC
+/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and that of constant expressions by
+/// `const_expr.rs`. Sections before the first such expression have been accepted without the proposal, and bodies are
+/// always validated without.
+fn names_own_global(error: &Error) -> bool {
+    error.missing_feature() == Some(WasmFeatures::GC)
+        && error.reason().ends_with("locally defined global")
 }
 
 struct SectionReader<'a, F> {
     on_code: F,
     bytes: &'a [u8],
+    /// What is accepted.
     features: WasmFeatures,
+    /// What the validator accepts.
+    validated: WasmFeatures,
     /// The module's version, as long as the validator has seen nothing else.
     version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
@@ -218,26 +239,23 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             Some(places)
         });
         self.validator.type_section(&section)?;
-        let count = section.count() as usize;
-        let types = section
-            .into_iter_err_on_gc_types()
-            .map(|ty| FuncType::from_wasmparser(&ty?).ok_or_else(unsupported_type));
+        let types = &mut self.sections.types;
+        types.reserve(section.count() as usize);
         match places {
             None => {
-                self.sections.types = Types::with_capacity(count);
-                for ty in types {
-                    self.sections.types.push(ty?);
+                types.reserve_groups(section.count() as usize);
+                for group in section {
+                    types.push(&group?).ok_or_else(unsupported_type)?;
                 }
             }
             Some(places) => {
-                let mut distinct = Vec::new();
-                for (ty, &place) in types.zip(&places) {
-                    let ty = ty?;
-                    if place as usize == distinct.len() {
-                        distinct.push(ty);
+                for (group, &place) in section.into_iter().zip(&places) {
+                    let group = group?;
+                    match place as usize {
+                        place if place < types.len() => types.repeat(place),
+                        _ => types.push(&group).ok_or_else(unsupported_type)?,
                     }
                 }
-                self.sections.types = Types::repeated(distinct, places);
             }
         }
         Ok(())
@@ -248,7 +266,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         &mut self,
         (num, encoding, range): (u16, Encoding, Range<u64>),
     ) -> Result<(), Error> {
-        let features = self.features | WasmFeatures::COMPONENT_MODEL;
+        let features = self.validated | WasmFeatures::COMPONENT_MODEL;
         let mut validator = Validator::new_with_features(features);
         validator.version(num, encoding, &range)?;
         self.validator = validator;
@@ -275,6 +293,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     /// Adds an import to its index space.
     fn import_type(&mut self, ty: TypeRef) -> Result<ImportType, Error> {
         let Sections {
+            types,
             funcs,
             tables,
             memories,
@@ -289,7 +308,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 Ok(ImportType::Func(TypeIdx(ty)))
             }
             TypeRef::Table(ty) => {
-                let ty = TableType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+                let ty = TableType::from_wasmparser(ty, types).ok_or_else(unsupported_type)?;
                 tables.push(ty);
                 imported.tables += 1;
                 Ok(ImportType::Table(ty))
@@ -301,7 +320,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 Ok(ImportType::Memory(ty))
             }
             TypeRef::Global(ty) => {
-                let ty = GlobalType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+                let ty = GlobalType::from_wasmparser(ty, types).ok_or_else(unsupported_type)?;
                 globals.push(ty);
                 imported.globals += 1;
                 Ok(ImportType::Global(ty))
@@ -323,7 +342,8 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn tables(&mut self, section: TableSectionReader<'_>) -> Result<(), Error> {
         self.validator.table_section(&section)?;
         for table in section {
-            let ty = TableType::from_wasmparser(table?.ty).ok_or_else(unsupported_type)?;
+            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.tables.push(ty);
         }
         Ok(())
@@ -345,13 +365,27 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         self.sections.global_inits.reserve_exact(count);
         for global in section {
             let global = global?;
-            let ty = GlobalType::from_wasmparser(global.ty).ok_or_else(unsupported_type)?;
+            if let wasmparser::ValType::Ref(ty) = global.ty.content_type {
+                self.check_ref_type(ty, global.init_expr.get_binary_reader().original_position())?;
+            }
+            let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
+                .ok_or_else(unsupported_type)?;
             self.sections.globals.push(ty);
             self.sections
                 .global_inits
                 .push(ConstExpr::read(&global.init_expr)?);
         }
         Ok(())
+    }
+
+    /// Refuses a type that only the validator accepts; see [`names_own_global`].
+    fn check_ref_type(&self, ty: wasmparser::RefType, offset: u64) -> Result<(), Error> {
+        let is_plain = ty == wasmparser::RefType::FUNCREF || ty == wasmparser::RefType::EXTERNREF;
+        if is_plain || self.features == self.validated {
+            return Ok(());
+        }
+        let error = Error::new(offset as usize, "heap types are a part of the GC proposal");
+        Err(error.missing(Some(WasmFeatures::GC)))
     }
 
     fn exports(&mut self, section: ExportSectionReader<'_>) -> Result<(), Error> {
@@ -382,7 +416,12 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             .elements
             .reserve_exact(section.count() as usize);
         for element in section {
-            self.sections.elements.push(read_element(element?)?);
+            let element = element?;
+            if let wasmparser::ElementItems::Expressions(ty, _) = element.items {
+                self.check_ref_type(ty, element.range.start)?;
+            }
+            let element = read_element(element, &self.sections.types)?;
+            self.sections.elements.push(element);
         }
         Ok(())
     }
@@ -443,11 +482,14 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     }
 }
 
+/// The byte that explicit recursion groups begin with.
+const REC: u8 = 0x4e;
+
 /// A section of fewer types is read as it is.
 const MIN_REPEATED_TYPES: usize = 4096;
 
-/// For each type, which of the distinct ones it is, in the order in which these come; `None` unless there are many and few
-/// are distinct, and for a section that is not valid.
+/// For each type, the first one that has the same bytes; `None` unless there are many and few are distinct, for a section
+/// with explicit recursion groups, and for one that is not valid.
 fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u32>> {
     let count = section.count() as usize;
     if count < MIN_REPEATED_TYPES {
@@ -461,7 +503,10 @@ fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u
     loop {
         let next = starts.next().transpose().ok()?.map(|(offset, _)| offset);
         let ty = bytes.get(start as usize..next.unwrap_or(end) as usize)?;
-        let place = known.len() as u32;
+        if ty.first() == Some(&REC) {
+            return None;
+        }
+        let place = places.len() as u32;
         let place = *known.entry(ty).or_insert(place);
         places.push(place);
         if known.len() > count / 8 {
@@ -474,7 +519,7 @@ fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u
     }
 }
 
-fn read_element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
+fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Element, Error> {
     let mode = match element.kind {
         ElementKind::Passive => ElementMode::Passive,
         ElementKind::Declared => ElementMode::Declared,
@@ -492,14 +537,14 @@ fn read_element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
             for func in funcs {
                 items.push(FuncIdx(func?));
             }
-            (RefType::FuncRef, ElementItems::Funcs(items.into()))
+            (RefType::FUNCREF, ElementItems::Funcs(items.into()))
         }
         wasmparser::ElementItems::Expressions(ty, exprs) => {
             let mut items = Vec::with_capacity(exprs.count() as usize);
             for expr in exprs {
                 items.push(ConstExpr::read(&expr?)?);
             }
-            let ty = RefType::from_wasmparser(ty).ok_or_else(unsupported_type)?;
+            let ty = types.reference(ty).ok_or_else(unsupported_type)?;
             (ty, ElementItems::Exprs(items.into()))
         }
     };

@@ -1,10 +1,23 @@
 //! The types of WebAssembly as the spec names them.
 //!
-//! *Invariant:* these types can express exactly what [`ACCEPTED`](crate::proposals::ACCEPTED) lets through; turning one
-//! of `wasmparser`'s types into one of these fails for anything else.
+//! *Invariant:* a type means the same everywhere. What refers to a type that a module defines has the number that this type
+//! has in the whole process ([`TypeId`]), not its index in the module; so a type can leave its module and be compared. A
+//! module's types are registered from when it is decoded to when it goes.
+//! *Invariant:* only what [`ACCEPTED`](crate::proposals::ACCEPTED) lets through is ever turned from one of `wasmparser`'s
+//! types into one of these, though these can express more.
 //! Called by every crate.
 
+mod canonical;
+mod composite;
+mod of_module;
+mod reference;
+
 use std::fmt;
+
+pub use canonical::{Definition, Registered, TypeId, Unregistered};
+pub use composite::{CompositeType, FieldType, StorageType, SubType};
+pub use of_module::Types;
+pub use reference::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType};
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,19 +32,24 @@ pub enum ValType {
     F64,
     /// 128-bit vector.
     V128,
-    /// Nullable reference to a function.
-    FuncRef,
-    /// Nullable reference to something of the host's.
-    ExternRef,
+    /// Reference.
+    Ref(RefType),
 }
 
+const _: () = assert!(size_of::<ValType>() == 8, "lists of them are everywhere");
+
 impl ValType {
+    /// `funcref`: a function of any type, or null.
+    pub const FUNCREF: ValType = ValType::Ref(RefType::FUNCREF);
+    /// `externref`: something of the host's, or null.
+    pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+
     /// Whether it is a reference type.
     pub const fn is_ref(self) -> bool {
-        matches!(self, ValType::FuncRef | ValType::ExternRef)
+        matches!(self, ValType::Ref(_))
     }
 
-    /// The bits of each slot of the type's default value: zero, or the null reference.
+    /// The bits of each slot of the type's default value, if it has one: zero, or the null reference.
     pub const fn default_bits(self) -> u64 {
         0
     }
@@ -42,57 +60,48 @@ impl ValType {
     pub const fn slots(self) -> u32 {
         match self {
             ValType::V128 => 2,
-            ValType::I32
-            | ValType::I64
-            | ValType::F32
-            | ValType::F64
-            | ValType::FuncRef
-            | ValType::ExternRef => 1,
+            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::Ref(_) => 1,
         }
     }
 
-    /// The type in the text format.
-    pub const fn text(self) -> &'static str {
-        match self {
-            ValType::I32 => "i32",
-            ValType::I64 => "i64",
-            ValType::F32 => "f32",
-            ValType::F64 => "f64",
-            ValType::V128 => "v128",
-            ValType::FuncRef => "funcref",
-            ValType::ExternRef => "externref",
+    /// Whether each value of this type is one of `other`, too.
+    #[must_use]
+    pub fn matches(self, other: ValType) -> bool {
+        match (self, other) {
+            (ValType::Ref(ty), ValType::Ref(other)) => ty.matches(other),
+            _ => self == other,
         }
     }
 
-    /// The type alone, as a static slice.
-    pub const fn as_slice(self) -> &'static [ValType] {
-        match self {
+    /// The type alone, if no module defines it.
+    const fn as_static_slice(self) -> Option<&'static [ValType]> {
+        Some(match self {
             ValType::I32 => &[ValType::I32],
             ValType::I64 => &[ValType::I64],
             ValType::F32 => &[ValType::F32],
             ValType::F64 => &[ValType::F64],
             ValType::V128 => &[ValType::V128],
-            ValType::FuncRef => &[ValType::FuncRef],
-            ValType::ExternRef => &[ValType::ExternRef],
-        }
-    }
-
-    /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
-    pub fn from_wasmparser(ty: wasmparser::ValType) -> Option<ValType> {
-        Some(match ty {
-            wasmparser::ValType::I32 => ValType::I32,
-            wasmparser::ValType::I64 => ValType::I64,
-            wasmparser::ValType::F32 => ValType::F32,
-            wasmparser::ValType::F64 => ValType::F64,
-            wasmparser::ValType::V128 => ValType::V128,
-            wasmparser::ValType::Ref(ty) => RefType::from_wasmparser(ty)?.into(),
+            ValType::Ref(ty) => return ty.as_static_slice(),
         })
     }
 }
 
 impl fmt::Display for ValType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        match self {
+            ValType::I32 => f.write_str("i32"),
+            ValType::I64 => f.write_str("i64"),
+            ValType::F32 => f.write_str("f32"),
+            ValType::F64 => f.write_str("f64"),
+            ValType::V128 => f.write_str("v128"),
+            ValType::Ref(ty) => fmt::Display::fmt(ty, f),
+        }
+    }
+}
+
+impl From<RefType> for ValType {
+    fn from(ty: RefType) -> ValType {
+        ValType::Ref(ty)
     }
 }
 
@@ -100,50 +109,6 @@ impl fmt::Display for ValType {
 #[must_use]
 pub fn slots(types: &[ValType]) -> u32 {
     types.iter().map(|ty| ty.slots()).sum()
-}
-
-/// The type of a reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RefType {
-    /// Nullable reference to a function.
-    FuncRef,
-    /// Nullable reference to something of the host's.
-    ExternRef,
-}
-
-impl RefType {
-    /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
-    pub fn from_wasmparser(ty: wasmparser::RefType) -> Option<RefType> {
-        match ty {
-            wasmparser::RefType::FUNCREF => Some(RefType::FuncRef),
-            wasmparser::RefType::EXTERNREF => Some(RefType::ExternRef),
-            _ => None,
-        }
-    }
-
-    /// The type of the null that `ref.null` pushes; `None` if it belongs to a proposal that is not accepted.
-    pub fn from_heap_type(ty: wasmparser::HeapType) -> Option<RefType> {
-        match ty {
-            wasmparser::HeapType::FUNC => Some(RefType::FuncRef),
-            wasmparser::HeapType::EXTERN => Some(RefType::ExternRef),
-            _ => None,
-        }
-    }
-}
-
-impl From<RefType> for ValType {
-    fn from(ty: RefType) -> ValType {
-        match ty {
-            RefType::FuncRef => ValType::FuncRef,
-            RefType::ExternRef => ValType::ExternRef,
-        }
-    }
-}
-
-impl fmt::Display for RefType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ValType::from(*self).fmt(f)
-    }
 }
 
 /// The type of a function: what it takes and what it returns.
@@ -166,20 +131,6 @@ impl FuncType {
             results: results.into_iter().collect(),
         }
     }
-
-    /// The type `wasmparser` calls `ty`; `None` if a part belongs to a proposal that is not accepted.
-    pub fn from_wasmparser(ty: &wasmparser::FuncType) -> Option<FuncType> {
-        let convert = |types: &[wasmparser::ValType]| -> Option<Box<[ValType]>> {
-            types
-                .iter()
-                .map(|&ty| ValType::from_wasmparser(ty))
-                .collect()
-        };
-        Some(FuncType {
-            params: convert(ty.params())?,
-            results: convert(ty.results())?,
-        })
-    }
 }
 
 impl fmt::Display for FuncType {
@@ -190,83 +141,77 @@ impl fmt::Display for FuncType {
     }
 }
 
-/// The function types of a module, by their indices. Types that a module repeats without end are kept once.
-#[derive(Debug, Default)]
-pub struct Types {
-    distinct: Vec<FuncType>,
-    /// For each index, which of these it is; empty if each index has a type of its own.
-    places: Vec<u32>,
-}
-
-impl Types {
-    /// Room for `count` types, each kept for itself.
-    pub(crate) fn with_capacity(count: usize) -> Types {
-        Types {
-            distinct: Vec::with_capacity(count),
-            places: Vec::new(),
-        }
-    }
-
-    /// `types`, of which each stands in the places that have its number.
-    pub(crate) fn repeated(types: Vec<FuncType>, places: Vec<u32>) -> Types {
-        Types {
-            distinct: types,
-            places,
-        }
-    }
-
-    /// The next type, where none is repeated.
-    pub(crate) fn push(&mut self, ty: FuncType) {
-        self.distinct.push(ty);
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        if self.places.is_empty() {
-            self.distinct.len()
-        } else {
-            self.places.len()
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All of them, in the order of the module.
-    pub fn iter(&self) -> impl Iterator<Item = &FuncType> {
-        (0..self.len()).map(|index| &self[index])
-    }
-
-    /// The types without those that repeat another one. Equal types may be left.
-    pub fn distinct(&self) -> &[FuncType] {
-        &self.distinct
-    }
-
-    /// For each type, its place among the [distinct](Types::distinct) ones; `None` if each is in its own.
-    pub fn places(&self) -> Option<&[u32]> {
-        (!self.places.is_empty()).then_some(&self.places)
-    }
-}
-
-impl std::ops::Index<usize> for Types {
-    type Output = FuncType;
-
-    fn index(&self, index: usize) -> &FuncType {
-        match self.places.get(index) {
-            Some(&place) => &self.distinct[place as usize],
-            None => &self.distinct[index],
-        }
-    }
-}
-
 fn write_types(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
     f.write_str("[")?;
     for (i, ty) in types.iter().enumerate() {
-        write!(f, "{}{ty}", if i == 0 { "" } else { " " })?;
+        f.write_str(if i == 0 { "" } else { " " })?;
+        fmt::Display::fmt(ty, f)?;
     }
     f.write_str("]")
+}
+
+/// The type of the indices of a memory or a table; the spec's section 2.3.11, "Address types".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IndexType {
+    /// 32 bits.
+    #[default]
+    I32,
+    /// 64 bits.
+    I64,
+}
+
+impl IndexType {
+    fn of(is_64: bool) -> IndexType {
+        if is_64 {
+            IndexType::I64
+        } else {
+            IndexType::I32
+        }
+    }
+
+    /// The type in the text format.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            IndexType::I32 => "i32",
+            IndexType::I64 => "i64",
+        }
+    }
+
+    /// What `memory.grow` and `table.grow` answer if they can't: all bits are set.
+    #[must_use]
+    pub const fn grow_failed(self) -> u64 {
+        match self {
+            IndexType::I32 => 0xffff_ffff,
+            IndexType::I64 => u64::MAX,
+        }
+    }
+
+    /// The type of the number of things that are copied between what has this type and what has `other`.
+    #[must_use]
+    pub const fn min(self, other: IndexType) -> IndexType {
+        match (self, other) {
+            (IndexType::I64, IndexType::I64) => IndexType::I64,
+            _ => IndexType::I32,
+        }
+    }
+
+    /// What stands in front of limits in the text format; nothing for 32 bits.
+    fn prefix(self) -> &'static str {
+        match self {
+            IndexType::I32 => "",
+            IndexType::I64 => "i64 ",
+        }
+    }
+}
+
+impl From<IndexType> for ValType {
+    fn from(ty: IndexType) -> ValType {
+        match ty {
+            IndexType::I32 => ValType::I32,
+            IndexType::I64 => ValType::I64,
+        }
+    }
 }
 
 /// The size of a memory in pages or of a table in elements.
@@ -288,34 +233,67 @@ impl fmt::Display for Limits {
 /// The type of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryType {
-    /// The size in pages of 64 KiB.
+    /// The size in pages.
     pub limits: Limits,
+    /// The type of addresses.
+    pub index: IndexType,
     /// Whether threads share it; no accepted module has a shared memory.
     pub shared: bool,
+    /// The binary logarithm of the bytes of a page: 16, or 0.
+    pub page_log2: u8,
 }
 
 impl MemoryType {
+    /// The binary logarithm of the bytes of a page where a module says nothing: 64 KiB.
+    pub const DEFAULT_PAGE_LOG2: u8 = 16;
+
+    /// A memory with addresses of 32 bits and pages of 64 KiB, for one thread.
+    #[must_use]
+    pub const fn new(limits: Limits) -> MemoryType {
+        MemoryType {
+            limits,
+            index: IndexType::I32,
+            shared: false,
+            page_log2: MemoryType::DEFAULT_PAGE_LOG2,
+        }
+    }
+
+    /// The bytes of a page.
+    #[must_use]
+    pub const fn page_bytes(&self) -> u64 {
+        1 << self.page_log2
+    }
+
     /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
     pub fn from_wasmparser(ty: wasmparser::MemoryType) -> Option<MemoryType> {
-        let limits = Limits {
-            min: ty.initial,
-            max: ty.maximum,
+        let page_log2 = match ty.page_size_log2 {
+            None => MemoryType::DEFAULT_PAGE_LOG2,
+            Some(log2) => u8::try_from(log2)
+                .ok()
+                .filter(|log2| [0, 16].contains(log2))?,
         };
-        (!ty.memory64 && ty.page_size_log2.is_none()).then_some(MemoryType {
-            limits,
+        Some(MemoryType {
+            limits: Limits {
+                min: ty.initial,
+                max: ty.maximum,
+            },
+            index: IndexType::of(ty.memory64),
             shared: ty.shared,
+            page_log2,
         })
     }
 }
 
 impl fmt::Display for MemoryType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}{}",
-            self.limits,
-            if self.shared { " shared" } else { "" }
-        )
+        write!(f, "{}{}", self.index.prefix(), self.limits)?;
+        if self.shared {
+            f.write_str(" shared")?;
+        }
+        if self.page_log2 != MemoryType::DEFAULT_PAGE_LOG2 {
+            write!(f, " (pagesize {})", self.page_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -326,23 +304,39 @@ pub struct TableType {
     pub element: RefType,
     /// The size in elements.
     pub limits: Limits,
+    /// The type of indices.
+    pub index: IndexType,
 }
 
 impl TableType {
+    /// A table with indices of 32 bits.
+    #[must_use]
+    pub const fn new(element: RefType, limits: Limits) -> TableType {
+        TableType {
+            element,
+            limits,
+            index: IndexType::I32,
+        }
+    }
+
     /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
-    pub fn from_wasmparser(ty: wasmparser::TableType) -> Option<TableType> {
+    pub fn from_wasmparser(ty: wasmparser::TableType, types: &Types) -> Option<TableType> {
         let limits = Limits {
             min: ty.initial,
             max: ty.maximum,
         };
-        let element = RefType::from_wasmparser(ty.element_type)?;
-        (!ty.table64 && !ty.shared).then_some(TableType { element, limits })
+        let element = types.reference(ty.element_type)?;
+        (!ty.shared).then_some(TableType {
+            element,
+            limits,
+            index: IndexType::of(ty.table64),
+        })
     }
 }
 
 impl fmt::Display for TableType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.limits, self.element)
+        write!(f, "{}{} {}", self.index.prefix(), self.limits, self.element)
     }
 }
 
@@ -357,8 +351,8 @@ pub struct GlobalType {
 
 impl GlobalType {
     /// The type `wasmparser` calls `ty`; `None` if it belongs to a proposal that is not accepted.
-    pub fn from_wasmparser(ty: wasmparser::GlobalType) -> Option<GlobalType> {
-        let content = ValType::from_wasmparser(ty.content_type)?;
+    pub fn from_wasmparser(ty: wasmparser::GlobalType, types: &Types) -> Option<GlobalType> {
+        let content = types.value(ty.content_type)?;
         (!ty.shared).then_some(GlobalType {
             content,
             mutable: ty.mutable,

@@ -1,11 +1,13 @@
 //! What a decoded module says of itself, item by item.
 
-use tiered_decode::const_expr::ConstOp;
+use std::convert::Infallible;
+use tiered_decode::const_expr::{ConstEnv, ConstOp};
 use tiered_decode::index::{
     DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx,
 };
 use tiered_decode::module::{DataMode, ElementItems, ElementMode, ExportKind, ImportType};
 use tiered_decode::names::MAX_NAME_BYTES;
+use tiered_decode::numeric::NumOp;
 use tiered_decode::types::{
     ExternType, FuncType, GlobalType, Limits, MemoryType, RefType, TableType, ValType,
 };
@@ -62,26 +64,20 @@ fn index_spaces_hold_imports_first() {
         module.func_type(FuncIdx(1)),
         &FuncType::new([ValType::I32], [ValType::I32])
     );
-    let table = |element, min, max| TableType {
-        element,
-        limits: Limits { min, max },
-    };
+    let table = |element, min, max| TableType::new(element, Limits { min, max });
     assert_eq!(
         module.tables(),
         [
-            table(RefType::FuncRef, 2, Some(8)),
-            table(RefType::ExternRef, 4, None)
+            table(RefType::FUNCREF, 2, Some(8)),
+            table(RefType::EXTERNREF, 4, None)
         ]
     );
     assert_eq!(
         module.memories(),
-        [MemoryType {
-            limits: Limits {
-                min: 1,
-                max: Some(3)
-            },
-            shared: false
-        }]
+        [MemoryType::new(Limits {
+            min: 1,
+            max: Some(3)
+        })]
     );
     let globals: Vec<String> = module.globals().iter().map(GlobalType::to_string).collect();
     assert_eq!(
@@ -143,19 +139,67 @@ fn constant_expressions() {
     assert_eq!(ops[0], [ConstOp::I64Const(-5)]);
     assert_eq!(ops[1], [ConstOp::F32Const(0x7fa0_0001)]);
     assert_eq!(ops[2], [ConstOp::GlobalGet(GlobalIdx(0))]);
-    assert_eq!(ops[3], [ConstOp::RefNull(RefType::ExternRef)]);
+    assert_eq!(ops[3], [ConstOp::RefNull]);
     assert_eq!(ops[4], [ConstOp::RefFunc(FuncIdx(1))]);
-    let global = |idx: GlobalIdx| 100 + u128::from(idx.0);
-    let func_ref = |idx: FuncIdx| 200 + u64::from(idx.0);
-    let values: Vec<u128> = module
-        .global_inits()
-        .iter()
-        .map(|init| init.eval(global, func_ref))
-        .collect();
+    let inits = module.global_inits().iter();
+    let values: Vec<u128> = inits.map(|init| init.eval(&mut Indices).unwrap()).collect();
     assert_eq!(
         values,
         [u128::from(-5_i64 as u64), 0x7fa0_0001, 100, 0, 201]
     );
+}
+
+/// Instead of an instance: globals are 100 and their indices, functions 200 and theirs.
+struct Indices;
+
+impl ConstEnv for Indices {
+    type Error = Infallible;
+
+    fn global(&mut self, idx: GlobalIdx) -> Result<u128, Infallible> {
+        Ok(100 + u128::from(idx.0))
+    }
+
+    fn func_ref(&mut self, idx: FuncIdx) -> Result<u64, Infallible> {
+        Ok(200 + u64::from(idx.0))
+    }
+}
+
+#[test]
+fn extended_constant_expressions() {
+    let module = Module::new(
+        r#"(module (import "m" "g" (global i32)) (global $own i64 (i64.const 7))
+            (global i64 (i64.mul (i64.sub (global.get $own) (i64.const 9)) (global.get $own)))
+            (memory 1) (table 1 funcref)
+            (data (offset (i32.add (global.get 0) (i32.mul (i32.const 3) (i32.const 4)))) "a")
+            (elem (offset (i32.sub (i32.const 1) (global.get 0)))))"#,
+    )
+    .unwrap();
+    let own = &module.global_inits()[1];
+    assert_eq!(own.ops().len(), 5);
+    assert_eq!(own.ops()[4], ConstOp::Numeric(NumOp::I64Mul));
+    assert_eq!(own.eval(&mut Indices), Ok((101 - 9) * 101));
+    let DataMode::Active { offset, .. } = &module.data()[0].mode else {
+        panic!("it is active")
+    };
+    assert_eq!(offset.eval(&mut Indices), Ok(112));
+    let ElementMode::Active { offset, .. } = &module.elements()[0].mode else {
+        panic!("it is active")
+    };
+    assert_eq!(offset.eval(&mut Indices), Ok(u128::from(-99_i32 as u32)));
+}
+
+#[test]
+fn long_constant_expressions() {
+    // So many operands, then so many additions less one.
+    let count = 200_000;
+    let text = format!(
+        "(module (global i32 {} {}))",
+        "i32.const 1 ".repeat(count),
+        "i32.add ".repeat(count - 1)
+    );
+    let module = Module::new(text).unwrap();
+    let value = module.global_inits()[0].eval(&mut Indices);
+    assert_eq!(value, Ok(count as u128));
 }
 
 #[test]
@@ -178,12 +222,12 @@ fn segments() {
     );
     assert_eq!(
         (&passive.mode, passive.ty),
-        (&ElementMode::Passive, RefType::FuncRef)
+        (&ElementMode::Passive, RefType::FUNCREF)
     );
     let ElementItems::Exprs(exprs) = &passive.items else {
         panic!("expressions")
     };
-    assert_eq!(exprs[0].ops(), [ConstOp::RefNull(RefType::FuncRef)]);
+    assert_eq!(exprs[0].ops(), [ConstOp::RefNull]);
     assert_eq!(exprs[1].ops(), [ConstOp::RefFunc(FuncIdx(2))]);
     assert_eq!(
         (&declared.mode, declared.items.len()),
@@ -377,10 +421,10 @@ fn repeated_types_keep_their_indices() {
     );
     let module = Module::new(text.clone()).expect("it is valid");
     let types = module.types();
-    assert_eq!((types.len(), types.distinct().len()), (COUNT, 4));
+    assert_eq!((types.len(), types.groups()), (COUNT, 4));
     for (index, ty) in types.iter().enumerate() {
         let expected = format!("[{}] -> [i32]", kinds[index * 7 % 4]);
-        assert_eq!(ty.to_string(), expected, "{index}");
+        assert_eq!(ty.to_string(), format!("func {expected}"), "{index}");
         assert_eq!(types[index], *ty);
     }
     let of_funcs: Vec<String> = (0..3)

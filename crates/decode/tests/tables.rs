@@ -9,7 +9,10 @@ use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::opcode::Opcode;
 use tiered_decode::wasmparser::{Operator, VisitOperator, for_each_visit_operator};
-use tiered_decode::{Module, for_each_binary, for_each_load, for_each_store, for_each_unary};
+use tiered_decode::wide::WideOp;
+use tiered_decode::{
+    Module, for_each_binary, for_each_load, for_each_store, for_each_unary, for_each_wide,
+};
 
 macro_rules! rows {
     ($($name:ident $visit:ident;)*) => { &[$((stringify!($name), stringify!($visit)),)*] };
@@ -17,6 +20,7 @@ macro_rules! rows {
 
 const UNARY: &[(&str, &str)] = for_each_unary!(rows);
 const BINARY: &[(&str, &str)] = for_each_binary!(rows);
+const WIDE: &[(&str, &str)] = for_each_wide!(rows);
 const LOADS: &[(&str, &str)] = for_each_load!(rows);
 const STORES: &[(&str, &str)] = for_each_store!(rows);
 
@@ -73,6 +77,25 @@ fn every_numeric_row() {
         assert_eq!(NumOp::from_operator(&operator), Some(op));
         assert_eq!(format!("{operator:?}"), name);
         let arity = format!("arity {} -> 1", op.params().len());
+        assert_eq!(List.visit_operator(&operator), (name, visit, arity));
+    }
+}
+
+#[test]
+fn every_wide_row() {
+    assert_eq!((WIDE.len(), WideOp::ALL.len()), (4, 4));
+    for (&op, &(name, visit)) in WideOp::ALL.iter().zip(WIDE) {
+        assert_eq!(format!("{op:?}"), name);
+        let params = " i64".repeat(op.params());
+        let operands: String = (0..op.params())
+            .map(|i| format!(" (local.get {i})"))
+            .collect();
+        let text = format!("(module (func (param{params}) (result i64 i64) ({op}{operands})))");
+        let module = Module::new(text).unwrap();
+        let operator = the_op(&module, op.opcode());
+        assert_eq!(WideOp::from_operator(&operator), Some(op));
+        assert_eq!(NumOp::from_operator(&operator), None);
+        let arity = format!("arity {} -> 2", op.params());
         assert_eq!(List.visit_operator(&operator), (name, visit, arity));
     }
 }

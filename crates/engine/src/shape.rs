@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
-use tiered_decode::types::FuncType;
+use tiered_decode::types::SubType;
 
 /// Counts of a module's types.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// That of a function whose body has `bytes`.
     pub(crate) fn of(module: &Module, types: &TypesOnce, func: FuncIdx, bytes: usize) -> Shape {
-        let width = |ty: &FuncType| ty.params.len() + ty.results.len();
+        let width = |ty: &SubType| ty.func().map_or(0, |ty| ty.params.len() + ty.results.len());
         let types = types.0.get_or_init(|| Types {
             count: module.types().len(),
             widest: module.types().iter().map(width).max().unwrap_or(0),

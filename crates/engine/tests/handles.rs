@@ -101,13 +101,11 @@ fn globals_tables_and_memories_of_the_host(config: &Config) {
     );
 
     let func = Func::wrap(&mut store, |_: Caller<'_, ()>| 5i32);
-    let ty = TableType {
-        element: RefType::FuncRef,
-        limits: Size {
-            min: 2,
-            max: Some(3),
-        },
+    let size = Size {
+        min: 2,
+        max: Some(3),
     };
+    let ty = TableType::new(RefType::FUNCREF, size);
     let table = Table::new(&mut store, ty, Val::FuncRef(None)).expect("within the limits");
     assert_eq!(table.set(&mut store, 1, func.into()), Ok(()));
     assert_eq!(
@@ -138,13 +136,10 @@ fn globals_tables_and_memories_of_the_host(config: &Config) {
         }
     );
 
-    let ty = MemoryType {
-        limits: Size {
-            min: 1,
-            max: Some(2),
-        },
-        shared: false,
-    };
+    let ty = MemoryType::new(Size {
+        min: 1,
+        max: Some(2),
+    });
     let memory = Memory::new(&mut store, ty).expect("within the limits");
     memory.data_mut(&mut store)[65535] = 9;
     assert_eq!(memory.grow(&mut store, 1), Some(1));

@@ -47,6 +47,8 @@ in_all_stores! {
     a_function_that_is_too_large_traps_at_its_caller,
     of_two_nans_the_first_is_kept,
     blocks_and_loops_far_up,
+    wide_arithmetic,
+    wide_arithmetic_far_up,
 }
 
 in_all_stores! {

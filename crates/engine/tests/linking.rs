@@ -729,14 +729,8 @@ fn refused_things_cost_nothing(config: &Config) {
         ..Limits::default()
     };
     let mut world = World::new(&config.clone().limits(limits));
-    let memory = MemoryType {
-        limits: Size { min: 1, max: None },
-        shared: false,
-    };
-    let table = TableType {
-        element: RefType::FuncRef,
-        limits: Size { min: 10, max: None },
-    };
+    let memory = MemoryType::new(Size { min: 1, max: None });
+    let table = TableType::new(RefType::FUNCREF, Size { min: 10, max: None });
     let null = Val::FuncRef(None);
     let the_memory = Memory::new(&mut world.store, memory).expect("the first");
     let the_table = Table::new(&mut world.store, table, null).expect("the first");

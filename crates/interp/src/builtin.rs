@@ -24,11 +24,7 @@ trait Builtin: 'static {
 struct Operands(*mut Slot);
 
 impl Operands {
-    /// Operand `index` as the unsigned number of 32 bits that it is.
-    fn u32(&self, index: usize) -> u64 {
-        self.slot(index) & 0xffff_ffff
-    }
-
+    /// Operand `index`: an unsigned number of 64 bits, or one of 32 bits, which is zero-extended.
     fn slot(&self, index: usize) -> Slot {
         debug_assert!(index < 3, "no instruction here has more operands");
         // SAFETY: the translator laid out the operands of the instruction.
@@ -102,22 +98,22 @@ builtins! {
     }
     /// `memory.grow`
     MemoryGrow MEMORY_GROW (ctx, indices, operands) {
-        operands.result(builtin::memory_grow(ctx, MemoryIdx(indices[0]), operands.u32(0)));
+        operands.result(builtin::memory_grow(ctx, MemoryIdx(indices[0]), operands.slot(0)));
         Ok(())
     }
     /// `memory.fill`
     MemoryFill MEMORY_FILL (ctx, indices, operands) {
-        let (start, value, count) = (operands.u32(0), operands.slot(1) as u8, operands.u32(2));
+        let (start, value, count) = (operands.slot(0), operands.slot(1) as u8, operands.slot(2));
         builtin::memory_fill(ctx, MemoryIdx(indices[0]), start, value, count)
     }
     /// `memory.copy`
     MemoryCopy MEMORY_COPY (ctx, indices, operands) {
-        let to = (MemoryIdx(indices[0]), operands.u32(0));
-        builtin::memory_copy(ctx, to, (MemoryIdx(indices[1]), operands.u32(1)), operands.u32(2))
+        let to = (MemoryIdx(indices[0]), operands.slot(0));
+        builtin::memory_copy(ctx, to, (MemoryIdx(indices[1]), operands.slot(1)), operands.slot(2))
     }
     /// `memory.init`
     MemoryInit MEMORY_INIT (ctx, indices, operands) {
-        let (start, from, count) = (operands.u32(0), operands.u32(1), operands.u32(2));
+        let (start, from, count) = (operands.slot(0), operands.slot(1), operands.slot(2));
         builtin::memory_init(ctx, MemoryIdx(indices[0]), DataIdx(indices[1]), start, from, count)
     }
     /// `data.drop`
@@ -127,12 +123,12 @@ builtins! {
     }
     /// `table.get`
     TableGet TABLE_GET (ctx, indices, operands) {
-        operands.result(builtin::table_get(ctx, TableIdx(indices[0]), operands.u32(0))?);
+        operands.result(builtin::table_get(ctx, TableIdx(indices[0]), operands.slot(0))?);
         Ok(())
     }
     /// `table.set`
     TableSet TABLE_SET (ctx, indices, operands) {
-        builtin::table_set(ctx, TableIdx(indices[0]), operands.u32(0), operands.slot(1))
+        builtin::table_set(ctx, TableIdx(indices[0]), operands.slot(0), operands.slot(1))
     }
     /// `table.size`
     TableSize TABLE_SIZE (ctx, indices, operands) {
@@ -141,22 +137,22 @@ builtins! {
     }
     /// `table.grow`
     TableGrow TABLE_GROW (ctx, indices, operands) {
-        let grown = builtin::table_grow(ctx, TableIdx(indices[0]), operands.slot(0), operands.u32(1));
+        let grown = builtin::table_grow(ctx, TableIdx(indices[0]), operands.slot(0), operands.slot(1));
         operands.result(grown);
         Ok(())
     }
     /// `table.fill`
     TableFill TABLE_FILL (ctx, indices, operands) {
-        builtin::table_fill(ctx, TableIdx(indices[0]), operands.u32(0), operands.slot(1), operands.u32(2))
+        builtin::table_fill(ctx, TableIdx(indices[0]), operands.slot(0), operands.slot(1), operands.slot(2))
     }
     /// `table.copy`
     TableCopy TABLE_COPY (ctx, indices, operands) {
-        let to = (TableIdx(indices[0]), operands.u32(0));
-        builtin::table_copy(ctx, to, (TableIdx(indices[1]), operands.u32(1)), operands.u32(2))
+        let to = (TableIdx(indices[0]), operands.slot(0));
+        builtin::table_copy(ctx, to, (TableIdx(indices[1]), operands.slot(1)), operands.slot(2))
     }
     /// `table.init`
     TableInit TABLE_INIT (ctx, indices, operands) {
-        let (start, from, count) = (operands.u32(0), operands.u32(1), operands.u32(2));
+        let (start, from, count) = (operands.slot(0), operands.slot(1), operands.slot(2));
         builtin::table_init(ctx, TableIdx(indices[0]), ElemIdx(indices[1]), start, from, count)
     }
     /// `elem.drop`

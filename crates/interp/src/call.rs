@@ -12,6 +12,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use tiered_decode::types::IndexType;
 use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY};
 use tiered_runtime::vmctx::VmCtx;
@@ -144,31 +145,37 @@ unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
     regs
 }
 
+/// The type of a table's indices.
+trait Index: Reg + Into<u64> {}
+
+impl Index for u32 {}
+impl Index for u64 {}
+
 /// Calls through a table. The fields: `a` the index, `d` the slot of the frame, `b` that of the header within it;
 /// then the offset of the table's address in the instance, the type and the slot of a frame that is far, then a
 /// [`Reload`].
-struct CallIndirect<S, F>(PhantomData<(S, F)>);
+struct CallIndirect<S, I, F>(PhantomData<(S, I, F)>);
 
 /// Byte of the type of an indirect call.
 const SIG: usize = 24;
 /// Byte of the slot of an indirect call's frame that is far.
 const FAR_FRAME: usize = 28;
 
-impl<S: Src, F: FrameField> Op for CallIndirect<S, F> {
+impl<S: Src, I: Index, F: FrameField> Op for CallIndirect<S, I, F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
         unsafe {
-            let index = S::read::<u32, A>(&regs);
+            let index: u64 = S::read::<I, A>(&regs).into();
             let table = *regs.in_instance::<*const TableRecord, 2>();
-            let Some(element) = (*table).get(u64::from(index)) else {
+            let Some(element) = (*table).get(index) else {
                 return regs.trap(TrapCode::UndefinedElement);
             };
             let record = std::ptr::with_exposed_provenance::<FuncRecord>(element as usize);
             if record.is_null() {
                 return regs.trap(TrapCode::UninitializedElement);
             }
-            if (*record).sig().0 != regs.u32::<SIG>() {
+            if (*record).sig().number() != regs.u32::<SIG>() {
                 return regs.trap(TrapCode::IndirectCallTypeMismatch);
             }
             let frame = F::frame::<D, FAR_FRAME>(&regs);
@@ -288,21 +295,28 @@ pub(crate) fn zero_handler(count: u32) -> Handler {
     few.copied().unwrap_or(exec::<ZeroLocals>)
 }
 
-struct PickIndirect<F>(PhantomData<F>);
+struct PickIndirect<I, F>(PhantomData<(I, F)>);
 
-impl<F: FrameField> WithSrc for PickIndirect<F> {
+impl<I: Index, F: FrameField> WithSrc for PickIndirect<I, F> {
     type Out = Handler;
     fn with<S: Src>(self) -> Handler {
-        exec::<CallIndirect<S, F>>
+        exec::<CallIndirect<S, I, F>>
     }
 }
 
-/// The handler of an indirect call with an index of class `a`, and a frame that is near or far.
-pub(crate) fn indirect_handler(a: Class, far: bool) -> Handler {
+fn indirect_handler_of<I: Index>(a: Class, far: bool) -> Handler {
     if far {
-        u32::pick_a(a, PickIndirect::<Far>(PhantomData))
+        I::pick_a(a, PickIndirect::<I, Far>(PhantomData))
     } else {
-        u32::pick_a(a, PickIndirect::<Near>(PhantomData))
+        I::pick_a(a, PickIndirect::<I, Near>(PhantomData))
+    }
+}
+
+/// The handler of an indirect call with an index of class `a` and of this type, and a frame that is near or far.
+pub(crate) fn indirect_handler(a: Class, index: IndexType, far: bool) -> Handler {
+    match index {
+        IndexType::I32 => indirect_handler_of::<u32>(a, far),
+        IndexType::I64 => indirect_handler_of::<u64>(a, far),
     }
 }
 

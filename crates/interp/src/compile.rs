@@ -15,6 +15,7 @@
 //! # Why no table of places
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
 
+mod any_memory;
 mod cost;
 mod dump;
 mod emit;

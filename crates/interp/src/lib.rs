@@ -20,6 +20,7 @@
 //! Read `regs` first: the machine; then `operand`, the classes of operands; then `compile`, the translator. Absent
 //! on purpose: any knowledge of a compiler. What is hot is said to the store's [`Tier`], which may move a frame on.
 
+mod any_memory;
 mod builtin;
 mod call;
 mod compile;
@@ -32,6 +33,7 @@ mod regs;
 mod trampoline;
 mod variable;
 mod vector;
+mod wide;
 
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ impl Bank {
     #[inline]
     pub(crate) fn of(ty: ValType) -> Bank {
         match ty {
-            ValType::I32 | ValType::I64 | ValType::FuncRef | ValType::ExternRef => Bank::Int,
+            ValType::I32 | ValType::I64 | ValType::Ref(_) => Bank::Int,
             ValType::F32 => Bank::F32,
             ValType::F64 => Bank::F64,
             ValType::V128 => Bank::V128,

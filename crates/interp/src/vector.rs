@@ -28,13 +28,13 @@ use machine::{Baseline, Fma, Level, Machine, Sse41, vector_family};
 
 /// The vector as lanes.
 #[inline(always)]
-fn lanes<L: MemoryInt<Bytes = [u8; 16]>>(vector: Wide) -> L {
+pub(crate) fn lanes<L: MemoryInt<Bytes = [u8; 16]>>(vector: Wide) -> L {
     L::from_bytes(vector.bytes())
 }
 
 /// The lanes as a vector.
 #[inline(always)]
-fn wide<L: MemoryInt<Bytes = [u8; 16]>>(lanes: L) -> Wide {
+pub(crate) fn wide<L: MemoryInt<Bytes = [u8; 16]>>(lanes: L) -> Wide {
     Wide::from_bytes(lanes.to_bytes())
 }
 

@@ -32,7 +32,7 @@ const RESULT_REGISTERS: usize = 8;
 pub(crate) fn clif_type(ty: ValType) -> Result<Type, CompileError> {
     match ty {
         ValType::I32 => Ok(I32),
-        ValType::I64 | ValType::FuncRef | ValType::ExternRef => Ok(I64),
+        ValType::I64 | ValType::Ref(_) => Ok(I64),
         ValType::F32 => Ok(F32),
         ValType::F64 => Ok(F64),
         ValType::V128 => Ok(I8X16),
@@ -43,7 +43,7 @@ pub(crate) fn clif_type(ty: ValType) -> Result<Type, CompileError> {
 pub(crate) fn results_in_memory(ty: &FuncType) -> bool {
     let is_float = |ty: &&ValType| match ty {
         ValType::F32 | ValType::F64 | ValType::V128 => true,
-        ValType::I32 | ValType::I64 | ValType::FuncRef | ValType::ExternRef => false,
+        ValType::I32 | ValType::I64 | ValType::Ref(_) => false,
     };
     let floats = ty.results.iter().filter(is_float).count();
     floats > RESULT_REGISTERS || ty.results.len() - floats > RESULT_REGISTERS

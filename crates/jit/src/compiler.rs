@@ -287,7 +287,7 @@ impl Compiler {
         self.generate(&weighed)?;
         let unplaced = unplaced(&self.context, weighed.translated.calls_itself)?;
         for callee in weighed.translated.callees {
-            self.trampolines(&module.types()[callee.index()])?;
+            self.trampolines(module.types().func(callee))?;
         }
         let jit = self.jit.clone();
         let place = |begin| {

@@ -10,10 +10,11 @@
 //! Needs SSE4.1 on x86-64: rounding would be a call into the host's library without it.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
+use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 use tiered_decode::numeric::NumOp;
+use tiered_decode::wide::WideOp;
 
 /// Writes `op`; one of a single operand ignores `b`.
 pub(crate) fn emit(builder: &mut FunctionBuilder<'_>, op: NumOp, a: Value, b: Value) -> Value {
@@ -110,6 +111,36 @@ pub(crate) fn emit(builder: &mut FunctionBuilder<'_>, op: NumOp, a: Value, b: Va
         NumOp::F32Max | NumOp::F64Max => ins.fmax(b, a),
         NumOp::F32Copysign | NumOp::F64Copysign => ins.fcopysign(a, b),
     }
+}
+
+/// Writes `op`, whose operands are whole: of 128 bits if they take two slots each. The halves of the result, the low one
+/// first.
+pub(crate) fn emit_wide(
+    builder: &mut FunctionBuilder<'_>,
+    op: WideOp,
+    a: Value,
+    b: Value,
+) -> (Value, Value) {
+    let value = match op {
+        WideOp::I64Add128 => builder.ins().iadd(a, b),
+        WideOp::I64Sub128 => builder.ins().isub(a, b),
+        // The machine's own multiplication, which gives both halves, is what this becomes.
+        WideOp::I64MulWideS => {
+            let (a, b) = (
+                builder.ins().sextend(I128, a),
+                builder.ins().sextend(I128, b),
+            );
+            builder.ins().imul(a, b)
+        }
+        WideOp::I64MulWideU => {
+            let (a, b) = (
+                builder.ins().uextend(I128, a),
+                builder.ins().uextend(I128, b),
+            );
+            builder.ins().imul(a, b)
+        }
+    };
+    builder.ins().isplit(value)
 }
 
 /// The first operand of an addition or a multiplication of floats, as one that stays the first.

@@ -149,7 +149,7 @@ fn many_values_of_all_types_cross_every_border() {
             (func (export "near") (type $t) {gets} (call_indirect (type $t) (i32.const 1))))"#
     );
     let module = Module::new(text.as_bytes().to_vec()).expect("it is valid");
-    let ty = module.types()[0].clone();
+    let ty = module.types()[0].func().expect("it is one").clone();
     let mut linker = Linker::new();
     linker
         .func_new(

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use thiserror::Error;
-use tiered_decode::types::FuncType;
+use tiered_decode::types::{FuncType, ValType};
 
 use crate::handles::Handle;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
@@ -58,7 +58,8 @@ impl Func {
     /// If a host function that it calls panics, with that panic; if the handle is of another store.
     pub fn call(&self, store: &mut AnyStore, args: &[Val]) -> Result<Vec<Val>, Trap> {
         let ty = self.ty(store);
-        if !args.iter().map(Val::ty).eq(ty.params.iter().copied()) {
+        let fit = |(arg, &ty): (&Val, _)| arg.matches(ty, store);
+        if args.len() != ty.params.len() || !args.iter().zip(&ty.params).all(fit) {
             return Err(Trap::message(format!(
                 "the arguments don't have the types of {ty}"
             )));
@@ -78,14 +79,17 @@ impl Func {
     /// The function with its type checked once.
     ///
     /// # Errors
-    /// [`TypeMismatch`] if it has another type.
+    /// [`TypeMismatch`] if it takes or returns something else. It may take references of a wider type than `P` has, and
+    /// return some of a narrower one than `R` has.
     pub fn typed<P: HostValues, R: HostValues>(
         &self,
         store: &AnyStore,
     ) -> Result<TypedFunc<P, R>, TypeMismatch> {
         let expected = FuncType::new(P::types(), R::types());
         let found = self.ty(store);
-        if expected != found {
+        if !matches_each(&expected.params, &found.params)
+            || !matches_each(&found.results, &expected.results)
+        {
             return Err(TypeMismatch { expected, found });
         }
         Ok(TypedFunc {
@@ -144,6 +148,12 @@ impl Func {
             _ => Err(ctx.take_trap()),
         }
     }
+}
+
+/// Whether values of `types` are of the types `expected`, one for one.
+fn matches_each(types: &[ValType], expected: &[ValType]) -> bool {
+    let mut both = types.iter().zip(expected);
+    types.len() == expected.len() && both.all(|(ty, &expected)| ty.matches(expected))
 }
 
 /// A function whose parameters and results are Rust types.

@@ -129,7 +129,12 @@ impl Memory {
         self.0.record(store).ty()
     }
 
-    /// The size in pages of 64 KiB.
+    /// The bytes of a page: 64 KiB, unless the memory's type says otherwise.
+    pub fn page_bytes(&self, store: &AnyStore) -> u64 {
+        self.ty(store).page_bytes()
+    }
+
+    /// The size in [pages](Memory::page_bytes).
     pub fn size(&self, store: &AnyStore) -> u64 {
         self.0.record(store).pages()
     }
@@ -225,13 +230,11 @@ impl Table {
     /// [`LimitError`] if the store may not have it.
     ///
     /// # Panics
-    /// If `init` is not of the table's element type or belongs to another store.
+    /// If `init` is not of the table's element type or belongs to another store, or if that type is one of a module that
+    /// is gone.
     pub fn new(store: &mut AnyStore, ty: TableType, init: Val) -> Result<Table, LimitError> {
-        assert_eq!(
-            init.ty(),
-            ty.element.into(),
-            "an element of the table's type"
-        );
+        let fits = init.matches(ty.element.into(), store) && store.keep_type(ty.element.into());
+        assert!(fits, "{} is no element of such a table", init.ty());
         let init = init.to_reference(store.id());
         store.add_table(|ctx| TableRecord::new(ty, init, ctx))
     }
@@ -249,7 +252,7 @@ impl Table {
     /// Adds `delta` elements; how many there were, or `None` if a limit is in the way or `init` is of another type.
     pub fn grow(&self, store: &mut AnyStore, delta: u64, init: Val) -> Option<u64> {
         let record = self.0.record(store);
-        if init.ty() != record.ty().element.into() {
+        if !init.matches(record.ty().element.into(), store) {
             return None;
         }
         record.grow(delta, init.to_reference(store.id()), store.ctx())
@@ -272,7 +275,7 @@ impl Table {
     /// [`SetError`] if there is no such element or the value is of another type.
     pub fn set(&self, store: &mut AnyStore, index: u64, value: Val) -> Result<(), SetError> {
         let record = self.0.record(store);
-        if value.ty() != record.ty().element.into() {
+        if !value.matches(record.ty().element.into(), store) {
             return Err(SetError::Type);
         }
         record
@@ -291,7 +294,7 @@ impl Global {
     /// # Errors
     /// [`SetError::Type`] if the value is of another type.
     pub fn new(store: &mut AnyStore, ty: GlobalType, value: Val) -> Result<Global, SetError> {
-        if value.ty() != ty.content {
+        if !value.matches(ty.content, store) || !store.keep_type(ty.content) {
             return Err(SetError::Type);
         }
         let bits = value.to_bits(store.id());
@@ -318,7 +321,7 @@ impl Global {
         if !record.ty().mutable {
             return Err(SetError::Immutable);
         }
-        if value.ty() != record.ty().content {
+        if !value.matches(record.ty().content, store) {
             return Err(SetError::Type);
         }
         record.set(value.to_bits(store.id()));

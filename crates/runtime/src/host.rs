@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use tiered_decode::types::FuncType;
+use tiered_decode::types::{FuncType, Registered, TypeId, ValType};
 
 use crate::store::AnyStore;
 use crate::value::{Val, read_values};
@@ -40,7 +40,38 @@ type HostClosure =
 #[derive(Clone)]
 pub(crate) struct HostFunc {
     pub(crate) ty: FuncType,
-    pub(crate) closure: Arc<HostClosure>,
+    /// The number of the type.
+    pub(crate) id: TypeId,
+    /// Keeps the number.
+    registered: Arc<Registered>,
+    closure: Arc<HostClosure>,
+}
+
+impl HostFunc {
+    /// A function of type `ty` that does what `closure` says.
+    ///
+    /// # Panics
+    /// If the type refers to one of a module that is gone.
+    pub(crate) fn new(ty: FuncType, closure: Arc<HostClosure>) -> HostFunc {
+        match Registered::of_func(&ty) {
+            Ok(number) => HostFunc::with_number(ty, number, closure),
+            Err(error) => panic!("{ty}: {error}"),
+        }
+    }
+
+    /// As [`HostFunc::new`], of a type that has this number.
+    fn with_number(
+        ty: FuncType,
+        (registered, id): (Registered, TypeId),
+        closure: Arc<HostClosure>,
+    ) -> HostFunc {
+        HostFunc {
+            ty,
+            id,
+            registered: Arc::new(registered),
+            closure,
+        }
+    }
 }
 
 /// A host function, ready to be called by code of one tier: what its callers know, and the closure.
@@ -56,7 +87,9 @@ impl HostCode {
     pub(crate) fn new(func: HostFunc, points: &EntryPoints) -> HostCode {
         HostCode {
             // SAFETY: `HostCode::code` alone gives the address out.
-            header: unsafe { HostHeader::new(func.ty, call_host, points) },
+            header: unsafe {
+                HostHeader::new(func.ty, (func.id, func.registered), call_host, points)
+            },
             closure: func.closure,
         }
     }
@@ -130,39 +163,54 @@ pub(crate) unsafe extern "C" fn call_host(
 }
 
 /// A host function whose type is known only at run time.
+///
+/// # Panics
+/// As [`HostFunc::new`].
 pub(crate) fn dynamic<T: 'static>(
     ty: FuncType,
     body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
 ) -> HostFunc {
-    let signature = ty.clone();
+    let closure = closure_of(ty.clone(), body);
+    HostFunc::new(ty, closure)
+}
+
+/// A host function of a type that a module has defined; `None` if the type is registered no more, or is no function type.
+pub(crate) fn dynamic_of<T: 'static>(
+    id: TypeId,
+    body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
+) -> Option<HostFunc> {
+    let registered = Registered::again(id).ok()?;
+    let ty = id.definition()?.func()?.clone();
+    let closure = closure_of(ty.clone(), body);
+    Some(HostFunc::with_number(ty, (registered, id), closure))
+}
+
+fn closure_of<T: 'static>(
+    signature: FuncType,
+    body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
+) -> Arc<HostClosure> {
+    // What has no default has to be set: this is not of its type.
+    let unset = |&ty: &ValType| Val::default_for(ty).unwrap_or(Val::FuncRef(None));
     let closure =
         move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
             let id = store.id();
             // SAFETY: the frame holds the arguments, by the contract of a host closure.
             let params = unsafe { read_values(frame, &signature.params, id) };
-            let mut results: Vec<Val> = signature
-                .results
-                .iter()
-                .filter_map(|&ty| Val::default_for(ty))
-                .collect();
+            let mut results: Vec<Val> = signature.results.iter().map(unset).collect();
             body(Caller::new(store, instance), &params, &mut results)?;
             let mut at = frame;
             for (result, &ty) in results.iter().zip(&signature.results) {
-                if result.ty() != ty {
-                    return Err(Trap::message(format!(
-                        "a host function returned {} for {ty}",
-                        result.ty()
-                    )));
+                if !result.matches(ty, store) {
+                    let found = result.precise_type(store);
+                    let message = format!("a host function returned {found} for {ty}");
+                    return Err(Trap::message(message));
                 }
                 // SAFETY: the frame has room for the results, by the same contract.
                 at = unsafe { result.write(at, id) };
             }
             Ok(())
         };
-    HostFunc {
-        ty,
-        closure: Arc::new(closure),
-    }
+    Arc::new(closure)
 }
 
 /// The panic that ended a call, if one did, goes on.

@@ -8,27 +8,28 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_decode::Module;
-use tiered_decode::const_expr::ConstExpr;
+use tiered_decode::const_expr::{ConstEnv, ConstExpr};
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
-use tiered_decode::types::{ExternType, Limits, ValType};
+use tiered_decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, TypeId};
 
 use crate::external::Extern;
 use crate::func::Func;
-use crate::handles::{Handle, Memory, Table};
+use crate::handles::{Handle, Memory};
 use crate::host::HostCode;
 use crate::instance::Instance;
 use crate::store::AnyStore;
-use crate::value::Val;
+use crate::value::NULL;
 use crate::vm::builtin;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
 use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
+use crate::vm::plan::MemoryPlan;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
@@ -118,7 +119,7 @@ pub(crate) fn instantiate(
     }
     let mut spaces = Spaces::default();
     for (import, &value) in module.imports().iter().zip(imports) {
-        check_import(module, import, &value.ty(store))?;
+        check_import(module, import, &Found::of(value, store))?;
         spaces.import(value);
     }
     instantiate_with(store, code, spaces)
@@ -137,8 +138,8 @@ pub(crate) fn instantiate_with(
     let instance = add_instance(store, code, spaces)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
-    evaluate_globals(vmctx);
-    keep_passive_elements(vmctx);
+    evaluate_globals(vmctx)?;
+    keep_passive_elements(vmctx)?;
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
     if let Some(start) = code.module().start() {
@@ -154,43 +155,88 @@ pub(crate) fn instantiate_with(
 /// The type that an import is declared with.
 pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
     match ty {
-        ImportType::Func(index) => ExternType::Func(module.types()[index.index()].clone()),
+        ImportType::Func(index) => ExternType::Func(module.types().func(*index).clone()),
         ImportType::Table(ty) => ExternType::Table(*ty),
         ImportType::Memory(ty) => ExternType::Memory(*ty),
         ImportType::Global(ty) => ExternType::Global(*ty),
     }
 }
 
-/// Checks that something of type `found` is what `import` wants.
+/// What is given for an import, as far as that decides whether it fits: an [`ExternType`] in which a function's type is a
+/// number, for two types of the same parameters and results may differ.
+pub(crate) enum Found {
+    Func(TypeId),
+    Table(TableType),
+    Memory(MemoryType),
+    Global(GlobalType),
+}
+
+impl Found {
+    pub(crate) fn of(value: Extern, store: &AnyStore) -> Found {
+        match value {
+            Extern::Func(func) => Found::Func(func.0.record(store).sig()),
+            Extern::Table(table) => Found::Table(table.ty(store)),
+            Extern::Memory(memory) => Found::Memory(memory.ty(store)),
+            Extern::Global(global) => Found::Global(global.ty(store)),
+        }
+    }
+
+    fn ty(&self) -> ExternType {
+        match self {
+            Found::Func(id) => {
+                let ty = id.definition().and_then(|ty| ty.func().cloned());
+                ExternType::Func(ty.unwrap_or_default())
+            }
+            Found::Table(ty) => ExternType::Table(*ty),
+            Found::Memory(ty) => ExternType::Memory(*ty),
+            Found::Global(ty) => ExternType::Global(*ty),
+        }
+    }
+}
+
+/// Checks that `found` is what `import` wants.
 pub(crate) fn check_import(
     module: &Module,
     import: &Import,
-    found: &ExternType,
+    found: &Found,
 ) -> Result<(), InstantiateError> {
-    let expected = import_type(module, &import.ty);
-    if matches(found, &expected) {
+    if matches(found, &import.ty, module) {
         return Ok(());
     }
     Err(InstantiateError::IncompatibleImport {
         module: import.module.to_string(),
         name: import.name.to_string(),
-        expected: Box::new(expected),
-        found: Box::new(found.clone()),
+        expected: Box::new(import_type(module, &import.ty)),
+        found: Box::new(found.ty()),
     })
 }
 
-/// Import matching: the spec's section 4.5.2.
-fn matches(found: &ExternType, expected: &ExternType) -> bool {
+/// Import matching: the spec's section 3.3.10. A table or a global that can be set is read and written by both sides, so
+/// its type has to be the same.
+fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
     match (found, expected) {
-        (ExternType::Func(found), ExternType::Func(expected)) => found == expected,
-        (ExternType::Global(found), ExternType::Global(expected)) => found == expected,
-        (ExternType::Table(found), ExternType::Table(expected)) => {
-            found.element == expected.element && limits_match(&found.limits, &expected.limits)
+        (Found::Func(found), ImportType::Func(expected)) => {
+            found.is_subtype_of(module.types().id(*expected))
         }
-        (ExternType::Memory(found), ExternType::Memory(expected)) => {
-            found.shared == expected.shared && limits_match(&found.limits, &expected.limits)
+        (Found::Global(found), ImportType::Global(expected)) => {
+            let fits = if expected.mutable {
+                found.content == expected.content
+            } else {
+                found.content.matches(expected.content)
+            };
+            found.mutable == expected.mutable && fits
         }
-        _ => false,
+        (Found::Table(found), ImportType::Table(expected)) => {
+            found.element == expected.element
+                && found.index == expected.index
+                && limits_match(&found.limits, &expected.limits)
+        }
+        (Found::Memory(found), ImportType::Memory(expected)) => {
+            found.shared == expected.shared
+                && MemoryPlan::of(found) == MemoryPlan::of(expected)
+                && limits_match(&found.limits, &expected.limits)
+        }
+        (Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_), _) => false,
     }
 }
 
@@ -205,8 +251,8 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
 
 fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
-        let null = Val::default_for(ValType::from(ty.element)).unwrap_or(Val::FuncRef(None));
-        spaces.tables.push(Table::new(store, *ty, null)?.0.record);
+        let table = store.add_table(|ctx| TableRecord::new(*ty, NULL, ctx))?;
+        spaces.tables.push(table.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
         spaces.memories.push(Memory::new(store, *ty)?.0.record);
@@ -240,19 +286,21 @@ fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
     vmctx.func(index).as_ptr().expose_provenance() as Slot
 }
 
-fn evaluate_globals(vmctx: &VmCtx) {
+/// In their order: one may be made of those before it.
+fn evaluate_globals(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     let module = vmctx.module();
     let defined = module.imported_globals()..;
     for (index, init) in defined.zip(module.global_inits()) {
-        let value = evaluate(init, vmctx);
+        let value = evaluate(init, vmctx)?;
         // SAFETY: records live as long as the store.
         unsafe { vmctx.global(GlobalIdx(index)).as_ref() }.set(value);
     }
+    Ok(())
 }
 
-fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
+fn references(element: &Element, vmctx: &VmCtx) -> Result<Box<[Slot]>, InstantiateError> {
     match &element.items {
-        ElementItems::Funcs(funcs) => funcs.iter().map(|&func| func_ref(vmctx, func)).collect(),
+        ElementItems::Funcs(funcs) => Ok(funcs.iter().map(|&func| func_ref(vmctx, func)).collect()),
         ElementItems::Exprs(exprs) => exprs
             .iter()
             .map(|expr| evaluate_slot(expr, vmctx))
@@ -260,35 +308,50 @@ fn references(element: &Element, vmctx: &VmCtx) -> Box<[Slot]> {
     }
 }
 
-/// The bits that `expr` stands for; the globals that it names have their values.
-fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> u128 {
-    // SAFETY: records live as long as the store.
-    let global = |index: GlobalIdx| unsafe { vmctx.global(index).as_ref() }.get();
-    expr.eval(global, |index| func_ref(vmctx, index))
-}
+/// What the constant expressions of an instance refer to.
+struct InstanceEnv<'a>(&'a VmCtx);
 
-/// As [`evaluate`], for what is no vector.
-fn evaluate_slot(expr: &ConstExpr, vmctx: &VmCtx) -> Slot {
-    evaluate(expr, vmctx) as Slot
-}
+impl ConstEnv for InstanceEnv<'_> {
+    type Error = InstantiateError;
 
-fn keep_passive_elements(vmctx: &VmCtx) {
-    for (index, element) in vmctx.module().elements().iter().enumerate() {
-        if matches!(element.mode, ElementMode::Passive) {
-            *vmctx.element(ElemIdx(index as u32)).borrow_mut() = references(element, vmctx);
-        }
+    fn global(&mut self, index: GlobalIdx) -> Result<u128, InstantiateError> {
+        // SAFETY: records live as long as the store.
+        Ok(unsafe { self.0.global(index).as_ref() }.get())
+    }
+
+    fn func_ref(&mut self, index: FuncIdx) -> Result<u64, InstantiateError> {
+        Ok(func_ref(self.0, index))
     }
 }
 
-fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
+/// The bits that `expr` stands for; the globals that it names have their values.
+fn evaluate(expr: &ConstExpr, vmctx: &VmCtx) -> Result<u128, InstantiateError> {
+    expr.eval(&mut InstanceEnv(vmctx))
+}
+
+/// As [`evaluate`], for what is no vector.
+fn evaluate_slot(expr: &ConstExpr, vmctx: &VmCtx) -> Result<Slot, InstantiateError> {
+    Ok(evaluate(expr, vmctx)? as Slot)
+}
+
+fn keep_passive_elements(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    for (index, element) in vmctx.module().elements().iter().enumerate() {
+        if matches!(element.mode, ElementMode::Passive) {
+            *vmctx.element(ElemIdx(index as u32)).borrow_mut() = references(element, vmctx)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_active_elements(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     for element in vmctx.module().elements() {
         if let ElementMode::Active { table, offset } = &element.mode {
             // SAFETY: records live as long as the store.
             let table = unsafe { vmctx.table(*table).as_ref() };
-            let start = evaluate_slot(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx)?;
             table
-                .write(start, &references(element, vmctx))
-                .ok_or(TrapCode::TableOutOfBounds)?;
+                .write(start, &references(element, vmctx)?)
+                .ok_or_else(|| Trap::new(TrapCode::TableOutOfBounds))?;
         }
     }
     Ok(())
@@ -296,7 +359,7 @@ fn run_active_elements(vmctx: &VmCtx) -> Result<(), Trap> {
 
 /// Has the pages that active segments are about to fill made at once, where that is most of a long stretch: a fault
 /// for each page would take longer than the copying.
-fn populate_for_data(vmctx: &VmCtx) {
+fn populate_for_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
     const WORTH_IT: u64 = 1 << 20;
     let (mut start, mut end, mut bytes) = (u64::MAX, 0, 0);
     for data in vmctx.module().data() {
@@ -305,14 +368,16 @@ fn populate_for_data(vmctx: &VmCtx) {
             offset,
         } = &data.mode
         {
-            let (at, length) = (evaluate_slot(offset, vmctx), data.range.len() as u64);
-            (start, end, bytes) = (start.min(at), end.max(at + length), bytes + length);
+            let (at, length) = (evaluate_slot(offset, vmctx)?, data.range.len() as u64);
+            let behind = at.saturating_add(length);
+            (start, end, bytes) = (start.min(at), end.max(behind), bytes + length);
         }
     }
     if bytes >= WORTH_IT && bytes >= end.saturating_sub(start) / 2 {
         // SAFETY: records live as long as the store.
         unsafe { vmctx.memory(MemoryIdx(0)).as_ref() }.populate(start, end);
     }
+    Ok(())
 }
 
 /// The active segments are in the image, all of them.
@@ -333,12 +398,12 @@ fn run_active_data(vmctx: &VmCtx) -> Result<(), InstantiateError> {
         drop_data_of_image(vmctx);
         return Ok(());
     }
-    populate_for_data(vmctx);
+    populate_for_data(vmctx)?;
     for (index, data) in vmctx.module().data().iter().enumerate() {
         if let DataMode::Active { memory, offset } = &data.mode {
             let index = DataIdx(index as u32);
             let length = vmctx.data(index).len() as u64;
-            let start = evaluate_slot(offset, vmctx);
+            let start = evaluate_slot(offset, vmctx)?;
             let written = builtin::memory_init(vmctx, *memory, index, start, 0, length);
             written.map_err(Trap::new)?;
             vmctx.drop_data(index);

@@ -57,8 +57,7 @@ pub use vm::memory::{GUARD_BYTES, MemoryBounds, MemoryRecord, PAGE_BYTES};
 pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
-pub use vm::types::SigId;
 pub use vm::{
-    backtrace, builtin, code, frame, layout, module_code, native_stack, speculation, trampoline,
-    vmctx, wide,
+    backtrace, builtin, code, frame, layout, module_code, native_stack, plan, speculation,
+    trampoline, vmctx, wide,
 };

@@ -9,12 +9,14 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::module::{Import, ImportType};
 use tiered_decode::printable::Name;
-use tiered_decode::types::{ExternType, FuncType};
+use tiered_decode::types::FuncType;
 
 use crate::external::Extern;
 use crate::host::{self, Caller, HostCode, HostFunc, IntoHostFunc};
 use crate::instance::Instance;
-use crate::instantiate::{InstantiateError, Spaces, check_import, import_type, instantiate_with};
+use crate::instantiate::{
+    Found, InstantiateError, Spaces, check_import, import_type, instantiate_with,
+};
 use crate::store::{AnyStore, Store};
 use crate::value::Val;
 use crate::vm::module_code::{ModuleCode, ToModuleCode};
@@ -173,7 +175,7 @@ impl<T: 'static> Linker<T> {
             if let ImportType::Func(index) = import.ty
                 && self.find(import).is_none()
             {
-                let ty = module.types()[index.index()].clone();
+                let ty = module.types().id(index);
                 let message = format!(
                     "unknown import {:?} {:?} was called",
                     Name(&import.module),
@@ -183,8 +185,9 @@ impl<T: 'static> Linker<T> {
                     Err(Trap::message(message.clone()))
                 };
                 let fields = self.modules.entry((*import.module).into()).or_default();
-                let host = Definition::Host(host::dynamic(ty, body));
-                fields.insert((*import.name).into(), host);
+                if let Some(host) = host::dynamic_of(ty, body) {
+                    fields.insert((*import.name).into(), Definition::Host(host));
+                }
             }
         }
         self
@@ -266,7 +269,7 @@ impl<T: 'static> InstancePre<T> {
             imports.push(match definition {
                 Definition::Extern(value) => Prepared::Extern(*value),
                 Definition::Host(host) => {
-                    check_import(module, import, &ExternType::Func(host.ty.clone()))?;
+                    check_import(module, import, &Found::Func(host.id))?;
                     hosts.push(HostCode::new(host.clone(), code.entry_points()));
                     Prepared::Host
                 }
@@ -297,7 +300,7 @@ impl<T: 'static> InstancePre<T> {
                     spaces.import_host(host, store.host_instance());
                 }
                 Prepared::Extern(value) => {
-                    check_import(self.code.module(), import, &value.ty(store))?;
+                    check_import(self.code.module(), import, &Found::of(*value, store))?;
                     spaces.import(*value);
                 }
             }

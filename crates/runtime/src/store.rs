@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tiered_decode::types::{Definition, HeapType, Registered, ValType};
+
 use crate::func::Func;
 use crate::handles::{Global, Handle, Memory, StoreId, Table};
 use crate::host::{HostCode, HostFunc};
@@ -68,6 +70,8 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
     externs: Vec<Box<dyn Any + Send + Sync>>,
+    /// Keeps the numbers of types that tables and globals of the host have.
+    types: Vec<Registered>,
     data: Box<dyn Any>,
     epoch: Epoch,
     ctx: Arena<StoreCtx>,
@@ -107,6 +111,7 @@ impl AnyStore {
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
             externs: Vec::new(),
+            types: Vec::new(),
             data,
             epoch,
             ctx,
@@ -273,6 +278,22 @@ impl AnyStore {
             store: self.id,
             record,
         }))
+    }
+
+    /// Keeps the number that the type of a table or a global has, as long as the store; `false` if it is gone.
+    pub(crate) fn keep_type(&mut self, ty: ValType) -> bool {
+        let ValType::Ref(ty) = ty else { return true };
+        let HeapType::Concrete(kind, id) = ty.heap() else {
+            return true;
+        };
+        let is_kind = |ty: Definition| ty.composite.kind() == kind;
+        match Registered::again(id) {
+            Ok(registered) if id.definition().is_some_and(is_kind) => {
+                self.types.push(registered);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn add_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> ExternRef {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ptr::NonNull;
 
-use tiered_decode::types::ValType;
+use tiered_decode::types::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType, ValType};
 
 use crate::func::Func;
 use crate::handles::{Handle, StoreId};
@@ -11,6 +11,9 @@ use crate::store::AnyStore;
 use crate::vm::code::FuncRecord;
 use crate::vm::frame::Slot;
 use crate::vm::wide::Wide;
+
+/// The null reference, of every type.
+pub(crate) const NULL: Slot = 0;
 
 /// A value of WebAssembly. Floats are bits, so that no NaN changes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub enum Val {
 }
 
 impl Val {
-    /// The type.
+    /// The type, as far as it is known without the store: a function is a `funcref`, whatever its own type.
     pub fn ty(&self) -> ValType {
         match self {
             Val::I32(_) => ValType::I32,
@@ -40,22 +43,66 @@ impl Val {
             Val::F32(_) => ValType::F32,
             Val::F64(_) => ValType::F64,
             Val::V128(_) => ValType::V128,
-            Val::FuncRef(_) => ValType::FuncRef,
-            Val::ExternRef(_) => ValType::ExternRef,
+            Val::FuncRef(_) => ValType::FUNCREF,
+            Val::ExternRef(_) => ValType::EXTERNREF,
         }
     }
 
-    /// The value that locals and new table elements of type `ty` hold: zero or null. `None` for types without one, of
-    /// which there are none so far.
+    /// Whether it is one of the values of type `ty`.
+    ///
+    /// # Panics
+    /// If it is a function of another store and its type matters.
+    pub fn matches(&self, ty: ValType, store: &AnyStore) -> bool {
+        let ValType::Ref(reference) = ty else {
+            return self.ty() == ty;
+        };
+        let (top, heap, is_null) = match self {
+            Val::FuncRef(func) => (TopType::Func, AbstractHeapType::Func, func.is_none()),
+            Val::ExternRef(value) => (TopType::Extern, AbstractHeapType::Extern, value.is_none()),
+            Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => return false,
+        };
+        if is_null {
+            return reference.is_nullable() && reference.top() == top;
+        }
+        reference.heap() == HeapType::Abstract(heap) || self.precise_type(store).matches(ty)
+    }
+
+    /// The type, that of a reference being the most precise one.
+    ///
+    /// # Panics
+    /// If it is a function of another store.
+    pub(crate) fn precise_type(&self, store: &AnyStore) -> ValType {
+        let heap = match self {
+            Val::FuncRef(Some(func)) => {
+                let id = func.0.record(store).sig();
+                HeapType::Concrete(CompositeKind::Func, id)
+            }
+            Val::FuncRef(None) => HeapType::Abstract(AbstractHeapType::NoFunc),
+            Val::ExternRef(Some(_)) => HeapType::Abstract(AbstractHeapType::Extern),
+            Val::ExternRef(None) => HeapType::Abstract(AbstractHeapType::NoExtern),
+            Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => {
+                return self.ty();
+            }
+        };
+        let is_null = matches!(self, Val::FuncRef(None) | Val::ExternRef(None));
+        RefType::new(is_null, heap).into()
+    }
+
+    /// The value that locals and new table elements of type `ty` hold: zero or null. `None` for types without one:
+    /// references that can't be null.
     pub fn default_for(ty: ValType) -> Option<Val> {
         Some(match ty {
             ValType::I32 => Val::I32(0),
             ValType::I64 => Val::I64(0),
             ValType::F32 => Val::F32(0),
             ValType::F64 => Val::F64(0),
-            ValType::FuncRef => Val::FuncRef(None),
             ValType::V128 => Val::V128(0),
-            ValType::ExternRef => Val::ExternRef(None),
+            ValType::Ref(ty) if !ty.is_nullable() => return None,
+            ValType::Ref(ty) => match ty.top() {
+                TopType::Func => Val::FuncRef(None),
+                TopType::Extern => Val::ExternRef(None),
+                TopType::Any | TopType::Exn => return None,
+            },
         })
     }
 
@@ -137,8 +184,13 @@ impl Val {
             ValType::F32 => Val::F32(slot as u32),
             ValType::F64 => Val::F64(slot),
             ValType::V128 => Val::V128(bits),
-            ValType::FuncRef => Val::FuncRef(func_from_slot(slot, store)),
-            ValType::ExternRef => Val::ExternRef(extern_from_slot(slot, store)),
+            ValType::Ref(ty) => match ty.top() {
+                TopType::Func => Val::FuncRef(func_from_slot(slot, store)),
+                TopType::Extern => Val::ExternRef(extern_from_slot(slot, store)),
+                TopType::Any | TopType::Exn => {
+                    unreachable!("no module has values of type {ty}, and the host can make none")
+                }
+            },
         }
     }
 
@@ -311,8 +363,8 @@ host_values! {
     u64: I64, v, _store => (v, v);
     f32: F32, v, _store => (Slot::from(v.to_bits()), f32::from_bits(v as u32));
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
-    Option<Func>: FuncRef, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
-    Option<ExternRef>: ExternRef, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
+    Option<Func>: FUNCREF, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
+    Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
 }
 
 /// A vector, its first lane in the lowest bits.

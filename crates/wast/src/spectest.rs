@@ -1,6 +1,6 @@
-//! The host module `spectest` that spec scripts import from: silent printers, four globals, a table and a memory.
+//! The host module `spectest` that spec scripts import from: silent printers, four globals, two tables and a memory.
 
-use tiered::decode::types::{GlobalType, Limits, MemoryType, RefType, TableType};
+use tiered::decode::types::{GlobalType, IndexType, Limits, MemoryType, RefType, TableType};
 use tiered::{Extern, Global, LinkError, Linker, Memory, Store, Table, Val};
 
 const MODULE: &str = "spectest";
@@ -25,23 +25,23 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
         let global = Global::new(store, ty, value).map_err(|err| unavailable(name, &err))?;
         define_one(linker, name, global)?;
     }
-    let ty = TableType {
-        element: RefType::FuncRef,
-        limits: Limits {
-            min: 10,
-            max: Some(20),
-        },
+    let limits = Limits {
+        min: 10,
+        max: Some(20),
     };
-    let table =
-        Table::new(store, ty, Val::FuncRef(None)).map_err(|err| unavailable("table", &err))?;
-    define_one(linker, "table", table)?;
-    let ty = MemoryType {
-        limits: Limits {
-            min: 1,
-            max: Some(2),
-        },
-        shared: false,
-    };
+    for (name, index) in [("table", IndexType::I32), ("table64", IndexType::I64)] {
+        let ty = TableType {
+            index,
+            ..TableType::new(RefType::FUNCREF, limits)
+        };
+        let table =
+            Table::new(store, ty, Val::FuncRef(None)).map_err(|err| unavailable(name, &err))?;
+        define_one(linker, name, table)?;
+    }
+    let ty = MemoryType::new(Limits {
+        min: 1,
+        max: Some(2),
+    });
     let memory = Memory::new(store, ty).map_err(|err| unavailable("memory", &err))?;
     define_one(linker, "memory", memory)
 }

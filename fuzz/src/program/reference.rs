@@ -27,7 +27,7 @@ const MINIMUM: u64 = 6;
 
 /// A type of references.
 pub(super) fn a_type(u: &mut Unstructured<'_>) -> Result<ValType> {
-    Ok(*u.choose(&[ValType::FuncRef, ValType::ExternRef])?)
+    Ok(*u.choose(&[ValType::FUNCREF, ValType::EXTERNREF])?)
 }
 
 /// The tables behind the first.
@@ -68,7 +68,7 @@ pub(super) fn data() -> DataSection {
 
 /// The table that is meant for elements of a type.
 fn table_of(ty: ValType) -> u32 {
-    if ty == ValType::FuncRef {
+    if ty == ValType::FUNCREF {
         FUNCS
     } else {
         EXTERNS
@@ -91,12 +91,12 @@ impl Body<'_, '_> {
         match self.u.int_in_range(0..=4)? {
             0 => self.null(ty),
             1 | 2 => {
-                let first = ty == ValType::FuncRef && self.u.ratio(1, 2)?;
+                let first = ty == ValType::FUNCREF && self.u.ratio(1, 2)?;
                 self.index(depth - 1)?;
                 let table = if first { 0 } else { table_of(ty) };
                 self.op(Instruction::TableGet(table));
             }
-            3 if ty == ValType::FuncRef => {
+            3 if ty == ValType::FUNCREF => {
                 let func = self.u.choose_index(self.sigs.len())?;
                 self.op(Instruction::RefFunc(func as u32));
             }
@@ -112,7 +112,7 @@ impl Body<'_, '_> {
 
     fn null(&mut self, ty: ValType) {
         self.op(Instruction::RefNull(match ty {
-            ValType::FuncRef => HeapType::FUNC,
+            ValType::FUNCREF => HeapType::FUNC,
             _ => HeapType::EXTERN,
         }));
     }
@@ -172,7 +172,7 @@ impl Body<'_, '_> {
             3 => {
                 // What indirect calls find.
                 self.index(depth.min(1))?;
-                self.reference(ValType::FuncRef, depth.min(2))?;
+                self.reference(ValType::FUNCREF, depth.min(2))?;
                 self.op(Instruction::TableSet(0));
             }
             4 | 5 => {
@@ -192,7 +192,7 @@ impl Body<'_, '_> {
             8 => {
                 (0..3).try_for_each(|_| self.index(depth.min(1)))?;
                 let (dst_table, src_table) = match ty {
-                    ValType::FuncRef => *self.u.choose(&[(1, 0), (0, 1), (1, 1), (0, 0)])?,
+                    ValType::FUNCREF => *self.u.choose(&[(1, 0), (0, 1), (1, 1), (0, 0)])?,
                     _ => (table, table),
                 };
                 self.op(Instruction::TableCopy {

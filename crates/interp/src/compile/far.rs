@@ -20,11 +20,13 @@ use super::emit::{Source, fields};
 
 /// The first of the two spare slots through which values go to far ones.
 pub(super) const PASSING: u32 = SPARE.start;
-/// The first of the spare slots for the operands of one instruction that takes them as one run: three at most, none of
-/// them a vector.
+/// The first of the spare slots for the operands of one instruction that takes them as one run: [`MAX_RUN`] at most, none
+/// of them a vector.
 const RUN: u32 = PASSING + 2;
+/// The operands of a wide addition.
+const MAX_RUN: u32 = 4;
 /// The first of those for an instruction's single operands, taken in turn: it has three at most, and a result.
-const SINGLE: u32 = RUN + 3;
+const SINGLE: u32 = RUN + MAX_RUN;
 
 // Four vectors, and a slot that is left out where the turn begins again.
 const _: () = assert!(SPARE.end - SINGLE > 4 * 2);
@@ -124,8 +126,8 @@ impl Translator<'_> {
         Source::slot(slot)
     }
 
-    /// Where an instruction that takes the operands from `from` on, three at most and no vectors, or leaves a result there,
-    /// finds them.
+    /// Where an instruction that takes the operands from `from` on, [`MAX_RUN`] at most and no vectors, or leaves no more
+    /// results there, one at least, finds them.
     pub(super) fn near_operands(&mut self, from: u32) -> u32 {
         let first = self.stack.end_below(from);
         let end = self.stack.end().max(first + 1);

@@ -4,9 +4,12 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
 use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::wasmparser::MemArg;
+use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
+use crate::any_memory;
 use crate::builtin::REF_FUNC;
 use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
 use crate::control::{select_family, select_vector_family};
@@ -18,11 +21,12 @@ use crate::numeric::{
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
 use crate::variable::{global_get_family, global_set_handler};
+use crate::wide;
 
 use super::emit::{Immediates, Source, fields};
 use super::far::{CallFrame, is_far};
 use super::stack::{Held, Operand, Place};
-use super::{Fusable, Last, Translator};
+use super::{Error, Fusable, Last, Translator};
 
 /// A condition is to be translated.
 struct TranslateCondition<'t, 'm>(&'t mut Translator<'m>);
@@ -34,7 +38,7 @@ impl WithCondition for TranslateCondition<'_, '_> {
 }
 
 /// An offset in an instance, as a cell has it.
-fn offset(at: i32) -> u64 {
+pub(super) fn offset(at: i32) -> u64 {
     u64::try_from(at).expect("offsets of a layout are not negative")
 }
 
@@ -54,7 +58,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FuncRef));
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FUNCREF));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -124,7 +128,7 @@ impl Translator<'_> {
         self.constant(ty, 0);
         match ty {
             ValType::I32 => self.condition::<numeric::ops::I32Eq>(),
-            ValType::I64 | ValType::FuncRef | ValType::ExternRef => {
+            ValType::I64 | ValType::Ref(_) => {
                 self.condition::<numeric::ops::I64Eq>();
             }
             ValType::F32 | ValType::F64 | ValType::V128 => {
@@ -199,7 +203,15 @@ impl Translator<'_> {
         (a, offset, value)
     }
 
-    pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
+    pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, memarg: &MemArg) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.load_any(memarg, any_memory::load_family::<O>(), O::R::TYPE);
+        };
+        self.load_near::<O>(offset);
+        Ok(())
+    }
+
+    fn load_near<O: Load<R: Reg> + 'static>(&mut self, offset: u32) {
         if let (
             Some(Last {
                 fusable: Fusable::Sum(a, b),
@@ -225,7 +237,18 @@ impl Translator<'_> {
         );
     }
 
-    pub(super) fn store<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
+    pub(super) fn store<O: Store<A: Reg> + 'static>(
+        &mut self,
+        memarg: &MemArg,
+    ) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.store_any(memarg, any_memory::store_handler::<O>(), 0);
+        };
+        self.store_near::<O>(offset);
+        Ok(())
+    }
+
+    fn store_near<O: Store<A: Reg> + 'static>(&mut self, offset: u32) {
         let (a, offset, value) = self.pop_access(2, offset, O::Mem::SIZE);
         let immediates = if <O::A as Reg>::BANK == Bank::Int {
             Immediates::Typed
@@ -369,25 +392,40 @@ impl Translator<'_> {
     }
 
     pub(super) fn call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
-        let sig = self.module_code.sig(ty);
+        let sig = self.module_code.type_id(ty);
         let module = self.module;
-        let ty = &module.types()[ty.index()];
+        let ty = module.types().func(ty);
         let index = self.pop_source(Immediates::No);
         let frame = self.lay_out_call(ty);
         self.emit(
-            indirect_handler(index.class, is_far(frame.slot)),
+            indirect_handler(index.class, self.index_of_table(table), is_far(frame.slot)),
             fields(index.field, frame.slot, types::slots(&ty.params)),
         );
         self.code
             .push(offset(self.module_code.layout().table(table)));
         self.code
-            .push(u64::from(sig.0) | u64::from(frame.slot) << 32);
+            .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
     }
 
     fn emit_reload(&mut self) {
         self.emit(RELOAD, fields(self.layout.header(), 0, 0));
+    }
+
+    pub(super) fn wide<O: Wide>(&mut self) {
+        let from = self.stack.height() - O::OP.params() as u32;
+        self.settle_from(from);
+        self.save_acc(Bank::Int);
+        let slot = self.near_operands(from);
+        self.stack.truncate(from);
+        self.emit(wide::handler::<O>(), fields(slot, 0, 0));
+        self.stack.hold(Bank::Int, Held::Nothing);
+        for half in 0..2 {
+            self.emit_back(slot + half, self.stack.next_slot(ValType::I64));
+            self.stack.push(ValType::I64, Place::Slot);
+        }
+        self.stack.hold(Bank::Int, Held::Operand(from + 1));
     }
 
     pub(super) fn builtin(

@@ -9,11 +9,12 @@ use tiered_decode::vector::{
 };
 use tiered_decode::wasmparser::{MemArg, V128, VisitSimdOperator};
 
+use crate::any_memory;
 use crate::operand::Reg;
 use crate::vector;
 
-use super::Translator;
 use super::emit::{Immediates, Source, fields};
+use super::{Error, Translator};
 
 /// Bytes of a vector.
 const BYTES: usize = 16;
@@ -81,30 +82,54 @@ impl Translator<'_> {
         self.define(ValType::V128, vector::const_family(), 0, &words(bits));
     }
 
-    fn vector_load<O: VecLoad + 'static>(&mut self, offset: u32) {
+    fn vector_load<O: VecLoad + 'static>(&mut self, memarg: &MemArg) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.load_any(memarg, any_memory::vector_load_family::<O>(), ValType::V128);
+        };
         let (a, offset, _) = self.pop_access(1, offset, O::Mem::SIZE);
         let family = vector::load_family::<O>(a.class);
         self.define(ValType::V128, family, fields(a.field, 0, offset), &[]);
+        Ok(())
     }
 
-    fn v128_store(&mut self, offset: u32) {
+    fn v128_store(&mut self, memarg: &MemArg) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.store_any(memarg, any_memory::VECTOR_STORE, 0);
+        };
         let (a, offset, v) = self.pop_vector_access(offset, BYTES);
         let handler = vector::store_handler(a.class, v.class);
         self.emit(handler, fields(a.field, v.field, offset));
+        Ok(())
     }
 
-    fn load_lane<O: VecLoadLane + 'static>(&mut self, offset: u32, lane: u8) {
+    fn load_lane<O: VecLoadLane + 'static>(
+        &mut self,
+        memarg: &MemArg,
+        lane: u8,
+    ) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.load_lane_any(memarg, any_memory::load_lane_family::<O>(), lane);
+        };
         let (a, offset, v) = self.pop_vector_access(offset, O::Mem::SIZE);
         let family = vector::load_lane_family::<O>(a.class, v.class);
         let cell = fields(a.field, 0, offset);
         self.define(ValType::V128, family, cell, &[fields_of_lane(v, lane)]);
+        Ok(())
     }
 
-    fn store_lane<O: VecStoreLane + 'static>(&mut self, offset: u32, lane: u8) {
+    fn store_lane<O: VecStoreLane + 'static>(
+        &mut self,
+        memarg: &MemArg,
+        lane: u8,
+    ) -> Result<(), Error> {
+        let Some(offset) = self.near_offset(memarg)? else {
+            return self.store_any(memarg, any_memory::store_lane_handler::<O>(), lane);
+        };
         let (a, offset, v) = self.pop_vector_access(offset, O::Mem::SIZE);
         let handler = vector::store_lane_handler::<O>(a.class, v.class);
         self.emit(handler, fields(a.field, 0, offset));
         self.code.push(fields_of_lane(v, lane));
+        Ok(())
     }
 
     /// Takes the operands of an access to a vector off: the source of the address, the offset that is left, and the
@@ -163,8 +188,7 @@ macro_rules! lane_methods {
 macro_rules! load_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self, memarg: MemArg) -> Self::Output {
-            self.vector_load::<access_ops::$name>(memarg.offset as u32);
-            Ok(())
+            self.vector_load::<access_ops::$name>(&memarg)
         }
     )*};
 }
@@ -172,8 +196,7 @@ macro_rules! load_methods {
 macro_rules! access_lane_methods {
     ($translate:ident: $($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self, memarg: MemArg, lane: u8) -> Self::Output {
-            self.$translate::<access_ops::$name>(memarg.offset as u32, lane);
-            Ok(())
+            self.$translate::<access_ops::$name>(&memarg, lane)
         }
     )*};
 }
@@ -219,7 +242,6 @@ impl VisitSimdOperator<'_> for Translator<'_> {
     }
 
     fn visit_v128_store(&mut self, memarg: MemArg) -> Self::Output {
-        self.v128_store(memarg.offset as u32);
-        Ok(())
+        self.v128_store(&memarg)
     }
 }

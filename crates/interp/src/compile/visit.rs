@@ -5,7 +5,7 @@ use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
-use tiered_decode::{memory, numeric};
+use tiered_decode::{memory, numeric, wide};
 
 use crate::builtin as b;
 
@@ -19,6 +19,7 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(Error::Unreadable)
@@ -47,11 +48,19 @@ macro_rules! binary_methods {
     )*};
 }
 
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide::<wide::ops::$name>();
+            Ok(())
+        }
+    )*};
+}
+
 macro_rules! load_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self, memarg: MemArg) -> Self::Output {
-            self.load::<memory::ops::$name>(memarg.offset as u32);
-            Ok(())
+            self.load::<memory::ops::$name>(&memarg)
         }
     )*};
 }
@@ -59,8 +68,7 @@ macro_rules! load_methods {
 macro_rules! store_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self, memarg: MemArg) -> Self::Output {
-            self.store::<memory::ops::$name>(memarg.offset as u32);
-            Ok(())
+            self.store::<memory::ops::$name>(&memarg)
         }
     )*};
 }
@@ -82,6 +90,7 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 
@@ -94,8 +103,9 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     }
 
     fn visit_ref_null(&mut self, hty: HeapType) -> Self::Output {
-        let ty = RefType::from_heap_type(hty).ok_or(Error::Unreadable)?;
-        self.stack.push(ty.into(), Place::Const(0));
+        let heap = self.module.types().heap(hty).ok_or(Error::Unreadable)?;
+        self.stack
+            .push(RefType::new(true, heap).into(), Place::Const(0));
         Ok(())
     }
 
@@ -127,8 +137,8 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_f64_const(t, value: Ieee64) { t.constant(ValType::F64, value.bits()) }
         visit_ref_func(t, func: u32) { t.ref_func(FuncIdx(func)) }
         visit_ref_is_null(t) { t.is_zero(ValType::I64) }
-        visit_memory_size(t, mem: u32) { t.builtin(b::MEMORY_SIZE, [mem, 0], 0, Some(ValType::I32)) }
-        visit_memory_grow(t, mem: u32) { t.builtin(b::MEMORY_GROW, [mem, 0], 1, Some(ValType::I32)) }
+        visit_memory_size(t, mem: u32) { t.builtin(b::MEMORY_SIZE, [mem, 0], 0, Some(t.memory_index(mem))) }
+        visit_memory_grow(t, mem: u32) { t.builtin(b::MEMORY_GROW, [mem, 0], 1, Some(t.memory_index(mem))) }
         visit_memory_fill(t, mem: u32) { t.builtin(b::MEMORY_FILL, [mem, 0], 3, None) }
         visit_memory_copy(t, to: u32, from: u32) { t.builtin(b::MEMORY_COPY, [to, from], 3, None) }
         visit_memory_init(t, data: u32, mem: u32) { t.builtin(b::MEMORY_INIT, [mem, data], 3, None) }
@@ -138,8 +148,8 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
             t.builtin(b::TABLE_GET, [table, 0], 1, Some(ty))
         }
         visit_table_set(t, table: u32) { t.builtin(b::TABLE_SET, [table, 0], 2, None) }
-        visit_table_size(t, table: u32) { t.builtin(b::TABLE_SIZE, [table, 0], 0, Some(ValType::I32)) }
-        visit_table_grow(t, table: u32) { t.builtin(b::TABLE_GROW, [table, 0], 2, Some(ValType::I32)) }
+        visit_table_size(t, table: u32) { t.builtin(b::TABLE_SIZE, [table, 0], 0, Some(t.table_index(table))) }
+        visit_table_grow(t, table: u32) { t.builtin(b::TABLE_GROW, [table, 0], 2, Some(t.table_index(table))) }
         visit_table_fill(t, table: u32) { t.builtin(b::TABLE_FILL, [table, 0], 3, None) }
         visit_table_copy(t, to: u32, from: u32) { t.builtin(b::TABLE_COPY, [to, from], 3, None) }
         visit_table_init(t, elem: u32, table: u32) { t.builtin(b::TABLE_INIT, [table, elem], 3, None) }

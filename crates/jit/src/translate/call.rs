@@ -62,7 +62,7 @@ impl Translator<'_, '_> {
         if let Some(&sig) = self.callees.sigs.get(&ty) {
             return Ok(sig);
         }
-        let func_type = &self.module.types()[ty.index()];
+        let func_type = self.module.types().func(ty);
         let signature = signature(func_type)?;
         let sig = self.builder.import_signature(signature);
         let memory = results_in_memory(func_type).then(|| {
@@ -161,7 +161,7 @@ impl Translator<'_, '_> {
             self.toll();
         }
         let (sig, memory) = self.sig(ty)?;
-        let func_type = &self.module.types()[ty.index()];
+        let func_type = self.module.types().func(ty);
         self.has_vectors |= func_type.results.contains(&ValType::V128);
         let from = self.stack.len() - func_type.params.len();
         self.widen_from(from);

@@ -1,16 +1,17 @@
 //! Loads and stores, and what else there is of memories (the spec's section 4.4.7).
 //!
-//! *Invariant:* an access whose offset and size are within the guard needs no check: what is not in the memory faults.
-//! Any other is compared with the length as a whole before it is made ([`bounds`](super::bounds)).
+//! *Invariant:* what is checked in front of an access is what the memory's [plan](MemoryPlan) says, as a whole
+//! ([`bounds`](super::bounds)).
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use tiered_decode::index::MemoryIdx;
 use tiered_decode::memory::{LoadOp, StoreOp};
+use tiered_decode::types::IndexType;
 use tiered_decode::wasmparser::{MemArg, MemArgTarget};
 use tiered_runtime::layout::offsets;
-use tiered_runtime::{GUARD_BYTES, PAGE_BYTES};
+use tiered_runtime::plan::{Check, MemoryPlan};
 
 use crate::builtins::Builtin;
 use crate::error::CompileError;
@@ -19,15 +20,26 @@ use crate::trap;
 use super::Translator;
 
 impl Translator<'_, '_> {
-    /// The base of the only memory that there can be.
-    fn memory_base(&self, memory: u32) -> Result<Value, CompileError> {
-        match self.memory_base {
-            Some(base) if memory == 0 => Ok(base),
-            _ => Err(CompileError::Unsupported("more than one memory")),
-        }
+    /// What the type of a memory means.
+    fn plan(&self, memory: u32) -> MemoryPlan {
+        MemoryPlan::of(&self.module.memories()[memory as usize])
     }
 
-    /// Takes an index off: the address of the access, and what is to be added to it.
+    /// The type of a memory's addresses.
+    pub(super) fn memory_index(&self, memory: u32) -> IndexType {
+        self.plan(memory).index()
+    }
+
+    /// The address of byte 0.
+    fn memory_base(&mut self, memory: u32) -> Value {
+        if let (0, Some(base)) = (memory, self.memory_base) {
+            return base;
+        }
+        let record = self.fixed(self.vmctx, self.layout.memory(MemoryIdx(memory)));
+        self.fixed(record, offsets::MEMORY_BASE)
+    }
+
+    /// Takes an address off: that of the access, and what is to be added to it.
     pub(super) fn address(
         &mut self,
         memarg: &MemArg,
@@ -36,25 +48,51 @@ impl Translator<'_, '_> {
         let MemArgTarget::Memory(memory) = memarg.target else {
             return Err(CompileError::Unsupported("arrays"));
         };
-        let base = self.memory_base(memory)?;
-        let index = self.pop_u32();
-        // An offset is below 4 GiB, so nothing here overflows.
-        let end = memarg.offset + size as u64;
-        if end > GUARD_BYTES as u64 {
-            let end = self.builder.ins().iadd_imm_s(index, end as i64);
-            let length = self.memory_length(memory);
-            let is_outside = self
-                .builder
-                .ins()
-                .icmp(IntCC::UnsignedGreaterThan, end, length);
-            let address = self.builder.ins().iadd(base, index);
-            // All of it is guarded: what a small address and this offset lead to is not in the null page.
-            let address = self.builder.ins().iadd_imm_s(address, memarg.offset as i64);
-            let address = self.guarded(address, is_outside, trap::MEMORY_OUT_OF_BOUNDS);
-            return Ok((address, 0));
+        let plan = self.plan(memory);
+        let base = self.memory_base(memory);
+        let index = self.pop_index(plan.index());
+        let address = self.builder.ins().iadd(base, index);
+        let is_outside = match plan.check(memarg.offset, size) {
+            Check::None => {
+                let offset = i32::try_from(memarg.offset).expect("the guard is shorter than 2 GiB");
+                return Ok((address, offset));
+            }
+            Check::Address => {
+                let length = self.memory_length(memory);
+                let is_above = IntCC::UnsignedGreaterThanOrEqual;
+                self.builder.ins().icmp(is_above, index, length)
+            }
+            Check::End(end) => self.is_end_outside(memory, index, end),
+            Check::Outside => self.builder.ins().iconst(I8, 1),
+        };
+        // All of it is guarded: what a small address and an offset lead to is not in the null page.
+        let offset = memarg.offset.cast_signed();
+        let address = match offset {
+            0 => address,
+            offset => self.builder.ins().iadd_imm_s(address, offset),
+        };
+        let address = self.guarded(address, is_outside, trap::MEMORY_OUT_OF_BOUNDS);
+        Ok((address, 0))
+    }
+
+    /// Whether `end` bytes from `index` on are more than there are. The sum is of more than 64 bits only where the index is
+    /// of 64.
+    fn is_end_outside(&mut self, memory: u32, index: Value, end: u64) -> Value {
+        let length = self.memory_length(memory);
+        let end = end.cast_signed();
+        let is_above = IntCC::UnsignedGreaterThan;
+        match self.memory_index(memory) {
+            IndexType::I32 => {
+                let end = self.builder.ins().iadd_imm_s(index, end);
+                self.builder.ins().icmp(is_above, end, length)
+            }
+            IndexType::I64 => {
+                let end = self.builder.ins().iconst(I64, end);
+                let (end, wrapped) = self.builder.ins().uadd_overflow(index, end);
+                let is_outside = self.builder.ins().icmp(is_above, end, length);
+                self.builder.ins().bor(is_outside, wrapped)
+            }
         }
-        let offset = i32::try_from(memarg.offset).expect("the guard is shorter than 2 GiB");
-        Ok((self.builder.ins().iadd(base, index), offset))
     }
 
     fn memory_length(&mut self, memory: u32) -> Value {
@@ -63,6 +101,23 @@ impl Translator<'_, '_> {
         self.builder
             .ins()
             .load(I64, flags, record, offsets::MEMORY_LENGTH)
+    }
+
+    /// Takes an address, an index or a number of them off, as 64 bits.
+    pub(super) fn pop_index(&mut self, index: IndexType) -> Value {
+        match index {
+            IndexType::I32 => self.pop_u32(),
+            IndexType::I64 => self.pop(),
+        }
+    }
+
+    /// Pushes the size of what has indices of this type, of which there are 64 bits.
+    pub(super) fn push_size(&mut self, index: IndexType, size: Value) {
+        let size = match index {
+            IndexType::I32 => self.builder.ins().ireduce(I32, size),
+            IndexType::I64 => size,
+        };
+        self.push(size);
     }
 
     pub(super) fn load(&mut self, op: LoadOp, memarg: &MemArg) -> Result<(), CompileError> {
@@ -107,22 +162,41 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn memory_size(&mut self, memory: u32) -> Result<(), CompileError> {
-        self.memory_base(memory)?;
+    pub(super) fn memory_size(&mut self, memory: u32) {
+        let plan = self.plan(memory);
         let length = self.memory_length(memory);
-        let shift = i64::from(PAGE_BYTES.trailing_zeros());
+        let shift = i64::from(plan.page_log2());
         let pages = self.builder.ins().ushr_imm_u(length, shift);
-        let pages = self.builder.ins().ireduce(I32, pages);
-        self.push(pages);
-        Ok(())
+        self.push_size(plan.index(), pages);
     }
 
     pub(super) fn memory_grow(&mut self, memory: u32) {
-        let delta = self.pop_u32();
+        let index = self.memory_index(memory);
+        let delta = self.pop_index(index);
         let memory = self.indices(memory, 0);
         let pages = self.builtin(Builtin::MemoryGrow, &[memory, delta]);
-        let pages = self.builder.ins().ireduce(I32, pages);
-        self.push(pages);
+        self.push_size(index, pages);
+    }
+
+    pub(super) fn memory_fill(&mut self, memory: u32) {
+        let index = self.memory_index(memory);
+        self.bulk(
+            Builtin::MemoryFill,
+            memory,
+            0,
+            [index, IndexType::I32, index],
+        );
+    }
+
+    pub(super) fn memory_copy(&mut self, to: u32, from: u32) {
+        let types = [self.memory_index(to), self.memory_index(from)];
+        self.bulk_copy(Builtin::MemoryCopy, to, from, types);
+    }
+
+    pub(super) fn memory_init(&mut self, memory: u32, data: u32) {
+        let index = self.memory_index(memory);
+        let types = [index, IndexType::I32, IndexType::I32];
+        self.bulk(Builtin::MemoryInit, memory, data, types);
     }
 
     /// Two indices as one argument of a builtin.
@@ -131,11 +205,23 @@ impl Translator<'_, '_> {
         self.builder.ins().iconst(I64, both.cast_signed())
     }
 
-    /// An instruction that takes three numbers of 32 bits, and what it names.
-    pub(super) fn bulk(&mut self, builtin: Builtin, low: u32, high: u32) {
-        let count = self.pop_u32();
-        let second = self.pop_u32();
-        let first = self.pop_u32();
+    /// An instruction that copies between what has indices of these types.
+    pub(super) fn bulk_copy(
+        &mut self,
+        builtin: Builtin,
+        to: u32,
+        from: u32,
+        [to_type, from_type]: [IndexType; 2],
+    ) {
+        let types = [to_type, from_type, to_type.min(from_type)];
+        self.bulk(builtin, to, from, types);
+    }
+
+    /// An instruction that takes three numbers of these types, and what it names.
+    pub(super) fn bulk(&mut self, builtin: Builtin, low: u32, high: u32, types: [IndexType; 3]) {
+        let count = self.pop_index(types[2]);
+        let second = self.pop_index(types[1]);
+        let first = self.pop_index(types[0]);
         let indices = self.indices(low, high);
         self.builtin(builtin, &[indices, first, second, count]);
     }

@@ -3,9 +3,10 @@
 //! *Invariant:* base and length are read at each access: growing moves the elements.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, TrapCode, Value};
 use tiered_decode::index::TableIdx;
+use tiered_decode::types::IndexType;
 use tiered_runtime::layout::offsets;
 
 use crate::builtins::Builtin;
@@ -16,7 +17,7 @@ use super::Translator;
 impl Translator<'_, '_> {
     /// Takes an index off: the address of that element; the trap `outside` is made here, or at the access.
     pub(super) fn element(&mut self, table: TableIdx, outside: TrapCode) -> Value {
-        let index = self.pop_u32();
+        let index = self.pop_index(self.table_index(table));
         let record = self.fixed(self.vmctx, self.layout.table(table));
         let length = self.table_field(record, offsets::TABLE_LENGTH);
         let is_outside = self
@@ -52,24 +53,40 @@ impl Translator<'_, '_> {
     pub(super) fn table_size(&mut self, table: TableIdx) {
         let record = self.fixed(self.vmctx, self.layout.table(table));
         let length = self.table_field(record, offsets::TABLE_LENGTH);
-        let length = self.builder.ins().ireduce(I32, length);
-        self.push(length);
+        self.push_size(self.table_index(table), length);
     }
 
     pub(super) fn table_grow(&mut self, table: TableIdx) {
-        let delta = self.pop_u32();
+        let index = self.table_index(table);
+        let delta = self.pop_index(index);
         let init = self.pop();
         let table = self.indices(table.0, 0);
         let length = self.builtin(Builtin::TableGrow, &[table, init, delta]);
-        let length = self.builder.ins().ireduce(I32, length);
-        self.push(length);
+        self.push_size(index, length);
     }
 
     pub(super) fn table_fill(&mut self, table: TableIdx) {
-        let count = self.pop_u32();
+        let index = self.table_index(table);
+        let count = self.pop_index(index);
         let value = self.pop();
-        let start = self.pop_u32();
+        let start = self.pop_index(index);
         let table = self.indices(table.0, 0);
         self.builtin(Builtin::TableFill, &[table, start, value, count]);
+    }
+
+    pub(super) fn table_copy(&mut self, to: TableIdx, from: TableIdx) {
+        let types = [self.table_index(to), self.table_index(from)];
+        self.bulk_copy(Builtin::TableCopy, to.0, from.0, types);
+    }
+
+    pub(super) fn table_init(&mut self, table: TableIdx, element: u32) {
+        let index = self.table_index(table);
+        let types = [index, IndexType::I32, IndexType::I32];
+        self.bulk(Builtin::TableInit, table.0, element, types);
+    }
+
+    /// The type of a table's indices.
+    fn table_index(&self, table: TableIdx) -> IndexType {
+        self.module.tables()[table.index()].index
     }
 }

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 use tiered_decode::index::{FuncIdx, GlobalIdx};
 use tiered_decode::numeric::NumOp;
+use tiered_decode::wide::WideOp;
 use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::abi::{clif_type, slot_flags};
@@ -133,5 +134,18 @@ impl Translator<'_, '_> {
         let a = self.pop();
         let value = numeric::emit(&mut self.builder, op, a, b);
         self.push(value);
+    }
+    pub(super) fn wide(&mut self, op: WideOp) {
+        let top = [self.pop(), self.pop()];
+        let (low, high) = if op.params() == 4 {
+            let b = self.builder.ins().iconcat(top[1], top[0]);
+            let (high, low) = (self.pop(), self.pop());
+            let a = self.builder.ins().iconcat(low, high);
+            numeric::emit_wide(&mut self.builder, op, a, b)
+        } else {
+            numeric::emit_wide(&mut self.builder, op, top[1], top[0])
+        };
+        self.push(low);
+        self.push(high);
     }
 }

@@ -6,6 +6,7 @@ use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
 };
+use tiered_decode::wide::WideOp;
 
 use crate::builtins::Builtin as B;
 use crate::error::CompileError;
@@ -19,6 +20,7 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @wide_arithmetic $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -42,6 +44,15 @@ macro_rules! binary_methods {
     ($($name:ident $visit:ident;)*) => {$(
         fn $visit(&mut self) -> Self::Output {
             self.binary(NumOp::$name);
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! wide_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self) -> Self::Output {
+            self.wide(WideOp::$name);
             Ok(())
         }
     )*};
@@ -90,6 +101,7 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     wasmparser::for_each_visit_operator!(refused);
     tiered_decode::for_each_unary!(unary_methods);
     tiered_decode::for_each_binary!(binary_methods);
+    tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
 
@@ -107,7 +119,6 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
-        visit_memory_size(t, mem: u32) { t.memory_size(mem) }
     }
 
     methods! {
@@ -134,18 +145,19 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_ref_null(t, _ty: HeapType) { t.i64_const(0) }
         visit_ref_func(t, func: u32) { t.ref_func(FuncIdx(func)) }
         visit_ref_is_null(t) { t.ref_is_null() }
+        visit_memory_size(t, mem: u32) { t.memory_size(mem) }
         visit_memory_grow(t, mem: u32) { t.memory_grow(mem) }
-        visit_memory_fill(t, mem: u32) { t.bulk(B::MemoryFill, mem, 0) }
-        visit_memory_copy(t, to: u32, from: u32) { t.bulk(B::MemoryCopy, to, from) }
-        visit_memory_init(t, data: u32, mem: u32) { t.bulk(B::MemoryInit, mem, data) }
+        visit_memory_fill(t, mem: u32) { t.memory_fill(mem) }
+        visit_memory_copy(t, to: u32, from: u32) { t.memory_copy(to, from) }
+        visit_memory_init(t, data: u32, mem: u32) { t.memory_init(mem, data) }
         visit_data_drop(t, data: u32) { t.drop_segment(B::DataDrop, data) }
         visit_table_get(t, table: u32) { t.table_get(TableIdx(table)) }
         visit_table_set(t, table: u32) { t.table_set(TableIdx(table)) }
         visit_table_size(t, table: u32) { t.table_size(TableIdx(table)) }
         visit_table_grow(t, table: u32) { t.table_grow(TableIdx(table)) }
         visit_table_fill(t, table: u32) { t.table_fill(TableIdx(table)) }
-        visit_table_copy(t, to: u32, from: u32) { t.bulk(B::TableCopy, to, from) }
-        visit_table_init(t, elem: u32, table: u32) { t.bulk(B::TableInit, table, elem) }
+        visit_table_copy(t, to: u32, from: u32) { t.table_copy(TableIdx(to), TableIdx(from)) }
+        visit_table_init(t, elem: u32, table: u32) { t.table_init(TableIdx(table), elem) }
         visit_elem_drop(t, elem: u32) { t.drop_segment(B::ElemDrop, elem) }
     }
 }

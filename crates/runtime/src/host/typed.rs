@@ -160,10 +160,7 @@ impl<T: 'static> HostFuncOf<T> {
                 Ok(())
             };
         HostFuncOf {
-            func: HostFunc {
-                ty,
-                closure: Arc::new(closure),
-            },
+            func: HostFunc::new(ty, Arc::new(closure)),
             data: PhantomData,
         }
     }

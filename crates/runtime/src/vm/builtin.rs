@@ -16,9 +16,6 @@ use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
 
-/// What a grow instruction answers when it can't.
-const GROW_FAILED: Slot = 0xffff_ffff;
-
 fn memory(ctx: &VmCtx, index: MemoryIdx) -> &MemoryRecord {
     // SAFETY: records live as long as the store.
     unsafe { ctx.memory(index).as_ref() }
@@ -35,7 +32,8 @@ fn within(memory: &MemoryRecord, start: u64, count: u64) -> Result<*mut u8, Trap
         .checked_add(count)
         .filter(|&end| end <= memory.len() as u64);
     end.ok_or(TrapCode::MemoryOutOfBounds)?;
-    // SAFETY: `start` is within the memory.
+    let start = speculation::masked(start, memory.len() as u64 + 1);
+    // SAFETY: `start` is within the memory, or where it ends.
     Ok(unsafe { memory.base().as_ptr().add(start as usize) })
 }
 
@@ -87,11 +85,11 @@ pub fn memory_size(ctx: &VmCtx, index: MemoryIdx) -> Slot {
     memory(ctx, index).pages()
 }
 
-/// `memory.grow`: the pages before, or -1.
+/// `memory.grow`: the pages before, or all ones in the type of addresses.
 pub fn memory_grow(ctx: &VmCtx, index: MemoryIdx, delta: u64) -> Slot {
-    memory(ctx, index)
-        .grow(delta, ctx.store())
-        .unwrap_or(GROW_FAILED)
+    let memory = memory(ctx, index);
+    let before = memory.grow(delta, ctx.store());
+    before.unwrap_or(memory.plan().index().grow_failed())
 }
 
 /// `memory.fill`.
@@ -195,14 +193,15 @@ pub fn table_size(ctx: &VmCtx, index: TableIdx) -> Slot {
     table(ctx, index).len()
 }
 
-/// `table.grow`: the elements before, or -1.
+/// `table.grow`: the elements before, or all ones in the type of indices.
 pub fn table_grow(ctx: &VmCtx, index: TableIdx, init: Slot, delta: u64) -> Slot {
-    let before = table(ctx, index).grow(delta, init, ctx.store());
+    let table = table(ctx, index);
+    let before = table.grow(delta, init, ctx.store());
     if before.is_some() {
         // There is no answer that says that the guest was stopped; what comes next pays.
         ctx.store().charge(delta * SLOT);
     }
-    before.unwrap_or(GROW_FAILED)
+    before.unwrap_or(table.index().grow_failed())
 }
 
 /// `table.fill`.

@@ -23,7 +23,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tiered_decode::index::FuncIdx;
-use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::types::{self, FuncType, TypeId, ValType};
 use tiered_decode::vector::Relaxed;
 
 use crate::vm::frame::{Slot, count_stay};
@@ -31,7 +31,6 @@ use crate::vm::host_header::HostHeader;
 use crate::vm::module_code::{Bytecode, CodeSet, ModuleCode};
 use crate::vm::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU64, Ordering};
 use crate::vm::trampoline::TrampolineFn;
-use crate::vm::types::SigId;
 use crate::vm::vmctx::{StoreCtx, VmCtx};
 
 /// How an [`EntryFn`] came back.
@@ -163,7 +162,7 @@ pub struct FuncCode {
     /// The function's index in its module; 0 for a host function.
     pub index: FuncIdx,
     /// The type.
-    pub sig: SigId,
+    pub sig: TypeId,
     /// Number of parameter slots.
     pub params: u16,
     /// Number of result slots.
@@ -202,7 +201,7 @@ impl FuncCode {
         metered: bool,
         index: FuncIdx,
         ty: &FuncType,
-        sig: SigId,
+        sig: TypeId,
         points: &EntryPoints,
     ) -> FuncCode {
         let charge = if metered {
@@ -228,7 +227,7 @@ impl FuncCode {
     /// A host function, which `entry` runs.
     pub(crate) fn of_host(
         ty: &FuncType,
-        sig: SigId,
+        sig: TypeId,
         entry: EntryFn,
         points: &EntryPoints,
     ) -> FuncCode {
@@ -623,7 +622,7 @@ pub unsafe trait Tier: Send + Sync {
 pub struct FuncRecord {
     code: std::cell::Cell<Option<NonNull<FuncCode>>>,
     instance: std::cell::Cell<Option<NonNull<VmCtx>>>,
-    sig: std::cell::Cell<SigId>,
+    sig: std::cell::Cell<TypeId>,
 }
 
 impl FuncRecord {
@@ -677,7 +676,7 @@ impl FuncRecord {
 
     /// The type.
     #[inline]
-    pub fn sig(&self) -> SigId {
+    pub fn sig(&self) -> TypeId {
         self.sig.get()
     }
 

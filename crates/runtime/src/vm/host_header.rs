@@ -3,10 +3,11 @@
 //! *Invariant:* a header is the first field of what holds it, and never moves. Whoever gives out the address of its
 //! [`FuncCode`] has exposed the provenance of the whole, so that the whole can be reached by that address.
 
-use tiered_decode::types::FuncType;
+use std::sync::Arc;
+
+use tiered_decode::types::{FuncType, Registered, TypeId};
 
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode};
-use crate::vm::types::Registered;
 
 /// See the module.
 #[repr(C)]
@@ -15,7 +16,8 @@ pub(crate) struct HostHeader {
     /// First, so its address is that of the whole.
     code: FuncCode,
     ty: FuncType,
-    _sig: Registered,
+    /// Keeps the type's number.
+    _registered: Arc<Registered>,
 }
 
 impl HostHeader {
@@ -23,12 +25,16 @@ impl HostHeader {
     ///
     /// # Safety
     /// The address of this header's [`FuncCode`] is given out by the invariant of the module only.
-    pub(crate) unsafe fn new(ty: FuncType, entry: EntryFn, points: &EntryPoints) -> HostHeader {
-        let sig = Registered::new([&ty]);
+    pub(crate) unsafe fn new(
+        ty: FuncType,
+        (id, registered): (TypeId, Arc<Registered>),
+        entry: EntryFn,
+        points: &EntryPoints,
+    ) -> HostHeader {
         HostHeader {
-            code: FuncCode::of_host(&ty, sig.ids()[0], entry, points),
+            code: FuncCode::of_host(&ty, id, entry, points),
             ty,
-            _sig: sig,
+            _registered: registered,
         }
     }
 

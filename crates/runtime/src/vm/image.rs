@@ -1,8 +1,8 @@
 //! What a memory begins with, as pages that instances share until they write to them (copy on write).
 //!
 //! * *Invariant:* the file's contents never change: it is sealed before anybody maps it.
-//! * *Invariant:* an image holds what all active segments of memory 0 write, in their order, and zeros in between, so it
-//!   stands for all of them or for none.
+//! * *Invariant:* an image holds what all active segments write, in their order, and zeros in between, so it stands for all
+//!   of them or for none.
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -12,12 +12,12 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use tiered_decode::Module;
-use tiered_decode::const_expr::{ConstExpr, ConstOp};
+use tiered_decode::const_expr::{ConstExpr, NoInstance};
 use tiered_decode::index::MemoryIdx;
 use tiered_decode::module::DataMode;
 
-use crate::vm::memory::PAGE_BYTES;
 use crate::vm::pages::HOST_PAGE_BYTES;
+use crate::vm::plan::MemoryPlan;
 
 /// Segments of fewer bytes together are copied sooner than mapped.
 const MIN_BYTES: usize = 1 << 20;
@@ -35,15 +35,15 @@ type Segment<'a> = (usize, &'a [u8]);
 
 impl MemoryImage {
     /// The image of the module's own memory 0, if that is worth a file: a megabyte and more of active segments, dense
-    /// and all at constant offsets within the memory. `None` also if the host can't.
+    /// all of this memory, and all at constant offsets within it. `None` also if the host can't.
     ///
     /// With an image in place, [`Reservation::map_image`](crate::vm::reservation::Reservation::map_image), all active
-    /// segments of memory 0 count as written.
+    /// segments count as written.
     pub(crate) fn of_module(module: &Module) -> Option<MemoryImage> {
         let segments = segments(module)?;
         let range = worthwhile_range(&segments)?;
         let memory = module.memories().first()?;
-        let length = memory.limits.min.saturating_mul(PAGE_BYTES);
+        let length = MemoryPlan::of(memory).bytes(memory.limits.min)?;
         if module.imported_memories() > 0 || range.end as u64 > length {
             return None;
         }
@@ -101,26 +101,23 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The active segments of memory 0, also the empty ones, whose bounds count; `None` if an offset is not constant.
+/// The active segments, also the empty ones, whose bounds count; `None` if an offset is not constant, or a segment is of
+/// another memory than 0: all segments are written in their order, or none is.
 fn segments(module: &Module) -> Option<Vec<Segment<'_>>> {
     let mut segments = Vec::new();
     for data in module.data() {
-        if let DataMode::Active {
-            memory: MemoryIdx(0),
-            offset,
-        } = &data.mode
-        {
-            segments.push((constant(offset)?, module.data_bytes(data)));
+        if let DataMode::Active { memory, offset } = &data.mode {
+            let offset = constant(offset).filter(|_| *memory == MemoryIdx(0))?;
+            segments.push((offset, module.data_bytes(data)));
         }
     }
     Some(segments)
 }
 
 fn constant(offset: &ConstExpr) -> Option<usize> {
-    match offset.ops() {
-        [ConstOp::I32Const(offset)] => Some(offset.cast_unsigned() as usize),
-        _ => None,
-    }
+    let offset = offset.eval(&mut NoInstance).ok()?;
+    // So far in front of the end of all addresses that no length leads beyond it.
+    usize::try_from(offset).ok().filter(|&at| at < 1 << 48)
 }
 
 /// The pages that segments write to, if there is enough to write and at most as much in between.

@@ -1,15 +1,18 @@
 //! Linear memories (the spec's section 4.2.8): reserved once, grown in place, never moved.
 //!
 //! ```text
-//! ┌ guard, never accessible ┐┌ 4 GiB, grown by mprotect                  ┐┌ guard, never accessible ┐
+//! ┌ guard, never accessible ┐┌ 4 GiB or more, grown by mprotect          ┐┌ guard, never accessible ┐
 //! │                         ││ byte 0 … byte length-1 │ not accessible … ││                         │
 //! └─────────────────────────┘└───────────────────────────────────────────┘└─────────────────────────┘
 //!                       base ─┘
 //! ```
 //!
-//! The reservation comes from a pool and returns to it: `reservation.rs`.
+//! The reservation comes from a pool and returns to it: `reservation.rs`. How long it is, and what an access must check,
+//! is in the memory's [plan](crate::plan).
 //!
-//! * *Invariant:* the base never changes, so running code keeps it in a register over any call.
+//! * *Invariant:* the base never changes, so running code keeps it in a register over any call. A memory with addresses
+//!   of 64 bits has as much address space from the start on as its type and its store let it grow to; if the host has
+//!   less, it can't grow as far.
 //! * *Invariant:* what says how long a memory is stands in its record, far from its bytes ([`MemoryBounds`]): an access
 //!   that goes wrong by a little, on either side, finds nothing to read and nothing to change.
 //! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
@@ -19,32 +22,29 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
+use rustix::io::Errno;
 use rustix::mm::Advice;
 use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 
 use crate::vm::host_limit::Request;
 use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
-use crate::vm::reservation::{REACHABLE_BYTES, Reservation, TOTAL_BYTES};
+use crate::vm::plan::{MOST_BYTES, MemoryPlan};
+use crate::vm::reservation::{Reservation, total_bytes};
 use crate::vm::vmctx::StoreCtx;
 
-/// Bytes of a page of WebAssembly.
+/// Bytes of a page of WebAssembly, where a memory's type says nothing else.
 pub const PAGE_BYTES: u64 = 64 << 10;
 
-/// Inaccessible bytes behind what a 32-bit address can reach.
+/// Inaccessible bytes behind what a memory can grow to.
 pub const GUARD_BYTES: usize = 32 << 20;
-
-/// Bytes from the base on that an access can come to which is made without a check.
-pub(crate) const REACH_BYTES: usize = REACHABLE_BYTES + GUARD_BYTES;
-
-/// The most pages of a 32-bit memory.
-const MAX_PAGES: u64 = 1 << 16;
 
 /// A memory of a store.
 #[derive(Debug)]
 #[repr(C)]
 pub struct MemoryRecord {
     reservation: Reservation,
+    plan: MemoryPlan,
     maximum: Option<u64>,
     shared: bool,
 }
@@ -80,21 +80,29 @@ impl MemoryRecord {
     pub(crate) const LENGTH: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.length);
 
     pub(crate) fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
+        let plan = MemoryPlan::of(ty);
         let (min, max) = (ty.limits.min, ty.limits.max);
-        let wanted = min.saturating_mul(PAGE_BYTES);
+        let wanted = plan.bytes(min).unwrap_or(u64::MAX);
         let limit = ctx.limits.memory_bytes;
         let used = ctx.memory_used.get().saturating_add(wanted);
-        if min > max.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > limit {
+        if min > max.unwrap_or(u64::MAX).min(plan.max_pages()) || used > limit {
             return Err(LimitError::MemoryBytes { wanted, limit });
         }
-        let length = wanted as usize;
-        let reservation = Reservation::take(length).map_err(|error| {
-            let request = Request::reserved(TOTAL_BYTES).writable(length);
+        let host = |error, length| {
+            let request = Request::reserved(total_bytes(length)).writable(length);
             LimitError::host("a memory", error, request)
-        })?;
+        };
+        let reach = plan.reservation(max, limit);
+        // What a process can't have at all need not be asked for.
+        if wanted > MOST_BYTES {
+            return Err(host(Errno::NOMEM, reach));
+        }
+        let length = wanted as usize;
+        let reservation = Reservation::take(length, reach).map_err(|error| host(error, length))?;
         ctx.memory_used.set(used);
         Ok(MemoryRecord {
             reservation,
+            plan,
             maximum: max,
             shared: ty.shared,
         })
@@ -124,7 +132,19 @@ impl MemoryRecord {
 
     /// The length in pages.
     pub fn pages(&self) -> u64 {
-        self.reservation.length().get() / PAGE_BYTES
+        self.reservation.length().get() >> self.plan.page_log2()
+    }
+
+    /// What its type means.
+    #[inline]
+    pub fn plan(&self) -> MemoryPlan {
+        self.plan
+    }
+
+    /// Bytes from the base on that an access can come to which is out of bounds: all that may be of the memory, and the
+    /// guard.
+    pub(crate) fn reach(&self) -> usize {
+        self.reservation.reach() + GUARD_BYTES
     }
 
     /// Adds `delta` pages of zeros; the number of pages before, or `None` if that can't be. The spec's section
@@ -132,14 +152,16 @@ impl MemoryRecord {
     pub fn grow(&self, delta: u64, ctx: &StoreCtx) -> Option<u64> {
         let old = self.pages();
         let new = old.checked_add(delta)?;
-        let bytes = delta.checked_mul(PAGE_BYTES)?;
+        let (bytes, length) = (self.plan.bytes(delta)?, self.plan.bytes(new)?);
         let used = ctx.memory_used.get().checked_add(bytes)?;
-        if new > self.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES) || used > ctx.limits.memory_bytes
+        if new > self.maximum.unwrap_or(u64::MAX).min(self.plan.max_pages())
+            || length > self.reservation.reach() as u64
+            || used > ctx.limits.memory_bytes
         {
             return None;
         }
         if delta > 0 {
-            self.reservation.extend((new * PAGE_BYTES) as usize).ok()?;
+            self.reservation.extend(length as usize).ok()?;
         }
         ctx.memory_used.set(used);
         Some(old)
@@ -202,7 +224,9 @@ impl MemoryRecord {
                 min: self.pages(),
                 max: self.maximum,
             },
+            index: self.plan.index(),
             shared: self.shared,
+            page_log2: self.plan.page_log2(),
         }
     }
 }

@@ -20,14 +20,13 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use tiered_decode::index::FuncIdx;
-use tiered_decode::types::FuncType;
+use tiered_decode::types::{FuncType, TypeId};
 use tiered_decode::vector::Relaxed;
 
 use super::code::{EntryFn, EntryPoints, FuncCode, LoopCode, Outcome};
 use super::frame::Slot;
 use super::guard::Guard;
 use super::sync::{AtomicU64, Ordering};
-use super::types::SigId;
 use super::vmctx::VmCtx;
 
 /// Memory that a thread fills before it says that it is code.
@@ -105,7 +104,7 @@ fn func() -> Arc<FuncCode> {
         true,
         FuncIdx(0),
         &ty,
-        SigId(0),
+        TypeId::default(),
         &points,
     ))
 }

@@ -18,18 +18,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::RwLock;
 use tiered_decode::Module;
 use tiered_decode::index::{FuncIdx, TypeIdx};
+use tiered_decode::types::TypeId;
 
 use crate::vm::code::{EntryPoints, FuncCode, LoopCode, Tier};
 use crate::vm::image::MemoryImage;
 use crate::vm::layout::VmLayout;
-use crate::vm::types::{Registered, SigId};
 
 /// See the module.
 pub struct ModuleCode {
     this: Weak<ModuleCode>,
     module: Arc<Module>,
     layout: VmLayout,
-    sigs: Registered,
     points: EntryPoints,
     plain: OnceLock<Box<CodeSet>>,
     metered: OnceLock<Box<CodeSet>>,
@@ -49,7 +48,6 @@ impl ModuleCode {
         Arc::new_cyclic(|this| ModuleCode {
             this: this.clone(),
             layout: VmLayout::new(module),
-            sigs: Registered::of_module(module.types()),
             module: Arc::clone(module),
             points: tier.entry_points(),
             plain: OnceLock::new(),
@@ -73,13 +71,8 @@ impl ModuleCode {
     }
 
     /// The number of type `ty`.
-    pub fn sig(&self, ty: TypeIdx) -> SigId {
-        self.sigs.ids()[ty.index()]
-    }
-
-    /// The numbers of all types.
-    pub(crate) fn sigs(&self) -> &[SigId] {
-        self.sigs.ids()
+    pub fn type_id(&self, ty: TypeIdx) -> TypeId {
+        self.module.types().id(ty)
     }
 
     /// The tier that the code is of.
@@ -320,8 +313,8 @@ impl CodeSet {
         let address = std::ptr::from_ref(&*set);
         let defined = (0..).zip(module.funcs()).skip(set.imported as usize);
         let func = |(index, ty): (u32, &TypeIdx)| {
-            let (sig, points) = (owner.sig(*ty), owner.entry_points());
-            let ty = &module.types()[ty.index()];
+            let (sig, points) = (owner.type_id(*ty), owner.entry_points());
+            let ty = module.types().func(*ty);
             FuncCode::of_module(address, metered, FuncIdx(index), ty, sig, points)
         };
         set.funcs = defined.map(func).collect();

@@ -3,8 +3,11 @@
 //! A new reservation costs two calls of the kernel and a fault for each page that is used. One from the pool costs
 //! none of this as long as memories of the same length come and go.
 //!
-//! * *Invariant:* the bytes below the length are readable and writable; nothing else of the reservation is, neither in
-//!   front of them nor behind. This holds in the pool, too, where the length is the key.
+//! * *Invariant:* the bytes below the length, up to the end of the last one's page of the host, are readable and writable;
+//!   nothing else of the reservation is, neither in front of them nor behind. This holds in the pool, too, where the
+//!   accessible bytes are the key.
+//! * *Invariant:* behind the bytes that may become accessible there is a guard, however many they are. Reservations of more
+//!   than 4 GiB, of memories with addresses of 64 bits, are not kept in the pool.
 //! * *Invariant:* nothing of this program's is kept in a reservation.
 //! * *Invariant:* what is in the pool, or comes from it, is all zeros. [`Reservation::clear`] is where that is made true.
 //! * *Invariant:* the pool's lock is held for a few instructions, never while the kernel is asked for something.
@@ -34,8 +37,10 @@ pub(crate) const FRONT_BYTES: usize = 256 << 20;
 /// Bytes that a 32-bit address can reach.
 pub(crate) const REACHABLE_BYTES: usize = 4 << 30;
 
-/// Bytes of a reservation.
-pub(crate) const TOTAL_BYTES: usize = FRONT_BYTES + REACHABLE_BYTES + GUARD_BYTES;
+/// Bytes of a reservation of which `reach` may become accessible.
+pub(crate) const fn total_bytes(reach: usize) -> usize {
+    FRONT_BYTES + reach + GUARD_BYTES
+}
 
 /// The most reservations in the pool: two mappings each.
 const MAX_FREE: usize = 512;
@@ -63,6 +68,8 @@ const MAX_STRETCHES: usize = 16;
 #[repr(C)]
 pub(crate) struct Reservation {
     pub(crate) bounds: MemoryBounds,
+    /// The most bytes that may become accessible.
+    reach: usize,
     /// It is not the first memory here.
     reused: bool,
     /// Start and length of what is mapped from a [`MemoryImage`].
@@ -113,7 +120,7 @@ fn release() {
         std::mem::take(&mut pool.by_length)
     };
     for free in free.into_values().flatten() {
-        retire(free.base);
+        retire(free.base, REACHABLE_BYTES);
     }
 }
 
@@ -121,26 +128,26 @@ fn release() {
 ///
 /// The kernel refuses that if there may be no more mappings and the end has merged with somebody else's inaccessible
 /// pages. The address space is lost then, and the memory is not.
-fn retire(base: NonNull<u8>) {
+fn retire(base: NonNull<u8>, reach: usize) {
     // SAFETY: the reservation begins this far before its base, and nobody uses it any more.
     unsafe {
         let start = base.sub(FRONT_BYTES);
-        if pages::unmap(start, TOTAL_BYTES).is_err() {
-            pages::discard(start, TOTAL_BYTES).ok();
+        if pages::unmap(start, total_bytes(reach)).is_err() {
+            pages::discard(start, total_bytes(reach)).ok();
         }
     }
 }
 
-/// A new reservation with this many accessible bytes.
-fn map(length: usize) -> Result<NonNull<u8>, Errno> {
-    let start = pages::map(TOTAL_BYTES, ProtFlags::empty())?;
+/// A new reservation with this many accessible bytes, which may become `reach`.
+fn map(length: usize, reach: usize) -> Result<NonNull<u8>, Errno> {
+    let start = pages::map(total_bytes(reach), ProtFlags::empty())?;
     // SAFETY: what a memory may be long is within the mapping, which nobody else knows.
     unsafe {
         let base = start.add(FRONT_BYTES);
         match resize(base, 0, length) {
             Ok(()) => Ok(base),
             Err(error) => {
-                retire(base);
+                retire(base, reach);
                 Err(error)
             }
         }
@@ -160,6 +167,23 @@ unsafe fn resize(base: NonNull<u8>, old: usize, new: usize) -> Result<(), Errno>
             None => pages::protect(base.add(new), old - new, MprotectFlags::empty()),
         }
     }
+}
+
+/// A new reservation of as many bytes up to `reach` as the host gives, and how many these are.
+fn map_up_to(length: usize, mut reach: usize) -> Result<(NonNull<u8>, usize), Errno> {
+    loop {
+        match insist(|| map(length, reach)) {
+            Err(Errno::NOMEM) if reach > length => {
+                reach = whole_pages(reach / 2).max(length);
+            }
+            mapped => return mapped.map(|base| (base, reach)),
+        }
+    }
+}
+
+/// The bytes of all pages of the host that `length` bytes touch.
+fn whole_pages(length: usize) -> usize {
+    length.next_multiple_of(HOST_PAGE_BYTES)
 }
 
 impl Pool {
@@ -191,27 +215,40 @@ impl Pool {
 }
 
 impl Reservation {
-    /// A reservation of which `length` bytes are accessible, at most 4 GiB. They are zeros.
-    pub(crate) fn take(length: usize) -> Result<Reservation, Errno> {
-        assert!(length <= REACHABLE_BYTES);
-        let taken = POOL.lock().take(length);
+    /// A reservation of which `length` bytes are accessible, which may become `reach`, or as many as the host can give.
+    /// They are zeros.
+    ///
+    /// # Errors
+    /// Not even `length` bytes can be had.
+    ///
+    /// # Panics
+    /// If either is more than a process has.
+    pub(crate) fn take(length: usize, reach: usize) -> Result<Reservation, Errno> {
+        let accessible = whole_pages(length);
+        if reach.max(accessible) > REACHABLE_BYTES {
+            let (base, reach) = map_up_to(accessible, whole_pages(reach).max(accessible))?;
+            return Ok(Reservation::new(base, reach, false, length));
+        }
+        let reach = REACHABLE_BYTES;
+        let taken = POOL.lock().take(accessible);
         if let Some((found, free)) = taken {
             // SAFETY: nobody else has it, now that it is out of the pool.
-            match unsafe { resize(free.base, found, length) } {
-                Ok(()) => return Ok(Reservation::new(free.base, true, length)),
-                Err(_) => retire(free.base),
+            match unsafe { resize(free.base, found, accessible) } {
+                Ok(()) => return Ok(Reservation::new(free.base, reach, true, length)),
+                Err(_) => retire(free.base, reach),
             }
         }
-        let base = insist(|| map(length))?;
-        Ok(Reservation::new(base, false, length))
+        let base = insist(|| map(accessible, reach))?;
+        Ok(Reservation::new(base, reach, false, length))
     }
 
-    fn new(base: NonNull<u8>, reused: bool, length: usize) -> Reservation {
+    fn new(base: NonNull<u8>, reach: usize, reused: bool, length: usize) -> Reservation {
         Reservation {
             bounds: MemoryBounds {
                 base,
                 length: Cell::new(length as u64),
             },
+            reach,
             reused,
             image: Cell::new(None),
         }
@@ -223,18 +260,28 @@ impl Reservation {
         self.bounds.base
     }
 
-    /// How many bytes are accessible.
+    /// How many bytes the memory has.
     #[inline]
     pub(crate) fn length(&self) -> &Cell<u64> {
         &self.bounds.length
     }
 
+    /// How many bytes are accessible.
+    fn accessible(&self) -> usize {
+        whole_pages(self.length().get() as usize)
+    }
+
+    /// How many bytes may become accessible.
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
+    }
+
     /// Makes it longer, by zeros.
     pub(crate) fn extend(&self, length: usize) -> Result<(), Errno> {
-        let old = self.length().get() as usize;
-        assert!((old..=REACHABLE_BYTES).contains(&length));
+        let old = self.accessible();
+        assert!((self.length().get() as usize..=self.reach).contains(&length));
         // SAFETY: no byte becomes inaccessible.
-        insist(|| unsafe { resize(self.base(), old, length) })?;
+        insist(|| unsafe { resize(self.base(), old, whole_pages(length)) })?;
         self.length().set(length as u64);
         Ok(())
     }
@@ -245,7 +292,7 @@ impl Reservation {
     /// Nobody else looks at the bytes meanwhile.
     pub(crate) unsafe fn map_image(&self, image: &MemoryImage) -> Result<(), Errno> {
         let range = image.range();
-        assert!(range.end as u64 <= self.length().get() && self.image.get().is_none());
+        assert!(range.end <= self.accessible() && self.image.get().is_none());
         // Also if it fails: some kernels have taken away by then what was there.
         self.image.set(Some((range.start, range.len())));
         // SAFETY: the range is within the accessible bytes, and the caller sees to it that nobody looks.
@@ -313,8 +360,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let length = self.length().get() as usize;
-        let keep = POOL.lock().room().filter(|_| length <= MAX_POOLED_LENGTH);
+        let length = self.accessible();
+        let is_pooled = length <= MAX_POOLED_LENGTH && self.reach == REACHABLE_BYTES;
+        let keep = POOL.lock().room().filter(|_| is_pooled);
         // SAFETY: nothing outlives the reservation to look at it.
         match keep.and_then(|keep| unsafe { self.clear(length, keep) }) {
             Some(kept) => {
@@ -323,7 +371,7 @@ impl Drop for Reservation {
                 let resident = kept + length / 512;
                 POOL.lock().put(length, Free { base, resident });
             }
-            None => retire(self.base()),
+            None => retire(self.base(), self.reach),
         }
     }
 }

@@ -4,17 +4,41 @@
 //! reads then is never seen, but leaves traces in caches that another read can measure. So the index that is used
 //! depends on the comparison by arithmetic, which is not predicted.
 //!
-//! What needs no such thing: an access to a memory whose offset is below the guard
+//! What needs no such thing: an access to a memory with addresses of 32 bits whose offset is below the guard
 //! ([`GUARD_BYTES`](crate::GUARD_BYTES)). It comes to inaccessible pages, also in advance.
 
-/// All ones if `index` is less than `length`, else 0, by arithmetic. Both are below 2^63.
+/// All ones if `index` is less than `length`, else 0, by arithmetic of which the compiler knows nothing: not that somebody
+/// has compared the two.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn mask(index: u64, length: u64) -> u64 {
-    // The sign of the difference.
-    (index.wrapping_sub(length).cast_signed() >> 63).cast_unsigned()
+    let mask: u64;
+    // SAFETY: a comparison, and what it borrowed.
+    unsafe {
+        std::arch::asm!(
+            "cmp {index}, {length}",
+            "sbb {mask}, {mask}",
+            index = in(reg) index,
+            length = in(reg) length,
+            mask = lateout(reg) mask,
+            options(pure, nomem, nostack),
+        );
+    }
+    mask
 }
 
-/// `index`, of which the compiler knows nothing from here on: not that somebody has compared it.
+/// As above, for other processors.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn mask(index: u64, length: u64) -> u64 {
+    let index = forgotten(index);
+    // What a subtraction borrows from behind the highest bit.
+    let borrow = (!index & length) | (!(index ^ length) & index.wrapping_sub(length));
+    (borrow.cast_signed() >> 63).cast_unsigned()
+}
+
+/// `index`, of which the compiler knows nothing from here on.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
 fn forgotten(index: u64) -> u64 {
     #[cfg(not(miri))]
@@ -30,19 +54,17 @@ fn forgotten(index: u64) -> u64 {
     index
 }
 
-/// `index` if it is less than `length`, else 0. Both are below 2^63.
+/// `index` if it is less than `length`, else 0.
 #[inline(always)]
 #[must_use]
 pub fn masked(index: u64, length: u64) -> u64 {
-    let index = forgotten(index);
     index & mask(index, length)
 }
 
-/// `index` if it is less than `last`, else `last`. Both are below 2^63.
+/// `index` if it is less than `last`, else `last`.
 #[inline(always)]
 #[must_use]
 pub fn clamped(index: u64, last: u64) -> u64 {
-    let index = forgotten(index);
     last ^ ((index ^ last) & mask(index, last))
 }
 
@@ -74,6 +96,9 @@ mod tests {
             1 << 32,
             most - 1,
             most,
+            most + 1,
+            u64::MAX - 1,
+            u64::MAX,
         ];
         for index in numbers {
             for limit in numbers {

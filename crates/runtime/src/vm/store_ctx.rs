@@ -13,7 +13,7 @@ use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample
 use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
-use crate::vm::memory::{MemoryRecord, REACH_BYTES};
+use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
 use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
@@ -58,8 +58,8 @@ pub struct StoreCtx {
     fuel: Cell<Option<u64>>,
     /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
     last_stack_limit: NonNull<Slot>,
-    /// Byte 0 of each memory that the store has.
-    memories: RefCell<Vec<NonNull<u8>>>,
+    /// Byte 0 of each memory that the store has, and how far an access to it can come.
+    memories: RefCell<Vec<(NonNull<u8>, usize)>>,
     pub(crate) memory_used: Cell<u64>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
@@ -540,7 +540,8 @@ impl StoreCtx {
 
     /// Adds a memory, which the store keeps until it ends.
     pub(crate) fn add_memory(&self, memory: &MemoryRecord) {
-        self.memories.borrow_mut().push(memory.base());
+        let reach = (memory.base(), memory.reach());
+        self.memories.borrow_mut().push(reach);
     }
 
     /// Whether an access through a memory of this store can come to `address`: it is a byte of one, or of the guard
@@ -549,7 +550,8 @@ impl StoreCtx {
     /// This and the next take no lock and allocate nothing: a signal handler may ask, on the thread where the store's
     /// compiled code has stopped. Nothing of the runtime is being done then, so nothing is half changed.
     pub fn has_memory_at(&self, address: usize) -> bool {
-        let reaches = |base: &NonNull<u8>| address.wrapping_sub(base.addr().get()) < REACH_BYTES;
+        let reaches =
+            |&(base, reach): &(NonNull<u8>, usize)| address.wrapping_sub(base.addr().get()) < reach;
         let memories = self.memories.try_borrow();
         memories.is_ok_and(|memories| memories.iter().any(reaches))
     }

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 
-use tiered_decode::types::{Limits as TableLimits, TableType};
+use tiered_decode::types::{IndexType, Limits as TableLimits, TableType};
 
 use crate::vm::frame::Slot;
 use crate::vm::limits::LimitError;
@@ -81,20 +81,14 @@ impl TableRecord {
         let old = self.len();
         let new = old.checked_add(delta)?;
         let used = ctx.table_used.get().checked_add(delta)?;
-        if new
-            > self
-                .ty
-                .limits
-                .max
-                .unwrap_or(u64::from(u32::MAX))
-                .min(u64::from(u32::MAX))
-            || used > ctx.limits.table_elements
-        {
+        // A table of 2^64 elements can't be told from one that can't grow.
+        let most = self.ty.index.grow_failed();
+        if new > self.ty.limits.max.unwrap_or(most).min(most) || used > ctx.limits.table_elements {
             return None;
         }
         // SAFETY: no reference to the elements outlives a method of this type, and a store has one thread.
         let elements = unsafe { &mut *self.elements.get() };
-        elements.try_reserve(delta as usize).ok()?;
+        elements.try_reserve(usize::try_from(delta).ok()?).ok()?;
         elements.resize(new as usize, init);
         ctx.table_used.set(used);
         self.base.set(elements.as_mut_ptr());
@@ -143,6 +137,11 @@ impl TableRecord {
             std::ptr::copy(source, self.base.get().add(start as usize), count as usize);
         }
         Some(())
+    }
+
+    /// The type of indices.
+    pub(crate) fn index(&self) -> IndexType {
+        self.ty.index
     }
 
     pub(crate) fn ty(&self) -> TableType {

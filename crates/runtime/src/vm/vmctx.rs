@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tiered_decode::Module;
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use tiered_decode::types::TypeId;
 
 use crate::vm::code::{FuncCode, FuncRecord};
 use crate::vm::frame::Slot;
@@ -22,8 +23,6 @@ use crate::vm::layout::{ALIGN, FuncPlace, GlobalPlace, VmLayout};
 use crate::vm::memory::{self, MemoryBounds, MemoryRecord};
 use crate::vm::module_code::{CodeSet, ModuleCode};
 use crate::vm::table::TableRecord;
-
-use crate::vm::types::SigId;
 
 pub use crate::vm::store_ctx::StoreCtx;
 
@@ -209,7 +208,7 @@ impl VmCtx {
         self.use_code(parts.store.is_metered());
         // SAFETY: the layout gives each of these a place of its own in the allocation.
         unsafe {
-            for (index, sig) in (0..).zip(parts.code.sigs()) {
+            for (index, sig) in (0..).zip(module.types().ids()) {
                 self.at(layout.sig(TypeIdx(index))).write(*sig);
             }
             for (index, record) in (0..).zip(parts.tables) {
@@ -364,7 +363,7 @@ impl VmCtx {
     }
 
     /// The store's number for the type at `index`.
-    pub fn sig(&self, index: TypeIdx) -> SigId {
+    pub fn sig(&self, index: TypeIdx) -> TypeId {
         assert!(self.layout.has_type(index));
         // SAFETY: `fill` wrote it there.
         unsafe { self.at(self.layout.sig(index)).read() }

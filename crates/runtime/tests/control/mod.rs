@@ -7,6 +7,7 @@
 mod deepen;
 mod frames;
 mod nans;
+mod wide;
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -17,6 +18,7 @@ use tiered_runtime::{Instance, Linker, Store, Trap, Val};
 
 pub(crate) use frames::*;
 pub(crate) use nans::*;
+pub(crate) use wide::*;
 
 /// What makes a store of the tier that is tested.
 pub(crate) type New<'a> = &'a dyn Fn() -> Store<i32>;

@@ -5,7 +5,7 @@
 //!
 //! A tier's tests include this as a module.
 
-use tiered_decode::types::{self, ValType};
+use tiered_decode::types;
 use tiered_decode::wasmparser::{Chunk, FunctionBody, Parser, Payload, WasmFeatures};
 use tiered_decode::{Config, Module};
 use tiered_runtime::frame::{HEADER_SLOTS, SPARE};
@@ -60,8 +60,9 @@ fn byte_of(ty: tiered_decode::types::ValType) -> u8 {
         V::F32 => 0x7d,
         V::F64 => 0x7c,
         V::V128 => 0x7b,
-        V::FuncRef => 0x70,
-        V::ExternRef => 0x6f,
+        V::FUNCREF => 0x70,
+        V::EXTERNREF => 0x6f,
+        V::Ref(ty) => panic!("no test has {ty}"),
     }
 }
 
@@ -132,7 +133,7 @@ fn more_types(module: &Module, entries: &[u8]) -> Vec<u8> {
     contents.extend_from_slice(entries);
     type_of(&[I64; PUSHED as usize], &mut contents);
     for ty in &module.funcs()[module.imported_funcs() as usize..] {
-        let results = module.types()[ty.index()].results.iter();
+        let results = module.types().func(*ty).results.iter();
         let results: Vec<u8> = results.map(|&ty| byte_of(ty)).collect();
         type_of(&results, &mut contents);
     }
@@ -161,7 +162,7 @@ fn deep_body(module: &Module, index: u32, body: &FunctionBody<'_>, near: u32) ->
     let (mut declared, mut slots) = (0, types::slots(&ty.params));
     for local in locals {
         let (count, ty) = local.expect("it is valid");
-        let ty = ValType::from_wasmparser(ty).expect("it is accepted");
+        let ty = module.types().value(ty).expect("it is accepted");
         declared += count;
         slots += count * ty.slots();
     }

@@ -140,8 +140,7 @@ fn some(ty: ValType, n: u32) -> Val {
         ValType::F32 => Val::from(n as f32 + 0.5),
         ValType::F64 => Val::from(f64::from(n) * -1.25),
         ValType::V128 => v(n),
-        ValType::FuncRef => Val::FuncRef(None),
-        ValType::ExternRef => Val::ExternRef(None),
+        ValType::Ref(_) => Val::default_for(ty).expect("it may be null"),
     }
 }
 
@@ -152,7 +151,7 @@ fn type_named(name: &str) -> ValType {
         "f32" => ValType::F32,
         "f64" => ValType::F64,
         "v128" => ValType::V128,
-        "externref" => ValType::ExternRef,
+        "externref" => ValType::EXTERNREF,
         other => unreachable!("no type {other}"),
     }
 }

@@ -56,7 +56,7 @@ fn no_access_to_a_vector_is_aligned() {
         // The operand below, the loop's parameter, and the locals.
         assert_eq!(unaligned(&resumed), 1 + 6 + 4);
     }
-    let ty = &module.types()[0];
+    let ty = module.types()[0].func().expect("it is one");
     let mut context = FunctionBuilderContext::new();
     for func in [FuncIdx(0), FuncIdx(2)] {
         let ty = module.func_type(func);

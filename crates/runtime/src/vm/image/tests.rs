@@ -28,7 +28,7 @@ fn bytes(reservation: &mut Reservation) -> &mut [u8] {
 }
 
 fn memory(pages: usize, image: &MemoryImage) -> Reservation {
-    let reservation = Reservation::take(pages * PAGE).expect("there is address space");
+    let reservation = Reservation::take(pages * PAGE, 0).expect("there is address space");
     // SAFETY: nobody else knows the reservation.
     unsafe { reservation.map_image(image) }.expect("there is a mapping");
     reservation
@@ -129,7 +129,7 @@ fn the_next_memory_sees_nothing_of_an_image() {
         let mut first = memory(20, &image);
         bytes(&mut first)[100..200].fill(b'x');
         drop(first);
-        let mut next = Reservation::take(20 * PAGE).expect("there is address space");
+        let mut next = Reservation::take(20 * PAGE, 0).expect("there is address space");
         assert!(bytes(&mut next).iter().all(|&byte| byte == 0));
     }
 }

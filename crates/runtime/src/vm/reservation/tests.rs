@@ -9,7 +9,7 @@ use crate::vm::address_map::{Access, access, can_read};
 const PAGE: usize = 64 << 10;
 
 fn take(length: usize) -> Reservation {
-    Reservation::take(length).expect("there is address space")
+    Reservation::take(length, REACHABLE_BYTES).expect("there is address space")
 }
 
 fn bytes(reservation: &mut Reservation) -> &mut [u8] {

@@ -1,0 +1,342 @@
+//! Canonical types: one number for all definitions that the spec holds equal, whichever modules of the process they are in.
+//!
+//! Types are equal if their recursion groups are (the spec's section 3.1.5, "rolling up"): the same definitions in the same order, in
+//! which what refers to the group itself refers to the same place in it, and anything else to equal types. So a group is
+//! kept once, found by its definitions in that form, and each of its types has a number.
+//!
+//! * *Invariant:* a number means one type as long as a group with that type is registered ([`Registered`]); it is given
+//!   out again only after its last registration went. Who keeps a number keeps a registration, or a module, or a store.
+//! * *Invariant:* a group keeps those that it refers to registered.
+//! * *Invariant:* nothing here calls itself, however types refer to each other, and all of it takes time and memory linear
+//!   in the definitions: they are a guest's.
+//!
+//! # Why a list of ancestors isn't kept
+//! It would make the test of a subtype one comparison. But a million types, of a few bytes each, may have 63 ancestors
+//! each. The walk is as short as that.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::FuncType;
+use super::composite::SubType;
+
+/// The number of a canonical type: two are equal if and only if their types are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct TypeId(u32);
+
+impl TypeId {
+    /// What stands where there is no number.
+    pub(super) const NONE: TypeId = TypeId(0);
+
+    /// Numbers with this bit are places in the group that a definition is in.
+    const RELATIVE: u32 = 1 << 31;
+
+    /// Stands for the type at this place in the group of the definition that has it, until the group is registered.
+    pub(super) fn relative(place: u32) -> TypeId {
+        TypeId(place | TypeId::RELATIVE)
+    }
+
+    fn place(self) -> Option<usize> {
+        (self.0 & TypeId::RELATIVE != 0).then_some((self.0 & !TypeId::RELATIVE) as usize)
+    }
+
+    /// The number.
+    #[must_use]
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Whether it is `other`, or declared to be a subtype of it, directly or not.
+    #[must_use]
+    pub fn is_subtype_of(self, other: TypeId) -> bool {
+        is_subtype(self, other)
+    }
+
+    /// The type; `None` if it is registered no more.
+    #[must_use]
+    pub fn definition(self) -> Option<Definition> {
+        definition(self)
+    }
+}
+
+/// A recursion group.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The definitions by which it is found: what refers to the group is [relative](TypeId::relative).
+    key: Arc<[SubType]>,
+    /// The definitions.
+    types: Arc<[SubType]>,
+    /// The numbers of the types.
+    ids: Box<[TypeId]>,
+    /// The other groups that it refers to, by the first type of each. Were they held themselves, a long chain of groups
+    /// would end by as deep a recursion.
+    refers_to: Box<[TypeId]>,
+    /// How often it is registered, and how many groups refer to it. Changes under the registry's lock.
+    users: AtomicUsize,
+}
+
+impl Group {
+    pub(super) fn types(&self) -> &[SubType] {
+        &self.types
+    }
+
+    pub(super) fn ids(&self) -> &[TypeId] {
+        &self.ids
+    }
+}
+
+/// A type that is registered, or was when it was asked for.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    group: Arc<Group>,
+    place: u32,
+}
+
+impl Deref for Definition {
+    type Target = SubType;
+
+    fn deref(&self) -> &SubType {
+        &self.group.types[self.place as usize]
+    }
+}
+
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    groups: HashMap<Arc<[SubType]>, Arc<Group>>,
+    /// For each number, the type's group and its place in it.
+    types: Vec<Option<Definition>>,
+    free: Vec<TypeId>,
+}
+
+static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
+
+fn read() -> RwLockReadGuard<'static, Registry> {
+    REGISTRY.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write() -> RwLockWriteGuard<'static, Registry> {
+    REGISTRY.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `id` is `other`, or declared to be a subtype of it, directly or not.
+pub(super) fn is_subtype(mut id: TypeId, other: TypeId) -> bool {
+    if id == other {
+        return true;
+    }
+    let registry = read();
+    // A supertype is defined before its subtypes, so there is no circle; validation allows 63 steps.
+    while let Some(supertype) = registry.definition(id).and_then(|ty| ty.supertype) {
+        if supertype == other {
+            return true;
+        }
+        id = supertype;
+    }
+    false
+}
+
+pub(super) fn definition(id: TypeId) -> Option<Definition> {
+    read().definition(id).cloned()
+}
+
+impl Registry {
+    fn definition(&self, id: TypeId) -> Option<&Definition> {
+        self.types.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Registers the group of these definitions; `None` if one refers to a type that isn't registered.
+    fn add(&mut self, mut key: Vec<SubType>) -> Option<Arc<Group>> {
+        if let Some(group) = self.groups.get(&*key) {
+            group.users.fetch_add(1, Ordering::Relaxed);
+            return Some(Arc::clone(group));
+        }
+        let refers_to = self.referred_to(&mut key)?;
+        let ids: Box<[TypeId]> = key.iter().map(|_| self.new_id()).collect();
+        let key: Arc<[SubType]> = key.into();
+        let group = Arc::new(Group {
+            types: absolute(&key, &ids),
+            key: Arc::clone(&key),
+            ids,
+            refers_to,
+            users: AtomicUsize::new(1),
+        });
+        for &other in &group.refers_to {
+            let other = self.definition(other).expect("it was found before");
+            other.group.users.fetch_add(1, Ordering::Relaxed);
+        }
+        for (place, id) in (0..).zip(&group.ids) {
+            self.types[id.0 as usize] = Some(Definition {
+                group: Arc::clone(&group),
+                place,
+            });
+        }
+        self.groups.insert(key, Arc::clone(&group));
+        Some(group)
+    }
+
+    /// The first types of the groups that definitions refer to, but for their own; `None` if one isn't registered.
+    fn referred_to(&self, types: &mut [SubType]) -> Option<Box<[TypeId]>> {
+        let mut groups: Vec<TypeId> = Vec::new();
+        let mut all = true;
+        for ty in types {
+            ty.for_each_id(|id, kind| {
+                if id.place().is_some() {
+                    return;
+                }
+                match self.definition(*id) {
+                    Some(ty) if kind.is_none_or(|kind| ty.composite.kind() == kind) => {
+                        groups.push(ty.group.ids[0]);
+                    }
+                    _ => all = false,
+                }
+            });
+            // What one definition names a thousand times is kept once.
+            groups.dedup();
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        all.then(|| groups.into())
+    }
+
+    fn new_id(&mut self) -> TypeId {
+        self.free.pop().unwrap_or_else(|| {
+            self.types.push(None);
+            let number = self.types.len() - 1;
+            assert!(
+                number < TypeId::RELATIVE as usize,
+                "a type takes more than a byte of memory"
+            );
+            TypeId(number as u32)
+        })
+    }
+
+    /// Ends a registration of the group, and with the last one the group; and so on with what it refers to.
+    fn remove(&mut self, group: &Arc<Group>) {
+        let mut left = vec![Arc::clone(group)];
+        while let Some(group) = left.pop() {
+            if group.users.fetch_sub(1, Ordering::Relaxed) > 1 {
+                continue;
+            }
+            self.groups.remove(&group.key);
+            for &id in &group.ids {
+                self.types[id.0 as usize] = None;
+                self.free.push(id);
+            }
+            let others = group.refers_to.iter();
+            left.extend(others.filter_map(|&id| Some(Arc::clone(&self.definition(id)?.group))));
+        }
+    }
+
+    /// Gives back what is left of many types when they are gone.
+    fn shrink(&mut self) {
+        const KEPT: usize = 4096;
+        let used = self.types.len() - self.free.len();
+        if self.free.len() < KEPT || self.free.len() / 2 < used {
+            return;
+        }
+        self.groups.shrink_to(KEPT);
+        let used = self.types.iter().rposition(Option::is_some);
+        self.types.truncate(used.map_or(0, |last| last + 1));
+        self.types.shrink_to(KEPT);
+        let end = self.types.len();
+        self.free.retain(|&id| (id.0 as usize) < end);
+        self.free.shrink_to(KEPT);
+    }
+}
+
+/// The definitions of `key` with the numbers of the group's types, which are `ids`.
+fn absolute(key: &Arc<[SubType]>, ids: &[TypeId]) -> Arc<[SubType]> {
+    let mut types = key.to_vec();
+    let mut is_recursive = false;
+    for ty in &mut types {
+        ty.for_each_id(|id, _| {
+            if let Some(place) = id.place() {
+                *id = ids[place];
+                is_recursive = true;
+            }
+        });
+    }
+    if is_recursive {
+        types.into()
+    } else {
+        Arc::clone(key)
+    }
+}
+
+/// Groups of types, kept registered.
+#[derive(Debug, Default)]
+pub struct Registered {
+    groups: Vec<Arc<Group>>,
+}
+
+/// A type refers to one that no module and no store of the process has any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the type refers to a type of a module that is gone")]
+pub struct Unregistered;
+
+impl Registered {
+    /// Registers a function type as a module does that writes it alone, and says its number.
+    ///
+    /// # Errors
+    /// [`Unregistered`].
+    pub fn of_func(ty: &FuncType) -> Result<(Registered, TypeId), Unregistered> {
+        let mut registered = Registered::default();
+        let group = registered.add(vec![SubType::of_func(ty.clone())])?;
+        let id = group.ids[0];
+        Ok((registered, id))
+    }
+
+    /// Registers a type once more, which a module has registered.
+    ///
+    /// # Errors
+    /// [`Unregistered`].
+    pub fn again(id: TypeId) -> Result<Registered, Unregistered> {
+        let registry = write();
+        let group = Arc::clone(&registry.definition(id).ok_or(Unregistered)?.group);
+        group.users.fetch_add(1, Ordering::Relaxed);
+        Ok(Registered {
+            groups: vec![group],
+        })
+    }
+
+    /// Registers a group.
+    pub(super) fn add(&mut self, types: Vec<SubType>) -> Result<&Group, Unregistered> {
+        let group = write().add(types).ok_or(Unregistered)?;
+        self.groups.push(group);
+        Ok(&self.groups[self.groups.len() - 1])
+    }
+
+    pub(super) fn groups(&self) -> &[Arc<Group>] {
+        &self.groups
+    }
+
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.groups.reserve_exact(count);
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if self.groups.is_empty() {
+            return;
+        }
+        // Others have their turn between groups, of which there may be a million.
+        for group in &self.groups {
+            write().remove(group);
+        }
+        write().shrink();
+    }
+}
+
+#[cfg(test)]
+mod tests;
