@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::vector::{VecAccess, VecOp};
+use tiered::decode::wide::WideOp;
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction, RefType, ValType};
 
 /// A piece of a module, with a name for who reads the file.
@@ -103,6 +104,9 @@ pub fn entries() -> Vec<Entry> {
         add(format!("type_{name}"), vec![byte]);
     }
     for op in NumOp::ALL {
+        add(named(op.text()), encoded(|out| op.opcode().encode(out)));
+    }
+    for op in WideOp::ALL {
         add(named(op.text()), encoded(|out| op.opcode().encode(out)));
     }
     for op in VecOp::ALL {
@@ -263,6 +267,7 @@ mod tests {
     fn every_row_of_the_tables_is_an_entry() {
         let entries = entries();
         let opcodes = NumOp::ALL.iter().map(|op| op.opcode());
+        let opcodes = opcodes.chain(WideOp::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(VecOp::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(VecAccess::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(LoadOp::ALL.iter().map(|op| op.opcode()));

@@ -74,7 +74,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         table_elements: u.int_in_range(0..=1000)?,
         stack_bytes: u.int_in_range(0..=64 << 10)?,
         native_stack_bytes: u.int_in_range(0..=128 << 10)?,
-        memories: 2,
+        memories: 4,
         tables: 4,
         instances: 2,
     };
@@ -111,7 +111,7 @@ impl Plan {
             table_elements: 100_000,
             stack_bytes: 64 << 10,
             native_stack_bytes: 128 << 10,
-            memories: 2,
+            memories: 4,
             tables: 100,
             instances: 2,
         };
@@ -409,7 +409,8 @@ impl Run<'_> {
                 }
                 Extern::Memory(memory) => {
                     let data = memory.data(&self.store);
-                    assert_eq!(data.len() as u64, memory.size(&self.store) << 16);
+                    let pages = memory.size(&self.store);
+                    assert_eq!(data.len() as u64, pages * memory.page_bytes(&self.store));
                     assert!(self.store.memory_bytes() <= self.plan.limits.memory_bytes);
                     Event::Memory(number, data.len(), memory_hash(data))
                 }

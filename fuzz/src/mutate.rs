@@ -9,6 +9,7 @@ use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::opcode::Opcode;
 use tiered::decode::wasmparser::Operator;
+use tiered::decode::wide::WideOp;
 
 use crate::input::Random;
 use crate::{dictionary, seeds};
@@ -154,6 +155,12 @@ impl Change {
                 (other.params(), other.result()) == (op.params(), op.result())
                     && other.opcode().prefix() == op.opcode().prefix()
             });
+            return Some(Change::Opcodes(alike.map(|op| op.opcode()).collect()));
+        }
+        if let Some(op) = WideOp::from_operator(op) {
+            let alike = WideOp::ALL
+                .iter()
+                .filter(|other| other.params() == op.params());
             return Some(Change::Opcodes(alike.map(|op| op.opcode()).collect()));
         }
         // The alignment may be the natural one at most.

@@ -1,7 +1,11 @@
 //! What the bodies of a module have in them.
 
 use tiered::decode::Module;
+#[cfg(feature = "oracle")]
+use tiered::decode::const_expr::{ConstExpr, ConstOp};
 use tiered::decode::index::FuncIdx;
+#[cfg(feature = "oracle")]
+use tiered::decode::module::{Data, DataMode, Element, ElementItems, ElementMode};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use tiered::decode::wasmparser::Operator;
@@ -25,4 +29,28 @@ pub(crate) fn shows_choices(module: &Module) -> bool {
         name.starts_with("F32x4") || name.starts_with("F64x2") || name.contains("Relaxed")
     };
     bodies(module).any(|ops| ops.iter().any(|op| computes(op) || of_vectors(op)))
+}
+
+/// Whether a constant expression names a global that is not imported: an engine may take that for a part of GC.
+#[cfg(feature = "oracle")]
+pub(crate) fn names_own_globals(module: &Module) -> bool {
+    let imported = module.imported_globals();
+    let names = |expr: &ConstExpr| {
+        let own = |op: &ConstOp| matches!(op, ConstOp::GlobalGet(global) if global.0 >= imported);
+        expr.ops().iter().any(own)
+    };
+    let in_data = |data: &Data| match &data.mode {
+        DataMode::Active { offset, .. } => names(offset),
+        DataMode::Passive => false,
+    };
+    let in_element = |element: &Element| {
+        let items = match &element.items {
+            ElementItems::Exprs(exprs) => exprs.iter().any(names),
+            ElementItems::Funcs(_) => false,
+        };
+        items || matches!(&element.mode, ElementMode::Active { offset, .. } if names(offset))
+    };
+    module.global_inits().iter().any(names)
+        || module.data().iter().any(in_data)
+        || module.elements().iter().any(in_element)
 }

@@ -14,7 +14,7 @@ use wasmi::{
 use crate::event::{End, Value};
 use crate::host::Host;
 use crate::input::Random;
-use crate::ops::bodies;
+use crate::ops::{bodies, names_own_globals};
 use crate::peer::{self, LOOKED_AT, MEMORY_BYTES, Peer, TABLE_ELEMENTS, TABLE_OUT_OF_BOUNDS};
 use crate::program;
 
@@ -117,7 +117,7 @@ struct Wasmi {
 
 impl Peer for Wasmi {
     fn is_wrong_about(module: &Module) -> bool {
-        trips_wasmi(module)
+        trips_wasmi(module) || names_own_globals(module)
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
@@ -130,6 +130,8 @@ impl Peer for Wasmi {
     fn new(host: Host) -> Wasmi {
         let mut config = Config::default();
         config.consume_fuel(true);
+        config.wasm_custom_page_sizes(true);
+        config.wasm_wide_arithmetic(true);
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_BYTES)
             .table_elements(TABLE_ELEMENTS)

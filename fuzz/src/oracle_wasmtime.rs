@@ -52,6 +52,10 @@ fn engine() -> &'static Engine {
         let mut config = Config::new();
         config
             .consume_fuel(true)
+            .wasm_wide_arithmetic(true)
+            // Globals of the module in constant expressions.
+            .wasm_function_references(true)
+            .wasm_gc(true)
             .cranelift_opt_level(OptLevel::None)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             // The handlers of signals are those of tiered alone.
@@ -59,6 +63,9 @@ fn engine() -> &'static Engine {
             .memory_reservation(0)
             .memory_guard_size(0)
             .memory_reservation_for_growth(1 << 20)
+            .wasm_memory64(true)
+            .wasm_multi_memory(true)
+            .wasm_custom_page_sizes(true)
             .max_wasm_stack(256 << 10);
         Engine::new(&config).expect("the machine is one that tiered compiles for")
     })

@@ -5,18 +5,17 @@
 //!
 //! *Invariant:* a counter in a global stops every program at the same place in every engine.
 
+mod memory;
 mod reference;
 mod wide;
 
 use arbitrary::{Result, Unstructured};
-use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::ValType;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements, Encode,
     EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    ImportSection, Instruction, MemorySection, MemoryType, Module, RefType, TableSection,
-    TableType, TypeSection,
+    ImportSection, Instruction, Module, RefType, TableSection, TableType, TypeSection,
 };
 
 const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
@@ -81,7 +80,7 @@ fn encoder_type(ty: ValType) -> wasm_encoder::ValType {
     }
 }
 
-/// A valid module with functions, a memory, a table of all functions and globals, everything exported.
+/// A valid module with functions, memories, a table of all functions and globals, everything exported.
 pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>> {
     let mut sigs = Vec::new();
     for _ in 0..u.int_in_range(2..=5)? {
@@ -128,18 +127,10 @@ pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>
         reference::tables(&mut tables);
     }
     module.section(&tables);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 1,
-        maximum: Some(2),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
-    module.section(&memories);
+    module.section(&memory::memories());
     module.section(&globals());
     let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
+    memory::exports(&mut exports);
     for func in 1..blocks {
         exports.export(&format!("f{func}"), ExportKind::Func, func);
     }
@@ -372,65 +363,6 @@ impl<'a, 'u> Body<'a, 'u> {
         match self.local(ty, true)? {
             Some(local) => self.op(Instruction::LocalSet(local)),
             None => self.op(Instruction::Drop),
-        }
-        Ok(())
-    }
-
-    fn store(&mut self, depth: u32) -> Result<()> {
-        let op = *self.u.choose(StoreOp::ALL)?;
-        let float = matches!(op.param(), ValType::F32 | ValType::F64);
-        self.address(depth)?;
-        if float {
-            // What is computed may be a NaN.
-            self.constant(op.param())?;
-        } else {
-            self.value(op.param(), depth)?;
-        }
-        op.opcode().encode(&mut self.bytes);
-        self.memarg(op.natural_align())
-    }
-
-    /// The alignment and the offset of an access.
-    fn memarg(&mut self, natural: usize) -> Result<()> {
-        let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
-        let mut far = self.u.int_in_range(0..=7)?;
-        // A program that goes on for longer shows more.
-        if self.extent.wide && far < 2 && self.u.ratio(3, 4)? {
-            far = 7;
-        }
-        let offset = match far {
-            0 => u64::from(self.u.arbitrary::<u32>()?),
-            1 => 65536 - natural as u64,
-            2..=4 => self.u.int_in_range(0..=70_000)?,
-            _ => self.u.int_in_range(0..=16)?,
-        };
-        align.encode(&mut self.bytes);
-        offset.encode(&mut self.bytes);
-        Ok(())
-    }
-
-    /// An address, mostly in bounds.
-    fn address(&mut self, depth: u32) -> Result<()> {
-        self.value(ValType::I32, depth)?;
-        if self.u.ratio(9, 10)? {
-            self.op(Instruction::I32Const(0x7fff));
-            self.op(Instruction::I32And);
-        }
-        Ok(())
-    }
-
-    fn fill_or_copy(&mut self, depth: u32) -> Result<()> {
-        self.address(depth.min(1))?;
-        self.address(depth.min(1))?;
-        let len = self.u.int_in_range(0..=40)?;
-        self.op(Instruction::I32Const(len));
-        if self.u.arbitrary()? {
-            self.op(Instruction::MemoryFill(0));
-        } else {
-            self.op(Instruction::MemoryCopy {
-                src_mem: 0,
-                dst_mem: 0,
-            });
         }
         Ok(())
     }
@@ -707,18 +639,6 @@ impl<'a, 'u> Body<'a, 'u> {
         Ok(())
     }
 
-    fn load(&mut self, ty: ValType, depth: u32) -> Result<()> {
-        let ops: Vec<LoadOp> = LoadOp::ALL
-            .iter()
-            .filter(|op| op.result() == ty)
-            .copied()
-            .collect();
-        let op = *self.u.choose(&ops)?;
-        self.address(depth)?;
-        op.opcode().encode(&mut self.bytes);
-        self.memarg(op.natural_align())
-    }
-
     fn select(&mut self, ty: ValType, depth: u32) -> Result<()> {
         self.value(ty, depth)?;
         self.value(ty, depth)?;
@@ -777,16 +697,6 @@ impl<'a, 'u> Body<'a, 'u> {
             }
         }
         self.end_block();
-        Ok(())
-    }
-
-    fn memory_size(&mut self) -> Result<()> {
-        if self.u.ratio(1, 8)? {
-            self.op(Instruction::I32Const(1));
-            self.op(Instruction::MemoryGrow(0));
-        } else {
-            self.op(Instruction::MemorySize(0));
-        }
         Ok(())
     }
 }

@@ -131,7 +131,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         table_elements: u.int_in_range(30..=1000)?,
         stack_bytes: if shallow { 16 << 10 } else { 1 << 20 },
         native_stack_bytes: if shallow { 32 << 10 } else { 768 << 10 },
-        memories: 2,
+        memories: 4,
         tables: 8,
         instances: 2,
     };

@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::index::{FuncIdx, GlobalIdx};
 use crate::numeric::{NumOp, Value};
-use wasmparser::Operator;
+use wasmparser::{HeapType, Operator};
 
 /// A valid constant expression.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,7 +173,9 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::F32Const { value } => Some(ConstOp::F32Const(value.bits())),
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
-        Operator::RefNull { .. } => Some(ConstOp::RefNull),
+        Operator::RefNull {
+            hty: HeapType::FUNC | HeapType::EXTERN,
+        } => Some(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),
         ref operator => NumOp::from_operator(operator).map(ConstOp::Numeric),

@@ -67,6 +67,7 @@ pub mod error;
 mod file;
 
 mod body;
+mod hints;
 mod loops;
 mod refusal;
 mod section;

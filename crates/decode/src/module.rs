@@ -10,6 +10,8 @@ use crate::body::BodyRange;
 pub use crate::body::FuncBody;
 use crate::const_expr::ConstExpr;
 use crate::error::Error;
+pub use crate::hints::BodyHints;
+use crate::hints::{self, Hints};
 use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
 pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
@@ -35,6 +37,7 @@ pub struct Module {
     /// The functions that are exported, ascending, each with its first export.
     exports_by_func: OnceLock<Box<[(FuncIdx, u32)]>>,
     names: OnceLock<Names>,
+    branch_hints: OnceLock<Hints>,
 }
 
 /// How to decode.
@@ -228,6 +231,7 @@ impl Module {
         let mut exports_by_name: Box<[u32]> = (0..sections.exports.len() as u32).collect();
         exports_by_name.sort_unstable_by_key(|&export| &sections.exports[export as usize].name);
         let (exports_by_func, names) = (OnceLock::new(), OnceLock::new());
+        let branch_hints = OnceLock::new();
         Ok(Module {
             bytes,
             features,
@@ -235,6 +239,7 @@ impl Module {
             exports_by_name,
             exports_by_func,
             names,
+            branch_hints,
         })
     }
 
@@ -428,6 +433,36 @@ impl Module {
     /// A loop that cannot be reached is left out.
     pub fn loop_headers(&self, func: FuncIdx) -> Vec<LoopHeader> {
         loops::loop_headers(self, func)
+    }
+
+    /// What the module's author says of the branches of a function; nothing for an import.
+    pub fn branch_hints(&self, func: FuncIdx) -> BodyHints<'_> {
+        let Some(body) = self.body_range(func) else {
+            return BodyHints::default();
+        };
+        let hints = self.branch_hints.get_or_init(|| self.read_branch_hints());
+        hints.of(func.0, body)
+    }
+
+    /// The one section of that name, in front of the code.
+    fn read_branch_hints(&self) -> Hints {
+        let Sections {
+            custom,
+            bodies,
+            imported,
+            ..
+        } = &self.sections;
+        let code = bodies.first().map_or(0, |body| body.start);
+        let mut sections = custom
+            .iter()
+            .filter(|section| self.custom_name(section) == hints::NAME);
+        match (sections.next(), sections.next()) {
+            (Some(section), None) if section.end <= code => {
+                let contents = self.bytes.get(section.range()).unwrap_or_default();
+                Hints::read(contents, imported.funcs, bodies)
+            }
+            _ => Hints::default(),
+        }
     }
 
     /// The name section, read on first use.

@@ -5,10 +5,11 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0; of 3.0 relaxed vector instructions, extended constant expressions, and memories and tables of any number
-/// and with 64-bit indices; memories with pages of a byte, and wide arithmetic.
+/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, tail calls, extended constant expressions, and memories and
+/// tables of any number and with 64-bit indices; memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::MULTI_MEMORY)

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
     Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
-    GlobalSectionReader, ImportSectionReader, MemorySectionReader, Parser, Payload,
-    TableSectionReader, TypeRef, TypeSectionReader, Validator, ValidatorResources, WasmFeatures,
+    GlobalSectionReader, HeapType, ImportSectionReader, MemorySectionReader, Operator, Parser,
+    Payload, TableSectionReader, TypeRef, TypeSectionReader, Validator, ValidatorResources,
+    WasmFeatures,
 };
 
 /// What the sections say.
@@ -84,7 +85,7 @@ pub(crate) fn read(
 }
 
 /// Whether a constant expression was refused for a global that is not imported: to `wasmparser` that is a part of the GC
-/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and that of constant expressions by
+/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and ops of constant expressions by
 /// `const_expr.rs`. Sections before the first such expression have been accepted without the proposal, and bodies are
 /// always validated without.
 fn names_own_global(error: &Error) -> bool {
@@ -366,7 +367,9 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         for global in section {
             let global = global?;
             if let wasmparser::ValType::Ref(ty) = global.ty.content_type {
-                self.check_ref_type(ty, global.init_expr.get_binary_reader().original_position())?;
+                let offset = global.init_expr.get_binary_reader().original_position();
+                self.check_ref_type(ty, offset)?;
+                self.check_nulls(&global.init_expr)?;
             }
             let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
                 .ok_or_else(unsupported_type)?;
@@ -380,12 +383,35 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
 
     /// Refuses a type that only the validator accepts; see [`names_own_global`].
     fn check_ref_type(&self, ty: wasmparser::RefType, offset: u64) -> Result<(), Error> {
-        let is_plain = ty == wasmparser::RefType::FUNCREF || ty == wasmparser::RefType::EXTERNREF;
-        if is_plain || self.features == self.validated {
+        use wasmparser::AbstractHeapType as T;
+        let needed = match ty.heap_type() {
+            HeapType::Abstract { ty, .. }
+                if !matches!(ty, T::Func | T::Extern | T::Exn | T::NoExn) =>
+            {
+                WasmFeatures::GC
+            }
+            HeapType::Abstract { .. } if ty.is_nullable() => return Ok(()),
+            _ => WasmFeatures::FUNCTION_REFERENCES,
+        };
+        if self.features == self.validated || self.features.contains(needed) {
             return Ok(());
         }
-        let error = Error::new(offset as usize, "heap types are a part of the GC proposal");
-        Err(error.missing(Some(WasmFeatures::GC)))
+        let error = Error::new(offset as usize, "the type is one of a proposal");
+        Err(error.missing(Some(needed)))
+    }
+
+    /// Refuses an expression whose null only the validator accepts; see [`names_own_global`].
+    fn check_nulls(&self, expr: &wasmparser::ConstExpr<'_>) -> Result<(), Error> {
+        if self.features == self.validated {
+            return Ok(());
+        }
+        for op in expr.get_operators_reader().into_iter_with_offsets() {
+            if let (Operator::RefNull { hty }, offset) = op? {
+                let ty = wasmparser::RefType::new(true, hty);
+                self.check_ref_type(ty.unwrap_or(wasmparser::RefType::ANYREF), offset)?;
+            }
+        }
+        Ok(())
     }
 
     fn exports(&mut self, section: ExportSectionReader<'_>) -> Result<(), Error> {
@@ -417,8 +443,15 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             .reserve_exact(section.count() as usize);
         for element in section {
             let element = element?;
-            if let wasmparser::ElementItems::Expressions(ty, _) = element.items {
-                self.check_ref_type(ty, element.range.start)?;
+            if let wasmparser::ElementItems::Expressions(ty, exprs) = &element.items {
+                self.check_ref_type(*ty, element.range.start)?;
+                for expr in exprs
+                    .clone()
+                    .into_iter()
+                    .filter(|_| self.features != self.validated)
+                {
+                    self.check_nulls(&expr?)?;
+                }
             }
             let element = read_element(element, &self.sections.types)?;
             self.sections.elements.push(element);

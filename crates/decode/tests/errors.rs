@@ -214,6 +214,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (global anyref (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (elem anyref (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (global funcref (ref.null nofunc)))",
+            "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (elem funcref (ref.null nofunc)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (func (result anyref) (ref.null any)))",
             "(module (global i32 (i32.const 1)) (global i32 (global.get 0)) (func (local anyref)))",
         ],
@@ -226,6 +227,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
             "(module (func (param (ref extern))))",
             "(module (func (param funcref) (drop (ref.as_non_null (local.get 0)))))",
             "(module (func $f) (table 1 funcref (ref.func $f)))",
+            "(module (type $t (func)) (global i32 (i32.const 1)) (global i32 (global.get 0)) (global (ref null $t) (ref.null $t)))",
         ],
     ),
     (
@@ -392,8 +394,11 @@ fn a_configuration_narrows_what_is_accepted_and_never_widens_it() {
         proposals,
         threads: None,
     };
+    let continuation = "(module (type $f (func)) (type (cont $f)))";
+    assert!(Module::with_config(continuation, &config(WasmFeatures::all())).is_err());
     let tail_call = "(module (func (return_call 0)))";
-    assert!(Module::with_config(tail_call, &config(WasmFeatures::all())).is_err());
+    assert!(Module::with_config(tail_call, &config(ACCEPTED)).is_ok());
+    assert!(Module::with_config(tail_call, &config(WasmFeatures::WASM2)).is_err());
     let multi_value = "(module (func (result i32 i32) (i32.const 1) (i32.const 2)))";
     assert!(Module::with_config(multi_value, &config(ACCEPTED)).is_ok());
     let error = Module::with_config(multi_value, &config(WasmFeatures::WASM1)).unwrap_err();

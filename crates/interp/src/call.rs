@@ -135,7 +135,7 @@ impl<F: FrameField> Op for CallImport<F> {
 
 /// Makes the registers those of the instance that is entered.
 #[inline(always)]
-unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
+pub(crate) unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
     regs.ctx().caller.set(regs.instance());
     regs.instance = f64::from_bits(instance.as_ptr().expose_provenance() as u64);
     // SAFETY: an instance is alive as long as its functions.
@@ -146,7 +146,7 @@ unsafe fn leave_instance(mut regs: Regs, instance: NonNull<VmCtx>) -> Regs {
 }
 
 /// The type of a table's indices.
-trait Index: Reg + Into<u64> {}
+pub(crate) trait Index: Reg + Into<u64> {}
 
 impl Index for u32 {}
 impl Index for u64 {}
@@ -157,27 +157,40 @@ impl Index for u64 {}
 struct CallIndirect<S, I, F>(PhantomData<(S, I, F)>);
 
 /// Byte of the type of an indirect call.
-const SIG: usize = 24;
+pub(crate) const SIG: usize = 24;
 /// Byte of the slot of an indirect call's frame that is far.
 const FAR_FRAME: usize = 28;
+
+/// The function that an indirect call leads to, if it has the type that the call asks for.
+#[inline(always)]
+pub(crate) unsafe fn element<S: Src, I: Index>(regs: &Regs) -> Result<*const FuncRecord, TrapCode> {
+    // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
+    unsafe {
+        let index: u64 = S::read::<I, A>(regs).into();
+        let table = *regs.in_instance::<*const TableRecord, 2>();
+        let Some(element) = (*table).get(index) else {
+            return Err(TrapCode::UndefinedElement);
+        };
+        let record = std::ptr::with_exposed_provenance::<FuncRecord>(element as usize);
+        if record.is_null() {
+            return Err(TrapCode::UninitializedElement);
+        }
+        if (*record).sig().number() != regs.u32::<SIG>() {
+            return Err(TrapCode::IndirectCallTypeMismatch);
+        }
+        Ok(record)
+    }
+}
 
 impl<S: Src, I: Index, F: FrameField> Op for CallIndirect<S, I, F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
-        // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
+        // SAFETY: the translator wrote the cell; records that references point to are filled in.
         unsafe {
-            let index: u64 = S::read::<I, A>(&regs).into();
-            let table = *regs.in_instance::<*const TableRecord, 2>();
-            let Some(element) = (*table).get(index) else {
-                return regs.trap(TrapCode::UndefinedElement);
+            let record = match element::<S, I>(&regs) {
+                Ok(record) => record,
+                Err(code) => return regs.trap(code),
             };
-            let record = std::ptr::with_exposed_provenance::<FuncRecord>(element as usize);
-            if record.is_null() {
-                return regs.trap(TrapCode::UninitializedElement);
-            }
-            if (*record).sig().number() != regs.u32::<SIG>() {
-                return regs.trap(TrapCode::IndirectCallTypeMismatch);
-            }
             let frame = F::frame::<D, FAR_FRAME>(&regs);
             let header = usize::from(regs.u16::<B>());
             let back = regs.pc.add(4);
@@ -329,7 +342,7 @@ pub(crate) const CALL: [Handler; 2] = [exec::<Call<Near>>, exec::<Call<Far>>];
 /// The handlers of a call to an import: with a near frame, with a far one.
 pub(crate) const CALL_IMPORT: [Handler; 2] = [exec::<CallImport<Near>>, exec::<CallImport<Far>>];
 /// The handler behind a call that may leave the instance.
-pub(crate) const RELOAD: Handler = exec::<Reload>;
+pub(crate) static RELOAD: Handler = exec::<Reload>;
 
 /// The function that is entered, as a call leaves it in the accumulator.
 #[inline(always)]

@@ -13,7 +13,7 @@ use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{
     self, Caller, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome,
 };
-use tiered_runtime::frame::{HEADER_INSTANCE, Slot, count_stay};
+use tiered_runtime::frame::{self, HEADER_INSTANCE, Slot, count_stay};
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
@@ -25,12 +25,14 @@ use crate::regs::{Ended, Handler, Op, Regs, exec};
 const PERIOD: i32 = 50_000;
 
 const RETURNED: Ended = Outcome::Returned as Ended;
+pub(crate) const TAIL_CALL: Ended = Outcome::TailCall as Ended;
 pub(crate) const TRAPPED: Ended = Outcome::Trapped as Ended;
 
 /// A stream of one instruction without operands.
 struct Stub([Handler; 1]);
 
 static EXIT: Stub = Stub([exec::<Exit>]);
+static EXIT_BELOW_TRAMPOLINE: Stub = Stub([exec::<Exit>]);
 static TRANSLATE: Stub = Stub([exec::<Translate>]);
 static FOREIGN: Stub = Stub([exec::<Foreign>]);
 
@@ -132,7 +134,7 @@ unsafe fn run_from(
 ) -> Outcome {
     // SAFETY: the caller's promise; the header's slots are within the frame.
     unsafe {
-        write_exit(func.as_ref(), instance, frame);
+        write_exit(func.as_ref(), instance, frame, &EXIT);
         let acc = func.as_ptr().expose_provenance() as Slot;
         let regs = Regs::new(pc, frame, acc, instance);
         outcome_of(Activation::enter(ctx, |_| regs.run()))
@@ -169,16 +171,41 @@ pub(crate) fn outcome_of(ended: Ended) -> Outcome {
         .unwrap_or(Outcome::Trapped)
 }
 
+/// Has the frame of a call of `func` on `instance` return to the host, as [`write_exit`], from below a trampoline.
+///
+/// # Safety
+/// As [`write_exit`].
+pub(crate) unsafe fn write_exit_below_trampoline(
+    func: &FuncCode,
+    instance: NonNull<VmCtx>,
+    frame: NonNull<Slot>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { write_exit(func, instance, frame, &EXIT_BELOW_TRAMPOLINE) };
+}
+
+/// Whether the frame at `fp`, of the function that is entered, returns to where [`write_exit_below_trampoline`] said.
+#[inline(always)]
+pub(crate) unsafe fn is_below_trampoline(regs: &Regs) -> bool {
+    // SAFETY: the callee's frame has a header.
+    unsafe { to_caller(*regs) }.pc == EXIT_BELOW_TRAMPOLINE.stream()
+}
+
 /// Has the frame of a call of `func` on `instance` return to the host.
 ///
 /// # Safety
 /// The frame is one of the function's.
 #[inline(always)]
-pub(crate) unsafe fn write_exit(func: &FuncCode, instance: NonNull<VmCtx>, frame: NonNull<Slot>) {
+unsafe fn write_exit(
+    func: &FuncCode,
+    instance: NonNull<VmCtx>,
+    frame: NonNull<Slot>,
+    exit: &'static Stub,
+) {
     // SAFETY: the header's slots are within the frame.
     unsafe {
         let header = frame.add(usize::from(func.params));
-        header.write(EXIT.stream().expose_provenance() as Slot);
+        header.write(exit.stream().expose_provenance() as Slot);
         header.add(1).write(0);
         let instance = instance.as_ptr().expose_provenance() as Slot;
         header.add(HEADER_INSTANCE).write(instance);
@@ -187,7 +214,7 @@ pub(crate) unsafe fn write_exit(func: &FuncCode, instance: NonNull<VmCtx>, frame
 
 /// Says that the guest stands at the cell that runs.
 #[inline(always)]
-unsafe fn suspend_here(regs: &Regs) {
+pub(crate) unsafe fn suspend_here(regs: &Regs) {
     // SAFETY: a handler runs, in a frame with a header.
     unsafe { Activation::suspend(regs.ctx(), regs.pc.addr() + 1, regs.fp) };
 }
@@ -299,7 +326,7 @@ pub(crate) unsafe fn suspend_at_call(regs: &Regs) {
     }
 }
 
-/// The registers back in the caller of the frame at `fp`.
+/// The registers back in the caller of the frame at `fp`, or at the adaptor in between.
 #[inline(always)]
 pub(crate) unsafe fn to_caller(mut regs: Regs) -> Regs {
     // SAFETY: the header is in the frame; whoever made the call wrote it.
@@ -376,7 +403,7 @@ impl Op for Interpret {
 }
 
 #[inline(always)]
-unsafe fn call_foreign(regs: Regs, entry: EntryFn) -> Ended {
+pub(crate) unsafe fn call_foreign(regs: Regs, entry: EntryFn) -> Ended {
     // SAFETY: the function is alive and the frame holds its arguments. The results may overwrite the header, which has
     // been read by then.
     unsafe {
@@ -420,11 +447,11 @@ pub(crate) unsafe fn go_on_after(
 /// What comes of an empty account: an entry to go on by, nothing, or a trap that has been raised.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Verdict(usize);
+pub(crate) struct Verdict(usize);
 
 impl Verdict {
     const GO_ON: Verdict = Verdict(0);
-    const TRAPPED: Verdict = Verdict(1);
+    pub(crate) const TRAPPED: Verdict = Verdict(1);
 
     /// Raises the trap, if it is one.
     fn of(ctx: &StoreCtx, answer: Result<Option<EntryFn>, TrapCode>) -> Verdict {
@@ -438,11 +465,11 @@ impl Verdict {
         }
     }
 
-    fn is_entry(self) -> bool {
+    pub(crate) fn is_entry(self) -> bool {
         self != Verdict::GO_ON && self != Verdict::TRAPPED
     }
 
-    fn entry(self) -> EntryFn {
+    pub(crate) fn entry(self) -> EntryFn {
         // SAFETY: `sample` made it of an entry.
         unsafe {
             std::mem::transmute::<*const (), EntryFn>(std::ptr::with_exposed_provenance(self.0))
@@ -466,14 +493,19 @@ fn sample_first_call(ctx: &StoreCtx, func: &FuncCode) -> Verdict {
 /// The sample at a call: the callee, or the caller if the callee is not the interpreter's to run.
 ///
 /// # Safety
-/// `pc` is the return address in the caller, whose frame is at `fp`; or that of [`EXIT`].
+/// `pc` is the return address in the caller, or within the cell that calls; the caller's frame is at `fp`. Or that of
+/// [`EXIT`].
 #[inline(never)]
-unsafe fn sample_call(ctx: &StoreCtx, func: &FuncCode, pc: *const u64, fp: *mut Slot) -> Verdict {
-    let pc = pc.addr();
+pub(crate) unsafe fn sample_call(
+    ctx: &StoreCtx,
+    func: &FuncCode,
+    pc: usize,
+    fp: *const Slot,
+) -> Verdict {
     let caller = ctx.func_at(pc).map(|(caller, _)| {
         let of = caller.body().and_then(|body| body.loop_around(pc));
         // SAFETY: the caller's frame has a header, which nothing else touches before the sample is over.
-        let stay = unsafe { Cell::from_mut(&mut *stay_word(caller, fp)) };
+        let stay = unsafe { Cell::from_mut(&mut *stay_word(caller, fp.cast_mut())) };
         Caller::new(caller, of, stay)
     });
     if func.bytecode() != FOREIGN.stream() {
@@ -505,21 +537,33 @@ impl Op for CallSpent {
             let func = entered(&regs);
             suspend_at_call(&regs);
             let Regs { pc, fp, .. } = to_caller(regs);
-            match sample_call(regs.ctx(), func.as_ref(), pc, fp) {
-                Verdict::TRAPPED => TRAPPED,
-                verdict if verdict.is_entry() && regs.ctx().has_compiled_stack() => {
-                    call_foreign(regs, verdict.entry())
-                }
-                _ if regs.ctx().samples_first_call(func.as_ref()) => {
-                    // This was the sample of the first call.
-                    let code = translate(func);
-                    if code.is_null() {
-                        return regs.become_op::<CallFailed>();
-                    }
-                    regs.jump(code)
-                }
-                _ => regs.jump(func.as_ref().bytecode()),
+            let (pc, fp) = frame::beyond_adaptor(pc.addr(), fp);
+            let verdict = sample_call(regs.ctx(), func.as_ref(), pc, fp);
+            go_on_by(regs, verdict)
+        }
+    }
+}
+
+/// Goes on in the callee, whose frame has its header, as the sample at its call says.
+#[inline(always)]
+pub(crate) unsafe fn go_on_by(regs: Regs, verdict: Verdict) -> Ended {
+    // SAFETY: a call left the callee in the accumulator.
+    unsafe {
+        let func = entered(&regs);
+        match verdict {
+            Verdict::TRAPPED => TRAPPED,
+            verdict if verdict.is_entry() && regs.ctx().has_compiled_stack() => {
+                call_foreign(regs, verdict.entry())
             }
+            _ if regs.ctx().samples_first_call(func.as_ref()) => {
+                // This was the sample of the first call.
+                let code = translate(func);
+                if code.is_null() {
+                    return regs.become_op::<CallFailed>();
+                }
+                regs.jump(code)
+            }
+            _ => regs.jump(func.as_ref().bytecode()),
         }
     }
 }

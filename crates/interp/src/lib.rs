@@ -30,6 +30,7 @@ mod memory;
 mod numeric;
 mod operand;
 mod regs;
+mod tail_call;
 mod trampoline;
 mod variable;
 mod vector;

@@ -3,6 +3,7 @@
 //! *Invariant:* such a function is an activation of its own: its frame's header says that it returns to the host, which
 //! is here, and the header that its caller wrote is kept on the native stack.
 //! *Invariant:* calls nest on the native stack as long as compiled ones might; then they do without their trampolines.
+//! *Invariant:* a tail call out of such a function ends its activation: the callee's trampoline takes its place.
 
 use std::ptr::NonNull;
 
@@ -13,7 +14,10 @@ use tiered_runtime::trampoline::Trampoline;
 use tiered_runtime::vmctx::VmCtx;
 
 use crate::call::entered;
-use crate::exec::{go_on_after, outcome_of, suspend_at_call, to_caller, write_exit};
+use crate::exec::{
+    TAIL_CALL, go_on_after, is_below_trampoline, outcome_of, suspend_at_call, to_caller,
+    write_exit_below_trampoline,
+};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Words of a cell that enters a trampoline.
@@ -32,6 +36,11 @@ impl Op for Enter {
             let Some(trampoline) = trampoline else {
                 return regs.next::<WORDS>();
             };
+            if is_below_trampoline(&regs) {
+                let instance = NonNull::new_unchecked(regs.instance());
+                regs.ctx().set_tail_call(instance, entered(&regs));
+                return TAIL_CALL;
+            }
             suspend_at_call(&regs);
             let (func, frame) = (entered(&regs), NonNull::new_unchecked(regs.fp));
             let instance = NonNull::new_unchecked(regs.instance());
@@ -57,7 +66,7 @@ unsafe fn run_below(
     unsafe {
         let code = func.as_ref();
         let ctx = VmCtx::borrow(instance.as_ptr()).store();
-        write_exit(code, instance, frame);
+        write_exit_below_trampoline(code, instance, frame);
         let acc = func.as_ptr().expose_provenance() as Slot;
         let regs = Regs::new(pc, frame, acc, instance);
         Activation::enter(ctx, |_| regs.run_through(trampoline))

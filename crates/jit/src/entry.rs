@@ -6,9 +6,15 @@
 //! and calls the callee by everybody's entry point. A compiled function that finds the native stack used up before it
 //! has begun is replaced by the exit for its type, which then has the first tier run it ([`fault::overflow`]).
 //!
+//! Compiled code may end in a tail call of what is not compiled. Then the exit stands where that code stood. If it is an
+//! entry that waits there, nothing of that entry's guest is left: so the exit hands the tail call over to whoever called
+//! the entry ([`Outcome::TailCall`]), who has the frame with the arguments, and goes on there. Otherwise it calls the callee
+//! as ever. So a chain of tail calls back and forth between tiers takes no native stack.
+//!
 //! * *Invariant:* an entry keeps nothing in its frame that a trap must undo but [`StoreCtx::free`], which both of its
 //!   ends put back.
 //! * *Invariant:* an entry's frame says which store it was entered for: the handler has no other way to know.
+//! * *Invariant:* what comes to an entry's handler has left a note of what it is ([`fault::caught`]).
 //! * *Invariant:* while compiled code runs, [`StoreCtx::free`] is the frame that it was entered with: arguments and live
 //!   slots have been read before anything else runs, so what is called may overwrite them.
 //!
@@ -29,7 +35,7 @@ use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{self, FuncCode, Outcome};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::layout::offsets::{FUNC_NATIVE, STORE_FREE, VMCTX_STORE};
-use tiered_runtime::vmctx::{StoreCtx, VmCtx};
+use tiered_runtime::vmctx::{Arrival, StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::abi::{
@@ -111,24 +117,25 @@ pub(crate) fn build_entry(
 
     b.switch_to_block(returned);
     store_slots(&mut b, frame, &results);
-    finish(&mut b, store, free, Outcome::Returned);
+    let outcome = b.ins().iconst(I64, Outcome::Returned as i64);
+    finish(&mut b, store, free, outcome);
 
     b.switch_to_block(trapped);
     b.set_cold_block(trapped);
-    let signature = host_signature(&mut b, isa, 1, false);
+    let signature = host_signature(&mut b, isa, 1, true);
     let caught = address(&mut b, fault::caught as *const () as usize);
-    b.ins().call_indirect(signature, caught, &[store]);
-    finish(&mut b, store, free, Outcome::Trapped);
+    let call = b.ins().call_indirect(signature, caught, &[store]);
+    let outcome = b.inst_results(call)[0];
+    finish(&mut b, store, free, outcome);
     b.seal_all_blocks();
     b.finalize(isa.frontend_config());
     Ok(())
 }
 
 /// Puts back the free slots and returns.
-fn finish(b: &mut FunctionBuilder<'_>, store: Value, free: Value, outcome: Outcome) {
+fn finish(b: &mut FunctionBuilder<'_>, store: Value, free: Value, outcome: Value) {
     b.ins()
         .store(MemFlagsData::trusted(), free, store, STORE_FREE);
-    let outcome = b.ins().iconst(I64, outcome as i64);
     b.ins().return_(&[outcome]);
 }
 
@@ -161,7 +168,12 @@ pub(crate) fn build_exit(
     let failed = b
         .ins()
         .icmp_imm_u(IntCC::NotEqual, outcome, Outcome::Returned as i64);
-    b.ins().trapnz(failed, trap::RAISED);
+    let (returned, other) = (b.create_block(), b.create_block());
+    b.ins().brif(failed, other, &[], returned, &[]);
+    b.switch_to_block(other);
+    b.set_cold_block(other);
+    end_exit(&mut b, isa, outcome);
+    b.switch_to_block(returned);
     let mut results = Vec::with_capacity(ty.results.len());
     load_slots(&mut b, frame, &ty.results, &mut results)?;
     if results_in_memory(ty) {
@@ -173,6 +185,48 @@ pub(crate) fn build_exit(
     b.finalize(isa.frontend_config());
     Ok(())
 }
+
+/// Ends an exit whose callee did not return: hands a tail call over to the entry below, or traps.
+fn end_exit(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, outcome: Value) {
+    let is_tail_call = b
+        .ins()
+        .icmp_imm_u(IntCC::Equal, outcome, Outcome::TailCall as i64);
+    let (tail_call, trapped) = (b.create_block(), b.create_block());
+    b.ins().brif(is_tail_call, tail_call, &[], trapped, &[]);
+    b.switch_to_block(tail_call);
+    b.set_cold_block(tail_call);
+    let signature = host_signature(b, isa, 0, false);
+    let hand_over = address(b, hand_over as *const () as usize);
+    b.ins().call_indirect(signature, hand_over, &[]);
+    // It does not come back.
+    b.ins().jump(trapped, &[]);
+    b.switch_to_block(trapped);
+    b.set_cold_block(trapped);
+    b.ins().trap(trap::RAISED);
+}
+
+/// Goes on at the handler of the entry that the exit which calls this would return to.
+///
+/// # Safety
+/// Called by exits only, with nothing of the host's between them and the entry.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn hand_over() {
+    // The frame pointer is the exit's, which keeps its caller's: an entry's own. Its handler expects no other register.
+    std::arch::naked_asm!(
+        "mov rdi, rbp",
+        "sub rsp, 8",
+        "call {landing}",
+        "mov rbp, [rbp]",
+        "mov rsp, rdx",
+        "jmp rax",
+        landing = sym fault::landing_of_tail_call,
+    )
+}
+
+/// Never reached: nothing is compiled for this machine.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe extern "C" fn hand_over() {}
 
 /// An address of the host's program, which stays where it is.
 fn address(b: &mut FunctionBuilder<'_>, address: usize) -> Value {
@@ -192,7 +246,7 @@ fn host_signature(
 }
 
 /// Calls `func` by everybody's entry point, or in the first tier if its compiled code was refused, from the exit whose
-/// frame pointer is `fp`.
+/// frame pointer is `fp`. Or, if an entry waits below that exit, keeps the call for whoever called the entry.
 ///
 /// # Safety
 /// Called by exits only: the arguments are in the frame.
@@ -205,7 +259,7 @@ unsafe extern "C" fn leave(
     // SAFETY: compiled code calls the function of this instance, so both are alive.
     let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
     let ctx = vmctx.store();
-    let is_refused = ctx.take_refused(func.as_ptr());
+    let arrival = ctx.take_arrival(func.as_ptr());
     if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
         ctx.set_deep();
     }
@@ -213,15 +267,50 @@ unsafe extern "C" fn leave(
     // its arguments, and is below the limit.
     unsafe {
         let caller: *const Slot = std::ptr::with_exposed_provenance(*fp);
-        Activation::leave(ctx, fault::walk, *fp.add(1), caller, || {
+        let back = *fp.add(1);
+        Activation::leave(ctx, fault::walk, back, caller, || {
             if !ctx.may_start_at(frame.as_ptr()) {
                 ctx.raise(Trap::new(TrapCode::StackOverflow));
                 return Outcome::Trapped;
             }
-            if is_refused {
-                return code::call_interpreted(instance, func, frame);
+            if arrival != Arrival::Call {
+                return leave_in_place(arrival, back, instance, func, frame);
             }
             code::call(instance, func, frame)
         })
+    }
+}
+
+/// As [`leave`], from an exit that may stand in the place of code that is gone: `back` is where it would return to.
+///
+/// # Safety
+/// As for [`leave`].
+#[cold]
+#[inline(never)]
+unsafe fn leave_in_place(
+    arrival: Arrival,
+    back: usize,
+    instance: NonNull<VmCtx>,
+    func: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: the caller's promise; the exit is going to return to `back`. The frame is the one that the entry, if it is
+    // one that waits, was called with ([`StoreCtx::free`]).
+    unsafe {
+        let vmctx = VmCtx::borrow(instance.as_ptr());
+        let is_refused = arrival == Arrival::Refused;
+        // What the host runs ends in no tail call.
+        if func.as_ref().is_of_module() && fault::is_of_entry(back) {
+            if is_refused {
+                vmctx.store().set_interpreted_tail_call(instance, func);
+            } else {
+                vmctx.store().set_tail_call(instance, func);
+            }
+            return Outcome::TailCall;
+        }
+        if is_refused {
+            return code::call_interpreted(instance, func, frame);
+        }
+        code::call(instance, func, frame)
     }
 }

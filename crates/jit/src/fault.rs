@@ -14,6 +14,7 @@ use std::num::NonZeroU8;
 
 use cranelift_codegen::ir;
 use tiered_runtime::backtrace::{INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
+use tiered_runtime::code::Outcome;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
@@ -25,7 +26,7 @@ use crate::trap;
 
 /// Where compiled code stood when it trapped.
 struct Fault {
-    /// The trap's code in Cranelift's numbers; 0 for none.
+    /// The trap's code in Cranelift's numbers, or [`trap::TAIL_CALL`]; 0 for none.
     code: Cell<u8>,
     /// What a builtin found wrong, for [`trap::PENDING`].
     pending: Cell<Option<TrapCode>>,
@@ -107,6 +108,44 @@ pub(crate) struct Landing {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
     pub(crate) fp: usize,
+}
+
+/// Where a tail call goes on that an exit hands over, as [`landing_of_tail_call`] returns it: in two registers.
+#[repr(C)]
+pub(crate) struct EntryLanding {
+    pc: usize,
+    sp: usize,
+}
+
+/// Whether the return address `pc` is that of an entry.
+///
+/// # Safety
+/// The code there is going to be returned to.
+pub(crate) unsafe fn is_of_entry(pc: usize) -> bool {
+    // SAFETY: the caller's promise.
+    let info = unsafe { code_space::find(pc - 1) };
+    info.is_some_and(|info| matches!(info.facts.kind, Kind::Entry { .. }))
+}
+
+/// Where the entry goes on that the exit with the frame pointer `fp` would return to, if the exit does not return to it but
+/// hands a tail call over. Leaves a note of that for [`caught`].
+///
+/// # Safety
+/// `fp` is the frame pointer of an exit that would return to an entry.
+pub(crate) unsafe extern "C" fn landing_of_tail_call(fp: *const usize) -> EntryLanding {
+    // SAFETY: an exit's frame begins with its caller's frame pointer and the return address, to which it would return.
+    let (caller, info) = unsafe { (*fp, code_space::find(*fp.add(1) - 1)) };
+    let Some(CodeInfo { start, facts, .. }) = info else {
+        unreachable!("there is code where an exit returns to");
+    };
+    let Kind::Entry { handler, frame, .. } = facts.kind else {
+        unreachable!("the exit's caller was found to be an entry");
+    };
+    FAULT.with(|fault| fault.code.set(trap::TAIL_CALL.as_raw().get()));
+    EntryLanding {
+        pc: start + handler as usize,
+        sp: caller - frame as usize,
+    }
 }
 
 /// Takes down a trap: `info` stopped at `pc`, an instruction that may trap with `code`, in the frame at `fp`. `None` if
@@ -213,19 +252,23 @@ pub(crate) unsafe fn overflow(
     }
 }
 
-/// Keeps the trap that was taken down last for the caller of the guest.
-pub(crate) extern "C" fn caught(ctx: *const StoreCtx) {
+/// What an entry is to give back whose handler runs: keeps the trap that was taken down last for the caller of the guest,
+/// unless it was a tail call that came there.
+pub(crate) extern "C" fn caught(ctx: *const StoreCtx) -> Outcome {
     // SAFETY: the entry was called by the store's rules, so the store is alive.
     let ctx = unsafe { &*ctx };
     FAULT.with(|fault| {
-        let Some(code) = code_of(fault) else {
-            return;
-        };
-        ctx.raise_from(Trap::new(code), |trace| {
-            // SAFETY: the code of these frames was running when it trapped; its store keeps it.
-            fault.frames(trace, |pc, trace| unsafe { add_frame(pc, trace) });
-        });
-    });
+        if fault.code.get() == trap::TAIL_CALL.as_raw().get() {
+            return Outcome::TailCall;
+        }
+        if let Some(code) = code_of(fault) {
+            ctx.raise_from(Trap::new(code), |trace| {
+                // SAFETY: the code of these frames was running when it trapped; its store keeps it.
+                fault.frames(trace, |pc, trace| unsafe { add_frame(pc, trace) });
+            });
+        }
+        Outcome::Trapped
+    })
 }
 
 /// The trap; `None` if the callee has kept one already.

@@ -40,7 +40,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use tiered_decode::index::{FuncIdx, TypeIdx};
-use tiered_decode::module::FuncBody;
+use tiered_decode::module::{BodyHints, FuncBody};
 use tiered_decode::types::ValType;
 use tiered_decode::vector::Relaxed;
 use tiered_decode::{Module, wasmparser};
@@ -117,9 +117,9 @@ pub(crate) struct Translated {
 /// What a body calls.
 #[derive(Clone, Copy, Default)]
 struct Calls {
-    /// Functions.
+    /// Functions that return to it.
     any: bool,
-    /// Itself, directly.
+    /// Itself, directly, whether or not it returns to it.
     itself: bool,
 }
 
@@ -135,6 +135,10 @@ impl Calls {
                     calls.itself |= function_index == func.0;
                 }
                 wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                // Nothing of the function is left while the callee runs.
+                wasmparser::Operator::ReturnCall { function_index } => {
+                    calls.itself |= function_index == func.0;
+                }
                 _ => {}
             }
         }
@@ -275,6 +279,8 @@ struct Translator<'a, 'm> {
     stores: u32,
     /// The byte of the present instruction.
     offset: u32,
+    /// Which branches are likely.
+    hints: BodyHints<'m>,
 }
 
 impl<'a, 'm> Translator<'a, 'm> {
@@ -328,6 +334,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             skipped: 0,
             stores: 0,
             offset: 0,
+            hints: job.module.branch_hints(job.func),
         }
     }
 

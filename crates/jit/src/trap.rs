@@ -27,6 +27,10 @@ pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 
+/// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
+/// with.
+pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);
+
 /// How many codes there are for one reason that a store traps for.
 const TURNS: u8 = 8;
 

@@ -120,7 +120,12 @@ impl Memory {
     ///
     /// # Errors
     /// [`LimitError`] if the store may not have it or the host can't give it.
+    ///
+    /// # Panics
+    /// If no memory has pages of that size: they are of 64 KiB or of one byte.
     pub fn new(store: &mut AnyStore, ty: MemoryType) -> Result<Memory, LimitError> {
+        let known = [0, MemoryType::DEFAULT_PAGE_LOG2];
+        assert!(known.contains(&ty.page_log2), "a page of 64 KiB or a byte");
         store.add_memory(|ctx| MemoryRecord::new(&ty, ctx))
     }
 

@@ -208,7 +208,7 @@ impl Body<'_, '_> {
                 });
             }
             10 | 11 => {
-                self.address(depth.min(1))?;
+                self.address(0, depth.min(1))?;
                 self.index(0)?;
                 self.index(0)?;
                 self.op(Instruction::MemoryInit {

@@ -206,24 +206,33 @@ impl Translator<'_> {
         self.emit_runs(&runs);
     }
 
+    /// The first of the slots that have the operands from `from` on, which are in their own: as one run, so those may not
+    /// be on both sides of the spare slots.
+    pub(super) fn in_one_run(&mut self, from: u32) -> u32 {
+        let end = self.stack.end();
+        let Some(first) = self.stack.from(from).first() else {
+            return 0;
+        };
+        let slot = first.slot;
+        if FrameLayout::is_near(end) || is_far(slot) {
+            return slot;
+        }
+        let slot = end.max(SPARE.end);
+        let runs = self.runs_of(from, slot);
+        self.emit_runs(&runs);
+        slot
+    }
+
     /// Writes a return of the operands from `from` on, which are in their slots.
     pub(super) fn emit_return_many(&mut self, from: u32) {
         let header = self.layout.header();
-        let (mut slot, end) = (self.operand_slot(from), self.stack.end());
+        let end = self.stack.end();
+        let slot = self.in_one_run(from);
         if FrameLayout::is_near(end) {
             return self.emit(RETURN_MANY, fields(header, slot, end - slot));
         }
-        let width = self
-            .stack
-            .from(from)
-            .iter()
-            .map(|operand| operand.ty.slots())
-            .sum();
-        if !is_far(slot) {
-            slot = end.max(SPARE.end);
-            let runs = self.runs_of(from, slot);
-            self.emit_runs(&runs);
-        }
+        let operands = self.stack.from(from).iter();
+        let width = operands.map(|operand| operand.ty.slots()).sum();
         self.emit(RETURN_FAR, fields(header, 0, width));
         self.code.push(slot.into());
     }

@@ -20,6 +20,7 @@ use crate::numeric::{
 };
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
+use crate::tail_call::{RETURN_CALL, RETURN_CALL_IMPORT, return_indirect_handler};
 use crate::variable::{global_get_family, global_set_handler};
 use crate::wide;
 
@@ -407,6 +408,52 @@ impl Translator<'_> {
             .push(u64::from(sig.number()) | u64::from(frame.slot) << 32);
         self.emit_reload();
         self.push_call_results(ty, frame);
+    }
+
+    /// Has the arguments of a tail call be in one run of slots, whose first one this gives, and takes them off.
+    fn lay_out_tail_call(&mut self, ty: &FuncType) -> u32 {
+        self.calls += 1;
+        self.row_ends_at_call();
+        let from = self.stack.height() - ty.params.len() as u32;
+        self.settle_from(from);
+        let slot = self.in_one_run(from);
+        self.stack.truncate(from);
+        slot
+    }
+
+    pub(super) fn return_call(&mut self, index: FuncIdx) {
+        let module = self.module;
+        let slot = self.lay_out_tail_call(module.func_type(index));
+        let cell = fields(0, self.layout.header(), slot);
+        match self.module_code.layout().func(index) {
+            FuncPlace::Defined(_) => {
+                let set = self.module_code.set(self.metered);
+                let func = set.func(index).expect("the module defines it");
+                self.callees.push(index);
+                self.emit(RETURN_CALL, cell);
+                self.emit_address(std::ptr::from_ref(func));
+            }
+            FuncPlace::Imported(at) => {
+                self.emit(RETURN_CALL_IMPORT, cell);
+                self.code.push(offset(at));
+            }
+        }
+        self.set_unreachable();
+    }
+
+    pub(super) fn return_call_indirect(&mut self, ty: TypeIdx, table: TableIdx) {
+        let module = self.module;
+        let sig = self.module_code.type_id(ty);
+        let index = self.pop_source(Immediates::No);
+        let slot = self.lay_out_tail_call(module.types().func(ty));
+        self.emit(
+            return_indirect_handler(index.class, self.index_of_table(table)),
+            fields(index.field, self.layout.header(), slot),
+        );
+        self.code
+            .push(offset(self.module_code.layout().table(table)));
+        self.code.push(sig.number().into());
+        self.set_unreachable();
     }
 
     fn emit_reload(&mut self) {

@@ -20,6 +20,7 @@ macro_rules! refused {
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(Error::Unreadable)
@@ -122,6 +123,8 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_return(t) { t.op_return() }
         visit_call(t, func: u32) { t.call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_return_call(t, func: u32) { t.return_call(FuncIdx(func)) }
+        visit_return_call_indirect(t, ty: u32, table: u32) { t.return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_drop(t) { t.stack.pop() }
         visit_select(t) { t.select() }
         visit_typed_select(t, _ty: wasmparser::ValType) { t.select() }

@@ -4,6 +4,8 @@
 //!   change at any time: moving a function to another tier is one store, for all callers.
 //! * *Invariant:* a call that leaves the instance first notes the calling instance in the store, for host functions.
 //! * *Invariant:* an indirect call tests in the order of the spec: bounds, null, type.
+//! * *Invariant:* a tail call is a jump: the callee's frame takes the place of the caller's. It notes in the store that it
+//!   is one, for whoever leaves for another tier in the callee's place ([`crate::entry`]).
 //!
 //! # Why there are no direct calls
 //! A call of a function of the module is two loads that depend on each other and an indirect call, all of which a
@@ -14,13 +16,14 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{
     AbiParam, InstBuilder, SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, Value,
 };
 use tiered_decode::index::{FuncIdx, TableIdx, TypeIdx};
 use tiered_decode::types::{self, ValType};
 use tiered_runtime::layout::{FuncPlace, offsets};
+use tiered_runtime::vmctx::StoreCtx;
 
 use crate::abi::{SLOT_BYTES, load_slots, results_in_memory, signature};
 use crate::builtins::{Builtin, Kind};
@@ -35,7 +38,9 @@ const BUILTIN_ARITIES: usize = 6;
 /// What the body calls.
 #[derive(Debug, Default)]
 pub(super) struct Callees {
-    sigs: HashMap<TypeIdx, (SigRef, Option<StackSlot>)>,
+    sigs: HashMap<TypeIdx, SigRef>,
+    /// Where results are to go that go to memory.
+    memories: HashMap<TypeIdx, StackSlot>,
     /// The keys of `sigs`, as the body comes by them.
     types: Vec<TypeIdx>,
     builtins: [Option<SigRef>; BUILTIN_ARITIES],
@@ -57,36 +62,41 @@ struct Callee {
 }
 
 impl Translator<'_, '_> {
-    /// The convention for functions of type `ty`, and where results are to go that go to memory.
-    fn sig(&mut self, ty: TypeIdx) -> Result<(SigRef, Option<StackSlot>), CompileError> {
+    /// The convention for functions of type `ty`.
+    fn sig(&mut self, ty: TypeIdx) -> Result<SigRef, CompileError> {
         if let Some(&sig) = self.callees.sigs.get(&ty) {
             return Ok(sig);
         }
-        let func_type = self.module.types().func(ty);
-        let signature = signature(func_type)?;
+        let signature = signature(self.module.types().func(ty))?;
         let sig = self.builder.import_signature(signature);
-        let memory = results_in_memory(func_type).then(|| {
-            let bytes = types::slots(&func_type.results) * SLOT_BYTES as u32;
-            let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
-            self.builder.create_sized_stack_slot(slot)
-        });
-        self.callees.sigs.insert(ty, (sig, memory));
+        self.callees.sigs.insert(ty, sig);
         self.callees.types.push(ty);
-        Ok((sig, memory))
+        Ok(sig)
+    }
+
+    /// Where results of functions of type `ty` are to go, if they go to memory.
+    fn result_memory(&mut self, ty: TypeIdx) -> Option<Value> {
+        let func_type = self.module.types().func(ty);
+        if !results_in_memory(func_type) {
+            return None;
+        }
+        let bytes = types::slots(&func_type.results) * SLOT_BYTES as u32;
+        let (builder, memories) = (&mut self.builder, &mut self.callees.memories);
+        let slot = *memories.entry(ty).or_insert_with(|| {
+            let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+            builder.create_sized_stack_slot(slot)
+        });
+        Some(builder.ins().stack_addr(I64, slot, 0))
     }
 
     pub(super) fn op_call(&mut self, func: FuncIdx) -> Result<(), CompileError> {
-        let callee = match (self.layout.func_code(func), self.layout.func(func)) {
-            (Some(at), _) => self.defined(at),
-            (None, FuncPlace::Imported(at)) => {
-                let record = self.fixed(self.vmctx, at);
-                self.leave_instance();
-                let instance = self.fixed(record, offsets::RECORD_INSTANCE);
-                self.recorded(record, instance)
-            }
-            (None, FuncPlace::Defined(_)) => return Err(CompileError::NoBody),
-        };
+        let callee = self.callee(func)?;
         self.call(self.module.funcs()[func.index()], &callee)
+    }
+
+    pub(super) fn op_return_call(&mut self, func: FuncIdx) -> Result<(), CompileError> {
+        let callee = self.callee(func)?;
+        self.return_call(self.module.funcs()[func.index()], &callee)
     }
 
     pub(super) fn op_call_indirect(
@@ -94,6 +104,35 @@ impl Translator<'_, '_> {
         ty: TypeIdx,
         table: TableIdx,
     ) -> Result<(), CompileError> {
+        let callee = self.callee_of_table(ty, table);
+        self.call(ty, &callee)
+    }
+
+    pub(super) fn op_return_call_indirect(
+        &mut self,
+        ty: TypeIdx,
+        table: TableIdx,
+    ) -> Result<(), CompileError> {
+        let callee = self.callee_of_table(ty, table);
+        self.return_call(ty, &callee)
+    }
+
+    /// The function `func`, which is about to be called.
+    fn callee(&mut self, func: FuncIdx) -> Result<Callee, CompileError> {
+        match (self.layout.func_code(func), self.layout.func(func)) {
+            (Some(at), _) => Ok(self.defined(at)),
+            (None, FuncPlace::Imported(at)) => {
+                let record = self.fixed(self.vmctx, at);
+                self.leave_instance();
+                let instance = self.fixed(record, offsets::RECORD_INSTANCE);
+                Ok(self.recorded(record, instance))
+            }
+            (None, FuncPlace::Defined(_)) => Err(CompileError::NoBody),
+        }
+    }
+
+    /// The element of `table` whose index is the top operand, which is about to be called as a function of type `ty`.
+    fn callee_of_table(&mut self, ty: TypeIdx, table: TableIdx) -> Callee {
         let address = self.element(table, trap::UNDEFINED_ELEMENT);
         let flags = self.element_load(trap::UNDEFINED_ELEMENT);
         let access = self.access;
@@ -114,8 +153,7 @@ impl Translator<'_, '_> {
         self.leave_instance();
         let offset = offsets::RECORD_INSTANCE;
         let instance = self.builder.ins().load(I64, access.checked, record, offset);
-        let callee = self.recorded(record, instance);
-        self.call(ty, &callee)
+        self.recorded(record, instance)
     }
 
     /// The function of the module that is `at` bytes from the first one.
@@ -154,21 +192,27 @@ impl Translator<'_, '_> {
             .store(flags, self.vmctx, store, offsets::STORE_CALLER);
     }
 
-    /// Calls a function of type `ty` with the top operands.
-    fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
-        // A call is paid for only if there is a callee.
+    /// Pays for a call of a function of type `ty`, and makes the arguments of the top operands but for where results go to
+    /// in memory. A call is paid for only if there is a callee.
+    fn lay_out_call(&mut self, ty: TypeIdx, callee: &Callee) {
         if self.metered {
             self.toll();
         }
-        let (sig, memory) = self.sig(ty)?;
-        let func_type = self.module.types().func(ty);
-        self.has_vectors |= func_type.results.contains(&ValType::V128);
-        let from = self.stack.len() - func_type.params.len();
+        let params = self.module.types().func(ty).params.len();
+        let from = self.stack.len() - params;
         self.widen_from(from);
         self.arguments.clear();
         self.arguments.extend([callee.instance, callee.func]);
         self.arguments.extend(self.stack.drain(from..));
-        let memory = memory.map(|slot| self.builder.ins().stack_addr(I64, slot, 0));
+    }
+
+    /// Calls a function of type `ty` with the top operands.
+    fn call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
+        let sig = self.sig(ty)?;
+        self.lay_out_call(ty, callee);
+        let func_type = self.module.types().func(ty);
+        self.has_vectors |= func_type.results.contains(&ValType::V128);
+        let memory = self.result_memory(ty);
         self.arguments.extend(memory);
         let ins = self.builder.ins();
         let call = ins.call_indirect(sig, callee.native, &self.arguments);
@@ -185,6 +229,24 @@ impl Translator<'_, '_> {
                 Ok(())
             }
         }
+    }
+
+    /// Ends the function in a call of one of type `ty` with the top operands. Its results go where the own ones would.
+    fn return_call(&mut self, ty: TypeIdx, callee: &Callee) -> Result<(), CompileError> {
+        let sig = self.sig(ty)?;
+        self.lay_out_call(ty, callee);
+        self.arguments.extend(self.results);
+        let by_tail_call = i64::from(StoreCtx::BY_TAIL_CALL);
+        let arrival = self.builder.ins().iconst(I8, by_tail_call);
+        let (flags, store) = (self.access.store, self.store);
+        self.builder
+            .ins()
+            .store(flags, arrival, store, offsets::STORE_ARRIVAL);
+        self.builder
+            .ins()
+            .return_call_indirect(sig, callee.native, &self.arguments);
+        self.set_unreachable();
+        Ok(())
     }
 
     /// Calls a builtin and raises the trap that it kept, if it did; its result.

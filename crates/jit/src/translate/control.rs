@@ -3,6 +3,8 @@
 //! * *Invariant:* a label has a Cranelift block from the first branch to it on, a loop from its beginning. No block is
 //!   made for an end that nothing branches to.
 //! * *Invariant:* a loop's header is sealed at the loop's end, every other label where it is bound.
+//! * *Invariant:* a hint decides where a block stands and nothing else. A block is cold if it is only reached by branches
+//!   that are hinted not to go there; where other code goes on, it stays where it is.
 //! * *Invariant:* each further iteration of a loop goes through its header, which polls; a metered one pays in front of
 //!   the branch that leads back.
 
@@ -59,6 +61,10 @@ pub(super) struct Frame<'m> {
     label: Option<Block>,
     /// Some branch goes there.
     is_target: bool,
+    /// Some way there is not hinted to be unlikely.
+    is_likely: bool,
+    /// An `else` is hinted to be unlikely.
+    cold_else: bool,
     /// How the present `br_table` gets there.
     hop: Option<Block>,
     /// Operands to be read back behind the end.
@@ -78,6 +84,8 @@ impl<'m> Frame<'m> {
             results,
             label: None,
             is_target: false,
+            is_likely: false,
+            cold_else: false,
             hop: None,
             saved: 0..0,
             kept: 0,
@@ -155,6 +163,11 @@ impl<'m> Translator<'_, 'm> {
             .builder
             .ins()
             .brif(condition, then, &[], otherwise, &[]);
+        let hint = self.hints.is_likely(self.offset);
+        if hint == Some(false) {
+            self.builder.set_cold_block(then);
+        }
+        frame.cold_else = hint == Some(true);
         // Only an `if` without parameters and results can do without `else` and have nothing to carry.
         if frame.params.is_empty() && frame.results.is_empty() {
             frame.kind = Kind::If(Otherwise::End(branch));
@@ -196,6 +209,9 @@ impl<'m> Translator<'_, 'm> {
             }
             (Otherwise::End(_), None) => return,
         };
+        if frame.cold_else {
+            self.builder.set_cold_block(block);
+        }
         self.builder.switch_to_block(block);
         self.stack.truncate(frame.base);
         self.stack.extend_from_slice(&self.kept[frame.kept..]);
@@ -214,6 +230,7 @@ impl<'m> Translator<'_, 'm> {
             }
             Kind::If(Otherwise::End(_)) => {
                 frame.is_target = true;
+                frame.is_likely |= !frame.cold_else;
                 self.bind_end(&mut frame)?;
             }
             Kind::If(otherwise @ Otherwise::Block(_)) => {
@@ -246,6 +263,9 @@ impl<'m> Translator<'_, 'm> {
             self.jump_to(frame);
         }
         let label = self.label(frame);
+        if !frame.is_likely {
+            self.builder.set_cold_block(label);
+        }
         self.builder.seal_block(label);
         self.builder.switch_to_block(label);
         self.stack.truncate(frame.base);
@@ -263,6 +283,7 @@ impl<'m> Translator<'_, 'm> {
     }
 
     fn jump_to(&mut self, frame: &mut Frame<'m>) {
+        frame.is_likely = true;
         let label = self.label(frame);
         self.builder.ins().jump(label, &[]);
     }
@@ -272,8 +293,14 @@ impl<'m> Translator<'_, 'm> {
         self.control.len() - 1 - depth as usize
     }
 
-    /// The block of that frame.
+    /// The block of that frame, for a branch that nothing says is unlikely.
     fn target_label(&mut self, target: usize) -> Block {
+        self.control[target].is_likely = true;
+        self.unlikely_label(target)
+    }
+
+    /// The block of that frame.
+    fn unlikely_label(&mut self, target: usize) -> Block {
         let builder = &mut self.builder;
         let frame = &mut self.control[target];
         frame.is_target = true;
@@ -311,7 +338,12 @@ impl<'m> Translator<'_, 'm> {
         let condition = self.pop_condition();
         let target = self.target(depth);
         self.pass(self.control[target].branch_types().len());
-        let label = self.target_label(target);
+        let hint = self.hints.is_likely(self.offset);
+        let label = if hint == Some(false) {
+            self.unlikely_label(target)
+        } else {
+            self.target_label(target)
+        };
         let has_toll = self.has_toll(target);
         let taken = if has_toll {
             self.builder.create_block()
@@ -321,7 +353,13 @@ impl<'m> Translator<'_, 'm> {
         let next = self.builder.create_block();
         self.builder.ins().brif(condition, taken, &[], next, &[]);
         self.builder.seal_block(next);
+        if hint == Some(true) {
+            self.builder.set_cold_block(next);
+        }
         if has_toll {
+            if hint == Some(false) {
+                self.builder.set_cold_block(taken);
+            }
             self.hop(taken, target);
         }
         self.builder.switch_to_block(next);
@@ -332,7 +370,7 @@ impl<'m> Translator<'_, 'm> {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
         self.pay(target);
-        let label = self.target_label(target);
+        let label = self.unlikely_label(target);
         self.builder.ins().jump(label, &[]);
     }
 
@@ -383,6 +421,7 @@ impl<'m> Translator<'_, 'm> {
     fn fill_hop(&mut self, depth: u32) {
         let target = self.target(depth);
         if let Some(hop) = self.control[target].hop.take() {
+            self.control[target].is_likely = true;
             self.hop(hop, target);
         }
     }
@@ -409,7 +448,7 @@ impl<'m> Translator<'_, 'm> {
         self.set_unreachable();
     }
 
-    fn set_unreachable(&mut self) {
+    pub(super) fn set_unreachable(&mut self) {
         self.reachable = false;
         self.skipped = 0;
         let base = self.control.last().map_or(0, |frame| frame.base);

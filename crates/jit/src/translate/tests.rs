@@ -15,6 +15,7 @@ use tiered_decode::numeric::NumOp;
 
 use super::*;
 
+mod hints;
 mod vectors;
 
 static ISA: LazyLock<OwnedTargetIsa> = LazyLock::new(|| {

@@ -21,6 +21,7 @@ macro_rules! refused {
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -118,6 +119,8 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_end(t) { t.op_end() }
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
+        visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
     }
 

@@ -14,7 +14,7 @@ use tiered_decode::Module;
 use tiered_decode::index::FuncIdx;
 
 use crate::vm::code::FuncCode;
-use crate::vm::frame::Slot;
+use crate::vm::frame::{self, Slot};
 use crate::vm::trap::Frame;
 use crate::vm::vmctx::StoreCtx;
 
@@ -224,6 +224,8 @@ impl Trace {
 /// The frames from `fp` on, if it is not null, have headers.
 unsafe fn walk_headers(ctx: &StoreCtx, mut pc: usize, mut fp: *const Slot, trace: &mut Trace) {
     while !trace.is_spent() && !fp.is_null() {
+        // SAFETY: they are those of a header, or of a frame that stands there.
+        (pc, fp) = unsafe { frame::beyond_adaptor(pc, fp) };
         let Some((func, byte)) = ctx.find_func_at(pc, &mut trace.steps) else {
             return;
         };

@@ -133,10 +133,15 @@ pub unsafe fn finish(
         // the frame and named a function of the store.
         unsafe {
             let ctx = instance.as_ref().store();
-            let Some((instance, func)) = ctx.take_tail_call() else {
+            let Some(call) = ctx.take_tail_call() else {
                 return Outcome::Trapped;
             };
-            outcome = entry_now(ctx, func.as_ref())(instance, func, frame);
+            let entry = if call.interpreted {
+                interpreted(ctx, call.func.as_ref())
+            } else {
+                entry_now(ctx, call.func.as_ref())
+            };
+            outcome = entry(call.instance, call.func, frame);
         }
     }
     outcome

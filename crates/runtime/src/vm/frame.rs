@@ -18,6 +18,8 @@
 //!   [`StoreCtx::stack_limit`](crate::vm::vmctx::StoreCtx). A function with a larger one asks for it itself
 //!   ([`StoreCtx::has_room_at`](crate::vm::vmctx::StoreCtx::has_room_at)); none is larger than [`MAX_FRAME_SLOTS`].
 //! * *Invariant:* no local and no operand is in one of the slots [`SPARE`], or on both sides of them.
+//! * *Invariant:* a tail call leaves the callee's frame where the caller's was, with the caller's return pc and frame
+//!   pointer in its header. Who follows headers does it by [`beyond_adaptor`].
 //!
 //! Written by the interpreter's translator and its call handlers; read by back traces and by compiled code.
 //!
@@ -44,6 +46,33 @@ pub const HEADER_INSTANCE: usize = 2;
 pub const MAX_STAY: u32 = 63;
 
 const _: () = assert!((MAX_STAY + 1) as usize <= crate::vm::layout::ALIGN);
+
+/// Slots of an *adaptor*, which a tail call may put in front of the callee's frame: the return pc and the caller's frame
+/// pointer that its own header had, the caller's instance, and the number of result slots. The callee's header then leads
+/// to the adaptor, and says so by [`IS_ADAPTOR`]; the code at its return pc undoes all this.
+pub const ADAPTOR_SLOTS: usize = 4;
+
+/// The bit of the caller's frame pointer in a header that says that it leads to an adaptor.
+pub const IS_ADAPTOR: Slot = 1;
+
+/// The return pc and the caller's frame that a header says, or those of its adaptor if the header leads to one. The frame
+/// is null if the host is the caller.
+///
+/// # Safety
+/// They are those of the header of a frame.
+#[inline]
+#[must_use]
+pub unsafe fn beyond_adaptor(pc: usize, fp: *const Slot) -> (usize, *const Slot) {
+    if fp.addr() as Slot & IS_ADAPTOR == 0 {
+        return (pc, fp);
+    }
+    let adaptor = fp.map_addr(|fp| fp & !(IS_ADAPTOR as usize));
+    // SAFETY: that bit says that it is the address of an adaptor, which no other adaptor is behind.
+    unsafe {
+        let (pc, fp) = (adaptor.read(), adaptor.add(1).read());
+        (pc as usize, std::ptr::with_exposed_provenance(fp as usize))
+    }
+}
 
 /// Counts a sample of the activation whose header has this word at [`HEADER_INSTANCE`]; how many there were by now, this
 /// one included.

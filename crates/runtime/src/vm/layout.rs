@@ -53,6 +53,8 @@ pub mod offsets {
     pub const STORE_CALLER: i32 = offset_of!(StoreCtx, caller) as i32;
     /// [`StoreCtx`]: the first free slot.
     pub const STORE_FREE: i32 = offset_of!(StoreCtx, free) as i32;
+    /// [`StoreCtx`]: how compiled code comes to where it leaves for another tier, 8 bits.
+    pub const STORE_ARRIVAL: i32 = offset_of!(StoreCtx, arrival) as i32;
     /// [`GlobalRecord`]: the value's slot.
     pub const GLOBAL_VALUE: i32 = offset_of!(GlobalRecord, value) as i32;
     /// [`TableRecord`]: the address of the elements.

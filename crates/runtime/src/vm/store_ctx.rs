@@ -43,13 +43,13 @@ pub struct StoreCtx {
     native_limit: Cell<usize>,
     /// The lowest native stack pointer with which compiled code may be entered.
     compiled_limit: Cell<usize>,
-    /// Compiled code was entered with too little native stack, and has not begun.
-    refused: Cell<bool>,
+    /// How compiled code has come to where it leaves for another tier: 0, [`REFUSED`] or [`StoreCtx::BY_TAIL_CALL`].
+    pub(crate) arrival: Cell<u8>,
     /// The address of the function or the loop that was refused last, 0 for none, and how far up that is out of the
     /// question.
     misfit: Cell<(usize, usize)>,
     /// The callee of a tail call that is about to happen.
-    tail_call: Cell<Option<(NonNull<VmCtx>, NonNull<FuncCode>)>>,
+    tail_call: Cell<Option<TailCall>>,
     /// What `work` was when it was last filled.
     slice: Cell<i32>,
     /// The state of the random numbers of [`StoreCtx::next_period`].
@@ -71,6 +71,29 @@ pub struct StoreCtx {
     tier: Arc<dyn Tier>,
 }
 
+/// Compiled code was entered with too little native stack, and has not begun: a value of [`StoreCtx::arrival`].
+const REFUSED: u8 = 1;
+
+/// How compiled code has come to where it leaves for another tier ([`StoreCtx::take_arrival`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// By a call.
+    Call,
+    /// The callee's own code was refused.
+    Refused,
+    /// Perhaps by a tail call: there was one since the last arrival.
+    TailCall,
+}
+
+/// A tail call that is about to happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TailCall {
+    pub(crate) instance: NonNull<VmCtx>,
+    pub(crate) func: NonNull<FuncCode>,
+    /// By the first tier, for the callee's own code was refused.
+    pub(crate) interpreted: bool,
+}
+
 /// Where frames may start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackLimits {
@@ -86,6 +109,10 @@ pub(crate) struct StackLimits {
 pub(crate) const BYTES_PER_UNIT: u64 = 4 << 10;
 
 impl StoreCtx {
+    /// What compiled code writes to [`offsets::STORE_ARRIVAL`](crate::vm::layout::offsets), one byte, before each tail
+    /// call.
+    pub const BY_TAIL_CALL: u8 = 2;
+
     /// A frame of more slots than this makes the stack deep wherever it starts.
     pub const MAX_SHALLOW_SLOTS: u32 = 256;
 
@@ -105,7 +132,7 @@ impl StoreCtx {
             store: Cell::new(None),
             native_limit: Cell::new(0),
             compiled_limit: Cell::new(0),
-            refused: Cell::new(false),
+            arrival: Cell::new(0),
             misfit: Cell::new((0, 0)),
             tail_call: Cell::new(None),
             slice: Cell::new(points.period),
@@ -397,17 +424,26 @@ impl StoreCtx {
     /// Says that compiled code was entered with too little native stack, and has not begun. Whoever entered it, or
     /// stands in for it, asks next.
     pub fn refuse(&self) {
-        self.refused.set(true);
+        self.arrival.set(REFUSED);
     }
 
     /// Whether the code of `part`, which was entered last, was refused; only once.
     #[inline]
     pub fn take_refused<P>(&self, part: *const P) -> bool {
-        let is_refused = self.refused.replace(false);
-        if is_refused {
-            self.note_misfit(part.addr());
+        self.take_arrival(part) == Arrival::Refused
+    }
+
+    /// How compiled code has come to where it leaves for `part`, a [`FuncCode`]; only once.
+    #[inline]
+    pub fn take_arrival<P>(&self, part: *const P) -> Arrival {
+        match self.arrival.replace(0) {
+            0 => Arrival::Call,
+            REFUSED => {
+                self.note_misfit(part.addr());
+                Arrival::Refused
+            }
+            _ => Arrival::TailCall,
         }
-        is_refused
     }
 
     #[cold]
@@ -596,11 +632,24 @@ impl StoreCtx {
     /// Says that what runs ends in a tail call of `func` on `instance`, whose arguments are in the frame; followed by
     /// [`Outcome::TailCall`](crate::vm::code::Outcome::TailCall).
     pub fn set_tail_call(&self, instance: NonNull<VmCtx>, func: NonNull<FuncCode>) {
-        self.tail_call.set(Some((instance, func)));
+        self.tail_call.set(Some(TailCall {
+            instance,
+            func,
+            interpreted: false,
+        }));
     }
 
-    /// The callee of that tail call.
-    pub(crate) fn take_tail_call(&self) -> Option<(NonNull<VmCtx>, NonNull<FuncCode>)> {
+    /// As [`StoreCtx::set_tail_call`], of a function whose compiled code was refused: the first tier is to run it.
+    pub fn set_interpreted_tail_call(&self, instance: NonNull<VmCtx>, func: NonNull<FuncCode>) {
+        self.tail_call.set(Some(TailCall {
+            instance,
+            func,
+            interpreted: true,
+        }));
+    }
+
+    /// That tail call.
+    pub(crate) fn take_tail_call(&self) -> Option<TailCall> {
         self.tail_call.take()
     }
 

@@ -24,7 +24,7 @@ use crate::vm::memory::{self, MemoryBounds, MemoryRecord};
 use crate::vm::module_code::{CodeSet, ModuleCode};
 use crate::vm::table::TableRecord;
 
-pub use crate::vm::store_ctx::StoreCtx;
+pub use crate::vm::store_ctx::{Arrival, StoreCtx};
 
 /// See the module.
 ///

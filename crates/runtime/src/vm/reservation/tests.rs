@@ -184,3 +184,76 @@ fn a_refusal_empties_the_pool_and_is_tried_again() {
     assert_eq!((answer, asked.get()), (Ok(7), 2));
     assert_eq!(insist(|| Err::<(), _>(Errno::INVAL)), Err(Errno::INVAL));
 }
+
+#[test]
+fn one_that_is_longer_than_most_has_a_guard_where_it_ends() {
+    let reach = 6 << 30;
+    let reservation = Reservation::take(PAGE, reach).expect("there is address space");
+    assert_eq!(reservation.reach(), reach);
+    let length = REACHABLE_BYTES + PAGE;
+    reservation.extend(length).expect("it costs nothing");
+    // SAFETY: within the reservation.
+    let at = |offset: usize| unsafe { reservation.base().add(offset) };
+    assert_eq!(access(at(length - 1)), Access::ReadWrite);
+    for beyond in [length, reach - 1, reach, reach + GUARD_BYTES - 1] {
+        assert_eq!(access(at(beyond)), Access::None, "byte {beyond:#x}");
+    }
+    // It is not the next one's.
+    let base = reservation.base();
+    // SAFETY: the byte is accessible.
+    unsafe { base.write(1) };
+    drop(reservation);
+    assert_eq!(bytes(&mut take(PAGE))[0], 0);
+}
+
+#[test]
+fn what_the_host_has_not_is_less_reach() {
+    // More than all address space together.
+    let most = 1 << 46;
+    let all: Vec<Reservation> = (0..4)
+        .map(|_| Reservation::take(PAGE, most).expect("there is address space"))
+        .collect();
+    let reaches: Vec<usize> = all.iter().map(Reservation::reach).collect();
+    assert!(reaches.iter().sum::<usize>() < 1 << 47, "{reaches:x?}");
+    for mut reservation in all {
+        let reach = reservation.reach();
+        assert!(reach >= PAGE);
+        bytes(&mut reservation).fill(1);
+        // SAFETY: within the reservation.
+        let behind = unsafe { reservation.base().add(reach + GUARD_BYTES - 1) };
+        assert_eq!(access(behind), Access::None);
+    }
+}
+
+#[test]
+fn bytes_are_whole_pages_of_the_host() {
+    let mut reservation = take(17);
+    assert_eq!(bytes(&mut reservation).len(), 17);
+    // SAFETY: within the reservation.
+    let at = |offset: usize| unsafe { reservation.base().add(offset) };
+    assert_eq!(access(at(HOST_PAGE_BYTES - 1)), Access::ReadWrite);
+    assert_eq!(access(at(HOST_PAGE_BYTES)), Access::None);
+    for length in [HOST_PAGE_BYTES - 1, HOST_PAGE_BYTES, HOST_PAGE_BYTES + 1] {
+        reservation.extend(length).expect("it costs nothing");
+        let end = length.next_multiple_of(HOST_PAGE_BYTES);
+        assert_eq!(access(at(end - 1)), Access::ReadWrite);
+        assert_eq!(access(at(end)), Access::None);
+    }
+    drop(reservation);
+    for length in [1, HOST_PAGE_BYTES + 1, PAGE - 1, PAGE + 1] {
+        assert!(reuse_bytes(length), "{length} bytes never come back");
+    }
+}
+
+/// As [`reuse`], of a length that is no page.
+fn reuse_bytes(length: usize) -> bool {
+    (0..20).any(|_| {
+        let mut first = take(length);
+        let base = first.base();
+        bytes(&mut first).fill(0xa5);
+        drop(first);
+        let mut second = take(length);
+        assert!(bytes(&mut second).iter().all(|&byte| byte == 0));
+        second.base() == base
+    })
+}
