@@ -2,6 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
+use tiered::decode::index::TypeIdx;
 use tiered::decode::numeric::NumOp;
 use tiered::decode::types::{RefType, ValType};
 use tiered::decode::wasmparser::{BlockType, Operator};
@@ -97,7 +98,7 @@ fn block_type(module: &Module, ty: BlockType) -> (usize, usize) {
         BlockType::Empty => (0, 0),
         BlockType::Type(_) => (0, 1),
         BlockType::FuncType(ty) => {
-            let ty = &module.types()[ty as usize];
+            let ty = module.types().func(TypeIdx(ty));
             (ty.params.len(), ty.results.len())
         }
     }

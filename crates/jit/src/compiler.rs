@@ -325,7 +325,7 @@ impl Compiler {
     /// Translates into the context, and counts what came of it.
     fn weigh(&mut self, subject: Subject) -> Result<Weighed, CompileError> {
         let translated = self.translate(&subject)?;
-        let work = Work::of(&self.context.func);
+        let work = Work::of(&self.context.func, translated.definitions);
         let estimate = self.estimate_all(&work, &subject, &translated.callees);
         Ok(Weighed {
             estimate: estimate.ok_or(CompileError::TooLarge)?,
@@ -345,7 +345,7 @@ impl Compiler {
     ) -> Option<Estimate> {
         let (shared, module) = (self.jit.shared(), &*subject.module);
         let (mut all, mut lacking) = (Trampolines::default(), Trampolines::default());
-        let callees = callees.iter().map(|ty| &module.types()[ty.index()]);
+        let callees = callees.iter().map(|&ty| module.types().func(ty));
         let mut types: HashSet<&FuncType> = callees.collect();
         if subject.at == Entry::Start {
             types.insert(module.func_type(subject.func));

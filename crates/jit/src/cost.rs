@@ -11,6 +11,10 @@
 //!   each of these at those in between ([`elaboration`]).
 //! * The trampolines of functions with hundreds of parameters and results ([`trampolines`]).
 //!
+//! * Both allocators look at all values that live at the begin of a block, one of them for each branch to it ([`liveness`]).
+//! * The front end makes a value for each local that a loop may carry, and takes most of them back; the optimizer has room
+//!   for all.
+//!
 //! What takes too long or too much memory even so is not compiled.
 //!
 //! * *Invariant:* to count takes a time that is linear in the intermediate code.
@@ -28,6 +32,7 @@
 mod elaboration;
 #[cfg(test)]
 mod kinds;
+mod liveness;
 mod trampolines;
 
 use std::time::Duration;
@@ -71,6 +76,14 @@ pub struct Work {
     pub loops: u64,
     /// Blocks that the optimizer looks at from an instruction up to where its operands are.
     pub dominators: u64,
+    /// Numbers of values, also of those that the front end made and took back.
+    pub values: u64,
+    /// Definitions of variables that the front end had room for.
+    pub definitions: u64,
+    /// Values that live at the begin of blocks, all together.
+    pub live: u64,
+    /// The same as the allocator of a single pass sees it, for each branch to the block and once more.
+    pub spanned: u64,
 }
 
 /// How registers are allocated.
@@ -95,8 +108,12 @@ pub struct Estimate {
 
 impl Work {
     /// Counts.
-    pub(crate) fn of(func: &ir::Function) -> Work {
-        let mut work = Work::default();
+    pub(crate) fn of(func: &ir::Function, definitions: usize) -> Work {
+        let mut work = Work {
+            values: func.dfg.num_values() as u64,
+            definitions: definitions as u64,
+            ..Work::default()
+        };
         let mut bundles = Bundles::default();
         let mut place: SecondaryMap<Block, u32> = SecondaryMap::new();
         for (at, block) in (1..).zip(func.layout.blocks()) {
@@ -121,6 +138,7 @@ impl Work {
         work.copies = elaboration.copies;
         work.loops = elaboration.loops;
         work.dominators = elaboration.dominators;
+        (work.live, work.spanned) = (elaboration.live, elaboration.spanned);
         work
     }
 
@@ -197,6 +215,7 @@ impl Work {
         let linear =
             900 * self.insts + 1_200 * self.carried + 450 * self.targets + 600 * self.passed;
         let linear = linear.saturating_add(self.optimizer_ns(2_000));
+        let linear = linear.saturating_add(self.live.saturating_mul(30));
         let in_a_block = self.carried / self.blocks.max(1) + 1;
         let merging = (self.merges / 10).saturating_mul(3 * in_a_block);
         let splitting = self.splits.saturating_mul(19);
@@ -209,25 +228,34 @@ impl Work {
     fn single_pass_ns(&self) -> u64 {
         let in_blocks = 450 * self.insts + 1_000 * self.blocks + 400 * self.passed;
         let linear = in_blocks + 250 * self.carried + 450 * self.targets;
-        linear.saturating_add(self.optimizer_ns(700))
+        let linear = linear.saturating_add(self.optimizer_ns(700));
+        linear.saturating_add(self.spanned.saturating_mul(7))
     }
 
     /// What the optimizer takes out of proportion, and what its copies take, each so long.
     fn optimizer_ns(&self, copy: u64) -> u64 {
         let looking = self.loops.saturating_mul(2).saturating_add(self.dominators);
+        let looking = looking.saturating_add(60 * self.values + 3 * self.definitions);
         looking.saturating_add(self.copies.saturating_mul(copy))
     }
 
     fn thorough_bytes(&self) -> u64 {
         let body = 500 * self.insts + 700 * self.carried + 1_200 * self.blocks;
         let body = body + 1_000 * self.targets + 600 * self.passed;
-        body.saturating_add(self.copies.saturating_mul(900))
+        let body = body.saturating_add(self.live.saturating_mul(30));
+        self.whole_bytes(body.saturating_add(self.copies.saturating_mul(900)))
     }
 
     fn single_pass_bytes(&self) -> u64 {
         let body = 400 * self.insts + 150 * self.carried + 600 * self.blocks;
         let body = body + 700 * self.targets + 400 * self.passed;
-        body.saturating_add(self.copies.saturating_mul(600))
+        self.whole_bytes(body.saturating_add(self.copies.saturating_mul(600)))
+    }
+
+    /// With the tables that have a place for each value; the front end's are gone by then.
+    fn whole_bytes(&self, body: u64) -> u64 {
+        let body = body.saturating_add(100 * self.values);
+        body.max(8 * self.definitions)
     }
 }
 

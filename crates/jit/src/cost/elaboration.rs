@@ -17,6 +17,8 @@ use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 
+use super::liveness::Liveness;
+
 /// How many copies of each instruction are counted, over the whole body. More is too much, whatever it is.
 const MOST_COPIES: u64 = 16;
 
@@ -32,6 +34,9 @@ pub(super) struct Counts {
     pub(super) loops: u64,
     /// Blocks that are looked at.
     pub(super) dominators: u64,
+    /// Values that live at the begin of blocks, and as the allocator of a single pass sees it: [`Liveness`].
+    pub(super) live: u64,
+    pub(super) spanned: u64,
 }
 
 /// A loop around the present block.
@@ -75,6 +80,7 @@ struct Elaboration<'a> {
     scopes: Vec<Vec<Value>>,
     around: Vec<Around>,
     steps: Vec<Step>,
+    liveness: Liveness,
     counts: Counts,
     most: u64,
 }
@@ -83,7 +89,7 @@ struct Elaboration<'a> {
 pub(super) fn counts(func: &Function) -> Counts {
     let cfg = ControlFlowGraph::with_function(func);
     let domtree = DominatorTree::with_function(func, &cfg);
-    let mut elaboration = Elaboration::new(func);
+    let mut elaboration = Elaboration::new(func, &domtree);
     let Some(entry) = func.layout.entry_block() else {
         return Counts::default();
     };
@@ -98,11 +104,15 @@ pub(super) fn counts(func: &Function) -> Counts {
         open.extend(domtree.children(block).map(|child| (child, depth + 1)));
         open[from..].reverse();
     }
-    elaboration.counts
+    Counts {
+        live: elaboration.liveness.live(),
+        spanned: elaboration.liveness.spanned(),
+        ..elaboration.counts
+    }
 }
 
 impl<'a> Elaboration<'a> {
-    fn new(func: &'a Function) -> Elaboration<'a> {
+    fn new(func: &'a Function, domtree: &DominatorTree) -> Elaboration<'a> {
         let mut place: SecondaryMap<Block, u32> = SecondaryMap::new();
         let mut count = 0;
         for (at, block) in (1..).zip(func.layout.blocks()) {
@@ -124,6 +134,7 @@ impl<'a> Elaboration<'a> {
             }
         }
         let mut elaboration = Elaboration {
+            liveness: Liveness::new(func, domtree, &place),
             func,
             depths: vec![0; count + 2],
             place,
@@ -179,18 +190,21 @@ impl<'a> Elaboration<'a> {
         self.counts.loops += u64::from(self.depths[place as usize]);
         for &param in self.func.dfg.block_params(block) {
             self.available[param] = depth;
+            self.liveness.define(param, place);
         }
         for inst in self.func.layout.block_insts(block) {
             if is_pure(self.func, inst) {
                 self.find(inst, depth);
                 continue;
             }
-            for &result in self.func.dfg.inst_results(inst) {
-                self.available[result] = depth;
-            }
             for value in self.func.dfg.inst_values(inst) {
                 self.steps.push(Step::Value(value));
                 self.elaborate(place)?;
+                self.need(value, place);
+            }
+            for &result in self.func.dfg.inst_results(inst) {
+                self.available[result] = depth;
+                self.liveness.define(result, place);
             }
         }
         Some(())
@@ -258,8 +272,24 @@ impl<'a> Elaboration<'a> {
             Some(around) => (around.hoist_depth as usize, around.first.saturating_sub(1)),
             None => (self.scopes.len() - 1, place),
         };
-        self.seen[value] = place.max(1);
+        let place = place.max(1);
+        self.seen[value] = place;
         self.scopes[scope].push(value);
+        self.liveness.define(value, place);
+        for &arg in self.func.dfg.inst_args(inst) {
+            self.need(arg, place);
+        }
+    }
+
+    /// A value is needed in the block `place`, and as long as the loops around the present block last that it is not in.
+    fn need(&mut self, value: Value, place: u32) {
+        let at = self.place_of(value);
+        let common = self.around.partition_point(|around| around.contains(at));
+        let around = self.around.get(common);
+        let end = around.filter(|around| around.contains(place));
+        let end = end.map_or(0, |around| around.last);
+        let value = self.func.dfg.resolve_aliases(value);
+        self.liveness.need(value, place, end);
     }
 
     /// Where a value is.

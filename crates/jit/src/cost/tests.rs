@@ -307,8 +307,8 @@ fn work(module: &Module) -> Work {
     };
     let (mut context, mut func) = (FunctionBuilderContext::new(), ir::Function::new());
     let isa = &**isas.usual();
-    translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
-    Work::of(&func)
+    let translated = translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
+    Work::of(&func, translated.definitions)
 }
 
 /// Casts between lanes do not part what goes together: vectors that are set on all ways are one bundle, as integers are.
