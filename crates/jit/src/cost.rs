@@ -7,6 +7,9 @@
 //!   the other to what the bundle has, and it looks at all of a bundle whenever it splits it, which it does at loops. A
 //!   local that is set in a thousand places of a nest of blocks is such a bundle. Where that would take most of the time,
 //!   the allocator that makes a single pass is taken: its code is slower by half, but it takes as long as the body is large.
+//!   For each value that lives where a block begins it also looks through all that branches carry, from the last value on
+//!   that it has split: two thousand branches that carry 40 values each took 5 s. How many it will split is not foreseen:
+//!   where it might take longer than [`MOST_SCANNING`] without, a single pass is taken.
 //! * The optimizer copies what is computed along a nest of conditions, and looks at all loops around an instruction, for
 //!   each of these at those in between ([`elaboration`]).
 //! * The trampolines of functions with hundreds of parameters and results ([`trampolines`]).
@@ -51,6 +54,9 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// The thorough allocator may take this long whatever takes the time.
 const UNNOTICED: Duration = Duration::from_millis(30);
 
+/// The thorough allocator may take this long if it splits no value, as it does where there are many.
+const MOST_SCANNING: Duration = Duration::from_millis(1_400);
+
 /// What of a body takes time and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
@@ -60,6 +66,8 @@ pub struct Work {
     pub blocks: u64,
     /// Parameters of blocks, and arguments of branches.
     pub carried: u64,
+    /// Of these the parameters of blocks.
+    pub params: u64,
     /// Targets of jump tables.
     pub targets: u64,
     /// Arguments of calls.
@@ -125,7 +133,7 @@ impl Work {
         }
         for block in func.layout.blocks() {
             work.blocks += 1;
-            work.carried += func.dfg.block_params(block).len() as u64;
+            work.params += func.dfg.block_params(block).len() as u64;
             for inst in func.layout.block_insts(block) {
                 work.insts += 1;
                 work.count(func, inst, &mut bundles, |target| {
@@ -133,6 +141,7 @@ impl Work {
                 });
             }
         }
+        work.carried += work.params;
         (work.merges, work.splits) = bundles.sums();
         let elaboration = elaboration::counts(func);
         work.copies = elaboration.copies;
@@ -199,7 +208,8 @@ impl Work {
             bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             allocator,
         });
-        let in_proportion = thorough.time <= UNNOTICED.max(3 * Duration::from_nanos(linear));
+        let in_proportion = thorough.time <= UNNOTICED.max(3 * Duration::from_nanos(linear))
+            && thorough.time + Duration::from_nanos(self.scans(self.live)) <= MOST_SCANNING;
         let is_bounded =
             |estimate: &Estimate| estimate.time <= most_time && estimate.bytes <= most_bytes;
         let wanted = if in_proportion && is_bounded(&thorough) {
@@ -219,10 +229,16 @@ impl Work {
         let in_a_block = self.carried / self.blocks.max(1) + 1;
         let merging = (self.merges / 10).saturating_mul(3 * in_a_block);
         let splitting = self.splits.saturating_mul(19);
-        (
-            linear,
-            linear.saturating_add(merging).saturating_add(splitting),
-        )
+        let beyond = merging.saturating_add(splitting);
+        let beyond = beyond.saturating_add(self.scans(self.live.min(2 * self.params)));
+        (linear, linear.saturating_add(beyond))
+    }
+
+    /// For each parameter of a block, and for so many values where a block begins, the allocator looks through what branches
+    /// carry from the last value on that it had split.
+    fn scans(&self, live: u64) -> u64 {
+        let args = self.carried - self.params;
+        live.saturating_add(self.params).saturating_mul(args) / 2
     }
 
     fn single_pass_ns(&self) -> u64 {
