@@ -152,6 +152,8 @@ impl Subject<'_> {
                 cost.refused += 1;
                 return;
             }
+            // Of a loop that can't be reached.
+            Err(CompileError::Unsupported(_)) if self.entry != Entry::Start => return,
             Err(error) => panic!("{what}: {error}"),
         };
         assert!(foreseen.time <= MOST_TIME, "{what}: {foreseen:?}");

@@ -185,6 +185,78 @@ fn dominating_blocks_count_where_operands_are_far_above() {
     assert!(body_work("straight", 400, 1).dominators == 0);
 }
 
+/// Values that are loaded first and stored last live at each of the branches in between.
+#[test]
+fn what_lives_where_blocks_begin_counts_for_each_branch() {
+    let of = |branches: usize, values: usize| {
+        let each = |op: &dyn Fn(usize) -> String| (1..=values).map(op).collect::<String>();
+        let loads = each(&|at| format!("(local.set {at} (i32.load offset={at}00 (local.get 0)))"));
+        let stores =
+            each(&|at| format!("(i32.store offset={at}00 (local.get 0) (local.get {at}))"));
+        let locals = "i32 ".repeat(values);
+        let branches = "(br_if 0 (local.get 0))".repeat(branches);
+        work(&module_of(&format!(
+            "(module (memory 1) (func (param i32) (local {locals}) {loads} (block {branches}) {stores}))"
+        )))
+    };
+    let work = of(300, 50);
+    let least = 300 * 50;
+    assert!((least..2 * least).contains(&work.live), "{work:?}");
+    assert!((2 * least..5 * least).contains(&work.spanned), "{work:?}");
+    let more = of(600, 50);
+    assert!(more.spanned > work.spanned + 2 * least, "{more:?}");
+    // What is made and needed in one block lives nowhere else.
+    let straight = body_work("straight", 500, 1);
+    assert!(straight.live < 10, "{straight:?}");
+}
+
+/// A loop seems to carry each local until it is translated.
+#[test]
+fn values_that_are_taken_back_have_room() {
+    let loops = "(loop (br_if 0 (local.get 0)))".repeat(200);
+    let locals = "i32 ".repeat(100);
+    let uses: String = (1..=100)
+        .map(|at| format!("(i32.store (local.get 0) (local.get {at}))"))
+        .collect();
+    let work = work(&module_of(&format!(
+        "(module (memory 1) (func (param i32) (local {locals}) {loops} {uses}))"
+    )));
+    assert!(work.values >= 200 * 100, "{work:?}");
+    assert!(work.definitions >= 200 * 100, "{work:?}");
+    let bytes = [work.thorough_bytes(), work.single_pass_bytes()];
+    assert!(
+        bytes.iter().all(|&bytes| bytes >= 50 * work.values),
+        "{bytes:?}"
+    );
+}
+
+/// What branches carry is looked through for each value that lives where a block begins, if none of them is split.
+#[test]
+fn branches_that_carry_much_are_compiled_in_a_single_pass() {
+    let work = Work {
+        insts: 2_000,
+        blocks: 1_000,
+        params: 20_000,
+        carried: 60_000,
+        live: 100_000,
+        ..Work::default()
+    };
+    let of = |work: &Work| work.estimate(MOST_BYTES).map(|estimate| estimate.allocator);
+    assert_eq!(of(&work), Some(Allocator::SinglePass));
+    let few = Work {
+        params: 1_000,
+        carried: 3_000,
+        ..work
+    };
+    assert_eq!(of(&few), Some(Allocator::Thorough));
+    // Too many for either.
+    let bomb = Work {
+        spanned: 450_000_000,
+        ..work
+    };
+    assert_eq!(of(&bomb), None);
+}
+
 /// More of anything is more of everything.
 #[test]
 fn estimates_grow_with_the_body() {
