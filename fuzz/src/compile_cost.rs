@@ -25,12 +25,11 @@ use crate::{input, program, smith};
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
 /// Memory may be this many times what is foreseen, and a fixed amount more for what is made at the first compile of a kind.
-/// It should be three, as for time; nests of hundreds of loops take five and a half.
-const TIMES_BYTES: usize = 8;
+const TIMES_BYTES: usize = 3;
 const MORE_BYTES: usize = 2 << 20;
 
 /// Time may be this many times what is foreseen, and a fixed time more.
-const TIMES: u32 = 20;
+const TIMES: u32 = 8;
 const MORE_TIME: Duration = Duration::from_millis(50);
 
 /// Bytes of memory are foreseen for each instruction of the machine, at least.

@@ -5,6 +5,7 @@
 //!   contain addresses, but only of this program, and of the loop that an entry is made for.
 //! * *Invariant:* dropping a [`Code`] frees its memory, so its publisher keeps it as long as the module's code.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler};
 use cranelift_frontend::FunctionBuilderContext;
 use tiered_decode::Module;
-use tiered_decode::index::FuncIdx;
+use tiered_decode::index::{FuncIdx, TypeIdx};
 use tiered_decode::printable::Name;
 use tiered_decode::types::FuncType;
 use tiered_runtime::code::{EntryFn, FuncCode, LoopCode};
 
 use crate::api::Jit;
-use crate::cost::{Estimate, Work};
+use crate::cost::{Estimate, Trampolines, Work, trampoline_allocator};
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
 use crate::folded::folded_loads;
@@ -100,6 +101,7 @@ pub struct Code {
     entry: EntryFn,
     blob: Blob,
     estimate: Estimate,
+    work: Work,
     /// The entry, if it is for this code alone.
     _entry: Option<Blob>,
     /// Last: it owns the other entries.
@@ -123,6 +125,12 @@ impl Code {
     #[must_use]
     pub fn estimate(&self) -> Estimate {
         self.estimate
+    }
+
+    /// What was counted of it to foresee that.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// The tier that made it.
@@ -308,6 +316,7 @@ impl Compiler {
             entry,
             blob,
             estimate: weighed.estimate,
+            work: weighed.work,
             _entry: own_entry,
             jit: self.jit.clone(),
         })
@@ -316,14 +325,44 @@ impl Compiler {
     /// Translates into the context, and counts what came of it.
     fn weigh(&mut self, subject: Subject) -> Result<Weighed, CompileError> {
         let translated = self.translate(&subject)?;
-        let work = Work::of(&self.context.func);
-        let estimate = work.estimate(self.jit.shared().compile_bytes());
+        let work = Work::of(&self.context.func, translated.definitions);
+        let estimate = self.estimate_all(&work, &subject, &translated.callees);
         Ok(Weighed {
+            estimate: estimate.ok_or(CompileError::TooLarge)?,
             subject,
             translated,
             work,
-            estimate: estimate.ok_or(CompileError::TooLarge)?,
         })
+    }
+
+    /// What this work takes, and the trampolines that it lacks. Whether that is too much does not depend on which of them
+    /// there are already.
+    fn estimate_all(
+        &self,
+        work: &Work,
+        subject: &Subject,
+        callees: &[TypeIdx],
+    ) -> Option<Estimate> {
+        let (shared, module) = (self.jit.shared(), &*subject.module);
+        let (mut all, mut lacking) = (Trampolines::default(), Trampolines::default());
+        let callees = callees.iter().map(|&ty| module.types().func(ty));
+        let mut types: HashSet<&FuncType> = callees.collect();
+        if subject.at == Entry::Start {
+            types.insert(module.func_type(subject.func));
+        } else {
+            all.add_loop();
+            lacking.add_loop();
+        }
+        for ty in types {
+            all.add(ty);
+            if shared.trampolines().get(ty).is_none() {
+                lacking.add(ty);
+            }
+        }
+        let mut estimate = work.estimate_with(shared.compile_bytes(), &all)?;
+        estimate.time += lacking.time();
+        estimate.bytes += lacking.bytes();
+        Some(estimate)
     }
 
     fn translate(&mut self, subject: &Subject) -> Result<Translated, CompileError> {
@@ -370,7 +409,9 @@ impl Compiler {
 
     fn entry(&mut self, ty: &FuncType, callee: Callee) -> Result<Blob, CompileError> {
         let jit = self.jit.clone();
-        let isa = &**jit.shared().isa();
+        let isa = &**jit
+            .shared()
+            .isa_of(&Work::default(), trampoline_allocator(ty));
         self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
         let landing = landing(self.generate_with(isa)?)?;
@@ -380,7 +421,9 @@ impl Compiler {
 
     fn exit(&mut self, ty: &FuncType) -> Result<Blob, CompileError> {
         let jit = self.jit.clone();
-        let isa = &**jit.shared().isa();
+        let isa = &**jit
+            .shared()
+            .isa_of(&Work::default(), trampoline_allocator(ty));
         self.clear();
         entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
         self.generate_with(isa)?;

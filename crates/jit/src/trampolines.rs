@@ -17,9 +17,30 @@ use crate::loader::Blob;
 /// program has, but not what a host of many hostile modules could be made to keep.
 const MAX_TYPES: usize = 1 << 14;
 
+/// Parameters and results that all these may have: some tens of bytes of code each, in both trampolines. That is 16 for each
+/// type, where programs have five.
+const MAX_VALUES: usize = 1 << 18;
+
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Trampolines(Mutex<HashMap<FuncType, Pair>>);
+pub(crate) struct Trampolines(Mutex<Made>);
+
+#[derive(Debug, Default)]
+struct Made {
+    pairs: HashMap<FuncType, Pair>,
+    /// Parameters and results of their types.
+    values: usize,
+}
+
+impl Made {
+    fn has_room(&self, ty: &FuncType) -> bool {
+        self.pairs.len() < MAX_TYPES && self.values + values(ty) <= MAX_VALUES
+    }
+}
+
+fn values(ty: &FuncType) -> usize {
+    ty.params.len() + ty.results.len()
+}
 
 /// The two for one type.
 #[derive(Debug)]
@@ -53,7 +74,7 @@ pub(crate) fn entry_fn(entry: &Blob) -> EntryFn {
 impl Trampolines {
     /// Those for `ty`, if they were made.
     pub(crate) fn get(&self, ty: &FuncType) -> Option<Addresses> {
-        self.0.lock().get(ty).map(Pair::addresses)
+        self.0.lock().pairs.get(ty).map(Pair::addresses)
     }
 
     /// Those for `ty`, which `make` makes if they are not there yet.
@@ -65,12 +86,43 @@ impl Trampolines {
         if let Some(known) = self.get(ty) {
             return Ok(known);
         }
-        if self.0.lock().len() >= MAX_TYPES {
+        if !self.0.lock().has_room(ty) {
             return Err(CompileError::TooManyTypes);
         }
         // Two threads may make the same: the second pair is dropped, and nobody knows it.
         let pair = make()?;
-        let mut types = self.0.lock();
-        Ok(types.entry(ty.clone()).or_insert(pair).addresses())
+        let mut made = self.0.lock();
+        if let Some(known) = made.pairs.get(ty) {
+            return Ok(known.addresses());
+        }
+        let addresses = pair.addresses();
+        made.values += values(ty);
+        made.pairs.insert(ty.clone(), pair);
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiered_decode::types::ValType;
+
+    use super::*;
+
+    fn ty(params: usize) -> FuncType {
+        FuncType {
+            params: vec![ValType::V128; params].into(),
+            results: vec![ValType::I32].into(),
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_values() {
+        let made = |values| Made {
+            values,
+            ..Made::default()
+        };
+        assert!(made(0).has_room(&ty(1_000)));
+        assert!(made(MAX_VALUES - 6).has_room(&ty(5)));
+        assert!(!made(MAX_VALUES - 6).has_room(&ty(6)));
     }
 }

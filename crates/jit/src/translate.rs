@@ -114,6 +114,8 @@ pub(crate) struct Translated {
     pub(crate) callees: Vec<TypeIdx>,
     /// It calls itself, directly.
     pub(crate) calls_itself: bool,
+    /// How many definitions of variables the front end had room for.
+    pub(crate) definitions: usize,
 }
 
 /// What a body calls.
@@ -198,6 +200,7 @@ fn translate_body(
     }
     translator.builder.finalize(isa.frontend_config());
     Ok(Translated {
+        definitions: translator.variables.definitions(),
         callees: translator.callees.into_types(),
         calls_itself: calls.itself,
     })

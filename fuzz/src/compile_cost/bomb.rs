@@ -15,6 +15,10 @@ const BODY: u32 = 0;
 const CALLEE: u32 = 1;
 const CARRYING: u32 = 2;
 
+/// The first of the types of many values, each of a function that is called; and the first of these functions.
+const WIDE: u32 = 3;
+const FIRST_WIDE: u32 = 1;
+
 /// How a body is made.
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
@@ -49,20 +53,67 @@ pub(super) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     for _ in 0..u.int_in_range(1..=3)? {
         body.shape(u.int_in_range(0..=10)?);
     }
+    // Last, so that what the inputs before this choice mean stays the same.
+    let wide = if u.ratio(3, 4)? {
+        Vec::new()
+    } else {
+        wide_types(u)?
+    };
+    for (number, ty) in (0..).zip(&wide) {
+        body.call_wide(FIRST_WIDE + number, ty);
+    }
     body.op(Instruction::End);
-    Ok(of_body(&body.function, numbers.carried as usize))
+    Ok(of_body(&body.function, numbers.carried as usize, &wide))
 }
 
-fn of_body(body: &Function, carried: usize) -> Vec<u8> {
+/// The parameters and results of a type: of which type, and how many.
+#[derive(Clone, Copy, Debug)]
+struct Wide {
+    ty: ValType,
+    params: u32,
+    results: u32,
+}
+
+/// Types of up to a thousand parameters and results.
+fn wide_types(u: &mut Unstructured<'_>) -> Result<Vec<Wide>> {
+    let most = 1 << u.int_in_range(3..=9)?;
+    let (params, results) = (u.int_in_range(0..=most)?, u.int_in_range(0..=most)?);
+    let count = 1 << u.int_in_range(0..=6)?;
+    let mut types = Vec::new();
+    for number in 0..u.int_in_range(1..=count)? {
+        types.push(Wide {
+            ty: *u.choose(&[
+                ValType::I32,
+                ValType::I64,
+                ValType::F32,
+                ValType::F64,
+                ValType::V128,
+            ])?,
+            // Each another type.
+            params: params + number,
+            results,
+        });
+    }
+    Ok(types)
+}
+
+fn of_body(body: &Function, carried: usize, wide: &[Wide]) -> Vec<u8> {
     let mut module = Module::new();
     let mut types = TypeSection::new();
     let values = vec![ValType::I64; carried];
     types.ty().function([ValType::I32], []);
     types.ty().function(values.clone(), []);
     types.ty().function(values.clone(), values);
+    for ty in wide {
+        let list = |count: u32| vec![ty.ty; count as usize];
+        types.ty().function(list(ty.params), list(ty.results));
+    }
     module.section(&types);
     let mut imports = ImportSection::new();
     imports.import("host", "f", EntityType::Function(CALLEE));
+    for (ty, _) in (WIDE..).zip(wide) {
+        imports.import("host", "wide", EntityType::Function(ty));
+    }
     module.section(&imports);
     let mut funcs = FunctionSection::new();
     funcs.function(BODY);
@@ -77,7 +128,7 @@ fn of_body(body: &Function, carried: usize) -> Vec<u8> {
     });
     module.section(&memories);
     let mut exports = ExportSection::new();
-    exports.export("f", ExportKind::Func, 1);
+    exports.export("f", ExportKind::Func, FIRST_WIDE + wide.len() as u32);
     module.section(&exports);
     let mut code = CodeSection::new();
     code.function(body);
@@ -266,6 +317,23 @@ impl Body {
         }
         let local = self.local();
         self.op(Instruction::LocalSet(local));
+    }
+
+    /// Calls a function of a type of many values, with as many zeros.
+    fn call_wide(&mut self, func: u32, ty: &Wide) {
+        for _ in 0..ty.params {
+            self.op(match ty.ty {
+                ValType::I32 => Instruction::I32Const(0),
+                ValType::F32 => Instruction::F32Const(0.0.into()),
+                ValType::F64 => Instruction::F64Const(0.0.into()),
+                ValType::V128 => Instruction::V128Const(0),
+                _ => Instruction::I64Const(0),
+            });
+        }
+        self.op(Instruction::Call(func));
+        for _ in 0..ty.results {
+            self.op(Instruction::Drop);
+        }
     }
 
     fn calls_and_accesses(&mut self) {

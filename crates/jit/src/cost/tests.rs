@@ -1,7 +1,6 @@
 //! No kind of body takes more than in proportion: by counts, and by the estimates, which the example `cost` compares with
 //! the clock.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use tiered_decode::Module;
@@ -10,108 +9,11 @@ use tiered_decode::vector::{Relaxed, VecOp};
 
 use cranelift_frontend::FunctionBuilderContext;
 
+use super::kinds::{KINDS, text};
 use super::*;
 use crate::target::{Isas, Settings};
 use crate::translate::{Job, translate};
 use crate::{CompileError, Compiler, Config, Entry, Jit};
-
-/// The kinds of bodies that grow in one number each, with locals: what is repeated or nested that often.
-const KINDS: [&str; 12] = [
-    "loops",
-    "nest",
-    "ifs",
-    "ifelse",
-    "small loops",
-    "br_table",
-    "switch",
-    "switch loop",
-    "straight",
-    "operands",
-    "br_ifs",
-    "calls",
-];
-
-/// A module whose function 0 is such a body.
-fn text(kind: &str, count: usize, locals: usize) -> String {
-    let types = "i32 ".repeat(locals);
-    let (mut touch, mut fold, mut args) = (String::new(), String::new(), String::new());
-    for local in 1..=locals {
-        let _ = write!(
-            touch,
-            "(local.set {local} (i32.add (local.get {local}) (local.get 0)))"
-        );
-        let _ = write!(
-            fold,
-            "(local.set 0 (i32.xor (local.get 0) (local.get {local})))"
-        );
-        let _ = write!(args, "(local.get {local})");
-    }
-    let numbers = |count: usize| (0..count).map(|at| format!("{at} ")).collect::<String>();
-    let local = |at: usize| 1 + at % locals;
-    let repeat = |each: &dyn Fn(usize) -> String| (0..count).map(each).collect::<String>();
-    let nested = |open: &str, inner: &str, close: &str| {
-        format!("{}{inner}{}", open.repeat(count), close.repeat(count))
-    };
-    let body = match kind {
-        "loops" => format!("(loop {touch} (br_if 0 (local.get 0)))").repeat(count),
-        "nest" => nested("(loop ", &touch, "(br_if 0 (local.get 0)))"),
-        "ifs" => nested("(if (local.get 0) (then ", &touch, "))"),
-        "ifelse" => format!("(if (local.get 0) (then {touch}) (else {touch}))").repeat(count),
-        "small loops" => {
-            "(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))".repeat(count)
-        }
-        "br_table" => format!(
-            "(block (block (br_table {} (local.get 0))))",
-            "0 1 ".repeat(count / 2 + 1)
-        ),
-        "switch" => {
-            let arms = repeat(&|at| format!("(local.set {} (local.get 0)))", local(at)));
-            format!(
-                "{}(br_table {} (local.get 0)){arms}",
-                "(block ".repeat(count),
-                numbers(count)
-            )
-        }
-        "switch loop" => {
-            let arm = |at: usize| {
-                let (local, out) = (local(at), count - 1 - at);
-                format!(
-                    ") (local.set {local} (i32.add (local.get 0) (local.get {local}))) (br {out})"
-                )
-            };
-            let (blocks, arms) = ("(block ".repeat(count), repeat(&arm));
-            format!(
-                "(loop {blocks}(br_table {} (local.get 0)){arms} (br 0))",
-                numbers(count)
-            )
-        }
-        "straight" => touch.repeat(count),
-        "operands" => {
-            let pushed = "(local.get 0) (i32.load8_u (local.get 0))".repeat(count);
-            format!("{pushed}{}(local.set 0)", "(i32.xor)".repeat(2 * count - 1))
-        }
-        "br_ifs" => {
-            let branch = |at: usize| {
-                format!(
-                    "(br_if {at} (local.tee {} (i32.load (local.get 0))))",
-                    local(at)
-                )
-            };
-            format!(
-                "{}{}{}",
-                "(block ".repeat(count),
-                repeat(&branch),
-                ")".repeat(count)
-            )
-        }
-        _ => format!("(call 1 {args})").repeat(count),
-    };
-    format!(
-        "(module (memory 1)
-            (func (param i32) (result i32) (local {types}) {body} {fold} (local.get 0))
-            (func (param {types})))"
-    )
-}
 
 fn compiler() -> Compiler {
     let jit = Jit::new(&Config::default()).expect("this machine can");
@@ -149,9 +51,9 @@ fn whatever_grows_time_and_memory_are_bounded() {
         ] {
             // Cranelift's verifier and the text format take long for those.
             if count * locals > 20_000
-                && matches!(
+                && !matches!(
                     kind,
-                    "loops" | "ifelse" | "straight" | "calls" | "switch loop"
+                    "nest" | "ifs" | "small loops" | "br_table" | "switch" | "operands" | "br_ifs"
                 )
             {
                 continue;
@@ -231,6 +133,203 @@ fn memory_is_as_much_as_is_allowed() {
     assert_eq!(compile(10_000), Err(CompileError::TooLarge));
 }
 
+/// What is computed along a chain of conditions is copied to the other side of each, and counted.
+#[test]
+fn what_the_optimizer_copies_is_counted() {
+    let of = |count| body_work("ifs both", count, 1);
+    for count in [2, 10, 100] {
+        assert_eq!(of(count).copies, (count * (count - 1) / 2) as u64);
+    }
+    // In straight code there is one place for each.
+    for kind in ["straight", "operands", "loops", "calls"] {
+        assert_eq!(body_work(kind, 50, 5).copies, 0, "{kind}");
+    }
+    // Too many are not counted, and not compiled.
+    let most = of(600);
+    assert_eq!((most.copies, most.estimate(MOST_BYTES)), (u64::MAX, None));
+    let (_, estimate) = estimate(&mut compiler(), "ifs both", 600, 1);
+    assert_eq!(estimate, None);
+}
+
+#[test]
+fn loops_around_instructions_count_by_the_square_of_their_depth() {
+    // One addition at each depth: the sum of squares.
+    let (half, whole) = (
+        body_work("nest around", 100, 1),
+        body_work("nest around", 200, 1),
+    );
+    let times = whole.loops as f64 / half.loops as f64;
+    assert!((7.0..9.0).contains(&times), "{half:?} {whole:?}");
+    assert!(half.loops > 100_u64.pow(3) / 6, "{half:?}");
+    // All of them in the innermost.
+    let (half, whole) = (body_work("nest", 300, 2), body_work("nest", 300, 22));
+    assert!(
+        whole.loops - half.loops >= 20 * 300 * 300 / 2,
+        "{half:?} {whole:?}"
+    );
+    // Loops after one another are not around each other.
+    let after = body_work("loops", 300, 2);
+    assert!(after.loops < 20 * after.insts, "{after:?}");
+    let (_, estimate) = estimate(&mut compiler(), "nest around", 900, 3);
+    assert_eq!(estimate, None);
+}
+
+#[test]
+fn dominating_blocks_count_where_operands_are_far_above() {
+    let (half, whole) = (
+        body_work("small loops", 200, 1),
+        body_work("small loops", 400, 1),
+    );
+    let times = whole.dominators as f64 / half.dominators as f64;
+    assert!((3.5..4.5).contains(&times), "{half:?} {whole:?}");
+    assert!(body_work("straight", 400, 1).dominators == 0);
+}
+
+/// Values that are loaded first and stored last live at each of the branches in between.
+#[test]
+fn what_lives_where_blocks_begin_counts_for_each_branch() {
+    let of = |branches: usize, values: usize| {
+        let each = |op: &dyn Fn(usize) -> String| (1..=values).map(op).collect::<String>();
+        let loads = each(&|at| format!("(local.set {at} (i32.load offset={at}00 (local.get 0)))"));
+        let stores =
+            each(&|at| format!("(i32.store offset={at}00 (local.get 0) (local.get {at}))"));
+        let locals = "i32 ".repeat(values);
+        let branches = "(br_if 0 (local.get 0))".repeat(branches);
+        work(&module_of(&format!(
+            "(module (memory 1) (func (param i32) (local {locals}) {loads} (block {branches}) {stores}))"
+        )))
+    };
+    let work = of(300, 50);
+    let least = 300 * 50;
+    assert!((least..2 * least).contains(&work.live), "{work:?}");
+    assert!((2 * least..5 * least).contains(&work.spanned), "{work:?}");
+    let more = of(600, 50);
+    assert!(more.spanned > work.spanned + 2 * least, "{more:?}");
+    // What is made and needed in one block lives nowhere else.
+    let straight = body_work("straight", 500, 1);
+    assert!(straight.live < 10, "{straight:?}");
+}
+
+/// A loop seems to carry each local until it is translated.
+#[test]
+fn values_that_are_taken_back_have_room() {
+    let loops = "(loop (br_if 0 (local.get 0)))".repeat(200);
+    let locals = "i32 ".repeat(100);
+    let uses: String = (1..=100)
+        .map(|at| format!("(i32.store (local.get 0) (local.get {at}))"))
+        .collect();
+    let work = work(&module_of(&format!(
+        "(module (memory 1) (func (param i32) (local {locals}) {loops} {uses}))"
+    )));
+    assert!(work.values >= 200 * 100, "{work:?}");
+    assert!(work.definitions >= 200 * 100, "{work:?}");
+    let bytes = [work.thorough_bytes(), work.single_pass_bytes()];
+    assert!(
+        bytes.iter().all(|&bytes| bytes >= 50 * work.values),
+        "{bytes:?}"
+    );
+}
+
+/// What branches carry is looked through for each value that lives where a block begins, if none of them is split.
+#[test]
+fn branches_that_carry_much_are_compiled_in_a_single_pass() {
+    let work = Work {
+        insts: 2_000,
+        blocks: 1_000,
+        params: 20_000,
+        carried: 60_000,
+        live: 100_000,
+        ..Work::default()
+    };
+    let of = |work: &Work| work.estimate(MOST_BYTES).map(|estimate| estimate.allocator);
+    assert_eq!(of(&work), Some(Allocator::SinglePass));
+    let few = Work {
+        params: 1_000,
+        carried: 3_000,
+        ..work
+    };
+    assert_eq!(of(&few), Some(Allocator::Thorough));
+    // Too many for either.
+    let bomb = Work {
+        spanned: 450_000_000,
+        ..work
+    };
+    assert_eq!(of(&bomb), None);
+}
+
+/// More of anything is more of everything.
+#[test]
+fn estimates_grow_with_the_body() {
+    for kind in KINDS {
+        let of = |count| {
+            let work = body_work(kind, count, 5);
+            (
+                work.thorough_ns().1,
+                work.thorough_bytes(),
+                work.single_pass_ns(),
+                work.single_pass_bytes(),
+            )
+        };
+        let (small, large) = (of(6), of(24));
+        assert!(
+            small.0 < large.0 && small.1 < large.1,
+            "{kind}: {small:?} {large:?}"
+        );
+        assert!(
+            small.2 < large.2 && small.3 < large.3,
+            "{kind}: {small:?} {large:?}"
+        );
+    }
+}
+
+/// Trampolines are foreseen with the compile that makes them; whether a function is refused does not depend on who was first.
+#[test]
+fn trampolines_are_foreseen_once() {
+    let module = |count, values| {
+        let module = Module::new(text("types", count, values).into_bytes());
+        Arc::new(module.expect("it is valid"))
+    };
+    let start = Entry::Start;
+    let mut compiler = compiler();
+    let wide = module(8, 400);
+    let first = compiler
+        .compile(&wide, FuncIdx(0), start, false)
+        .expect("it can be compiled")
+        .estimate();
+    let again = compiler
+        .compile(&wide, FuncIdx(0), start, false)
+        .expect("it can be compiled")
+        .estimate();
+    // 400 of each, of 8 types.
+    let least = Duration::from_micros(8 * 800);
+    assert!(first.time >= again.time + least, "{first:?} {again:?}");
+    assert!(
+        first.bytes >= again.bytes + 8 * 800 * 100,
+        "{first:?} {again:?}"
+    );
+    assert_eq!(first.allocator, again.allocator);
+    // The same type under other numbers is one.
+    let types = "(type (func (param i32 i32)))".repeat(50);
+    let calls: String = (0..50)
+        .map(|ty| format!("(call_indirect (type {ty}) (local.get 0) (local.get 0) (local.get 0))"))
+        .collect();
+    let many = format!("(module (table 1 funcref) {types} (func (param i32) {calls}))");
+    let estimate = compiler
+        .estimate(&module_of(&many), FuncIdx(0), start, false)
+        .expect("it can be compiled");
+    assert!(
+        estimate.time < Duration::from_micros(50 * 140),
+        "{estimate:?}"
+    );
+    // Trampolines alone are too much.
+    let work = Work::default();
+    let mut others = Trampolines::default();
+    assert!(work.estimate_with(MOST_BYTES, &others).is_some());
+    let ty = wide.func_type(FuncIdx(1));
+    (0..1_000).for_each(|_| others.add(ty));
+    assert_eq!(work.estimate_with(MOST_BYTES, &others), None);
+}
+
 /// Code made in either way does the same; the first estimate is that of the compile.
 #[test]
 fn what_was_weighed_is_compiled() {
@@ -257,13 +356,17 @@ fn what_was_weighed_is_compiled() {
     }
 }
 
-/// A module with vectors.
-fn vector_module(text: &str) -> Arc<Module> {
+fn module_of(text: &str) -> Arc<Module> {
     let module = Module::new(text.as_bytes().to_vec());
     Arc::new(module.unwrap_or_else(|error| panic!("{error} in {text}")))
 }
 
-/// What the only function of a module takes.
+/// What a body of this kind takes.
+fn body_work(kind: &str, count: usize, locals: usize) -> Work {
+    work(&module_of(&text(kind, count, locals)))
+}
+
+/// What function 0 of a module takes.
 fn work(module: &Module) -> Work {
     let isas = Isas::new(Settings::default()).expect("this machine can");
     let job = Job {
@@ -276,8 +379,8 @@ fn work(module: &Module) -> Work {
     };
     let (mut context, mut func) = (FunctionBuilderContext::new(), ir::Function::new());
     let isa = &**isas.usual();
-    translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
-    Work::of(&func)
+    let translated = translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
+    Work::of(&func, translated.definitions)
 }
 
 /// Casts between lanes do not part what goes together: vectors that are set on all ways are one bundle, as integers are.
@@ -290,7 +393,7 @@ fn vectors_are_joined_as_integers_are() {
             "(module (memory 1) (func (param i32) (local {ty} {ty}) (loop {body} (br_if 0 (local.get 0)))
                 ({ty}.store (local.get 0) (local.get 1))))"
         );
-        let work = work(&vector_module(&text));
+        let work = work(&module_of(&text));
         (work.merges, work.splits)
     };
     let integers = of("i32", "i32.add (local.get 1) (local.get 2)");
@@ -330,7 +433,7 @@ fn vector_ops_count_for_what_they_become() {
         };
         let body: String = (1..=COUNT).map(each).collect();
         let text = format!("(module (memory 1) (func (param i32) {body}))");
-        let module = vector_module(&text);
+        let module = module_of(&text);
         let code = compiler
             .compile(&module, FuncIdx(0), Entry::Start, false)
             .unwrap_or_else(|error| panic!("{op}: {error}"));

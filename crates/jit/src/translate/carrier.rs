@@ -83,6 +83,11 @@ impl Variables {
         }
     }
 
+    /// How many definitions the front end has room for.
+    pub(super) fn definitions(&self) -> usize {
+        self.definitions
+    }
+
     pub(super) fn are_in_proportion(&self) -> bool {
         self.definitions <= MAX_DEFINITIONS
     }
