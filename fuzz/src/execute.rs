@@ -72,6 +72,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     let limits = Limits {
         memory_bytes: u.int_in_range(0..=10)? << 16,
         table_elements: u.int_in_range(0..=1000)?,
+        gc_heap_bytes: 1 << 30,
         stack_bytes: u.int_in_range(0..=64 << 10)?,
         native_stack_bytes: u.int_in_range(0..=128 << 10)?,
         memories: 4,
@@ -110,6 +111,7 @@ impl Plan {
         let limits = Limits {
             memory_bytes: 16 << 16,
             table_elements: 100_000,
+            gc_heap_bytes: 1 << 30,
             stack_bytes: 64 << 10,
             native_stack_bytes: 128 << 10,
             memories: 4,

@@ -162,6 +162,7 @@ pub struct Config {
     pub(crate) tier: TierMode,
     pub(crate) limits: Limits,
     pub(crate) fuel: Option<u64>,
+    pub(crate) gc_stress: bool,
     pub(crate) decode: tiered_decode::Config,
     pub(crate) compile_threads: Option<usize>,
     pub(crate) costs: CostModel,
@@ -223,6 +224,22 @@ impl Config {
     #[must_use]
     pub fn max_native_stack(mut self, bytes: usize) -> Config {
         self.limits.native_stack_bytes = bytes;
+        self
+    }
+
+    /// Bytes of the garbage-collected heap that each store may have; 4 GiB by default. So much address space is reserved
+    /// with the first object.
+    #[must_use]
+    pub fn max_gc_heap(mut self, bytes: u64) -> Config {
+        self.limits.gc_heap_bytes = bytes;
+        self
+    }
+
+    /// Whether the heap is collected at each allocation, and what is freed is overwritten. For tests: what is used and not
+    /// known to be in use is found out.
+    #[must_use]
+    pub fn gc_stress(mut self, stress: bool) -> Config {
+        self.gc_stress = stress;
         self
     }
 

@@ -147,10 +147,16 @@ impl Engine {
 
 impl ToStoreConfig for Engine {
     fn to_store_config(&self) -> StoreConfig {
-        let Config { limits, fuel, .. } = self.config();
+        let Config {
+            limits,
+            fuel,
+            gc_stress,
+            ..
+        } = self.config();
         StoreConfig::new(Arc::clone(&self.0.tier))
             .limits(limits.clone())
             .fuel(*fuel)
+            .gc_stress(*gc_stress)
             .epoch(self.0.epoch.clone())
     }
 }

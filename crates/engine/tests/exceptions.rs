@@ -81,7 +81,7 @@ fn payloads_arrive_as_they_were_thrown(config: &Config) {
             end))"#;
     let instance = instance(&mut store, &engine, &Linker::new(), text);
     let func = instance.func(&store, "old").expect("it is there");
-    let value = tiered::ExternRef::new(&mut store, 7u8);
+    let value = tiered::ExternRef::new(&mut store, 7u8).expect("there is room");
     let args = [
         Val::I32(-5),
         Val::I64(1 << 60),

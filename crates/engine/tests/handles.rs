@@ -5,13 +5,15 @@ mod guest;
 mod modes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use guest::{call, forwarding, guest, module};
 use modes::in_all_modes;
 use tiered::decode::types::{GlobalType, Limits as Size, MemoryType, RefType, TableType, ValType};
 use tiered::{
-    Caller, Config, Engine, ExternRef, Func, Global, Instance, Linker, Memory, SetError, Store,
-    Table, TrapCode, Val,
+    AllocError, AnyStore, Caller, Config, Engine, Exception, Extern, ExternRef, Func, Global,
+    Instance, LimitError, Linker, Memory, SetError, Store, Table, Trap, TrapCode, Val,
 };
 
 in_all_modes! {
@@ -22,6 +24,11 @@ in_all_modes! {
     stores_move_between_threads,
     one_linker_serves_many_stores,
     a_store_drops_what_it_owns,
+    values_of_the_host_die_with_their_last_reference,
+    values_live_as_long_as_a_stack_has_them,
+    values_live_as_long_as_exceptions_carry_them,
+    handles_end_with_their_scope,
+    a_full_heap_is_an_error,
 }
 
 fn references_of_the_host(config: &Config) {
@@ -31,7 +38,8 @@ fn references_of_the_host(config: &Config) {
             "host",
             "keep",
             |mut caller: Caller<'_, Option<ExternRef>>, value: Option<ExternRef>| {
-                std::mem::replace(caller.data_mut(), value)
+                let kept = value.map(|value| value.keep(&mut caller)).transpose()?;
+                Ok::<_, LimitError>(std::mem::replace(caller.data_mut(), kept))
             },
         )
         .expect("a new name");
@@ -42,8 +50,8 @@ fn references_of_the_host(config: &Config) {
             (table.set (i32.const 1) (local.get 0)) (global.set $g (local.get 0))
             (call $keep (table.get (i32.const 1)))))"#;
     let (mut store, instance) = guest(config, text, &linker, None);
-    let text = ExternRef::new(&mut store, String::from("a value"));
-    let number = ExternRef::new(&mut store, 7u64);
+    let text = ExternRef::new(&mut store, String::from("a value")).expect("there is room");
+    let number = ExternRef::new(&mut store, 7u64).expect("there is room");
     let f = instance
         .typed_func::<Option<ExternRef>, Option<ExternRef>>(&store, "f")
         .expect("the type");
@@ -168,7 +176,7 @@ fn handles_of_another_store_panic(config: &Config) {
         instance.memory(&store, "m").expect("m"),
         instance.global(&store, "g").expect("g"),
     );
-    let value = ExternRef::new(&mut store, 1);
+    let value = ExternRef::new(&mut store, 1).expect("there is room");
     let null = [Val::FuncRef(None), Val::ExternRef(None)];
     type Use<'a> = Box<dyn FnMut(&mut Store<()>) + 'a>;
     let mut uses: Vec<(&str, Use<'_>)> = Vec::new();
@@ -391,7 +399,6 @@ fn one_linker_serves_many_stores(config: &Config) {
 
 /// Host functions own values: they go with the store.
 fn a_store_drops_what_it_owns(config: &Config) {
-    use std::sync::Arc;
     let witness = Arc::new(());
     let engine = Engine::new(config);
     let mut store = Store::new(&engine, Arc::clone(&witness)).expect("a store has a stack");
@@ -399,7 +406,7 @@ fn a_store_drops_what_it_owns(config: &Config) {
     Func::wrap(&mut store, move |_: Caller<'_, Arc<()>>| {
         drop(Arc::clone(&in_closure))
     });
-    ExternRef::new(&mut store, Arc::clone(&witness));
+    ExternRef::new(&mut store, Arc::clone(&witness)).expect("there is room");
     let mut linker = Linker::new();
     let in_linker = Arc::clone(&witness);
     linker
@@ -419,4 +426,299 @@ fn a_store_drops_what_it_owns(config: &Config) {
     );
     drop(store);
     assert_eq!(Arc::strong_count(&witness), 1);
+}
+
+/// A value of the host that counts how many of its kind there are, and has a number: what is freed too early becomes
+/// another's at once.
+struct Counted(Arc<AtomicUsize>, i32);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>, number: i32) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(count), number)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The number of a value, -1 for null.
+fn number_of(store: &AnyStore, value: Option<ExternRef>) -> i32 {
+    value.map_or(-1, |value| {
+        let value = value.data(store).downcast_ref::<Counted>();
+        value.expect("it is one").1
+    })
+}
+
+/// Imports `host.new`, which makes a value with a number, and `host.check`, which compares it.
+fn making(count: &Arc<AtomicUsize>) -> Linker<()> {
+    let mut linker = Linker::new();
+    let count = Arc::clone(count);
+    let new = move |mut caller: Caller<'_, ()>, number: i32| {
+        ExternRef::new(&mut caller, Counted::new(&count, number)).map(Some)
+    };
+    linker.func("host", "new", new).expect("a new name");
+    let check = |caller: Caller<'_, ()>, value: Option<ExternRef>, number: i32| {
+        assert_eq!(number_of(&caller, value), number);
+    };
+    linker.func("host", "check", check).expect("a new name");
+    linker
+}
+
+/// Whatever holds a reference keeps the value alive, until the last one is gone.
+fn values_of_the_host_die_with_their_last_reference(config: &Config) {
+    let text = r#"(module
+        (import "host" "new" (func $new (param i32) (result externref)))
+        (table $t (export "t") 4 externref) (global $g (export "g") (mut externref) (ref.null extern))
+        (table $of_funcs 1 funcref) (global $n (mut i64) (i64.const 0))
+        (func (export "to_table") (table.set $t (i32.const 1) (call $new (i32.const 0))))
+        (func (export "to_global") (global.set $g (call $new (i32.const 0))))
+        (func (export "grow") (drop (table.grow $t (call $new (i32.const 0)) (i32.const 3))))
+        (func (export "copy") (table.copy $t $t (i32.const 3) (i32.const 1) (i32.const 1)))
+        (func (export "clear") (param i32) (table.set $t (local.get 0) (ref.null extern)))
+        (func (export "clear_global") (global.set $g (ref.null extern)))
+        (func (export "lose") (param $n i32)
+            (loop (drop (call $new (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+    for stress in [false, true] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let config = config.clone().gc_stress(stress);
+        let (mut store, instance) = guest(&config, text, &making(&count), ());
+        let mut step = |name: &str, args: &[Val], left: usize| {
+            call(&mut store, instance, name, args).expect("it does not trap");
+            store.collect_garbage();
+            assert_eq!(count.load(Ordering::Relaxed), left, "after {name}");
+            assert_eq!(store.host_values(), left, "after {name}");
+        };
+        step("lose", &[Val::I32(100)], 0);
+        step("to_table", &[], 1);
+        step("to_global", &[], 2);
+        step("to_global", &[], 2);
+        step("copy", &[], 2);
+        step("clear", &[Val::I32(1)], 2);
+        step("clear", &[Val::I32(3)], 1);
+        step("grow", &[], 2);
+        step("clear", &[Val::I32(4)], 2);
+        step("clear_global", &[], 1);
+        step("clear", &[Val::I32(5)], 1);
+        step("clear", &[Val::I32(6)], 0);
+        // A handle of the host keeps it, too, and so do a table and a global of the host.
+        let handle = ExternRef::new(&mut store, Counted::new(&count, 0)).expect("there is room");
+        let ty = GlobalType {
+            content: ValType::EXTERNREF,
+            mutable: true,
+        };
+        let global = Global::new(&mut store, ty, handle.into()).expect("the type");
+        let size = Size { min: 2, max: None };
+        let ty = TableType::new(RefType::EXTERNREF, size);
+        let table = Table::new(&mut store, ty, handle.into()).expect("within the limits");
+        handle.release(&mut store);
+        handle.release(&mut store);
+        let null = Val::ExternRef(None);
+        for (is_global, left) in [(true, 1), (false, 0)] {
+            if is_global {
+                global.set(&mut store, null).expect("the type");
+            } else {
+                table.set(&mut store, 0, null).expect("the type");
+                table.set(&mut store, 1, null).expect("the type");
+            }
+            store.collect_garbage();
+            assert_eq!(count.load(Ordering::Relaxed), left);
+        }
+        let stats = store.heap_stats();
+        assert!(stats.collections >= 14, "{stats:?}");
+        assert_eq!((stats.live_objects, stats.live_bytes), (0, 0));
+    }
+}
+
+/// A value that only a local, an operand or a register of some frame has, interpreted or compiled, lives on while others are made.
+fn values_live_as_long_as_a_stack_has_them(config: &Config) {
+    let text = r#"(module
+        (import "host" "new" (func $new (param i32) (result externref)))
+        (import "host" "check" (func $check (param externref i32)))
+        (import "host" "again" (func $again (param externref i32) (result externref)))
+        (global $next (mut i32) (i32.const 100)) (global $returned (mut i32) (i32.const 0))
+        (func $deep (export "deep") (param $n i32) (result externref)
+            (local $a externref) (local $number i32) (local $b externref)
+            (global.set $next (i32.add (global.get $next) (i32.const 1)))
+            (local.set $number (global.get $next))
+            (local.set $a (call $new (local.get $number)))
+            (if (local.get $n) (then
+                (if (i32.rem_u (local.get $n) (i32.const 3))
+                    (then
+                        (local.set $b (call $deep (i32.sub (local.get $n) (i32.const 1))))
+                        (call $check (local.get $b) (global.get $returned)))
+                    (else
+                        (local.set $b (call $again (call $new (i32.const 99)) (i32.sub (local.get $n) (i32.const 1))))
+                        (call $check (local.get $b) (i32.const 99))))))
+            (call $check (local.get $a) (local.get $number))
+            (global.set $returned (local.get $number))
+            (local.get $a))
+        (func (export "run") (param $n i32) (result i32)
+            (local $kept externref) (local $last externref) (local $number i32)
+            (local.set $kept (call $new (i32.const 7)))
+            (local.set $number (i32.const -1))
+            (loop
+                (call $check (local.get $last) (local.get $number))
+                (local.set $last (call $deep (i32.const 5)))
+                (local.set $number (global.get $returned))
+                (call $new (i32.const 8)) (call $new (i32.const 9))
+                (call $check (i32.const 9)) (call $check (i32.const 8))
+                (call $check (local.get $kept) (i32.const 7))
+                (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+            (local.get $n)))"#;
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut linker = making(&count);
+    let again = |mut caller: Caller<'_, ()>, value: Option<ExternRef>, n: i32| {
+        let Some(Extern::Func(deep)) = caller.export("deep") else {
+            return Err(Trap::message("no such export"));
+        };
+        let inner = deep.call(&mut caller, &[Val::I32(n)])?;
+        let [Val::ExternRef(inner)] = inner[..] else {
+            unreachable!("that is its type")
+        };
+        assert!(number_of(&caller, inner) > 100);
+        assert_eq!(number_of(&caller, value), 99);
+        Ok(value)
+    };
+    linker.func("host", "again", again).expect("a new name");
+    let config = config.clone().gc_stress(true);
+    let (mut store, instance) = guest(&config, text, &linker, ());
+    let found = call(&mut store, instance, "run", &[Val::I32(40)]);
+    assert_eq!(found.expect("it does not trap"), [Val::I32(0)]);
+    // Nine values an iteration, and one.
+    assert_eq!(store.heap_stats().collections, 40 * 9 + 1);
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+}
+
+/// In flight, caught, thrown again, thrown by the host, and come to the host.
+fn values_live_as_long_as_exceptions_carry_them(config: &Config) {
+    let text = r#"(module
+        (import "host" "new" (func $new (param i32) (result externref)))
+        (import "host" "check" (func $check (param externref i32)))
+        (import "host" "throw" (func $throw))
+        (tag $t (export "t") (param externref))
+        (global $e (export "e") (mut exnref) (ref.null exn))
+        (func $thrower (export "thrower") (throw $t (call $new (i32.const 5))))
+        (func $lose (drop (call $new (i32.const 1))) (drop (call $new (i32.const 2))))
+        (func (export "run") (param $n i32)
+            (loop
+                (block $caught (result externref exnref)
+                    (try_table (catch_ref $t $caught) (call $thrower)) (unreachable))
+                (global.set $e) (drop)
+                (call $lose)
+                (block $caught (result externref)
+                    (try_table (catch $t $caught) (throw_ref (global.get $e))) (unreachable))
+                (call $lose) (i32.const 5) (call $check)
+                (block $caught (result externref)
+                    (try_table (catch $t $caught) (call $throw)) (unreachable))
+                (call $lose) (i32.const 6) (call $check)
+                (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+            (global.set $e (ref.null exn))))"#;
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut linker = making(&count);
+    let in_host = Arc::clone(&count);
+    let throw = move |mut caller: Caller<'_, ()>| -> Result<(), Trap> {
+        let value = ExternRef::new(&mut caller, Counted::new(&in_host, 6)).map_err(Trap::host)?;
+        let Some(Extern::Tag(tag)) = caller.export("t") else {
+            return Err(Trap::message("no such tag"));
+        };
+        let exception = Exception::new(&caller, tag, [value.into()]);
+        Err(exception.map_err(Trap::host)?.into())
+    };
+    linker.func("host", "throw", throw).expect("a new name");
+    let config = config.clone().gc_stress(true);
+    let (mut store, instance) = guest(&config, text, &linker, ());
+    call(&mut store, instance, "run", &[Val::I32(30)]).expect("it does not trap");
+    assert_eq!(store.heap_stats().collections, 30 * 8);
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+
+    let scope = store.enter_scope();
+    let trap = call(&mut store, instance, "thrower", &[]).expect_err("nobody catches it");
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    let exception = trap.exception().expect("it is one");
+    let [Val::ExternRef(Some(value))] = exception.values() else {
+        panic!("{exception}");
+    };
+    assert_eq!(number_of(&store, Some(*value)), 5);
+    store.leave_scope(scope);
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+}
+
+fn handles_end_with_their_scope(config: &Config) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut linker: Linker<Vec<ExternRef>> = Linker::new();
+    linker
+        .func(
+            "host",
+            "note",
+            |mut caller: Caller<'_, Vec<ExternRef>>, value: Option<ExternRef>| {
+                let value = value.expect("it is one");
+                let kept = value.keep(&mut caller)?;
+                assert_eq!(kept, value);
+                caller.data_mut().extend([value, kept]);
+                Ok::<(), LimitError>(())
+            },
+        )
+        .expect("a new name");
+    let text = r#"(module (import "host" "note" (func $note (param externref)))
+        (func (export "f") (param externref) (result externref) (call $note (local.get 0)) (local.get 0)))"#;
+    let (mut store, instance) = guest(config, text, &linker, Vec::new());
+    let scope = store.enter_scope();
+    let value = ExternRef::new(&mut store, Counted::new(&count, 0)).expect("there is room");
+    let found = call(&mut store, instance, "f", &[value.into()]).expect("it does not trap");
+    assert_eq!(found, [Val::from(value)]);
+    store.leave_scope(scope);
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 1, "one handle is kept");
+    let [passed, kept] = store.data()[..] else {
+        unreachable!("the host function was called once")
+    };
+    assert!(kept.data(&store).is::<Counted>());
+    let ended = [value, passed].map(|handle| {
+        let data = catch_unwind(AssertUnwindSafe(|| handle.data(&store).is::<Counted>()));
+        data.expect_err("its scope has ended")
+            .downcast_ref::<String>()
+            .map_or("", |text| text)
+            .to_owned()
+    });
+    let after = "a reference was used after the end of its scope, and was not kept";
+    assert_eq!(ended, [after, after]);
+    kept.release(&mut store);
+    store.collect_garbage();
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+}
+
+/// The guest is told, and what it held is dropped; the store works on.
+fn a_full_heap_is_an_error(config: &Config) {
+    let text = r#"(module
+        (import "host" "new" (func $new (param i32) (result externref)))
+        (table $t (export "t") 100000 externref)
+        (func (export "fill") (param $n i32)
+            (loop
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (table.set $t (local.get $n) (call $new (local.get $n)))
+                (br_if 0 (local.get $n))))
+        (func (export "clear") (table.fill $t (i32.const 0) (ref.null extern) (i32.const 100000))))"#;
+    let count = Arc::new(AtomicUsize::new(0));
+    let config = config.clone().max_gc_heap(64 << 10);
+    let (mut store, instance) = guest(&config, text, &making(&count), ());
+    for _ in 0..2 {
+        let trap = call(&mut store, instance, "fill", &[Val::I32(100_000)]);
+        let trap = trap.expect_err("there is no room");
+        let Some(LimitError::Heap(AllocError::Full { limit: 65536 })) = trap.downcast_ref() else {
+            panic!("{trap}");
+        };
+        assert!(count.load(Ordering::Relaxed) > 4000);
+        call(&mut store, instance, "clear", &[]).expect("it does not trap");
+        store.collect_garbage();
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        call(&mut store, instance, "fill", &[Val::I32(4000)]).expect("there is room");
+    }
 }

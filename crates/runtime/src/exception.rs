@@ -20,7 +20,7 @@ use tiered_decode::types::{FuncType, Registered, ValType};
 
 use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
-use crate::value::{Val, read_values};
+use crate::value::{RawStore, Val, read_values};
 use crate::vm::backtrace::Frames;
 use crate::vm::code::Outcome;
 use crate::vm::exception::{ExceptionObject, TagOrigin, TagRecord};
@@ -131,7 +131,10 @@ impl Exception {
     pub(crate) fn uncaught(ctx: &StoreCtx, store: StoreId) -> Trap {
         let object = ctx.take_thrown();
         // SAFETY: the exception lives, for nothing ran since it was in flight.
-        let exception = unsafe { Exception::of(object, store) };
+        let exception = unsafe {
+            let ctx = NonNull::from(ctx);
+            Exception::of(object, RawStore { id: store, ctx })
+        };
         Trap::of_exception(Box::new(exception), ctx.frames_of(object))
     }
 
@@ -139,16 +142,17 @@ impl Exception {
     ///
     /// # Safety
     /// It lives.
-    unsafe fn of(object: NonNull<ExceptionObject>, store: StoreId) -> Exception {
+    unsafe fn of(object: NonNull<ExceptionObject>, raw: RawStore) -> Exception {
         // SAFETY: the caller's promise. The tag is of this store, and lives as long; the payload has values of the tag's
         // types.
         unsafe {
             let record = NonNull::new_unchecked(object.as_ref().tag().cast_mut());
             let types = &record.as_ref().ty().params;
+            let store = raw.id;
             Exception {
                 tag: Tag(Handle { store, record }),
                 name: record.as_ref().name().map(Into::into),
-                values: read_values(ExceptionObject::payload(object), types, store).into(),
+                values: read_values(ExceptionObject::payload(object), types, raw).into(),
             }
         }
     }
@@ -166,7 +170,7 @@ impl ExnRef {
     pub fn exception(&self, store: &AnyStore) -> Exception {
         self.0.check(store.id());
         // SAFETY: it was pinned when the host was given the reference.
-        unsafe { Exception::of(self.0.record, store.id()) }
+        unsafe { Exception::of(self.0.record, store.raw()) }
     }
 
     /// The slot of a reference in `store`.
@@ -201,20 +205,19 @@ pub(crate) unsafe fn raise(ctx: &StoreCtx, mut trap: Trap, end: *const Slot) -> 
         let own = ctx
             .store
             .get()
-            .map(|store| unsafe { AnyStore::from_opaque(store) }.id());
-        let store = tag.0.store;
-        if own != Some(store) {
+            .map(|store| unsafe { AnyStore::from_opaque(store) }.raw());
+        let Some(raw) = own.filter(|raw| raw.id == tag.0.store) else {
             return Err(Trap::message(
                 "a host function threw an exception of another store",
             ));
-        }
+        };
         // SAFETY: the tag is of this store; the rest is the caller's promise. The payload has room for values of the
         // tag's types, which these are.
         unsafe {
             let object = ctx.new_exception(tag.0.record, end).map_err(Trap::new)?;
             let mut at = ExceptionObject::payload(object);
             for value in values {
-                at = value.write(at, store);
+                at = value.write(at, raw);
             }
             Ok(object)
         }

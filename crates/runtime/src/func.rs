@@ -10,7 +10,7 @@ use crate::exception::Exception;
 use crate::handles::Handle;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
 use crate::store::{AnyStore, Store};
-use crate::value::{RawStore, Val, read_values};
+use crate::value::{Val, read_values};
 use crate::vm::code::{self, FuncRecord, Outcome};
 use crate::vm::frame::Slot;
 use crate::vm::stack::native_depth;
@@ -66,15 +66,15 @@ impl Func {
                 "the arguments don't have the types of {ty}"
             )));
         }
-        let id = store.id();
+        let raw = store.raw();
         let write = |mut at: NonNull<Slot>| {
             for arg in args {
                 // SAFETY: `invoke` gives room for all params.
-                at = unsafe { arg.write(at, id) };
+                at = unsafe { arg.write(at, raw) };
             }
         };
         // SAFETY: `invoke` gives the results.
-        let read = |slots: NonNull<Slot>| unsafe { read_values(slots, &ty.results, id) };
+        let read = |slots: NonNull<Slot>| unsafe { read_values(slots, &ty.results, raw) };
         self.invoke(store, write, read)
     }
 
@@ -189,7 +189,7 @@ impl<P: HostValues, R: HostValues> TypedFunc<P, R> {
     /// # Panics
     /// As [`Func::call`].
     pub fn call(&self, store: &mut AnyStore, params: P) -> Result<R, Trap> {
-        let raw = RawStore(store.id());
+        let raw = store.raw();
         // SAFETY: the types were checked when the typed function was made, and `invoke` gives the slots they need.
         let write = |slots: NonNull<Slot>| unsafe { params.write(slots, raw) };
         // SAFETY: as above.

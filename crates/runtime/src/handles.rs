@@ -240,7 +240,7 @@ impl Table {
     pub fn new(store: &mut AnyStore, ty: TableType, init: Val) -> Result<Table, LimitError> {
         let fits = init.matches(ty.element.into(), store) && store.keep_type(ty.element.into());
         assert!(fits, "{} is no element of such a table", init.ty());
-        let init = init.to_reference(store.id());
+        let init = init.to_reference(store.raw());
         store.add_table(|ctx| TableRecord::new(ty, init, ctx))
     }
 
@@ -260,7 +260,7 @@ impl Table {
         if !init.matches(record.ty().element.into(), store) {
             return None;
         }
-        record.grow(delta, init.to_reference(store.id()), store.ctx())
+        record.grow(delta, init.to_reference(store.raw()), store.ctx())
     }
 
     /// The element at `index`, if there is one.
@@ -270,7 +270,7 @@ impl Table {
         Some(Val::from_bits(
             slot.into(),
             record.ty().element.into(),
-            store.id(),
+            store.raw(),
         ))
     }
 
@@ -284,7 +284,7 @@ impl Table {
             return Err(SetError::Type);
         }
         record
-            .set(index, value.to_reference(store.id()))
+            .set(index, value.to_reference(store.raw()))
             .ok_or(SetError::OutOfBounds)
     }
 }
@@ -302,7 +302,7 @@ impl Global {
         if !value.matches(ty.content, store) || !store.keep_type(ty.content) {
             return Err(SetError::Type);
         }
-        let bits = value.to_bits(store.id());
+        let bits = value.to_bits(store.raw());
         Ok(store.add_global(GlobalRecord::new(ty, bits)))
     }
 
@@ -314,7 +314,7 @@ impl Global {
     /// The value.
     pub fn get(&self, store: &AnyStore) -> Val {
         let record = self.0.record(store);
-        Val::from_bits(record.get(), record.ty().content, store.id())
+        Val::from_bits(record.get(), record.ty().content, store.raw())
     }
 
     /// Replaces the value.
@@ -329,7 +329,7 @@ impl Global {
         if !value.matches(record.ty().content, store) {
             return Err(SetError::Type);
         }
-        record.set(value.to_bits(store.id()));
+        record.set(value.to_bits(store.raw()));
         Ok(())
     }
 }

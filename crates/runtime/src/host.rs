@@ -134,6 +134,7 @@ pub(crate) unsafe extern "C" fn call_host(
     let free = ctx.free.get();
     // SAFETY: arguments and results are within the stack, by the contract of an `EntryFn`.
     ctx.free.set(unsafe { frame.add(usize::from(slots)) });
+    let scope = ctx.references.enter_scope();
     let caller = NonNull::new(ctx.caller.get().cast_mut());
     let result = catch_unwind(AssertUnwindSafe(|| {
         let (Some(host), Some(store)) = (HostCode::of(func), ctx.store.get()) else {
@@ -143,7 +144,7 @@ pub(crate) unsafe extern "C" fn call_host(
         (host.closure)(unsafe { AnyStore::from_opaque(store) }, caller, frame)
     }));
     ctx.free.set(free);
-    match result {
+    let outcome = match result {
         // A host function may have taken long: what wants the guest to stop does not wait for the next sample.
         Ok(Ok(())) if ctx.is_interrupted() => {
             ctx.raise(Trap::new(TrapCode::Interrupted));
@@ -156,7 +157,10 @@ pub(crate) unsafe extern "C" fn call_host(
             ctx.raise(Trap::panic(payload));
             Outcome::Trapped
         }
-    }
+    };
+    // What is thrown may carry references of the scope.
+    ctx.references.leave_scope(scope);
+    outcome
 }
 
 /// A host function whose type is known only at run time.
@@ -190,9 +194,9 @@ fn closure_of<T: 'static>(
     let unset = |&ty: &ValType| Val::default_for(ty).unwrap_or(Val::FuncRef(None));
     let closure =
         move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
-            let id = store.id();
+            let raw = store.raw();
             // SAFETY: the frame holds the arguments, by the contract of a host closure.
-            let params = unsafe { read_values(frame, &signature.params, id) };
+            let params = unsafe { read_values(frame, &signature.params, raw) };
             let mut results: Vec<Val> = signature.results.iter().map(unset).collect();
             body(Caller::new(store, instance), &params, &mut results)?;
             let mut at = frame;
@@ -203,7 +207,7 @@ fn closure_of<T: 'static>(
                     return Err(Trap::message(message));
                 }
                 // SAFETY: the frame has room for the results, by the same contract.
-                at = unsafe { result.write(at, id) };
+                at = unsafe { result.write(at, raw) };
             }
             Ok(())
         };

@@ -44,9 +44,10 @@ pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;
 pub use linker::{InstancePre, LinkError, Linker};
-pub use store::{AnyStore, Store};
+pub use store::{AnyStore, HandleScope, Store};
 pub use store_config::{StoreConfig, ToStoreConfig};
 pub use tiered_decode as decode;
+pub use tiered_heap::{AllocError, HeapStats};
 pub use value::{ExternRef, HostValue, Val};
 
 pub use vm::epoch::Epoch;

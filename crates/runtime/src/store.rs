@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tiered_decode::types::{Definition, HeapType, Registered, ValType};
+use tiered_heap::HeapStats;
 
 use crate::exception::Tag;
 use crate::func::Func;
@@ -20,7 +21,7 @@ use crate::host::{HostCode, HostFunc};
 use crate::instance::Instance;
 use crate::interrupt;
 use crate::store_config::{StoreConfig, ToStoreConfig};
-use crate::value::ExternRef;
+use crate::value::RawStore;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
 use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
@@ -54,6 +55,14 @@ impl<R: ?Sized> Drop for Arena<R> {
     }
 }
 
+/// A scope of references: [`AnyStore::enter_scope`].
+#[derive(Debug)]
+#[must_use = "leave it again"]
+pub struct HandleScope {
+    store: StoreId,
+    scope: tiered_heap::Scope,
+}
+
 /// A store whose host data is of a type that is not named: what handles work on.
 ///
 /// [`Store`] and [`Caller`](crate::Caller) lead here by dereferencing, so wherever this type is asked for, either
@@ -72,7 +81,6 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
     tags: Arena<TagRecord>,
-    externs: Vec<Box<dyn Any + Send + Sync>>,
     /// Keeps the numbers of types that tables and globals of the host have.
     types: Vec<Registered>,
     data: Box<dyn Any>,
@@ -90,6 +98,7 @@ impl AnyStore {
             limits,
             fuel,
             epoch,
+            gc_stress,
         } = config;
         let mut stack = ValueStack::new(limits.stack_bytes)?;
         let limits_of_stack = StackLimits {
@@ -98,7 +107,7 @@ impl AnyStore {
             last: stack.limit(),
         };
         let mut ctx = Arena(Vec::with_capacity(1));
-        let new_ctx = StoreCtx::new(tier, limits, limits_of_stack)?;
+        let new_ctx = StoreCtx::new(tier, limits, limits_of_stack, gc_stress)?;
         if fuel.is_some() {
             new_ctx.set_fuel(fuel);
         }
@@ -114,7 +123,6 @@ impl AnyStore {
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
             tags: Arena(Vec::new()),
-            externs: Vec::new(),
             types: Vec::new(),
             data,
             epoch,
@@ -250,6 +258,7 @@ impl AnyStore {
         if holds_exceptions {
             self.ctx().exceptions.add_root(ExceptionRoot::Table(record));
         }
+        self.ctx().references.add_table(record);
         Ok(Table(Handle {
             store: self.id,
             record,
@@ -264,6 +273,7 @@ impl AnyStore {
                 .exceptions
                 .add_root(ExceptionRoot::Global(record));
         }
+        self.ctx().references.add_global(record);
         Global(Handle {
             store: self.id,
             record,
@@ -307,6 +317,7 @@ impl AnyStore {
         // SAFETY: the instance is alive, and will be as long as the store.
         unsafe { record.as_ref() }.add_exception_roots();
         self.instances.push(instance);
+        self.ctx().references.add_instance(record);
         self.ctx().add_module(parts.code);
         self.ctx().take_unsampled(parts.code);
         Ok(Instance(Handle {
@@ -331,17 +342,53 @@ impl AnyStore {
         }
     }
 
-    pub(crate) fn add_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> ExternRef {
-        let index = u32::try_from(self.externs.len()).expect("fewer than 2^32 references");
-        self.externs.push(value);
-        ExternRef {
-            store: self.id,
-            index,
+    /// The store for values that are not checked to be its own.
+    pub(crate) fn raw(&self) -> RawStore {
+        RawStore {
+            id: self.id,
+            ctx: self.ctx_ptr(),
         }
     }
 
-    pub(crate) fn extern_data(&self, index: u32) -> &(dyn Any + Send + Sync) {
-        &*self.externs[index as usize]
+    /// Begins a scope: references to values of the host that are made or received in it are good until
+    /// [`AnyStore::leave_scope`]. Each call of a host function is a scope by itself; a host that calls the guest in a loop and
+    /// gets such references has them in one, or else they and what they refer to stay until the store ends.
+    pub fn enter_scope(&mut self) -> HandleScope {
+        HandleScope {
+            store: self.id,
+            scope: self.ctx().references.enter_scope(),
+        }
+    }
+
+    /// Ends a scope and all scopes within it.
+    ///
+    /// # Panics
+    /// If it is one of another store.
+    pub fn leave_scope(&mut self, scope: HandleScope) {
+        assert!(
+            scope.store == self.id,
+            "a scope was left in another store than the one that it was entered in"
+        );
+        self.ctx().references.leave_scope(scope.scope);
+    }
+
+    /// Collects the garbage-collected heap now: values of the host that nothing refers to are dropped. The heap is also
+    /// collected when as much was allocated as was in use, and at least 32 MiB.
+    ///
+    /// # Panics
+    /// With the panic of such a value's destructor.
+    pub fn collect_garbage(&mut self) {
+        self.ctx().collect();
+    }
+
+    /// What the garbage-collected heap has done, and holds.
+    pub fn heap_stats(&self) -> HeapStats {
+        self.ctx().references.stats()
+    }
+
+    /// How many values of the host are in the store, those that the next collection drops among them.
+    pub fn host_values(&self) -> usize {
+        self.ctx().references.host_values()
     }
 }
 

@@ -14,6 +14,7 @@ pub struct StoreConfig {
     pub(crate) limits: Limits,
     pub(crate) fuel: Option<u64>,
     pub(crate) epoch: Epoch,
+    pub(crate) gc_stress: bool,
 }
 
 impl StoreConfig {
@@ -25,6 +26,7 @@ impl StoreConfig {
             limits: Limits::default(),
             fuel: None,
             epoch: Epoch::new(),
+            gc_stress: false,
         }
     }
 
@@ -40,6 +42,13 @@ impl StoreConfig {
         StoreConfig { fuel, ..self }
     }
 
+    /// Whether the heap is collected at each allocation, and what is freed is overwritten. For tests: what is used and not
+    /// known to be in use is found out.
+    #[must_use]
+    pub fn gc_stress(self, gc_stress: bool) -> StoreConfig {
+        StoreConfig { gc_stress, ..self }
+    }
+
     /// The epoch that the store's [epoch deadline](crate::AnyStore::set_epoch_deadline) is one of.
     #[must_use]
     pub fn epoch(self, epoch: Epoch) -> StoreConfig {
@@ -53,6 +62,7 @@ impl fmt::Debug for StoreConfig {
             .field("limits", &self.limits)
             .field("fuel", &self.fuel)
             .field("epoch", &self.epoch)
+            .field("gc_stress", &self.gc_stress)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ptr::NonNull;
 
 use tiered_decode::types::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType, ValType};
+use tiered_heap::Root;
 
 use crate::exception::ExnRef;
 use crate::func::Func;
@@ -11,6 +12,9 @@ use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
 use crate::vm::code::FuncRecord;
 use crate::vm::frame::Slot;
+use crate::vm::limits::LimitError;
+use crate::vm::references::References;
+use crate::vm::store_ctx::StoreCtx;
 use crate::vm::wide::Wide;
 
 /// The null reference, of every type.
@@ -165,8 +169,8 @@ impl Val {
     /// The bits, as slots of `store` hold them, the first in the lower half.
     ///
     /// # Panics
-    /// If it is a reference into another store.
-    pub(crate) fn to_bits(self, store: StoreId) -> u128 {
+    /// If it is a reference into another store, or one whose scope has ended.
+    pub(crate) fn to_bits(self, store: RawStore) -> u128 {
         match self {
             Val::I32(value) => value.cast_unsigned().into(),
             Val::I64(value) => value.cast_unsigned().into(),
@@ -175,7 +179,7 @@ impl Val {
             Val::V128(bits) => bits,
             Val::FuncRef(func) => func_to_slot(func, store).into(),
             Val::ExternRef(reference) => extern_to_slot(reference, store).into(),
-            Val::ExnRef(reference) => ExnRef::to_slot(reference, store).into(),
+            Val::ExnRef(reference) => ExnRef::to_slot(reference, store.id).into(),
         }
     }
 
@@ -183,12 +187,12 @@ impl Val {
     ///
     /// # Panics
     /// As [`Val::to_bits`].
-    pub(crate) fn to_reference(self, store: StoreId) -> Slot {
+    pub(crate) fn to_reference(self, store: RawStore) -> Slot {
         self.to_bits(store) as Slot
     }
 
     /// The value of type `ty` whose slots in `store` hold these bits.
-    pub(crate) fn from_bits(bits: u128, ty: ValType, store: StoreId) -> Val {
+    pub(crate) fn from_bits(bits: u128, ty: ValType, store: RawStore) -> Val {
         let slot = bits as Slot;
         match ty {
             ValType::I32 => Val::I32(slot as i32),
@@ -199,7 +203,7 @@ impl Val {
             ValType::Ref(ty) => match ty.top() {
                 TopType::Func => Val::FuncRef(func_from_slot(slot, store)),
                 TopType::Extern => Val::ExternRef(extern_from_slot(slot, store)),
-                TopType::Exn => Val::ExnRef(ExnRef::from_slot(slot, store)),
+                TopType::Exn => Val::ExnRef(ExnRef::from_slot(slot, store.id)),
                 TopType::Any => {
                     unreachable!("no module has values of type {ty}, and the host can make none")
                 }
@@ -214,7 +218,7 @@ impl Val {
     ///
     /// # Panics
     /// As [`Val::to_bits`].
-    pub(crate) unsafe fn write(self, at: NonNull<Slot>, store: StoreId) -> NonNull<Slot> {
+    pub(crate) unsafe fn write(self, at: NonNull<Slot>, store: RawStore) -> NonNull<Slot> {
         let bits = self.to_bits(store);
         // SAFETY: the caller's promise.
         unsafe {
@@ -233,7 +237,7 @@ impl Val {
     pub(crate) unsafe fn read(
         at: NonNull<Slot>,
         ty: ValType,
-        store: StoreId,
+        store: RawStore,
     ) -> (Val, NonNull<Slot>) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -253,7 +257,7 @@ impl Val {
 pub(crate) unsafe fn read_values(
     mut at: NonNull<Slot>,
     types: &[ValType],
-    store: StoreId,
+    store: RawStore,
 ) -> Vec<Val> {
     let read = |&ty: &ValType| {
         // SAFETY: the caller's promise.
@@ -264,61 +268,136 @@ pub(crate) unsafe fn read_values(
     types.iter().map(read).collect()
 }
 
-fn func_to_slot(func: Option<Func>, store: StoreId) -> Slot {
+fn func_to_slot(func: Option<Func>, store: RawStore) -> Slot {
     func.map_or(0, |func| {
-        func.0.check(store);
+        func.0.check(store.id);
         func.0.record.as_ptr().expose_provenance() as Slot
     })
 }
 
-fn func_from_slot(slot: Slot, store: StoreId) -> Option<Func> {
+fn func_from_slot(slot: Slot, store: RawStore) -> Option<Func> {
     let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRecord>(
         slot as usize,
     ))?;
+    let store = store.id;
     Some(Func(Handle { store, record }))
 }
 
-fn extern_to_slot(reference: Option<ExternRef>, store: StoreId) -> Slot {
-    reference.map_or(0, |reference| {
-        assert!(
-            reference.store == store,
-            "a reference was used with another store than the one that it belongs to"
-        );
-        Slot::from(reference.index) + 1
-    })
+fn extern_to_slot(reference: Option<ExternRef>, store: RawStore) -> Slot {
+    reference.map_or(NULL, |reference| reference.object(store))
 }
 
-fn extern_from_slot(slot: Slot, store: StoreId) -> Option<ExternRef> {
-    let index = slot.checked_sub(1)? as u32;
-    Some(ExternRef { store, index })
+fn extern_from_slot(slot: Slot, store: RawStore) -> Option<ExternRef> {
+    if slot == NULL {
+        return None;
+    }
+    let root = store.references().add_handle(slot);
+    // There is one for each value that the host holds, which takes more memory than this.
+    Some(ExternRef::new_handle(
+        slot,
+        root.expect("the host has memory for a handle"),
+        store,
+    ))
 }
 
-/// A value of the host: WebAssembly passes it around but cannot see into it. It lives as long as the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A reference to a value of the host: WebAssembly passes it around but cannot see into it.
+///
+/// The value lives as long as something refers to it, be it the guest or a handle such as this. A handle is good until its
+/// scope ends: that of the host function that made or received it, or one of the embedder's
+/// ([`AnyStore::enter_scope`]). Outside of any, and by [`ExternRef::keep`], it is good until [`ExternRef::release`].
+#[derive(Clone, Copy)]
 pub struct ExternRef {
-    pub(crate) store: StoreId,
-    pub(crate) index: u32,
+    store: StoreId,
+    /// The address of the object.
+    object: Slot,
+    root: Root,
 }
 
 impl ExternRef {
     /// Gives `value` to the store.
     ///
-    /// # Panics
-    /// With the 2³²nd reference of a store.
-    pub fn new(store: &mut AnyStore, value: impl Any + Send + Sync) -> ExternRef {
-        store.add_extern(Box::new(value))
+    /// # Errors
+    /// [`LimitError::Heap`] if there is no room for another.
+    pub fn new(
+        store: &mut AnyStore,
+        value: impl Any + Send + Sync,
+    ) -> Result<ExternRef, LimitError> {
+        let raw = store.raw();
+        let object = store.ctx().new_extern(Box::new(value))?.bits();
+        let root = raw.references().add_handle(object)?;
+        Ok(ExternRef::new_handle(object, root, raw))
+    }
+
+    fn new_handle(object: Slot, root: Root, store: RawStore) -> ExternRef {
+        ExternRef {
+            store: store.id,
+            object,
+            root,
+        }
+    }
+
+    /// The address of the object.
+    fn object(&self, store: RawStore) -> Slot {
+        assert!(
+            self.store == store.id,
+            "a reference was used with another store than the one that it belongs to"
+        );
+        let object = store.references().of_handle(self.root);
+        object.expect("a reference was used after the end of its scope, and was not kept")
     }
 
     /// The value.
     ///
     /// # Panics
-    /// If the reference belongs to another store.
+    /// If the reference belongs to another store, or its scope has ended.
     pub fn data<'a>(&self, store: &'a AnyStore) -> &'a (dyn Any + Send + Sync) {
+        let object = self.object(store.raw());
+        // SAFETY: there are handles of this type for extern objects only.
+        let value = unsafe { store.ctx().references.host_value(object) };
+        let value = value.expect("an object that was given out stands for a value");
+        // SAFETY: the value is dropped by a collection or with the store. Both need the store mutably, and it is borrowed.
+        unsafe { value.as_ref() }
+    }
+
+    /// The reference for longer than its scope: until it is released.
+    ///
+    /// # Errors
+    /// [`LimitError::Heap`] if there is no memory for another.
+    ///
+    /// # Panics
+    /// As [`ExternRef::data`].
+    pub fn keep(&self, store: &mut AnyStore) -> Result<ExternRef, LimitError> {
+        let raw = store.raw();
+        let object = self.object(raw);
+        let root = raw.references().keep_handle(object)?;
+        Ok(ExternRef::new_handle(object, root, raw))
+    }
+
+    /// Ends this handle, and its copies. A second time it does nothing.
+    ///
+    /// # Panics
+    /// If the reference belongs to another store.
+    pub fn release(self, store: &mut AnyStore) {
         assert!(
             self.store == store.id(),
-            "a reference was used with another store than the one that it belongs to"
+            "a reference was released in another store than the one that it belongs to"
         );
-        store.extern_data(self.index)
+        store.ctx().references.release_handle(self.root);
+    }
+}
+
+/// Whether both refer to the same value. It means nothing for those whose scopes have ended.
+impl PartialEq for ExternRef {
+    fn eq(&self, other: &ExternRef) -> bool {
+        (self.store, self.object) == (other.store, other.object)
+    }
+}
+
+impl Eq for ExternRef {}
+
+impl std::fmt::Debug for ExternRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#x} of store {}", self.object, self.store.0)
     }
 }
 
@@ -347,7 +426,18 @@ pub trait HostValue: Sized + 'static {
 /// The store that a raw value belongs to.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct RawStore(pub(crate) StoreId);
+pub struct RawStore {
+    pub(crate) id: StoreId,
+    /// Alive as long as the store, which whoever has this has borrowed.
+    pub(crate) ctx: NonNull<StoreCtx>,
+}
+
+impl RawStore {
+    fn references<'a>(self) -> &'a References {
+        // SAFETY: whoever has this has the store, and looks at it only as long.
+        unsafe { &self.ctx.as_ref().references }
+    }
+}
 
 macro_rules! host_values {
     ($($rust:ty: $wasm:ident, $slot:ident, $store:ident => ($into:expr, $from:expr);)*) => {$(
@@ -376,10 +466,10 @@ host_values! {
     u64: I64, v, _store => (v, v);
     f32: F32, v, _store => (Slot::from(v.to_bits()), f32::from_bits(v as u32));
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
-    Option<Func>: FUNCREF, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
-    Func: FUNC, v, store => (func_to_slot(Some(v), store.0), func_from_slot(v, store.0).expect("it can't be null"));
-    ExternRef: EXTERN, v, store => (extern_to_slot(Some(v), store.0), extern_from_slot(v, store.0).expect("it can't be null"));
-    Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
+    Option<Func>: FUNCREF, v, store => (func_to_slot(v, store), func_from_slot(v, store));
+    Func: FUNC, v, store => (func_to_slot(Some(v), store), func_from_slot(v, store).expect("it can't be null"));
+    ExternRef: EXTERN, v, store => (extern_to_slot(Some(v), store), extern_from_slot(v, store).expect("it can't be null"));
+    Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store), extern_from_slot(v, store));
 }
 
 /// A vector, its first lane in the lowest bits.

@@ -51,6 +51,13 @@ impl<'a> Runner<'a> {
 
     /// Executes `directive`.
     pub(crate) fn run(&mut self, directive: WastDirective<'a>) -> Verdict {
+        let scope = self.store.enter_scope();
+        let verdict = self.execute_directive(directive);
+        self.store.leave_scope(scope);
+        verdict
+    }
+
+    fn execute_directive(&mut self, directive: WastDirective<'a>) -> Verdict {
         match directive {
             WastDirective::Module(module) => self.define_and_instantiate(module),
             WastDirective::ModuleDefinition(module) => self.define(module).map(drop),

@@ -23,7 +23,10 @@ pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Va
         WastArgCore::RefNull(ty) if is_extern(ty) => Val::ExternRef(None),
         WastArgCore::RefNull(ty) if is_exn(ty) => Val::ExnRef(None),
         WastArgCore::RefNull(_) => return Err("not supported: null of this type".into()),
-        WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, ScriptRef(*n)))),
+        WastArgCore::RefExtern(n) => {
+            let value = ExternRef::new(store, ScriptRef(*n)).map_err(|error| error.to_string())?;
+            Val::ExternRef(Some(value))
+        }
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes())),
         WastArgCore::RefHost(_) => return Err("not supported: ref.host".into()),
     })

@@ -168,7 +168,9 @@ fn linker() -> Linker<Notes> {
         .func(
             "host",
             "value",
-            |mut caller: Caller<'_, Notes>, value: i32| Some(ExternRef::new(&mut caller, value)),
+            |mut caller: Caller<'_, Notes>, value: i32| {
+                ExternRef::new(&mut caller, value).map(Some)
+            },
         )
         .expect("a new name");
     linker

@@ -44,6 +44,9 @@ pub(crate) struct Loops {
     pub(crate) run: fn() -> (Vec<State>, Vec<u64>),
 }
 
+/// Stands for the reference to a value of the host that is the first argument, whose bits are the store's business.
+pub(crate) const HOST_VALUE: u64 = u64::MAX;
+
 pub(crate) fn unsigned(value: i32) -> u64 {
     u64::from(value.cast_unsigned())
 }
@@ -169,19 +172,19 @@ pub(crate) const LOOPS: &[Loops] = &[
                 (br_if 0 (local.get $n)))
             (local.get $i)",
         args: |store| {
-            ExternRef::new(store, 1u8);
-            vec![Val::ExternRef(Some(ExternRef::new(store, 2u8))), Val::I32(4)]
+            let value = ExternRef::new(store, 2u8).expect("there is room");
+            vec![Val::ExternRef(Some(value)), Val::I32(4)]
         },
         run: || {
             let state = |turn: i32| {
                 let n = 5 - turn;
                 let float = (-(n as f32)).to_bits();
                 let nan = 0x7ff0_0000_0000_0000 | unsigned(n);
-                let other = if n & 1 == 1 { 2 } else { 0 };
+                let other = if n & 1 == 1 { HOST_VALUE } else { 0 };
                 let long = i64::from(-turn).cast_unsigned();
-                at(0, &[2, unsigned(n - 1), unsigned(-turn), long, u64::from(float), nan, other, 0], &[])
+                at(0, &[HOST_VALUE, unsigned(n - 1), unsigned(-turn), long, u64::from(float), nan, other, 0], &[])
             };
-            let mut states = vec![begin(0, &[2, 4, 0, 0, 0, 0, 0, 0], &[])];
+            let mut states = vec![begin(0, &[HOST_VALUE, 4, 0, 0, 0, 0, 0, 0], &[])];
             states.extend((1..4).map(state));
             (states, vec![unsigned(-4)])
         },

@@ -11,7 +11,7 @@ use tiered_interp::runtime::decode::index::FuncIdx;
 use tiered_interp::runtime::frame::{FrameLayout, Slot};
 use tiered_interp::runtime::vmctx::VmCtx;
 
-use crate::loops::{LOOPS, Loops, State, unsigned};
+use crate::loops::{HOST_VALUE, LOOPS, Loops, State, unsigned};
 use crate::probe::{At, Guest, Probe};
 
 /// The bits of a number.
@@ -137,7 +137,14 @@ fn assert_recorded(
     let found: Vec<u64> = found.iter().map(bits).collect();
     let what = format!("{}, {export}, {what}", case.name);
     let expected = (state.locals.clone(), state.operands.clone());
-    assert_eq!(RECORDED.take().seen, Some(expected), "{what}");
+    let mut seen = RECORDED.take().seen;
+    if let (Some(Val::ExternRef(Some(_))), Some((locals, _))) = (args.first(), &mut seen) {
+        let value = locals[0];
+        assert_ne!(value, 0, "{what}");
+        let same = locals.iter_mut().filter(|word| **word == value);
+        same.for_each(|word| *word = HOST_VALUE);
+    }
+    assert_eq!(seen, Some(expected), "{what}");
     let under = (export != "run").then_some(111);
     let expected: Vec<u64> = under.into_iter().chain(other).collect();
     assert_eq!(found, expected, "{what}");

@@ -151,7 +151,7 @@ impl<T: 'static> HostFuncOf<T> {
         let ty = FuncType::new(P::types(), R::Values::types());
         let closure =
             move |store: &mut AnyStore, instance: Option<NonNull<VmCtx>>, frame: NonNull<Slot>| {
-                let raw = RawStore(store.id());
+                let raw = store.raw();
                 // SAFETY: the frame holds the arguments, by the contract of a host closure.
                 let params = unsafe { P::read(frame, raw) };
                 let results = body(Caller::new(store, instance), params).into_result()?;

@@ -31,7 +31,7 @@ use tiered_decode::types::{self, FuncType, Registered, TopType, TypeId, ValType}
 
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
-use crate::vm::native_roots;
+use crate::vm::registers;
 use crate::vm::store_ctx::StoreCtx;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
@@ -455,6 +455,20 @@ impl Exceptions {
         self.roots.borrow_mut().push(root);
     }
 
+    /// Calls `act` with each word of what exceptions carry, also those that nothing leads to any more and that are not freed.
+    pub(crate) fn each_word(&self, mut act: impl FnMut(u64)) {
+        for cell in self.space.borrow().blocks.iter().flat_map(|b| b.cells()) {
+            // SAFETY: all cells of a block have descriptors, and a live one's payload as many slots as it says.
+            unsafe {
+                let descriptor = cell.as_ref().descriptor.get();
+                if descriptor & LIVE != 0 {
+                    let payload = cell.add(1).cast::<Slot>();
+                    (0..descriptor >> SLOTS_SHIFT).for_each(|n| act(payload.add(n).read()));
+                }
+            }
+        }
+    }
+
     /// Bytes of the blocks that exceptions are in.
     pub(crate) fn bytes(&self) -> u64 {
         (self.space.borrow().blocks.len() * BLOCK_BYTES) as u64
@@ -550,7 +564,7 @@ impl StoreCtx {
     /// # Safety
     /// As for [`StoreCtx::new_exception`].
     #[cold]
-    unsafe fn collect_exceptions(&self, end: *const Slot, all: bool) {
+    pub(crate) unsafe fn collect_exceptions(&self, end: *const Slot, all: bool) {
         let exceptions = &self.exceptions;
         exceptions.collections.set(exceptions.collections.get() + 1);
         let words = {
@@ -575,8 +589,9 @@ impl StoreCtx {
             // to where the guest was entered.
             unsafe {
                 marker.words(base.cast(), slots);
-                native_roots::scan(self.native_top(), |start, count| {
-                    marker.words(start, count);
+                registers::with_saved(|start| {
+                    let count = self.native_top().saturating_sub(start) / size_of::<usize>();
+                    marker.words(std::ptr::with_exposed_provenance(start), count);
                 });
             }
             marker.finish();

@@ -1,6 +1,7 @@
 //! What a store may use of the host, set by the embedder.
 
 use thiserror::Error;
+use tiered_heap::AllocError;
 
 use crate::vm::host_limit::{HostCause, Request};
 
@@ -17,6 +18,9 @@ pub struct Limits {
     pub memories: usize,
     /// Number of tables.
     pub tables: usize,
+    /// Bytes of the heap that structs, arrays and references to values of the host are on. Address space for all of them is
+    /// reserved with the first one.
+    pub gc_heap_bytes: u64,
     /// Bytes of the exceptions that live at the same time; to throw one more is a trap.
     pub exception_bytes: u64,
     /// Bytes of the stack that guest frames live on. This alone says how deep a guest may recurse: compiled code goes at
@@ -38,6 +42,7 @@ impl Default for Limits {
             instances: 10_000,
             memories: 10_000,
             tables: 10_000,
+            gc_heap_bytes: 4 << 30,
             exception_bytes: 64 << 20,
             stack_bytes: 16 << 20,
             native_stack_bytes: 1 << 20,
@@ -73,6 +78,9 @@ pub enum LimitError {
         /// How many there may be.
         limit: usize,
     },
+    /// There is no room on the garbage-collected heap.
+    #[error("no room for an object: {0}")]
+    Heap(#[from] AllocError),
     /// The host has no address space or memory left.
     #[error("the host can't reserve {what}: {error}: {cause}")]
     Host {

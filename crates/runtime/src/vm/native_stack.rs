@@ -161,6 +161,14 @@ fn ask_host() -> Option<Bounds> {
     None
 }
 
+/// Whether `deep` may be an address below `high` on the same stack: where the host names the bounds of the thread's own, both are
+/// within, or neither is.
+pub(crate) fn is_one_stack(deep: usize, high: usize) -> bool {
+    let bounds = Bounds::of_thread();
+    let on_thread = |depth| bounds.is_some_and(|bounds| bounds.contains(depth));
+    deep <= high && on_thread(deep) == on_thread(high)
+}
+
 /// Bytes of the thread's own stack below the caller. `None` on another stack, and on hosts that don't say.
 #[must_use]
 pub fn left() -> Option<usize> {

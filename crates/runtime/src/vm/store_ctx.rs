@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use tiered_heap::HeapConfig;
+
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
 use crate::vm::exception::Exceptions;
@@ -19,6 +21,7 @@ use crate::vm::module_code::ModuleCode;
 use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
 use crate::vm::passed::Passed;
+use crate::vm::references::References;
 use crate::vm::stack::native_depth;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::VmCtx;
@@ -68,6 +71,8 @@ pub struct StoreCtx {
     last_stack_limit: NonNull<Slot>,
     /// Byte 0 of each memory that the store has, and how far an access to it can come.
     memories: RefCell<Vec<(NonNull<u8>, usize)>>,
+    /// The heap, and what refers to it.
+    pub(crate) references: References,
     pub(crate) memory_used: Cell<u64>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
@@ -128,8 +133,12 @@ impl StoreCtx {
         tier: Arc<dyn Tier>,
         limits: Limits,
         stack: StackLimits,
+        gc_stress: bool,
     ) -> Result<StoreCtx, LimitError> {
         let points = tier.entry_points();
+        let mut heap = HeapConfig::default();
+        heap.limit = usize::try_from(limits.gc_heap_bytes).unwrap_or(usize::MAX);
+        (heap.stress, heap.poison) = (gc_stress, gc_stress);
         Ok(StoreCtx {
             work: Cell::new(points.period),
             deep: Cell::new(false),
@@ -152,6 +161,7 @@ impl StoreCtx {
             passed: Passed::default(),
             last_stack_limit: stack.last,
             memories: RefCell::default(),
+            references: References::new(heap),
             memory_used: Cell::new(0),
             table_used: Cell::new(0),
             limits,

@@ -76,6 +76,14 @@ impl TableRecord {
         })
     }
 
+    /// Calls `act` with each element.
+    pub(crate) fn for_each(&self, mut act: impl FnMut(Slot)) {
+        // SAFETY: no reference to the elements outlives a method of this type, and `act` does not come back here: it
+        // shows the elements to a collection, which uses no table.
+        let elements = unsafe { &*self.elements.get() };
+        elements.iter().for_each(|&slot| act(slot));
+    }
+
     /// Adds `delta` elements; how many there were, or `None` if that can't be. The spec's section 4.5.3.7.
     pub fn grow(&self, delta: u64, init: Slot, ctx: &StoreCtx) -> Option<u64> {
         let old = self.len();
