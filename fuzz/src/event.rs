@@ -21,6 +21,8 @@ pub(crate) enum Value {
     Func(bool),
     /// What the host knows a reference by.
     Extern(Option<u32>),
+    /// Whether there is an exception.
+    Exn(bool),
 }
 
 /// Bits that are likelier than others to be treated wrongly.
@@ -61,7 +63,8 @@ impl Value {
             ValType::Ref(ty) => match ty.top() {
                 TopType::Func => Value::Func(bits.is_multiple_of(2)),
                 TopType::Extern => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
-                TopType::Any | TopType::Exn => unreachable!("no module has values of type {ty}"),
+                TopType::Exn => Value::Exn(false),
+                TopType::Any => unreachable!("no module has values of type {ty}"),
             },
             ValType::V128 => Value::V128(u128::from(random.next()) << 64 | u128::from(bits)),
         }

@@ -7,8 +7,8 @@ use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
     AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
-    InstantiateError, Limits, Memory, Module, Stats, Store, Table, TierEventKind, TierMode, Trap,
-    TrapCode, Val,
+    InstantiateError, Limits, Memory, Module, Stats, Store, Table, Tag, TierEventKind, TierMode,
+    Trap, TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, memory_hash};
@@ -284,6 +284,10 @@ impl Run<'_> {
                         .expect("of the global's type")
                         .into()
                 }
+                ImportType::Tag(ty) => {
+                    let params = self.module.types().func(ty).params.to_vec();
+                    Tag::new(&mut self.store, params).into()
+                }
             });
         }
         Some(externs)
@@ -403,6 +407,10 @@ impl Run<'_> {
                     assert_eq!(ExternType::Func(func.ty(&self.store)), expected);
                     continue;
                 }
+                Extern::Tag(tag) => {
+                    assert_eq!(ExternType::Tag(tag.ty(&self.store)), expected);
+                    continue;
+                }
                 Extern::Global(global) => {
                     assert_eq!(ExternType::Global(global.ty(&self.store)), expected);
                     Event::Global(number, to_value(&self.store, global.get(&self.store)))
@@ -451,7 +459,7 @@ impl Run<'_> {
     /// Changes what is exported, within what its type allows.
     fn change(&mut self, value: Extern) {
         match value {
-            Extern::Func(_) => {}
+            Extern::Func(_) | Extern::Tag(_) => {}
             Extern::Global(global) => {
                 let ty = global.ty(&self.store);
                 let value = Value::random(ty.content, &mut self.random);
@@ -504,6 +512,7 @@ fn kind_of(trap: &Trap) -> End {
         Some(TrapCode::Interrupted) => End::Limit("interrupt"),
         Some(TrapCode::FunctionTooLarge) => End::Limit("size"),
         Some(code) => End::Trap(code.spec_text()),
+        None if trap.exception().is_some() => End::Trap("uncaught exception"),
         None => End::Host,
     }
 }
@@ -577,6 +586,8 @@ fn to_val(store: &mut AnyStore, value: Value, func: Option<Func>) -> Val {
         Value::V128(bits) => Val::V128(bits),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
         Value::Extern(number) => Val::ExternRef(number.map(|number| ExternRef::new(store, number))),
+        // The host can make none.
+        Value::Exn(_) => Val::ExnRef(None),
     }
 }
 
@@ -592,6 +603,7 @@ fn to_value(store: &AnyStore, value: Val) -> Value {
             let ty = func.map(|func| func.ty(store));
             Value::Func(ty.is_some())
         }
+        Val::ExnRef(reference) => Value::Exn(reference.is_some()),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             *reference
                 .data(store)

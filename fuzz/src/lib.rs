@@ -15,6 +15,7 @@ pub mod compile_cost;
 pub mod decode;
 pub mod dictionary;
 pub mod execute;
+pub mod heap;
 pub mod mutate;
 #[cfg(feature = "oracle")]
 pub mod oracle;

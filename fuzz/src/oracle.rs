@@ -124,7 +124,7 @@ impl Peer for Wasmi {
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
         Ok(program::Extent {
             for_wasmi: true,
-            ..program::Extent::any(u)?
+            ..program::Extent::for_peers(u)?
         })
     }
 
@@ -323,6 +323,7 @@ fn to_val(store: &mut impl wasmi::AsContextMut, value: Value, func: Option<Func>
             func.filter(|_| exists)
                 .map_or(Nullable::Null, Nullable::Val),
         ),
+        Value::Exn(_) => unreachable!("no peer is given a module with exceptions"),
         Value::Extern(number) => Val::ExternRef(match number {
             Some(number) => Nullable::Val(ExternRef::new(store, number)),
             None => Nullable::Null,

@@ -77,7 +77,7 @@ impl Peer for Wasmtime {
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
-        program::Extent::any(u)
+        program::Extent::for_peers(u)
     }
 
     fn new(host: Host) -> Wasmtime {
@@ -274,6 +274,7 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
         Value::F64(bits) => Val::F64(bits),
         Value::V128(bits) => Val::V128(bits.into()),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
+        Value::Exn(_) => unreachable!("no peer is given a module with exceptions"),
         Value::Extern(number) => Val::ExternRef(
             number
                 .map(|number| ExternRef::new(store, number).expect("there is room for references")),

@@ -135,6 +135,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
             floats,
             // Peers choose other NaNs, and other results of relaxed instructions.
             vectors: false,
+            tail_calls: false,
             maxima: true,
             counted: counted.then_some(1000),
         };
@@ -185,7 +186,7 @@ fn call_all<P: Peer>(peer: &mut P, module: &Module, random: &mut Random, events:
 fn look<P: Peer>(peer: &mut P, module: &Module, events: &mut Vec<Event>) {
     for (number, export) in module.exports().iter().enumerate() {
         events.push(match export.kind {
-            ExportKind::Func(_) => continue,
+            ExportKind::Func(_) | ExportKind::Tag(_) => continue,
             ExportKind::Global(_) => Event::Global(number, peer.global(&export.name)),
             ExportKind::Memory(_) => {
                 let bytes = peer.memory(&export.name);

@@ -38,6 +38,8 @@ pub(crate) struct Extent {
     pub(crate) for_wasmi: bool,
     /// References, several tables, and the instructions on tables and segments.
     pub(crate) references: bool,
+    /// Tail calls.
+    pub(crate) tail_calls: bool,
 }
 
 impl Extent {
@@ -47,6 +49,15 @@ impl Extent {
             wide: u.ratio(2, 3)?,
             for_wasmi: false,
             references: u.ratio(1, 2)?,
+            tail_calls: u.ratio(1, 2)?,
+        })
+    }
+
+    /// As [`Extent::any`], without what peers are not given.
+    pub(crate) fn for_peers(u: &mut Unstructured<'_>) -> Result<Extent> {
+        Ok(Extent {
+            tail_calls: false,
+            ..Extent::any(u)?
         })
     }
 
@@ -85,10 +96,15 @@ pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>
     let mut sigs = Vec::new();
     for _ in 0..u.int_in_range(2..=5)? {
         let [params, results, _] = extent.sizes(u)?;
-        sigs.push(Sig {
-            params: some_types(u, params, extent)?,
-            results: some_types(u, results, extent)?,
-        });
+        let params = some_types(u, params, extent)?;
+        // Only functions with the same results can call one another in tail position.
+        let results = if extent.tail_calls && !sigs.is_empty() && u.ratio(1, 2)? {
+            let other: &Sig = u.choose(&sigs)?;
+            other.results.clone()
+        } else {
+            some_types(u, results, extent)?
+        };
+        sigs.push(Sig { params, results });
     }
     let mut module = Module::new();
     let mut types = TypeSection::new();
@@ -268,8 +284,12 @@ impl<'a, 'u> Body<'a, 'u> {
     fn function(mut self) -> Result<Function> {
         self.spend_step();
         self.statements(4)?;
-        for ty in self.sig.results.clone() {
-            self.value(ty, 3)?;
+        if self.extent.tail_calls && self.u.ratio(1, 2)? {
+            self.tail_call(2)?;
+        } else {
+            for ty in self.sig.results.clone() {
+                self.value(ty, 3)?;
+            }
         }
         self.op(Instruction::End);
         let more = &self.locals[self.sig.params.len()..];
@@ -319,6 +339,13 @@ impl<'a, 'u> Body<'a, 'u> {
         }
         if self.extent.references && self.u.ratio(1, 6)? {
             return self.reference_statement(depth);
+        }
+        if self.extent.tail_calls && nested && self.u.ratio(1, 8)? {
+            self.value(ValType::I32, depth)?;
+            self.op(Instruction::If(BlockType::Empty));
+            self.tail_call(depth - 1)?;
+            self.op(Instruction::End);
+            return Ok(());
         }
         match self.u.int_in_range(0..=13)? {
             0..=3 => self.set_local(depth),
@@ -491,26 +518,54 @@ impl<'a, 'u> Body<'a, 'u> {
             return wanted.map_or(Ok(()), |ty| self.value(ty, 0));
         }
         let callee = *self.u.choose(&callees)?;
+        let (type_index, table_index) = (callee as u32, 0);
+        let op = if self.call_operands(callee, depth)? {
+            Instruction::CallIndirect {
+                type_index,
+                table_index,
+            }
+        } else {
+            Instruction::Call(callee as u32)
+        };
+        self.op(op);
+        let unwanted = usize::from(wanted.is_some());
+        self.keep(&self.sigs[callee].results[unwanted..])
+    }
+
+    /// The end of the function in a call of one with the same results, itself perhaps.
+    fn tail_call(&mut self, depth: u32) -> Result<()> {
+        let fits = |callee: &usize| self.sigs[*callee].results == self.sig.results;
+        let callees: Vec<usize> = (0..self.sigs.len()).filter(fits).collect();
+        let callee = *self.u.choose(&callees)?;
+        let (type_index, table_index) = (callee as u32, 0);
+        let op = if self.call_operands(callee, depth)? {
+            Instruction::ReturnCallIndirect {
+                type_index,
+                table_index,
+            }
+        } else {
+            Instruction::ReturnCall(callee as u32)
+        };
+        self.op(op);
+        Ok(())
+    }
+
+    /// The arguments of a call, and the index if it goes through the table, which this says.
+    fn call_operands(&mut self, callee: usize, depth: u32) -> Result<bool> {
         let sigs = self.sigs;
         for &ty in &sigs[callee].params {
             self.value(ty, depth.saturating_sub(1))?;
         }
-        if self.u.ratio(1, 3)? {
-            let right = self.u.ratio(7, 8)?;
-            if right {
-                self.op(Instruction::I32Const(callee as i32));
-            } else {
-                self.value(ValType::I32, 1)?;
-            }
-            self.op(Instruction::CallIndirect {
-                type_index: callee as u32,
-                table_index: 0,
-            });
-        } else {
-            self.op(Instruction::Call(callee as u32));
+        if !self.u.ratio(1, 3)? {
+            return Ok(false);
         }
-        let unwanted = usize::from(wanted.is_some());
-        self.keep(&sigs[callee].results[unwanted..])
+        let right = self.u.ratio(7, 8)?;
+        if right {
+            self.op(Instruction::I32Const(callee as i32));
+        } else {
+            self.value(ValType::I32, 1)?;
+        }
+        Ok(true)
     }
 
     /// Takes values of these types from the stack, into locals where there are some.

@@ -12,6 +12,8 @@ pub(crate) struct Shape {
     pub(crate) floats: Floats,
     /// Whether vectors are there, and relaxed instructions on them.
     pub(crate) vectors: bool,
+    /// Whether tail calls are there.
+    pub(crate) tail_calls: bool,
     /// Makes every memory and table say how large it may become.
     pub(crate) maxima: bool,
     /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: so many calls and
@@ -36,6 +38,7 @@ impl Shape {
         Ok(Shape {
             floats: u.arbitrary()?,
             vectors: u.arbitrary()?,
+            tail_calls: u.arbitrary()?,
             maxima: u.arbitrary()?,
             counted: u.ratio(1, 4)?.then_some(1000),
         })
@@ -61,6 +64,7 @@ pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>>
         allowed_instructions: instructions(u)?,
         simd_enabled: shape.vectors,
         relaxed_simd_enabled: shape.vectors,
+        tail_call_enabled: shape.tail_calls,
         max_instructions: u.int_in_range(1..=400)?,
         max_funcs: u.int_in_range(1..=12)?,
         min_funcs: 1,
@@ -99,6 +103,7 @@ fn export_global(module: &[u8], global: u32) -> Vec<u8> {
                     ExternalKind::Func => ExportKind::Func,
                     ExternalKind::Table => ExportKind::Table,
                     ExternalKind::Memory => ExportKind::Memory,
+                    ExternalKind::Tag => ExportKind::Tag,
                     _ => ExportKind::Global,
                 };
                 exports.export(export.name, kind, export.index);
@@ -180,7 +185,7 @@ fn accepted() -> Config {
         gc_enabled: false,
         multibyte_array_access_enabled: false,
         shared_everything_threads_enabled: false,
-        tail_call_enabled: false,
+        tail_call_enabled: true,
         threads_enabled: false,
         max_memory32_bytes: MEMORY_BYTES,
         max_memory64_bytes: MEMORY_BYTES.into(),

@@ -200,6 +200,7 @@ fn smith_module(u: &mut Unstructured<'_>, steps: i32, fuel: Option<u64>) -> Resu
     let shape = smith::Shape {
         floats,
         vectors: true,
+        tail_calls: true,
         maxima: u.arbitrary()?,
         counted: counted.then_some(steps.cast_unsigned()),
     };

@@ -242,7 +242,7 @@ impl Guest {
             .build()
             .expect("the grant exists");
         let mut linker = Linker::new();
-        tiered_wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx).expect("an empty linker");
+        tiered_wasi::add_to_linker(&mut linker, |ctx: &WasiCtx| ctx).expect("an empty linker");
         let mut store = Store::new(engine, ctx).expect("a stack can be reserved");
         let instance = linker
             .instantiate(&mut store, &module)

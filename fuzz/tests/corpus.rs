@@ -23,6 +23,7 @@ macro_rules! targets {
 targets! {
     decode: 1000 inputs of at most 4096 bytes;
     execute: 400 inputs of at most 4096 bytes;
+    heap: 50 inputs of at most 1024 bytes;
     #[cfg(feature = "oracle")]
     oracle: 400 inputs of at most 4096 bytes;
     #[cfg(feature = "oracle-wasmtime")]

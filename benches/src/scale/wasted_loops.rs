@@ -122,7 +122,7 @@ fn run(config: &Config, name: &str) -> Result<()> {
     let engine = Engine::new(config);
     let module = Module::new(&engine, tiered_benches::program(name)?)?;
     let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)?;
+    tiered_wasi::add_to_linker(&mut linker, |ctx: &WasiCtx| ctx)?;
     let mut store = Store::new(&engine, WasiCtx::builder().arg(name).build()?)?;
     let program = linker.instantiate(&mut store, &module)?;
     let start = program.typed_func::<(), ()>(&store, "_start")?;

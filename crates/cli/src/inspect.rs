@@ -182,6 +182,7 @@ impl<'a> Export<'a> {
             ExportKind::Table(table) => table.0,
             ExportKind::Memory(memory) => memory.0,
             ExportKind::Global(global) => global.0,
+            ExportKind::Tag(tag) => tag.0,
         };
         let (kind, ty) = kind_and_type(&module.export_type(export.kind));
         Export {
@@ -199,6 +200,7 @@ fn kind_and_type(ty: &ExternType) -> (&'static str, String) {
         ExternType::Table(ty) => ("table", ty.to_string()),
         ExternType::Memory(ty) => ("memory", ty.to_string()),
         ExternType::Global(ty) => ("global", ty.to_string()),
+        ExternType::Tag(ty) => ("tag", ty.to_string()),
     }
 }
 

@@ -3,6 +3,8 @@
 //! *Invariant:* the process enters when all is open that will be needed, and no other thread runs: some kernels hold only
 //! the threads that are started afterwards.
 
+use std::os::fd::AsFd;
+
 use serde_json::{Value, json};
 use tiered::Engine;
 use tiered_sandbox::{Confinement, Sandbox};
@@ -44,9 +46,12 @@ pub(crate) fn enter(
 
 fn confine(ctx: &WasiCtx) -> Confinement {
     let dirs = ctx.granted_dirs();
-    let sandbox = dirs.fold(Sandbox::new(), |sandbox, (dir, access)| match access {
-        Access::ReadOnly => sandbox.read_only(dir),
-        Access::ReadWrite => sandbox.read_write(dir),
+    let sandbox = dirs.iter().fold(Sandbox::new(), |sandbox, dir| {
+        let fd = dir.as_fd();
+        match dir.access() {
+            Access::ReadOnly => sandbox.read_only(fd),
+            Access::ReadWrite => sandbox.read_write(fd),
+        }
     });
     sandbox.enter()
 }

@@ -710,8 +710,11 @@ fn inspect_prints_json() {
     assert_eq!(json["exports"][0], memory);
     assert_eq!(
         json["memories"],
-        serde_json::json!([{"imported": false, "min": 2, "max": 10}])
+        serde_json::json!([{
+            "imported": false, "index": "i32", "page_bytes": 65536, "min": 2, "max": 10
+        }])
     );
+    assert_eq!(json["tables"][0]["index"], "i32");
     assert_eq!(json["tables"][0]["max"], serde_json::Value::Null);
     assert_eq!(
         json["globals"][1],
@@ -729,6 +732,27 @@ fn inspect_prints_json() {
     let needs =
         serde_json::json!({"capabilities": ["files", "clocks"], "unknown_modules": ["env"]});
     assert_eq!(json["needs"], needs);
+}
+
+#[test]
+fn inspect_tells_kinds_of_memories_and_tables() {
+    let text = r#"(module (memory 1) (memory i64 2 3) (memory 7 (pagesize 1)) (table i64 4 funcref)
+        (export "m" (memory 1)) (export "t" (table 0)))"#;
+    let place = Place::new(&[("m.wat", text)]);
+    let shown = place.run(&["inspect", "m.wat"]).stdout;
+    for line in [
+        "  1.. pages",
+        "  i64 2..3 pages",
+        "  7.. pages of 1 bytes",
+        "  i64 4.. funcref",
+        "  memory \"m\": i64 2 3",
+        "  table \"t\": i64 4 funcref",
+    ] {
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "{line} in {shown}"
+        );
+    }
 }
 
 #[test]

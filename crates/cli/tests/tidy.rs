@@ -18,8 +18,8 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Names that say nothing about what is in a module.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc"];
 
-/// The crates that may hold `unsafe` code.
-const UNSAFE_CRATES: &[&str] = &["runtime", "interp", "jit"];
+/// The crates that may hold `unsafe` code: what works with memory that running code has addresses of, and with the code.
+const UNSAFE_CRATES: &[&str] = &["pages", "heap", "runtime", "interp", "jit"];
 
 /// Other files that may, each with the reason. Their crates deny it, and allow it there.
 const UNSAFE_FILES: &[(&str, &str)] = &[
@@ -58,7 +58,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wasi", &["tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
-    ("runtime", &["tiered-decode"]),
+    ("runtime", &["tiered-decode", "tiered-pages"]),
+    ("heap", &["tiered-pages"]),
+    ("pages", &[]),
     ("decode", &[]),
 ];
 

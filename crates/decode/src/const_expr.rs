@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::index::{FuncIdx, GlobalIdx};
 use crate::numeric::{NumOp, Value};
+use wasmparser::AbstractHeapType as Abstract;
 use wasmparser::{HeapType, Operator};
 
 /// A valid constant expression.
@@ -174,7 +175,12 @@ fn read_op(reader: &mut wasmparser::OperatorsReader<'_>) -> Result<Option<ConstO
         Operator::F64Const { value } => Some(ConstOp::F64Const(value.bits())),
         Operator::V128Const { value } => Some(ConstOp::V128Const(*value.bytes())),
         Operator::RefNull {
-            hty: HeapType::FUNC | HeapType::EXTERN,
+            hty:
+                HeapType::Concrete(_)
+                | HeapType::Abstract {
+                    shared: false,
+                    ty: Abstract::Func | Abstract::Extern | Abstract::Exn | Abstract::NoExn,
+                },
         } => Some(ConstOp::RefNull),
         Operator::RefFunc { function_index } => Some(ConstOp::RefFunc(FuncIdx(function_index))),
         Operator::GlobalGet { global_index } => Some(ConstOp::GlobalGet(GlobalIdx(global_index))),

@@ -40,6 +40,7 @@ index! {
     TableIdx  "table"
     MemoryIdx "memory"
     GlobalIdx "global"
+    TagIdx    "tag"
     ElemIdx   "element segment"
     DataIdx   "data segment"
     LocalIdx  "local, params first"

@@ -12,7 +12,7 @@ use crate::const_expr::ConstExpr;
 use crate::error::Error;
 pub use crate::hints::BodyHints;
 use crate::hints::{self, Hints};
-use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
 use crate::section::{self, Sections};
@@ -80,6 +80,8 @@ pub enum ImportType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// A tag, whose type has no results.
+    Tag(TypeIdx),
 }
 
 /// An export.
@@ -102,6 +104,8 @@ pub enum ExportKind {
     Memory(MemoryIdx),
     /// A global.
     Global(GlobalIdx),
+    /// A tag.
+    Tag(TagIdx),
 }
 
 /// An element segment.
@@ -291,6 +295,11 @@ impl Module {
         self.sections.imported.globals
     }
 
+    /// How many tags are imported.
+    pub fn imported_tags(&self) -> u32 {
+        self.sections.imported.tags
+    }
+
     /// Whether a function is imported.
     pub fn is_imported(&self, func: FuncIdx) -> bool {
         func.0 < self.sections.imported.funcs
@@ -309,6 +318,24 @@ impl Module {
     /// The type of each global.
     pub fn globals(&self) -> &[GlobalType] {
         &self.sections.globals
+    }
+
+    /// Of each table that is not imported: what its elements are at first, if not null.
+    pub fn table_inits(&self) -> &[Option<ConstExpr>] {
+        &self.sections.table_inits
+    }
+
+    /// The type of each tag: its parameters are what an exception with the tag carries, and there are no results.
+    pub fn tags(&self) -> &[TypeIdx] {
+        &self.sections.tags
+    }
+
+    /// The type of a tag.
+    ///
+    /// # Panics
+    /// If the module has no such tag.
+    pub fn tag_type(&self, tag: TagIdx) -> &FuncType {
+        self.sections.types.func(self.sections.tags[tag.index()])
     }
 
     /// The initial value of each global that is not imported.
@@ -371,6 +398,7 @@ impl Module {
             ImportType::Table(ty) => ExternType::Table(ty),
             ImportType::Memory(ty) => ExternType::Memory(ty),
             ImportType::Global(ty) => ExternType::Global(ty),
+            ImportType::Tag(ty) => ExternType::Tag(self.sections.types.func(ty).clone()),
         }
     }
 
@@ -381,6 +409,7 @@ impl Module {
             ExportKind::Table(idx) => ExternType::Table(self.sections.tables[idx.index()]),
             ExportKind::Memory(idx) => ExternType::Memory(self.sections.memories[idx.index()]),
             ExportKind::Global(idx) => ExternType::Global(self.sections.globals[idx.index()]),
+            ExportKind::Tag(idx) => ExternType::Tag(self.tag_type(idx).clone()),
         }
     }
 
@@ -489,6 +518,21 @@ impl Module {
                 .ok()?;
             Some(&*self.sections.exports[exports[at].1 as usize].name)
         })
+    }
+
+    /// The name of a tag: from the name section, that of its first export, or that which it is imported by. Show it as a
+    /// [`Name`](crate::printable::Name): it may hold anything.
+    pub fn tag_name(&self, tag: TagIdx) -> Option<&str> {
+        let is_export = |export: &&Export| export.kind == ExportKind::Tag(tag);
+        let exported = || self.exports().iter().find(is_export);
+        let imported = || {
+            let tags = self.imports().iter();
+            let mut tags = tags.filter(|import| matches!(import.ty, ImportType::Tag(_)));
+            tags.nth(tag.index())
+        };
+        let name = self.names().tag(tag);
+        name.or_else(|| exported().map(|export| &*export.name))
+            .or_else(|| imported().map(|import| &*import.name))
     }
 
     fn exports_by_func(&self) -> &[(FuncIdx, u32)] {

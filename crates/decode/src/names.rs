@@ -5,7 +5,9 @@
 //! *Invariant:* no name is longer than [`MAX_NAME_BYTES`], whatever the section says: it is cut off there.
 //! Built by [`Module::names`](crate::Module::names) on first use, and for the name of a function in an error.
 
-use crate::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx};
+use crate::index::{
+    DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx,
+};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -26,7 +28,7 @@ pub struct Names {
     locals: Range<usize>,
 }
 
-const MAPS: usize = 10;
+const MAPS: usize = 12;
 const MODULE: usize = 0;
 const FUNC: usize = 1;
 const LOCAL: usize = 2;
@@ -36,6 +38,9 @@ const MEMORY: usize = 6;
 const GLOBAL: usize = 7;
 const ELEM: usize = 8;
 const DATA: usize = 9;
+/// Fields have names by type and index; nobody asks for them.
+const FIELD: usize = 10;
+const TAG: usize = 11;
 
 /// Names by index, in ascending order of the index.
 type NameMap = Box<[(u32, Span)]>;
@@ -72,6 +77,7 @@ impl Names {
                     self.locals = range.start as usize..range.end as usize;
                 }
                 LOCAL => {}
+                FIELD => {}
                 id if id < MAPS && self.maps[id].is_empty() => self.maps[id] = read_map(subsection),
                 _ => {}
             }
@@ -146,6 +152,11 @@ impl Names {
     /// The name of a global.
     pub fn global(&self, idx: GlobalIdx) -> Option<&str> {
         self.lookup(GLOBAL, idx.0)
+    }
+
+    /// The name of a tag.
+    pub fn tag(&self, idx: TagIdx) -> Option<&str> {
+        self.lookup(TAG, idx.0)
     }
 
     /// The name of an element segment.

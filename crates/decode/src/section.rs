@@ -7,7 +7,7 @@
 use crate::body::BodyRange;
 use crate::const_expr::ConstExpr;
 use crate::error::Error;
-use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 use crate::module::{
     CustomSection, Data, DataMode, Element, ElementItems, ElementMode, Export, ExportKind, Import,
     ImportType,
@@ -20,8 +20,8 @@ use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
     Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
     GlobalSectionReader, HeapType, ImportSectionReader, MemorySectionReader, Operator, Parser,
-    Payload, TableSectionReader, TypeRef, TypeSectionReader, Validator, ValidatorResources,
-    WasmFeatures,
+    Payload, TableInit, TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What the sections say.
@@ -34,7 +34,10 @@ pub(crate) struct Sections {
     pub(crate) tables: Vec<TableType>,
     pub(crate) memories: Vec<MemoryType>,
     pub(crate) globals: Vec<GlobalType>,
+    pub(crate) tags: Vec<TypeIdx>,
     pub(crate) imported: Imported,
+    /// Of each table that is not imported: what its elements are at first, if not null.
+    pub(crate) table_inits: Vec<Option<ConstExpr>>,
     pub(crate) global_inits: Vec<ConstExpr>,
     pub(crate) exports: Vec<Export>,
     pub(crate) start: Option<FuncIdx>,
@@ -53,6 +56,7 @@ pub(crate) struct Imported {
     pub(crate) tables: u32,
     pub(crate) memories: u32,
     pub(crate) globals: u32,
+    pub(crate) tags: u32,
 }
 
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
@@ -147,7 +151,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
 
     /// The section whose header is at `at`, or whose bodies are being read.
     fn section_at(&self, bytes: &[u8], at: usize) -> Option<&'static str> {
-        const NAMES: [&str; 13] = [
+        const NAMES: [&str; 14] = [
             "custom",
             "type",
             "import",
@@ -161,6 +165,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             "code",
             "data",
             "data count",
+            "tag",
         ];
         if self.bodies_left > 0 {
             return Some("code");
@@ -193,6 +198,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             Payload::FunctionSection(section) => self.funcs(section),
             Payload::TableSection(section) => self.tables(section),
             Payload::MemorySection(section) => self.memories(section),
+            Payload::TagSection(section) => self.tags(section),
             Payload::GlobalSection(section) => self.globals(section),
             Payload::ExportSection(section) => self.exports(section),
             Payload::StartSection { func, range } => {
@@ -299,6 +305,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             tables,
             memories,
             globals,
+            tags,
             imported,
             ..
         } = &mut self.sections;
@@ -326,7 +333,13 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 imported.globals += 1;
                 Ok(ImportType::Global(ty))
             }
-            TypeRef::Tag(_) | TypeRef::FuncExact(_) => Err(unsupported_type()),
+            TypeRef::Tag(ty) => {
+                let ty = TypeIdx(ty.func_type_idx);
+                tags.push(ty);
+                imported.tags += 1;
+                Ok(ImportType::Tag(ty))
+            }
+            TypeRef::FuncExact(_) => Err(unsupported_type()),
         }
     }
 
@@ -343,9 +356,14 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     fn tables(&mut self, section: TableSectionReader<'_>) -> Result<(), Error> {
         self.validator.table_section(&section)?;
         for table in section {
-            let ty = TableType::from_wasmparser(table?.ty, &self.sections.types)
+            let table = table?;
+            let ty = TableType::from_wasmparser(table.ty, &self.sections.types)
                 .ok_or_else(unsupported_type)?;
             self.sections.tables.push(ty);
+            self.sections.table_inits.push(match table.init {
+                TableInit::RefNull => None,
+                TableInit::Expr(init) => Some(ConstExpr::read(&init)?),
+            });
         }
         Ok(())
     }
@@ -355,6 +373,15 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         for memory in section {
             let ty = MemoryType::from_wasmparser(memory?).ok_or_else(unsupported_type)?;
             self.sections.memories.push(ty);
+        }
+        Ok(())
+    }
+
+    fn tags(&mut self, section: TagSectionReader<'_>) -> Result<(), Error> {
+        self.validator.tag_section(&section)?;
+        self.sections.tags.reserve_exact(section.count() as usize);
+        for tag in section {
+            self.sections.tags.push(TypeIdx(tag?.func_type_idx));
         }
         Ok(())
     }
@@ -426,7 +453,8 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 ExternalKind::Table => ExportKind::Table(TableIdx(export.index)),
                 ExternalKind::Memory => ExportKind::Memory(MemoryIdx(export.index)),
                 ExternalKind::Global => ExportKind::Global(GlobalIdx(export.index)),
-                ExternalKind::Tag | ExternalKind::FuncExact => return Err(unsupported_type()),
+                ExternalKind::Tag => ExportKind::Tag(TagIdx(export.index)),
+                ExternalKind::FuncExact => return Err(unsupported_type()),
             };
             self.sections.exports.push(Export {
                 name: export.name.into(),

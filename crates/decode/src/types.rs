@@ -41,8 +41,14 @@ const _: () = assert!(size_of::<ValType>() == 8, "lists of them are everywhere")
 impl ValType {
     /// `funcref`: a function of any type, or null.
     pub const FUNCREF: ValType = ValType::Ref(RefType::FUNCREF);
+    /// `(ref func)`: a function of any type.
+    pub const FUNC: ValType = ValType::Ref(RefType::FUNC);
+    /// `(ref extern)`: something of the host's.
+    pub const EXTERN: ValType = ValType::Ref(RefType::EXTERN);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+    /// Nullable reference to an exception.
+    pub const EXNREF: ValType = ValType::Ref(RefType::EXNREF);
 
     /// Whether it is a reference type.
     pub const fn is_ref(self) -> bool {
@@ -381,6 +387,8 @@ pub enum ExternType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// A tag, whose parameters are what an exception with it carries.
+    Tag(FuncType),
 }
 
 impl fmt::Display for ExternType {
@@ -390,6 +398,10 @@ impl fmt::Display for ExternType {
             ExternType::Table(ty) => write!(f, "table {ty}"),
             ExternType::Memory(ty) => write!(f, "memory {ty}"),
             ExternType::Global(ty) => write!(f, "global {ty}"),
+            ExternType::Tag(ty) => {
+                f.write_str("tag ")?;
+                write_types(f, &ty.params)
+            }
         }
     }
 }

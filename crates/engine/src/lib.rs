@@ -72,11 +72,11 @@ pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{
-    AnyStore, Backtrace, Caller, Epoch, Error, ExportError, Extern, ExternRef, Frame, Func, Global,
-    HostError, HostReturn, HostValue, HostValues, Instance, InstancePre, InstantiateError,
-    InterruptHandle, Interruptible, IntoHostFunc, LimitError, Limits, LinkError, Linker, Memory,
-    MemoryError, Meter, PAGE_BYTES, SetError, Store, StoreConfig, Table, ToStoreConfig, Trap,
-    TrapCode, TypeMismatch, TypedFunc, Val,
+    AnyStore, Backtrace, Caller, Epoch, Error, Exception, ExceptionError, ExnRef, ExportError,
+    Extern, ExternRef, Frame, Func, Global, HostError, HostReturn, HostValue, HostValues, Instance,
+    InstancePre, InstantiateError, InterruptHandle, Interruptible, IntoHostFunc, LimitError,
+    Limits, LinkError, Linker, Memory, MemoryError, Meter, PAGE_BYTES, SetError, Store,
+    StoreConfig, Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

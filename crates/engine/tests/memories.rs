@@ -23,6 +23,7 @@ in_all_modes! {
     wide_memories_of_bytes,
     limits_hold_for_all_memories,
     compiled_loops_see_a_memory_grow,
+    large_segments_leave_those_of_other_memories,
 }
 
 /// Bytes behind a memory that an access may come to.
@@ -462,5 +463,46 @@ fn compiled_loops_see_a_memory_grow(config: &Config) {
         assert_eq!(found.expect("it grows in time"), [Val::I64(11 * page)]);
         let again = run.call(&mut store, &[Val::I64(0)]);
         again.expect("it is long enough");
+    }
+}
+
+/// Much data of the first memory is mapped, not copied, unless there is data of another one: both are there.
+fn large_segments_leave_those_of_other_memories(config: &Config) {
+    let large = "abcdefgh".repeat(160_000);
+    for (index, other) in [
+        ("i32", ""),
+        ("i64", ""),
+        ("i32", "(memory $n 1)"),
+        ("i64", "(memory $n 1)"),
+    ] {
+        let segment = if other.is_empty() {
+            ""
+        } else {
+            "(data (memory $n) (i32.const 7) \"x\")"
+        };
+        let text = format!(
+            "(module (memory $m (export \"first\") {index} 20) {other}
+                (data (memory $m) ({index}.const 8) \"{large}\") {segment}
+                (data (memory $m) ({index}.const 9) \"B\")
+                {})",
+            if other.is_empty() {
+                ""
+            } else {
+                "(export \"other\" (memory $n))"
+            }
+        );
+        let engine = Engine::new(config);
+        let module = Module::new(&engine, text).expect("it is valid");
+        // The first instance copies all data.
+        for _ in 0..3 {
+            let mut store = Store::new(&engine, ()).expect("a store has a stack");
+            let instance = Linker::new().instantiate(&mut store, &module);
+            let instance = instance.expect("it imports nothing");
+            let first = instance.memory(&store, "first").expect("it is exported");
+            assert_eq!(&first.data(&store)[6..18], b"\0\0aBcdefghab");
+            if let Some(other) = instance.memory(&store, "other") {
+                assert_eq!(&other.data(&store)[6..9], b"\0x\0");
+            }
+        }
     }
 }

@@ -204,6 +204,46 @@ impl<S: Src, I: Index, F: FrameField> Op for CallIndirect<S, I, F> {
     }
 }
 
+/// The record that the field `a` refers to; `None` if that is null.
+///
+/// # Safety
+/// The cell was written for a call of a reference.
+#[inline(always)]
+pub(crate) unsafe fn referred_to<S: Src>(regs: &Regs) -> Option<*const FuncRecord> {
+    // SAFETY: the caller's promise.
+    let reference = unsafe { S::read::<u64, A>(regs) };
+    let record = std::ptr::with_exposed_provenance::<FuncRecord>(reference as usize);
+    (!record.is_null()).then_some(record)
+}
+
+/// Calls what a reference is to. The fields: `a` the reference, `d` the slot of the frame, `b` that of the header within
+/// it; then the slot of a frame that is far, then a [`Reload`].
+struct CallRef<S, F>(PhantomData<(S, F)>);
+
+/// Byte of the slot of such a call's frame that is far.
+const FAR_FRAME_OF_REF: usize = 16;
+
+impl<S: Src, F: FrameField> Op for CallRef<S, F> {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell; references to functions are addresses of records, filled in.
+        unsafe {
+            let Some(record) = referred_to::<S>(&regs) else {
+                return regs.trap(TrapCode::NullFunctionReference);
+            };
+            let frame = F::frame::<D, FAR_FRAME_OF_REF>(&regs);
+            let header = usize::from(regs.u16::<B>());
+            let back = regs.pc.add(3);
+            let (code, instance) = (*record).parts();
+            let code = code.as_ptr();
+            if instance.as_ptr() == regs.instance() {
+                return enter(regs, code, frame, header, back.add(RELOAD_WORDS));
+            }
+            enter(leave_instance(regs, instance), code, frame, header, back)
+        }
+    }
+}
+
 /// Back from another instance: what is this one's comes from the header of the frame, whose slot the field `a` has.
 struct Reload;
 
@@ -330,6 +370,24 @@ pub(crate) fn indirect_handler(a: Class, index: IndexType, far: bool) -> Handler
     match index {
         IndexType::I32 => indirect_handler_of::<u32>(a, far),
         IndexType::I64 => indirect_handler_of::<u64>(a, far),
+    }
+}
+
+struct PickCallRef<F>(PhantomData<F>);
+
+impl<F: FrameField> WithSrc for PickCallRef<F> {
+    type Out = Handler;
+    fn with<S: Src>(self) -> Handler {
+        exec::<CallRef<S, F>>
+    }
+}
+
+/// The handler of a call of a reference of class `a`, with a frame that is near or far.
+pub(crate) fn call_ref_handler(a: Class, far: bool) -> Handler {
+    if far {
+        u64::pick_a(a, PickCallRef::<Far>(PhantomData))
+    } else {
+        u64::pick_a(a, PickCallRef::<Near>(PhantomData))
     }
 }
 

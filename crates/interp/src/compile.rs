@@ -19,8 +19,10 @@ mod any_memory;
 mod cost;
 mod dump;
 mod emit;
+mod exception;
 mod far;
 mod ops;
+mod reference;
 mod scan;
 mod stack;
 mod vector;
@@ -31,7 +33,7 @@ use std::collections::HashMap;
 use std::ptr::NonNull;
 
 use tiered_decode::Module;
-use tiered_decode::index::FuncIdx;
+use tiered_decode::index::{FuncIdx, TagIdx};
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{self, Operator};
 use tiered_runtime::code::{FuncCode, LoopCode};
@@ -52,6 +54,7 @@ use crate::trampoline::ENTER;
 use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
+use exception::Regions;
 use scan::LoopPlan;
 use stack::OperandStack;
 
@@ -146,6 +149,11 @@ enum Kind {
     Loop(u32),
     If,
     Else,
+    TryTable,
+    /// The body of a `try`.
+    Try,
+    /// A handler of one.
+    Catch,
 }
 
 /// A control frame: the spec's appendix "Validation Algorithm".
@@ -157,10 +165,14 @@ struct Control<'m> {
     results: &'m [ValType],
     /// Where branches to this frame go.
     label: Label,
-    /// Where the condition of an `if` goes when it is false.
+    /// Where the condition of an `if` goes when it is false, or what a handler does not take.
     otherwise: Label,
     /// The block could be entered.
     entered: bool,
+    /// Where what is thrown in it goes, if the function has a handler for it.
+    pad: Option<u32>,
+    /// What none of the handlers so far takes comes to `otherwise`.
+    catches: bool,
 }
 
 impl<'m> Control<'m> {
@@ -193,6 +205,7 @@ pub(crate) struct Last {
 }
 
 /// A condition, ready to be a branch.
+#[derive(Clone, Copy)]
 struct Test {
     family: &'static ConditionFamily,
     fields: u64,
@@ -242,6 +255,7 @@ pub(crate) struct Translator<'m> {
     trampoline: Option<u32>,
     /// The loops begun so far.
     loops: u32,
+    regions: Regions,
     /// The locals in `l0` and `l1`.
     pins: [Option<u32>; 2],
     /// Which of the spare slots for single operands comes next.
@@ -278,7 +292,7 @@ impl<'m> Translator<'m> {
                 ops.visit_operator(self)??;
                 self.check_size()?;
             } else {
-                self.skip(&ops.read()?);
+                self.skip(&ops.read()?)?;
             }
         }
         Ok(())
@@ -307,6 +321,8 @@ impl<'m> Translator<'m> {
             label: Label::Unbound(None),
             otherwise: Label::Unbound(None),
             entered: true,
+            pad: None,
+            catches: false,
         };
         Ok(Translator {
             module_code,
@@ -327,6 +343,7 @@ impl<'m> Translator<'m> {
             callees: Vec::new(),
             trampoline: None,
             loops: 0,
+            regions: Regions::default(),
             pins: [None; 2],
             next_spare: 0,
             last: None,
@@ -409,6 +426,7 @@ impl<'m> Translator<'m> {
                 word(site.header - 1).write(address);
             }
             bytecode.set_loops(loops);
+            bytecode.set_pads(&self.regions.pads(shift));
             bytecode.set_calls(self.calls, self.callees.clone());
         }
         func.set_cost(self.call_cost());
@@ -434,18 +452,37 @@ impl<'m> Translator<'m> {
     }
 
     /// An instruction that can't be reached: only the nesting of blocks matters.
-    fn skip(&mut self, op: &Operator<'_>) {
+    fn skip(&mut self, op: &Operator<'_>) -> Result<(), Error> {
         match op {
             Operator::Loop { .. } => {
                 self.loops += 1;
                 self.skipped += 1;
             }
-            Operator::Block { .. } | Operator::If { .. } => self.skipped += 1,
+            Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. } => self.skipped += 1,
             Operator::Else if self.skipped == 0 => self.op_else(),
-            Operator::End if self.skipped == 0 => self.op_end(),
-            Operator::End => self.skipped -= 1,
+            Operator::Catch { tag_index } if self.skipped == 0 => {
+                self.mark();
+                self.op_catch(Some(TagIdx(*tag_index)))?;
+            }
+            Operator::CatchAll if self.skipped == 0 => {
+                self.mark();
+                self.op_catch(None)?;
+            }
+            Operator::End if self.skipped == 0 => {
+                self.mark();
+                self.op_end()?;
+            }
+            Operator::Delegate { relative_depth } if self.skipped == 0 => {
+                self.mark();
+                self.op_delegate(*relative_depth);
+            }
+            Operator::End | Operator::Delegate { .. } => self.skipped -= 1,
             _ => {}
         }
+        Ok(())
     }
 
     fn set_unreachable(&mut self) {
@@ -467,6 +504,7 @@ impl<'m> Translator<'m> {
     ) {
         let (params, results) = self.module.block_type(block);
         let base = self.stack.height() - params.len() as u32;
+        let pad = self.control.last().and_then(|frame| frame.pad);
         self.control.push(Control {
             kind,
             base,
@@ -475,6 +513,8 @@ impl<'m> Translator<'m> {
             label,
             otherwise,
             entered: true,
+            pad,
+            catches: false,
         });
     }
 
@@ -539,9 +579,15 @@ impl<'m> Translator<'m> {
         self.control.push(frame);
     }
 
-    fn op_end(&mut self) {
-        let Some(frame) = self.control.pop() else {
-            return;
+    fn op_end(&mut self) -> Result<(), Error> {
+        let kind = self.control.last().map(|frame| frame.kind);
+        if kind == Some(Kind::Catch) && self.reachable {
+            // The results come to stand where what was caught is.
+            self.leave_to(0);
+            self.reachable = false;
+        }
+        let Some(mut frame) = self.control.pop() else {
+            return Ok(());
         };
         if let Kind::Loop(ordinal) = frame.kind {
             self.end_loop();
@@ -549,8 +595,23 @@ impl<'m> Translator<'m> {
                 self.pins = [None; 2];
                 self.last = None;
             }
-            return;
+            return Ok(());
         }
+        match frame.kind {
+            Kind::TryTable | Kind::Try => self.end_region(&mut frame)?,
+            Kind::Catch => self.end_handlers(&mut frame),
+            _ => {}
+        }
+        self.end_block(&frame);
+        if frame.kind == Kind::Body && self.reachable {
+            self.mark();
+            self.emit_return(frame.results);
+        }
+        Ok(())
+    }
+
+    /// Goes on behind the end of a block that is no loop.
+    fn end_block(&mut self, frame: &Control<'m>) {
         let merges = frame.label.is_used() || frame.otherwise.is_used();
         if merges {
             if self.reachable {
@@ -562,10 +623,6 @@ impl<'m> Translator<'m> {
             self.stack.push_slots(frame.results);
             self.stack.forget_held();
             self.reachable = true;
-        }
-        if frame.kind == Kind::Body && self.reachable {
-            self.mark();
-            self.emit_return(frame.results);
         }
     }
 
@@ -632,6 +689,11 @@ impl<'m> Translator<'m> {
 
     fn op_br_if(&mut self, depth: u32) {
         let test = self.pop_test();
+        self.branch_if(&test, depth);
+    }
+
+    /// Branches if `test` holds, with the top operands.
+    fn branch_if(&mut self, test: &Test, depth: u32) {
         let target = self.target(depth);
         let route = self.route(target);
         let frame = &self.control[target];
@@ -641,13 +703,14 @@ impl<'m> Translator<'m> {
         if count == 0 || from == base {
             self.settle_from(from);
             let cost = self.back_edge_cost(target);
-            self.emit_test(&test, route, cost, &mut label);
+            self.emit_test(test, route, cost, &mut label);
             self.control[target].label = label;
             return;
         }
         self.settle_many(count);
         let mut over = Label::Unbound(None);
-        self.emit_test(&test.negated(), Route::Forward, 0, &mut over);
+        let otherwise = test.negated();
+        self.emit_test(&otherwise, Route::Forward, 0, &mut over);
         self.move_to(target);
         self.jump_to(target);
         self.bind(over);

@@ -229,6 +229,45 @@ impl Op for Unreachable {
     }
 }
 
+/// `d = a`, which must not be null.
+struct AsNonNull<S, T>(PhantomData<(S, T)>);
+
+impl<S: Src, T: Dst> Op for AsNonNull<S, T> {
+    #[inline(always)]
+    unsafe fn run(mut regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell for these classes.
+        unsafe {
+            let reference = S::read::<Slot, A>(&regs);
+            if reference == 0 {
+                return regs.trap(TrapCode::NullReference);
+            }
+            T::write(&mut regs, reference);
+            regs.next::<2>()
+        }
+    }
+}
+
+struct AsNonNullOf<S>(PhantomData<S>);
+
+impl<S: Src> ByDest for AsNonNullOf<S> {
+    type Result = Slot;
+    type To<T: Dst> = AsNonNull<S, T>;
+}
+
+struct PickAsNonNull;
+
+impl WithSrc for PickAsNonNull {
+    type Out = &'static Family;
+    fn with<S: Src>(self) -> &'static Family {
+        family::<AsNonNullOf<S>>()
+    }
+}
+
+/// The handlers of `ref.as_non_null` with a source of class `a`.
+pub(crate) fn non_null_family(a: Class) -> &'static Family {
+    Slot::pick_a(a, PickAsNonNull)
+}
+
 /// Byte of the first value of a selection.
 const IF_TRUE: usize = 16;
 /// Byte of the second value of a selection.

@@ -13,12 +13,14 @@ use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{
     self, Caller, EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Outcome,
 };
+use tiered_runtime::exceptions::ExceptionObject;
 use tiered_runtime::frame::{self, HEADER_INSTANCE, Slot, count_stay};
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::call::{charge, entered};
 use crate::compile;
+use crate::exception::Unwind;
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// Units of work between two samples where nothing else is asked for: about a tenth of a millisecond.
@@ -244,13 +246,15 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 13] = [
+    const CODES: [TrapCode; 17] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
         TrapCode::UndefinedElement,
         TrapCode::UninitializedElement,
         TrapCode::IndirectCallTypeMismatch,
+        TrapCode::NullFunctionReference,
+        TrapCode::NullReference,
         TrapCode::IntegerDivideByZero,
         TrapCode::IntegerOverflow,
         TrapCode::InvalidConversionToInteger,
@@ -258,6 +262,8 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::OutOfFuel,
         TrapCode::Interrupted,
         TrapCode::FunctionTooLarge,
+        TrapCode::NullException,
+        TrapCode::ExceptionsExhausted,
     ];
     CODES
         .into_iter()
@@ -433,6 +439,10 @@ pub(crate) unsafe fn go_on_after(
                 return outcome as Ended;
             }
             let outcome = code::finish(instance, outcome, frame);
+            if outcome == Outcome::Threw {
+                caller.acc = ExceptionObject::reference(caller.ctx().take_thrown());
+                return caller.become_op::<Unwind>();
+            }
             if outcome != Outcome::Returned {
                 return outcome as Ended;
             }

@@ -25,6 +25,7 @@ mod builtin;
 mod call;
 mod compile;
 mod control;
+mod exception;
 mod exec;
 mod memory;
 mod numeric;

@@ -23,7 +23,7 @@ use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{ADAPTOR_SLOTS, HEADER_INSTANCE, IS_ADAPTOR, Slot};
 use tiered_runtime::vmctx::VmCtx;
 
-use crate::call::{Index, RELOAD, element, entered, leave_instance};
+use crate::call::{Index, RELOAD, element, entered, leave_instance, referred_to};
 use crate::exec::{Verdict, go_on_by, sample_call, suspend_here};
 use crate::operand::{B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
@@ -70,6 +70,23 @@ impl<S: Src, I: Index> Op for ReturnCallIndirect<S, I> {
             let record = match element::<S, I>(&regs) {
                 Ok(record) => record,
                 Err(code) => return regs.trap(code),
+            };
+            let (code, instance) = (*record).parts();
+            tail_call::<true>(regs, code.as_ptr(), instance.as_ptr())
+        }
+    }
+}
+
+/// Tail call of what a reference is to. The fields: `a` the reference, `d` and `b` as above.
+struct ReturnCallRef<S>(PhantomData<S>);
+
+impl<S: Src> Op for ReturnCallRef<S> {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: the translator wrote the cell; records that references point to are filled in.
+        unsafe {
+            let Some(record) = referred_to::<S>(&regs) else {
+                return regs.trap(TrapCode::NullFunctionReference);
             };
             let (code, instance) = (*record).parts();
             tail_call::<true>(regs, code.as_ptr(), instance.as_ptr())
@@ -217,6 +234,20 @@ pub(crate) fn return_indirect_handler(a: Class, index: IndexType) -> Handler {
         IndexType::I32 => u32::pick_a(a, PickIndirect::<u32>(PhantomData)),
         IndexType::I64 => u64::pick_a(a, PickIndirect::<u64>(PhantomData)),
     }
+}
+
+struct PickRef;
+
+impl WithSrc for PickRef {
+    type Out = Handler;
+    fn with<S: Src>(self) -> Handler {
+        exec::<ReturnCallRef<S>>
+    }
+}
+
+/// The handler of a tail call of a reference of class `a`.
+pub(crate) fn return_ref_handler(a: Class) -> Handler {
+    u64::pick_a(a, PickRef)
 }
 
 /// The handler of a tail call within the instance.

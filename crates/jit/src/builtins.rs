@@ -4,12 +4,16 @@
 //! and every `i32` among them zero-extended.
 //! *Invariant:* an entry neither unwinds nor traps: it notes what is wrong and says so ([`Kind::Status`]).
 
+use std::ptr::NonNull;
+
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
+use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TrapCode, builtin};
 
 use crate::api::Shared;
 use crate::fault;
+use crate::unwind;
 
 /// An entry of the table, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,10 @@ pub(crate) enum Builtin {
     RefFunc,
     /// The account of work is below zero: ().
     Refuel,
+    /// `throw`: (the address of the tag's record). What the exception carries is still to be written.
+    NewException,
+    /// Throws out of the function: (exception). Does not come back.
+    Raise,
 }
 
 /// What the result of a builtin says.
@@ -48,6 +56,8 @@ pub(crate) enum Kind {
     Value,
     /// 0, or else the store keeps a trap.
     Status,
+    /// An address, or else 0, and the store keeps a trap.
+    Address,
     /// Nothing.
     Nothing,
 }
@@ -57,7 +67,11 @@ impl Builtin {
     pub(crate) fn args(self) -> usize {
         match self {
             Builtin::Refuel => 0,
-            Builtin::DataDrop | Builtin::ElemDrop | Builtin::RefFunc => 1,
+            Builtin::DataDrop
+            | Builtin::ElemDrop
+            | Builtin::RefFunc
+            | Builtin::NewException
+            | Builtin::Raise => 1,
             Builtin::MemoryGrow => 2,
             Builtin::TableGrow => 3,
             Builtin::MemoryFill
@@ -73,7 +87,8 @@ impl Builtin {
     pub(crate) fn kind(self) -> Kind {
         match self {
             Builtin::MemoryGrow | Builtin::TableGrow | Builtin::RefFunc => Kind::Value,
-            Builtin::DataDrop | Builtin::ElemDrop => Kind::Nothing,
+            Builtin::NewException => Kind::Address,
+            Builtin::DataDrop | Builtin::ElemDrop | Builtin::Raise => Kind::Nothing,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
             | Builtin::MemoryInit
@@ -109,7 +124,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 12] = [
+const ENTRIES: [*const (); 14] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -122,9 +137,11 @@ const ENTRIES: [*const (); 12] = [
     elem_drop as *const (),
     ref_func as *const (),
     refuel as *const (),
+    new_exception as *const (),
+    unwind::raise as *const (),
 ];
 
-const _: () = assert!(Builtin::Refuel as usize + 1 == ENTRIES.len());
+const _: () = assert!(Builtin::Raise as usize + 1 == ENTRIES.len());
 
 fn status(result: Result<(), TrapCode>) -> u64 {
     match result {
@@ -196,5 +213,21 @@ entries! {
     }
     refuel(ctx) {
         status(ctx.store().refill().map(|_| ()))
+    }
+    new_exception(ctx, tag) {
+        let tag = std::ptr::with_exposed_provenance_mut::<TagRecord>(tag as usize);
+        // SAFETY: compiled code passes the address of one of its instance's tags. It has read what it needs of the slots
+        // from the free ones on, and keeps references where native roots are.
+        let made = unsafe {
+            let tag = NonNull::new_unchecked(tag);
+            ctx.store().new_exception(tag, ctx.store().free.get().as_ptr())
+        };
+        match made {
+            Ok(exception) => ExceptionObject::reference(exception),
+            Err(code) => {
+                fault::set_pending(code);
+                0
+            }
+        }
     }
 }

@@ -8,10 +8,10 @@
 //! |---|---|
 //! | out of bounds of a memory | an address within a memory of the store that runs, or within the guard behind one |
 //! | the guest is to stop | an address in the store's poll page |
-//! | a null element | an address in the null page |
+//! | a null element, a call of the null reference | an address in the null page |
 //! | out of bounds of a memory or table, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
 //! | division | the processor's own complaint about one |
-//! | every one but for a null element and the poll page | an instruction made to stop there |
+//! | every one but for these two and the poll page | an instruction made to stop there |
 //!
 //! Nothing else is the guest's. What stands in front of a memory is not, either: no index is negative.
 //!
@@ -66,7 +66,10 @@ impl Cause {
     /// Whether the guest of `store` may have caused this at an instruction that may trap with `code`.
     pub(crate) fn is_guests(self, code: TrapCode, store: &StoreCtx) -> bool {
         match self {
-            Cause::Stop => code != trap::UNINITIALIZED_ELEMENT && code != trap::INTERRUPT,
+            Cause::Stop => !matches!(
+                code,
+                trap::UNINITIALIZED_ELEMENT | trap::NULL_FUNCTION_REFERENCE | trap::INTERRUPT
+            ),
             Cause::Division => {
                 code == TrapCode::INTEGER_DIVISION_BY_ZERO || code == TrapCode::INTEGER_OVERFLOW
             }
@@ -76,6 +79,7 @@ impl Cause {
                     trap::MEMORY_OUT_OF_BOUNDS => is_null || store.has_memory_at(address),
                     trap::INTERRUPT => store.has_poll_page_at(address),
                     trap::UNINITIALIZED_ELEMENT
+                    | trap::NULL_FUNCTION_REFERENCE
                     | trap::TABLE_OUT_OF_BOUNDS
                     | trap::UNDEFINED_ELEMENT => is_null,
                     _ => false,

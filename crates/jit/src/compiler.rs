@@ -463,6 +463,7 @@ fn unplaced(
     let sites = sites.map(|site| (site.start, site.end, site.loc.bits()));
     let folded = folded_loads(&context.func, code);
     let traps = traps.map(|trap| (trap.offset, trap::reason(trap.code).as_raw().get()));
+    let pads = pads(code)?;
     let (bytes, phases) = (code.code_buffer().into(), Phases::of(code, repeats));
     let (traps, positions) = (
         traps.collect(),
@@ -474,21 +475,40 @@ fn unplaced(
         facts: CodeFacts {
             kind,
             traps,
+            pads,
             positions,
         },
     })
 }
 
+/// The handler that all exceptions of a call go to, if it has one.
+fn handler(handlers: &[FinalizedMachExceptionHandler]) -> Option<u32> {
+    handlers.iter().find_map(|handler| match handler {
+        FinalizedMachExceptionHandler::Default(offset) => Some(*offset),
+        _ => None,
+    })
+}
+
+/// What [`CodeFacts::pads`] says of this code.
+fn pads(code: &CompiledCode) -> Result<Box<[(u32, u32, u32)]>, CompileError> {
+    let mut pads = Vec::new();
+    for site in code.buffer.call_sites() {
+        let Some(pad) = handler(site.exception_handlers) else {
+            continue;
+        };
+        let Some(frame) = site.frame_offset else {
+            return Err(CompileError::Codegen("a handler without a frame".into()));
+        };
+        pads.push((site.ret_addr, pad, frame));
+    }
+    pads.sort_unstable();
+    Ok(pads.into())
+}
+
 /// Where an entry goes on after a trap.
 fn landing(code: &CompiledCode) -> Result<Kind, CompileError> {
     let handlers = code.buffer.call_sites().find_map(|site| {
-        let handler = site
-            .exception_handlers
-            .iter()
-            .find_map(|handler| match handler {
-                FinalizedMachExceptionHandler::Default(offset) => Some(*offset),
-                _ => None,
-            })?;
+        let handler = handler(site.exception_handlers)?;
         let frame = site.frame_offset?;
         let layout = code.buffer.frame_layout()?;
         let slot = layout.stackslots.get(entry::store_slot())?;

@@ -1,7 +1,8 @@
 //! Trampolines into and out of compiled code: one of each for a function type, and one into each compiled loop.
 //!
 //! An *entry* is an [`EntryFn`](tiered_runtime::code::EntryFn): arguments from the frame's slots into registers, call,
-//! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest.
+//! results back. Its call is a `try_call` whose handler the signal handler goes on at when a trap ended the guest, and
+//! [`unwind`] when an exception did, which the handler is given then.
 //! An *exit* has the native convention and does the opposite: it lays the arguments down as a frame behind all others
 //! and calls the callee by everybody's entry point. A compiled function that finds the native stack used up before it
 //! has begun is replaced by the exit for its type, which then has the first tier run it ([`fault::overflow`]).
@@ -44,6 +45,7 @@ use crate::abi::{
 use crate::error::CompileError;
 use crate::fault;
 use crate::trap;
+use crate::unwind;
 
 /// What an entry calls.
 #[derive(Clone, Copy)]
@@ -101,7 +103,8 @@ pub(crate) fn build_entry(
     };
     b.ins().store(plain, frame, store, STORE_FREE);
 
-    let (returned, trapped) = (b.create_block(), b.create_block());
+    let (returned, failed) = (b.create_block(), b.create_block());
+    let exception = b.append_block_param(failed, I64);
     let mut results = Vec::with_capacity(native.returns.len());
     for result in &native.returns {
         results.push(b.append_block_param(returned, result.value_type));
@@ -110,7 +113,7 @@ pub(crate) fn build_entry(
     let pool = &mut b.func.dfg.value_lists;
     let given = (0..results.len() as u32).map(BlockArg::TryCallRet);
     let normal = cranelift_codegen::ir::BlockCall::new(returned, given, pool);
-    let handler = cranelift_codegen::ir::BlockCall::new(trapped, [], pool);
+    let handler = cranelift_codegen::ir::BlockCall::new(failed, [BlockArg::TryCallExn(0)], pool);
     let table = ExceptionTableData::new(native, normal, [ExceptionTableItem::Default(handler)]);
     let table = b.func.dfg.exception_tables.push(table);
     b.ins().try_call_indirect(code, &args, table);
@@ -120,6 +123,14 @@ pub(crate) fn build_entry(
     let outcome = b.ins().iconst(I64, Outcome::Returned as i64);
     finish(&mut b, store, free, outcome);
 
+    let (threw, trapped) = (b.create_block(), b.create_block());
+    b.switch_to_block(failed);
+    b.set_cold_block(failed);
+    b.ins().brif(exception, threw, &[], trapped, &[]);
+    b.switch_to_block(threw);
+    b.set_cold_block(threw);
+    let outcome = b.ins().iconst(I64, Outcome::Threw as i64);
+    finish(&mut b, store, free, outcome);
     b.switch_to_block(trapped);
     b.set_cold_block(trapped);
     let signature = host_signature(&mut b, isa, 1, true);
@@ -172,7 +183,7 @@ pub(crate) fn build_exit(
     b.ins().brif(failed, other, &[], returned, &[]);
     b.switch_to_block(other);
     b.set_cold_block(other);
-    end_exit(&mut b, isa, outcome);
+    end_exit(&mut b, isa, vmctx, outcome);
     b.switch_to_block(returned);
     let mut results = Vec::with_capacity(ty.results.len());
     load_slots(&mut b, frame, &ty.results, &mut results)?;
@@ -186,13 +197,29 @@ pub(crate) fn build_exit(
     Ok(())
 }
 
-/// Ends an exit whose callee did not return: hands a tail call over to the entry below, or traps.
-fn end_exit(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, outcome: Value) {
+/// Ends an exit whose callee did not return: hands a tail call over to the entry below, throws what the callee threw, or
+/// traps.
+fn end_exit(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, vmctx: Value, outcome: Value) {
     let is_tail_call = b
         .ins()
         .icmp_imm_u(IntCC::Equal, outcome, Outcome::TailCall as i64);
-    let (tail_call, trapped) = (b.create_block(), b.create_block());
-    b.ins().brif(is_tail_call, tail_call, &[], trapped, &[]);
+    let (tail_call, ended) = (b.create_block(), b.create_block());
+    let (threw, trapped) = (b.create_block(), b.create_block());
+    b.ins().brif(is_tail_call, tail_call, &[], ended, &[]);
+    b.switch_to_block(ended);
+    b.set_cold_block(ended);
+    let is_exception = b
+        .ins()
+        .icmp_imm_u(IntCC::Equal, outcome, Outcome::Threw as i64);
+    b.ins().brif(is_exception, threw, &[], trapped, &[]);
+    b.switch_to_block(threw);
+    b.set_cold_block(threw);
+    let signature = host_signature(b, isa, 2, false);
+    let raise = address(b, unwind::raise as *const () as usize);
+    let in_flight = b.ins().iconst(I64, 0);
+    b.ins().call_indirect(signature, raise, &[vmctx, in_flight]);
+    // It does not come back.
+    b.ins().jump(trapped, &[]);
     b.switch_to_block(tail_call);
     b.set_cold_block(tail_call);
     let signature = host_signature(b, isa, 0, false);
@@ -212,14 +239,17 @@ fn end_exit(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, outcome: Value) {
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn hand_over() {
-    // The frame pointer is the exit's, which keeps its caller's: an entry's own. Its handler expects no other register.
+    // The frame pointer is the exit's, which keeps its caller's: an entry's own. Its handler expects no other register but
+    // that of an exception, of which there is none.
     std::arch::naked_asm!(
         "mov rdi, rbp",
         "sub rsp, 8",
         "call {landing}",
         "mov rbp, [rbp]",
         "mov rsp, rdx",
-        "jmp rax",
+        "mov rcx, rax",
+        "xor eax, eax",
+        "jmp rcx",
         landing = sym fault::landing_of_tail_call,
     )
 }
@@ -260,9 +290,7 @@ unsafe extern "C" fn leave(
     let (vmctx, callee) = unsafe { (VmCtx::borrow(instance.as_ptr()), func.as_ref()) };
     let ctx = vmctx.store();
     let arrival = ctx.take_arrival(func.as_ptr());
-    if u32::from(callee.params.max(callee.results)) > StoreCtx::MAX_SHALLOW_SLOTS {
-        ctx.set_deep();
-    }
+    ctx.lays_out(callee);
     // SAFETY: an exit's frame begins with its caller's frame pointer and the return address; the frame of the callee has
     // its arguments, and is below the limit.
     unsafe {

@@ -285,7 +285,10 @@ fn code_of(fault: &Fault) -> Option<TrapCode> {
         trap::UNDEFINED_ELEMENT => TrapCode::UndefinedElement,
         trap::UNINITIALIZED_ELEMENT => TrapCode::UninitializedElement,
         trap::INDIRECT_CALL_TYPE_MISMATCH => TrapCode::IndirectCallTypeMismatch,
+        trap::NULL_FUNCTION_REFERENCE => TrapCode::NullFunctionReference,
+        trap::NULL_REFERENCE => TrapCode::NullReference,
         trap::INTERRUPT => TrapCode::Interrupted,
+        trap::NULL_EXCEPTION => TrapCode::NullException,
         _ => TrapCode::Unreachable,
     })
 }
@@ -294,7 +297,7 @@ fn code_of(fault: &Fault) -> Option<TrapCode> {
 ///
 /// # Safety
 /// That code lives.
-unsafe fn add_frame(pc: usize, trace: &mut Trace) {
+pub(crate) unsafe fn add_frame(pc: usize, trace: &mut Trace) {
     // SAFETY: the caller's promise.
     if let Some(info) = unsafe { code_space::find(pc - 1) }
         && let Kind::Func { module, func, .. } = &info.facts.kind

@@ -53,6 +53,7 @@ mod target;
 mod trampolines;
 mod translate;
 mod trap;
+mod unwind;
 mod vector;
 
 pub use api::{Config, Jit, Unavailable};

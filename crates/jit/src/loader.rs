@@ -270,6 +270,7 @@ mod tests {
             facts: CodeFacts {
                 kind: Kind::Exit,
                 traps: Box::default(),
+                pads: Box::default(),
                 positions: Positions::default(),
             },
         }

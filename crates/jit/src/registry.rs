@@ -57,6 +57,9 @@ pub(crate) struct CodeFacts {
     pub(crate) kind: Kind,
     /// Instructions that may trap: distance from the start, and the trap's code.
     pub(crate) traps: Box<[(u32, u8)]>,
+    /// Calls whose exceptions the code takes: the distance of the return address from the start, that of the code that
+    /// goes on, and how far the stack pointer is below the frame pointer there.
+    pub(crate) pads: Box<[(u32, u32, u32)]>,
     /// Where the instructions come from.
     pub(crate) positions: Positions,
 }
@@ -103,6 +106,16 @@ impl CodeInfo {
         let traps = &self.facts.traps;
         let index = traps.binary_search_by_key(&offset, |&(at, _)| at).ok()?;
         NonZeroU8::new(traps[index].1)
+    }
+
+    /// Where an exception goes on that comes from the call which returns to this address: the distance of the code from
+    /// the start, and how far the stack pointer is below the frame pointer.
+    pub(crate) fn pad(&self, pc: usize) -> Option<(u32, u32)> {
+        let offset = self.offset(pc)?;
+        let pads = &self.facts.pads;
+        let index = pads.binary_search_by_key(&offset, |&(at, ..)| at).ok()?;
+        let (_, pad, frame) = pads[index];
+        Some((pad, frame))
     }
 
     /// The distance of an address from the start.
@@ -214,6 +227,7 @@ mod tests {
             facts: CodeFacts {
                 kind: Kind::Exit,
                 traps: Box::new([(1, 7), (4, 9)]),
+                pads: Box::default(),
                 positions: Positions::default(),
             },
         })

@@ -88,6 +88,8 @@ unsafe fn land(signal: c_int, cause: Cause, context: &mut ucontext_t) -> bool {
     registers[libc::REG_RIP as usize] = landing.pc as i64;
     registers[libc::REG_RSP as usize] = landing.sp as i64;
     registers[libc::REG_RBP as usize] = landing.fp as i64;
+    // An entry goes on with no exception. What is entered instead of other code has no argument there.
+    registers[libc::REG_RAX as usize] = 0;
     true
 }
 

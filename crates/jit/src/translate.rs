@@ -22,6 +22,7 @@ mod bounds;
 mod call;
 mod carrier;
 mod control;
+mod exception;
 mod memory;
 mod resume;
 mod table;
@@ -39,7 +40,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use tiered_decode::index::{FuncIdx, TypeIdx};
+use tiered_decode::index::{FuncIdx, TagIdx, TypeIdx};
 use tiered_decode::module::{BodyHints, FuncBody};
 use tiered_decode::types::ValType;
 use tiered_decode::vector::Relaxed;
@@ -55,6 +56,7 @@ use access::Access;
 use call::Callees;
 use carrier::{Carriers, Variables};
 use control::Frame;
+use exception::Pads;
 use resume::Resume;
 
 /// A body has at most this many bytes: more takes Cranelift seconds.
@@ -136,7 +138,8 @@ impl Calls {
                     calls.any = true;
                     calls.itself |= function_index == func.0;
                 }
-                wasmparser::Operator::CallIndirect { .. } => calls.any = true,
+                wasmparser::Operator::CallIndirect { .. }
+                | wasmparser::Operator::CallRef { .. } => calls.any = true,
                 // Nothing of the function is left while the callee runs.
                 wasmparser::Operator::ReturnCall { function_index } => {
                     calls.itself |= function_index == func.0;
@@ -263,6 +266,7 @@ struct Translator<'a, 'm> {
     open_loops: u32,
     /// Parameters of the `if`s that are open, for their `else`.
     kept: Vec<Value>,
+    pads: Pads,
     callees: Callees,
     /// Room for the arguments of a call.
     arguments: Vec<Value>,
@@ -325,6 +329,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             control: Vec::new(),
             open_loops: 0,
             kept: Vec::new(),
+            pads: Pads::default(),
             callees: Callees::default(),
             arguments: Vec::new(),
             metered: job.metered,
@@ -441,8 +446,27 @@ impl<'a, 'm> Translator<'a, 'm> {
     fn skip(&mut self, op: &wasmparser::Operator<'_>) -> Result<(), CompileError> {
         use wasmparser::Operator;
         match op {
-            Operator::Loop { .. } | Operator::Block { .. } | Operator::If { .. } => {
+            Operator::Loop { .. }
+            | Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. } => {
                 self.skipped += 1;
+            }
+            Operator::Catch { tag_index } if self.skipped == 0 => {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                self.op_catch(Some(TagIdx(*tag_index)))?;
+                self.check_proportion()?;
+            }
+            Operator::CatchAll if self.skipped == 0 => {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                self.op_catch(None)?;
+                self.check_proportion()?;
+            }
+            Operator::Delegate { relative_depth } if self.skipped == 0 => {
+                self.builder.set_srcloc(SourceLoc::new(self.offset));
+                self.op_delegate(*relative_depth)?;
+                self.check_proportion()?;
             }
             Operator::Else if self.skipped == 0 => {
                 self.builder.set_srcloc(SourceLoc::new(self.offset));
@@ -453,7 +477,7 @@ impl<'a, 'm> Translator<'a, 'm> {
                 self.op_end()?;
                 self.check_proportion()?;
             }
-            Operator::End => self.skipped -= 1,
+            Operator::End | Operator::Delegate { .. } => self.skipped -= 1,
             _ => {}
         }
         Ok(())

@@ -26,7 +26,13 @@ pub(crate) const INTERRUPT: TrapCode = TrapCode::unwrap_user(7);
 pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
+/// A null reference to an exception was thrown.
+pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(11);
 
+/// A call of the null reference to a function.
+pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
+/// A null reference where there must be none.
+pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(12);
 /// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
 /// with.
 pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);
@@ -59,6 +65,28 @@ pub(crate) fn is_of_access(code: TrapCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_has_a_code_of_its_own() {
+        let mut codes = vec![
+            UNREACHABLE,
+            MEMORY_OUT_OF_BOUNDS,
+            TABLE_OUT_OF_BOUNDS,
+            UNDEFINED_ELEMENT,
+            UNINITIALIZED_ELEMENT,
+            INDIRECT_CALL_TYPE_MISMATCH,
+            INTERRUPT,
+            PENDING,
+            RAISED,
+            TAIL_CALL,
+            NULL_EXCEPTION,
+        ];
+        let count = codes.len();
+        codes.sort_unstable_by_key(|code| code.as_raw());
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+        assert!(codes.iter().all(|code| code.as_raw().get() < 1 << 4));
+    }
 
     #[test]
     fn a_store_traps_for_the_reason_of_its_code() {

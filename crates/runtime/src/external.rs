@@ -1,7 +1,8 @@
-//! What modules import and export: functions, tables, memories and globals of a store.
+//! What modules import and export: functions, tables, memories, globals and tags of a store.
 
 use tiered_decode::types::ExternType;
 
+use crate::exception::Tag;
 use crate::func::Func;
 use crate::handles::{Global, Memory, Table};
 use crate::store::AnyStore;
@@ -17,6 +18,8 @@ pub enum Extern {
     Memory(Memory),
     /// A global.
     Global(Global),
+    /// A tag.
+    Tag(Tag),
 }
 
 impl Extern {
@@ -27,6 +30,7 @@ impl Extern {
             Extern::Table(table) => ExternType::Table(table.ty(store)),
             Extern::Memory(memory) => ExternType::Memory(memory.ty(store)),
             Extern::Global(global) => ExternType::Global(global.ty(store)),
+            Extern::Tag(tag) => ExternType::Tag(tag.ty(store)),
         }
     }
 
@@ -65,6 +69,15 @@ impl Extern {
             _ => None,
         }
     }
+
+    /// The tag, if it is one.
+    #[doc(alias = "into_tag")]
+    pub fn tag(self) -> Option<Tag> {
+        match self {
+            Extern::Tag(tag) => Some(tag),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! extern_from {
@@ -77,4 +90,4 @@ macro_rules! extern_from {
     )*};
 }
 
-extern_from! { Func Table Memory Global }
+extern_from! { Func Table Memory Global Tag }

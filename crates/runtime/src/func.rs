@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use thiserror::Error;
 use tiered_decode::types::{FuncType, ValType};
 
+use crate::exception::Exception;
 use crate::handles::Handle;
 use crate::host::{self, Caller, HostValues, IntoHostFunc};
 use crate::store::{AnyStore, Store};
@@ -52,7 +53,8 @@ impl Func {
     /// Calls the function.
     ///
     /// # Errors
-    /// The [`Trap`] that ended it; a message if the arguments are not of the function's type.
+    /// The [`Trap`] that ended it, with the [exception](Trap::exception) if it was one that nobody has caught; a message if the
+    /// arguments are not of the function's type.
     ///
     /// # Panics
     /// If a host function that it calls panics, with that panic; if the handle is of another store.
@@ -124,6 +126,8 @@ impl Func {
         let Some(outermost) = ctx.enters_at(native_depth()) else {
             return Err(Trap::new(TrapCode::StackOverflow));
         };
+        // SAFETY: the record is of this store, which is alive.
+        ctx.lays_out(unsafe { self.0.record.as_ref().code().as_ref() });
         write(frame);
         let entered = ctx.store.replace(Some(store.opaque()));
         let caller = ctx.caller.replace(std::ptr::null());
@@ -137,7 +141,7 @@ impl Func {
         ctx.left_at(outermost);
         match outcome {
             Outcome::Returned => Ok(read(frame)),
-            Outcome::Threw => Err(Trap::message("uncaught exception")),
+            Outcome::Threw => Err(Exception::uncaught(ctx, self.0.store)),
             _ if outermost == 0 => {
                 let trap = host::resume_panic(ctx.take_trap());
                 if trap.code() == Some(TrapCode::Interrupted) {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tiered_decode::types::{FuncType, Registered, TypeId, ValType};
 
+use crate::exception;
 use crate::store::AnyStore;
 use crate::value::{Val, read_values};
 use crate::vm::code::{EntryPoints, FuncCode, Outcome};
@@ -129,9 +130,7 @@ pub(crate) unsafe extern "C" fn call_host(
     // SAFETY: instance and function are alive, by the contract of an `EntryFn`; so is the store's context.
     let (ctx, func) = unsafe { (instance.as_ref().store.as_ref(), func.as_ref()) };
     let slots = func.params.max(func.results);
-    if u32::from(slots) > StoreCtx::MAX_SHALLOW_SLOTS {
-        ctx.set_deep();
-    }
+    ctx.lays_out(func);
     let free = ctx.free.get();
     // SAFETY: arguments and results are within the stack, by the contract of an `EntryFn`.
     ctx.free.set(unsafe { frame.add(usize::from(slots)) });
@@ -151,10 +150,8 @@ pub(crate) unsafe extern "C" fn call_host(
             Outcome::Trapped
         }
         Ok(Ok(())) => Outcome::Returned,
-        Ok(Err(trap)) => {
-            ctx.raise(trap);
-            Outcome::Trapped
-        }
+        // SAFETY: nothing of the function's frame is needed any more.
+        Ok(Err(trap)) => unsafe { exception::raise(ctx, trap, frame.as_ptr()) },
         Err(payload) => {
             ctx.raise(Trap::panic(payload));
             Outcome::Trapped

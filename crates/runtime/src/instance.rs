@@ -10,6 +10,7 @@ use tiered_decode::module::ExportKind;
 use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, FuncType};
 
+use crate::exception::Tag;
 use crate::external::Extern;
 use crate::func::{Func, TypedFunc};
 use crate::handles::{Global, Handle, Memory, Table};
@@ -182,6 +183,12 @@ impl Instance {
     pub fn global(&self, store: &AnyStore, name: &str) -> Option<Global> {
         self.export(store, name)?.global()
     }
+
+    /// The tag exported as `name`.
+    #[doc(alias = "get_tag")]
+    pub fn tag(&self, store: &AnyStore, name: &str) -> Option<Tag> {
+        self.export(store, name)?.tag()
+    }
 }
 
 fn resolve(instance: Handle<VmCtx>, store: &AnyStore, kind: ExportKind) -> Extern {
@@ -203,6 +210,10 @@ fn resolve(instance: Handle<VmCtx>, store: &AnyStore, kind: ExportKind) -> Exter
         ExportKind::Global(index) => Extern::Global(Global(Handle {
             store,
             record: vmctx.global(index),
+        })),
+        ExportKind::Tag(index) => Extern::Tag(Tag(Handle {
+            store,
+            record: vmctx.tag(index),
         })),
     }
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::const_expr::{ConstEnv, ConstExpr};
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx};
+use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
 use tiered_decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, TypeId};
 
+use crate::exception::Tag;
 use crate::external::Extern;
 use crate::func::Func;
 use crate::handles::{Handle, Memory};
@@ -24,6 +25,7 @@ use crate::instance::Instance;
 use crate::store::AnyStore;
 use crate::value::NULL;
 use crate::vm::builtin;
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
@@ -86,6 +88,7 @@ pub(crate) struct Spaces {
     tables: Vec<NonNull<TableRecord>>,
     memories: Vec<NonNull<MemoryRecord>>,
     globals: Vec<NonNull<GlobalRecord>>,
+    tags: Vec<NonNull<TagRecord>>,
 }
 
 impl Spaces {
@@ -96,6 +99,7 @@ impl Spaces {
             Extern::Table(table) => self.tables.push(table.0.record),
             Extern::Memory(memory) => self.memories.push(memory.0.record),
             Extern::Global(global) => self.globals.push(global.0.record),
+            Extern::Tag(tag) => self.tags.push(tag.0.record),
         }
     }
 
@@ -139,6 +143,7 @@ pub(crate) fn instantiate_with(
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
     evaluate_globals(vmctx)?;
+    fill_tables(vmctx)?;
     keep_passive_elements(vmctx)?;
     run_active_elements(vmctx)?;
     run_active_data(vmctx)?;
@@ -159,6 +164,7 @@ pub(crate) fn import_type(module: &Module, ty: &ImportType) -> ExternType {
         ImportType::Table(ty) => ExternType::Table(*ty),
         ImportType::Memory(ty) => ExternType::Memory(*ty),
         ImportType::Global(ty) => ExternType::Global(*ty),
+        ImportType::Tag(index) => ExternType::Tag(module.types().func(*index).clone()),
     }
 }
 
@@ -169,6 +175,7 @@ pub(crate) enum Found {
     Table(TableType),
     Memory(MemoryType),
     Global(GlobalType),
+    Tag(TypeId),
 }
 
 impl Found {
@@ -178,14 +185,20 @@ impl Found {
             Extern::Table(table) => Found::Table(table.ty(store)),
             Extern::Memory(memory) => Found::Memory(memory.ty(store)),
             Extern::Global(global) => Found::Global(global.ty(store)),
+            Extern::Tag(tag) => Found::Tag(tag.0.record(store).id()),
         }
     }
 
     fn ty(&self) -> ExternType {
         match self {
-            Found::Func(id) => {
+            Found::Func(id) | Found::Tag(id) => {
                 let ty = id.definition().and_then(|ty| ty.func().cloned());
-                ExternType::Func(ty.unwrap_or_default())
+                let ty = ty.unwrap_or_default();
+                if matches!(self, Found::Tag(_)) {
+                    ExternType::Tag(ty)
+                } else {
+                    ExternType::Func(ty)
+                }
             }
             Found::Table(ty) => ExternType::Table(*ty),
             Found::Memory(ty) => ExternType::Memory(*ty),
@@ -236,7 +249,11 @@ fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
                 && MemoryPlan::of(found) == MemoryPlan::of(expected)
                 && limits_match(&found.limits, &expected.limits)
         }
-        (Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_), _) => false,
+        (Found::Tag(found), ImportType::Tag(expected)) => *found == module.types().id(*expected),
+        (
+            Found::Func(_) | Found::Table(_) | Found::Memory(_) | Found::Global(_) | Found::Tag(_),
+            _,
+        ) => false,
     }
 }
 
@@ -249,13 +266,21 @@ fn limits_match(found: &Limits, expected: &Limits) -> bool {
     found.min >= expected.min && maximum_fits
 }
 
-fn allocate(store: &mut AnyStore, module: &Module, spaces: &mut Spaces) -> Result<(), LimitError> {
+fn allocate(
+    store: &mut AnyStore,
+    module: &Arc<Module>,
+    spaces: &mut Spaces,
+) -> Result<(), LimitError> {
     for ty in &module.tables()[spaces.tables.len()..] {
         let table = store.add_table(|ctx| TableRecord::new(*ty, NULL, ctx))?;
         spaces.tables.push(table.0.record);
     }
     for ty in &module.memories()[spaces.memories.len()..] {
         spaces.memories.push(Memory::new(store, *ty)?.0.record);
+    }
+    for index in spaces.tags.len()..module.tags().len() {
+        let tag = Tag::of_module(store, module, TagIdx(index as u32));
+        spaces.tags.push(tag.0.record);
     }
     Ok(())
 }
@@ -277,6 +302,7 @@ fn add_instance(
         imported_funcs: &spaces.funcs,
         tables: &spaces.tables,
         memories: &spaces.memories,
+        tags: &spaces.tags,
         imported_globals: &spaces.globals,
         exported_memory,
     })
@@ -284,6 +310,19 @@ fn add_instance(
 
 fn func_ref(vmctx: &VmCtx, index: FuncIdx) -> Slot {
     vmctx.func(index).as_ptr().expose_provenance() as Slot
+}
+
+fn fill_tables(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    let module = vmctx.module();
+    let defined = module.imported_tables()..;
+    for (index, init) in defined.zip(module.table_inits()) {
+        let Some(init) = init else { continue };
+        let value = evaluate_slot(init, vmctx)?;
+        // SAFETY: records live as long as the store.
+        let length = unsafe { vmctx.table(TableIdx(index)).as_ref() }.len();
+        builtin::table_fill(vmctx, TableIdx(index), 0, value, length).map_err(Trap::new)?;
+    }
+    Ok(())
 }
 
 /// In their order: one may be made of those before it.

@@ -21,6 +21,7 @@
 mod vm;
 
 mod error;
+mod exception;
 mod external;
 mod func;
 mod handles;
@@ -34,6 +35,7 @@ mod store_config;
 mod value;
 
 pub use error::Error;
+pub use exception::{Exception, ExceptionError, ExnRef, Tag};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
@@ -58,6 +60,6 @@ pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::{
-    backtrace, builtin, code, frame, layout, module_code, native_stack, plan, speculation,
-    trampoline, vmctx, wide,
+    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack,
+    plan, speculation, trampoline, vmctx, wide,
 };

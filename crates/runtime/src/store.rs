@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tiered_decode::types::{Definition, HeapType, Registered, ValType};
 
+use crate::exception::Tag;
 use crate::func::Func;
 use crate::handles::{Global, Handle, Memory, StoreId, Table};
 use crate::host::{HostCode, HostFunc};
@@ -22,6 +23,7 @@ use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::ExternRef;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
+use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::{LimitError, Limits};
@@ -69,6 +71,7 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     memories: Arena<MemoryRecord>,
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
+    tags: Arena<TagRecord>,
     externs: Vec<Box<dyn Any + Send + Sync>>,
     /// Keeps the numbers of types that tables and globals of the host have.
     types: Vec<Registered>,
@@ -110,6 +113,7 @@ impl AnyStore {
             memories: Arena(Vec::new()),
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
+            tags: Arena(Vec::new()),
             externs: Vec::new(),
             types: Vec::new(),
             data,
@@ -196,6 +200,16 @@ impl AnyStore {
         self.ctx().memory_used.get()
     }
 
+    /// Bytes of memory that the store has for exceptions.
+    pub fn exception_bytes(&self) -> u64 {
+        self.ctx().exceptions.bytes()
+    }
+
+    /// How often the store looked for exceptions that nothing leads to.
+    pub fn exception_collections(&self) -> u64 {
+        self.ctx().exceptions.collections()
+    }
+
     pub(crate) fn host_data<T: 'static>(&self) -> &T {
         self.data
             .downcast_ref()
@@ -231,16 +245,35 @@ impl AnyStore {
         let count = self.tables.0.len();
         check_count("tables", count, self.ctx().limits.tables)?;
         let record = make(self.ctx())?;
+        let holds_exceptions = holds_exceptions(record.ty().element.into());
+        let record = self.tables.push(Box::new(record));
+        if holds_exceptions {
+            self.ctx().exceptions.add_root(ExceptionRoot::Table(record));
+        }
         Ok(Table(Handle {
             store: self.id,
-            record: self.tables.push(Box::new(record)),
+            record,
         }))
     }
 
     pub(crate) fn add_global(&mut self, record: GlobalRecord) -> Global {
+        let holds_exceptions = holds_exceptions(record.ty().content);
+        let record = self.globals.push(Box::new(record));
+        if holds_exceptions {
+            self.ctx()
+                .exceptions
+                .add_root(ExceptionRoot::Global(record));
+        }
         Global(Handle {
             store: self.id,
-            record: self.globals.push(Box::new(record)),
+            record,
+        })
+    }
+
+    pub(crate) fn add_tag(&mut self, record: TagRecord) -> Tag {
+        Tag(Handle {
+            store: self.id,
+            record: self.tags.push(Box::new(record)),
         })
     }
 
@@ -271,6 +304,8 @@ impl AnyStore {
         check_count("instances", self.instances.len(), limit)?;
         let instance = OwnedVmCtx::new(parts);
         let record = instance.as_ptr();
+        // SAFETY: the instance is alive, and will be as long as the store.
+        unsafe { record.as_ref() }.add_exception_roots();
         self.instances.push(instance);
         self.ctx().add_module(parts.code);
         self.ctx().take_unsampled(parts.code);

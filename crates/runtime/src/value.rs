@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use tiered_decode::types::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType, ValType};
 
+use crate::exception::ExnRef;
 use crate::func::Func;
 use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
@@ -32,6 +33,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// A value of the host, or null.
     ExternRef(Option<ExternRef>),
+    /// An exception of the guest's, or null.
+    ExnRef(Option<ExnRef>),
 }
 
 impl Val {
@@ -45,6 +48,7 @@ impl Val {
             Val::V128(_) => ValType::V128,
             Val::FuncRef(_) => ValType::FUNCREF,
             Val::ExternRef(_) => ValType::EXTERNREF,
+            Val::ExnRef(_) => ValType::EXNREF,
         }
     }
 
@@ -59,6 +63,7 @@ impl Val {
         let (top, heap, is_null) = match self {
             Val::FuncRef(func) => (TopType::Func, AbstractHeapType::Func, func.is_none()),
             Val::ExternRef(value) => (TopType::Extern, AbstractHeapType::Extern, value.is_none()),
+            Val::ExnRef(value) => (TopType::Exn, AbstractHeapType::Exn, value.is_none()),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => return false,
         };
         if is_null {
@@ -80,11 +85,16 @@ impl Val {
             Val::FuncRef(None) => HeapType::Abstract(AbstractHeapType::NoFunc),
             Val::ExternRef(Some(_)) => HeapType::Abstract(AbstractHeapType::Extern),
             Val::ExternRef(None) => HeapType::Abstract(AbstractHeapType::NoExtern),
+            Val::ExnRef(Some(_)) => HeapType::Abstract(AbstractHeapType::Exn),
+            Val::ExnRef(None) => HeapType::Abstract(AbstractHeapType::NoExn),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => {
                 return self.ty();
             }
         };
-        let is_null = matches!(self, Val::FuncRef(None) | Val::ExternRef(None));
+        let is_null = matches!(
+            self,
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None)
+        );
         RefType::new(is_null, heap).into()
     }
 
@@ -101,7 +111,8 @@ impl Val {
             ValType::Ref(ty) => match ty.top() {
                 TopType::Func => Val::FuncRef(None),
                 TopType::Extern => Val::ExternRef(None),
-                TopType::Any | TopType::Exn => return None,
+                TopType::Exn => Val::ExnRef(None),
+                TopType::Any => return None,
             },
         })
     }
@@ -164,6 +175,7 @@ impl Val {
             Val::V128(bits) => bits,
             Val::FuncRef(func) => func_to_slot(func, store).into(),
             Val::ExternRef(reference) => extern_to_slot(reference, store).into(),
+            Val::ExnRef(reference) => ExnRef::to_slot(reference, store).into(),
         }
     }
 
@@ -187,7 +199,8 @@ impl Val {
             ValType::Ref(ty) => match ty.top() {
                 TopType::Func => Val::FuncRef(func_from_slot(slot, store)),
                 TopType::Extern => Val::ExternRef(extern_from_slot(slot, store)),
-                TopType::Any | TopType::Exn => {
+                TopType::Exn => Val::ExnRef(ExnRef::from_slot(slot, store)),
+                TopType::Any => {
                     unreachable!("no module has values of type {ty}, and the host can make none")
                 }
             },
@@ -313,7 +326,7 @@ impl ExternRef {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a WebAssembly value",
     label = "not a value",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two"
 )]
 pub trait HostValue: Sized + 'static {
     /// Its type in WebAssembly.
@@ -364,6 +377,8 @@ host_values! {
     f32: F32, v, _store => (Slot::from(v.to_bits()), f32::from_bits(v as u32));
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
     Option<Func>: FUNCREF, v, store => (func_to_slot(v, store.0), func_from_slot(v, store.0));
+    Func: FUNC, v, store => (func_to_slot(Some(v), store.0), func_from_slot(v, store.0).expect("it can't be null"));
+    ExternRef: EXTERN, v, store => (extern_to_slot(Some(v), store.0), extern_from_slot(v, store.0).expect("it can't be null"));
     Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store.0), extern_from_slot(v, store.0));
 }
 

@@ -4,9 +4,15 @@
 //! Multi-byte values are little-endian in guest memory. Every body and the tests use this file.
 
 use std::fmt;
-use std::ops::{BitAnd, BitOr, Not};
+use std::ops::{BitAnd, BitOr, Not, Range};
 
-use crate::guest::{Layout, Store};
+use crate::guest::{GuestMemory, Layout, Store};
+
+/// Bytes of the larger `filestat`.
+const FILESTAT_MAX: usize = 64;
+
+/// Bytes of the larger `subscription`.
+pub(crate) const SUBSCRIPTION_MAX: usize = 56;
 
 /// Which import module a guest linked against; the two differ in three layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -500,9 +506,15 @@ impl Filestat {
         }
     }
 
-    /// Writes the attributes into `abi.filestat_size()` bytes.
-    pub(crate) fn store(&self, abi: Abi, to: &mut [u8]) {
-        to.fill(0);
+    /// Writes the attributes to `to`, which is `abi.filestat_size()` checked bytes.
+    pub(crate) fn store(&self, abi: Abi, memory: &mut GuestMemory<'_>, to: Range<usize>) {
+        let mut bytes = [0; FILESTAT_MAX];
+        self.lay(abi, &mut bytes);
+        memory.copy_in(to.start, &bytes[..to.len()]);
+    }
+
+    /// Lays the attributes out in zeroes.
+    fn lay(&self, abi: Abi, to: &mut [u8; FILESTAT_MAX]) {
         to[0..8].copy_from_slice(&self.dev.to_le_bytes());
         to[8..16].copy_from_slice(&self.ino.to_le_bytes());
         to[16] = self.filetype as u8;
@@ -655,15 +667,19 @@ mod tests {
             mtim: 7,
             ctim: 8,
         };
-        let mut new = [0xff; 64];
-        stat.store(Abi::Preview1, &mut new);
+        let stored = |abi: Abi, len: usize| {
+            let mut bytes = vec![0xff; 80];
+            stat.store(abi, &mut GuestMemory::new(&mut bytes), 8..8 + len);
+            assert_eq!((bytes[7], bytes[8 + len]), (0xff, 0xff));
+            bytes[8..8 + len].to_vec()
+        };
+        let new = stored(Abi::Preview1, 64);
         assert_eq!((new[0], new[8], new[16], new[17]), (1, 2, 4, 0));
         assert_eq!(
             (new[29], new[32], new[40], new[48], new[56]),
             (1, 5, 6, 7, 8)
         );
-        let mut old = [0xff; 56];
-        stat.store(Abi::Unstable, &mut old);
+        let old = stored(Abi::Unstable, 56);
         assert_eq!(old[20..24], [0xff; 4]);
         assert_eq!((old[24], old[32], old[40], old[48]), (5, 6, 7, 8));
     }

@@ -81,19 +81,11 @@ impl Strings {
     ) -> Result<(), Error> {
         let pointers = memory.check(array.0, array.1, self.starts.len() as u64 * 4, 4)?;
         let bytes = memory.check(buf.0, buf.1, self.bytes.len() as u64, 1)?;
-        for (slot, start) in memory.all_mut()[pointers]
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .zip(&self.starts)
-        {
-            *slot = buf
-                .1
-                .checked_add(*start)
-                .ok_or(Errno::OVERFLOW)?
-                .to_le_bytes();
+        for (at, start) in pointers.step_by(4).zip(&self.starts) {
+            let pointer = buf.1.checked_add(*start).ok_or(Errno::OVERFLOW)?;
+            memory.copy_in(at, &pointer.to_le_bytes());
         }
-        memory.all_mut()[bytes].copy_from_slice(&self.bytes);
+        memory.copy_in(bytes.start, &self.bytes);
         Ok(memory
             .work()
             .bytes(self.bytes.len() + 4 * self.starts.len())?)
@@ -102,7 +94,7 @@ impl Strings {
 
 /// `args_get`: the arguments.
 pub(crate) fn args_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     argv: u32,
     argv_buf: u32,
@@ -113,7 +105,7 @@ pub(crate) fn args_get(
 
 /// `args_sizes_get`: how much room they need.
 pub(crate) fn args_sizes_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     argc: u32,
     argv_buf_size: u32,

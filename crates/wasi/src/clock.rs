@@ -71,7 +71,7 @@ fn nanoseconds(time: Timespec) -> i128 {
 
 /// `clock_res_get`: a clock's resolution.
 pub(crate) fn clock_res_get(
-    _ctx: &mut WasiCtx,
+    _ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     id: u32,
     resolution: u32,
@@ -86,7 +86,7 @@ pub(crate) fn clock_res_get(
 
 /// `clock_time_get`: a clock's time; the asked precision makes no difference.
 pub(crate) fn clock_time_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     id: u32,
     _precision: u64,

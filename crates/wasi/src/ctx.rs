@@ -1,12 +1,31 @@
 //! What one guest was given: arguments, environment, streams, directories with their grants, listeners.
 //!
+//! A guest may have several threads, each with a store of its own, all behind one context. What they share is what the
+//! threads of a process share: descriptors with their positions, flags and rights, directory listings, limits.
+//!
 //! Invariant: nothing is reachable that was not named here. A context starts with no arguments, no environment, null
 //! streams and no directory.
+//!
+//! # Locks
+//! All calls take `&WasiCtx`. What never changes has no lock: arguments, environment, clocks, the tracer. Counters and
+//! flags are atomics. These locks are left:
+//!
+//! 1. that of the descriptor table ([`FdTable`]), for looking up and exchanging entries;
+//! 2. that of an [`InputBuffer`](crate::InputBuffer) or [`OutputBuffer`](crate::OutputBuffer), for copying bytes;
+//! 3. that of an [`InterruptHandle`], for raising and clearing it;
+//! 4. one for each directory's listing, and one for each stream of the host's that can only wait. They are held while the
+//!    host works, so nobody waits for them: who finds one taken does without.
+//!
+//! Invariant: nobody waits for a lock that is held over a call to the host that may block or take long: reading, writing,
+//! polling, accepting, sleeping, syncing, opening, closing, listing. A call that waits holds nothing that others need.
+//! Invariant: whoever has one of the locks 1 to 3 takes no other, so there is no order to get wrong. Whoever has one of 4
+//! may take any of 1 to 3.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use cap_std::ambient_authority;
@@ -19,7 +38,8 @@ use crate::clock::Monotonic;
 use crate::fd_share::Share;
 use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
 use crate::functions::Call;
-use crate::interrupt::InterruptHandle;
+use crate::guest::GuestMemory;
+use crate::interrupt::{InterruptHandle, Interrupts};
 use crate::kernel_fs::Origin;
 use crate::path::reopened_for_reading;
 use crate::readdir::ListingBudget;
@@ -29,17 +49,16 @@ use crate::stdio::{Input, Output, Stdin, Stdout};
 const DEFAULT_MAX_LISTING_BYTES: usize = 64 << 20;
 
 /// Is shown every call after it returned.
-pub(crate) type Tracer = Box<dyn FnMut(&Call<'_>) + Send>;
+pub(crate) type Tracer = Box<dyn Fn(&Call<'_>) + Send + Sync>;
 
-/// The state behind a guest's WASI calls.
+/// The state behind a guest's WASI calls, for one thread of the guest or for several.
 pub struct WasiCtx {
     pub(crate) args: Strings,
     pub(crate) environ: Strings,
     pub(crate) table: FdTable,
     pub(crate) listings: ListingBudget,
-    pub(crate) interrupt: InterruptHandle,
-    /// The store whose interrupts are passed on to `interrupt`.
-    pub(crate) bound_to: Option<u64>,
+    /// Breaks the waiting of all threads.
+    interrupt: InterruptHandle,
     pub(crate) monotonic: Monotonic,
     pub(crate) tracer: Option<Tracer>,
 }
@@ -52,21 +71,49 @@ impl WasiCtx {
 
     /// The granted directories, open, each with what may be done below it. All that the guest can reach by a path lies
     /// below one of them.
-    pub fn granted_dirs(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Access)> {
-        self.table
-            .entries()
-            .filter_map(|entry| match &entry.object {
-                Object::Dir(dir) if dir.preopen.is_some() => {
-                    Some((dir.dir.as_fd(), entry.grant.access))
-                }
-                _ => None,
-            })
+    pub fn granted_dirs(&self) -> Vec<GrantedDir> {
+        let mut entries = self.table.entries();
+        entries.retain(|entry| preopened(entry).is_some());
+        entries.into_iter().map(GrantedDir).collect()
     }
 
-    /// A handle that breaks blocking calls of this guest from any thread; they return `INTR`. A store that the calls are
-    /// linked to by [`add_to_linker`](crate::add_to_linker) has its own handle, which breaks them too.
+    /// A handle that breaks blocking calls of this guest, those of all its threads, from any thread; they return `INTR`. A
+    /// store that the calls are linked to by [`add_to_linker`](crate::add_to_linker) has its own handle, which breaks those
+    /// of its thread alone.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.interrupt.give_out()
+    }
+
+    /// What may break the waiting of a call on `memory`.
+    pub(crate) fn interrupts<'a>(&'a self, memory: &GuestMemory<'a>) -> Interrupts<'a> {
+        Interrupts::new(&self.interrupt, memory.work())
+    }
+}
+
+/// A granted directory of a context: see [`WasiCtx::granted_dirs`].
+#[derive(Debug)]
+pub struct GrantedDir(Arc<Entry>);
+
+impl GrantedDir {
+    /// What may be done below it.
+    pub fn access(&self) -> Access {
+        self.0.grant.access
+    }
+}
+
+impl AsFd for GrantedDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        preopened(&self.0)
+            .expect("nothing else is made one")
+            .as_fd()
+    }
+}
+
+/// The directory, if it is one of the embedder's.
+fn preopened(entry: &Entry) -> Option<&Dir> {
+    match &entry.object {
+        Object::Dir(dir) if dir.preopen.is_some() => Some(&dir.dir),
+        _ => None,
     }
 }
 
@@ -335,10 +382,10 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Shows every call and its outcome to `tracer`. A tracer that panics ends the guest, as a host function's panic does: no
-    /// call goes by unseen.
+    /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
+    /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
-    pub fn trace(mut self, tracer: impl FnMut(&Call<'_>) + Send + 'static) -> Self {
+    pub fn trace(mut self, tracer: impl Fn(&Call<'_>) + Send + Sync + 'static) -> Self {
         self.tracer = Some(Box::new(tracer));
         self
     }
@@ -347,7 +394,7 @@ impl WasiCtxBuilder {
     pub fn build(self) -> Result<WasiCtx, BuildError> {
         let share = Share::of_process();
         let limit = self.max_open_fds.unwrap_or(share.each);
-        let mut table = FdTable::new(limit);
+        let table = FdTable::new(limit);
         let mut entries = vec![
             Entry::stream(
                 Object::Stdin(Input::from(self.stdin)),
@@ -381,7 +428,6 @@ impl WasiCtxBuilder {
             table,
             listings: ListingBudget::new(self.max_listing_bytes),
             interrupt: InterruptHandle::new(),
-            bound_to: None,
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
         })

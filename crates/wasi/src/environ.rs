@@ -6,7 +6,7 @@ use crate::guest::GuestMemory;
 
 /// `environ_get`: the variables.
 pub(crate) fn environ_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     environ: u32,
     environ_buf: u32,
@@ -17,7 +17,7 @@ pub(crate) fn environ_get(
 
 /// `environ_sizes_get`: how much room they need.
 pub(crate) fn environ_sizes_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     count: u32,
     buf_size: u32,

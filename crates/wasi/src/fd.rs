@@ -12,22 +12,19 @@ use crate::guest::GuestMemory;
 use crate::work::LOOKUP;
 
 /// `fd_close`: any descriptor, stdio and preopens too.
-pub(crate) fn fd_close(
-    ctx: &mut WasiCtx,
-    _memory: &mut GuestMemory<'_>,
-    fd: u32,
-) -> Result<(), Error> {
-    Ok(ctx.table.remove(fd)?)
+pub(crate) fn fd_close(ctx: &WasiCtx, _memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
+    // What it gives back is closed here, outside the table's lock.
+    Ok(ctx.table.remove(fd).map(drop)?)
 }
 
 /// `fd_renumber`: moves `fd` onto `to`, which must be open and is closed.
 pub(crate) fn fd_renumber(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     fd: u32,
     to: u32,
 ) -> Result<(), Error> {
-    Ok(ctx.table.renumber(fd, to)?)
+    Ok(ctx.table.renumber(fd, to).map(drop)?)
 }
 
 /// The guest's name of a preopened directory; everything else is `BADF`, which ends libc's scan for preopens.
@@ -40,13 +37,14 @@ fn preopen_name(entry: &Entry) -> Result<&str, Errno> {
 
 /// `fd_prestat_get`: that `fd` is a preopened directory, and how long its name is.
 pub(crate) fn fd_prestat_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     buf: u32,
 ) -> Result<(), Error> {
     let buf = memory.ptr::<Prestat>("buf", buf)?;
-    let name = preopen_name(ctx.table.get(fd)?)?;
+    let entry = ctx.table.get(fd)?;
+    let name = preopen_name(&entry)?;
     memory.store(
         buf,
         Prestat {
@@ -58,23 +56,25 @@ pub(crate) fn fd_prestat_get(
 
 /// `fd_prestat_dir_name`: its name, without a NUL.
 pub(crate) fn fd_prestat_dir_name(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     path: u32,
     path_len: u32,
 ) -> Result<(), Error> {
-    let buf = memory.slice_mut("path", path, path_len)?;
-    let name = preopen_name(ctx.table.get(fd)?)?.as_bytes();
-    buf.get_mut(..name.len())
-        .ok_or(Errno::NAMETOOLONG)?
-        .copy_from_slice(name);
+    let buf = memory.check("path", path, path_len.into(), 1)?;
+    let entry = ctx.table.get(fd)?;
+    let name = preopen_name(&entry)?.as_bytes();
+    if name.len() > buf.len() {
+        return Err(Errno::NAMETOOLONG.into());
+    }
+    memory.copy_in(buf.start, name);
     Ok(())
 }
 
 /// `fd_seek`: moves the position; needs only the right to tell it when it stays where it is.
 pub(crate) fn fd_seek(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     abi: Abi,
     fd: u32,
@@ -93,7 +93,8 @@ pub(crate) fn fd_seek(
         Whence::Current => SeekFrom::Current(offset),
         Whence::End => SeekFrom::End(offset),
     };
-    let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(rights, Errno::SPIPE)?;
     let at = rustix::fs::seek(&file.file, position)?;
     memory.store(newoffset, at);
     Ok(())
@@ -101,24 +102,21 @@ pub(crate) fn fd_seek(
 
 /// `fd_tell`: the position.
 pub(crate) fn fd_tell(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     offset: u32,
 ) -> Result<(), Error> {
     let offset = memory.ptr::<u64>("offset", offset)?;
-    let file = ctx.table.get(fd)?.as_file(Rights::FD_TELL, Errno::SPIPE)?;
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(Rights::FD_TELL, Errno::SPIPE)?;
     let at = rustix::fs::tell(&file.file)?;
     memory.store(offset, at);
     Ok(())
 }
 
 /// `fd_sync`: data and attributes reach the disk. A standard output has nothing to sync, which is not an error.
-pub(crate) fn fd_sync(
-    ctx: &mut WasiCtx,
-    memory: &mut GuestMemory<'_>,
-    fd: u32,
-) -> Result<(), Error> {
+pub(crate) fn fd_sync(ctx: &WasiCtx, memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     match &entry.object {
@@ -137,7 +135,7 @@ pub(crate) fn fd_sync(
 
 /// `fd_datasync`: as `fd_sync`, without attributes that do not matter for reading the data back.
 pub(crate) fn fd_datasync(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
 ) -> Result<(), Error> {
@@ -159,7 +157,7 @@ pub(crate) fn fd_datasync(
 
 /// `fd_advise`: tells the host how a file will be read; never changes the file.
 pub(crate) fn fd_advise(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     offset: u64,
@@ -198,7 +196,7 @@ const ALLOCATED: u64 = 64 << 20;
 
 /// `fd_allocate`: makes sure of room in a file; only ever grows it.
 pub(crate) fn fd_allocate(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     offset: u64,
@@ -217,7 +215,7 @@ pub(crate) fn fd_allocate(
         if at == end {
             return Ok(());
         }
-        if ctx.interrupt.is_raised() {
+        if ctx.interrupts(memory).is_raised() {
             return Err(Errno::INTR.into());
         }
     }

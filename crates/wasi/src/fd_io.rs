@@ -1,8 +1,9 @@
 //! Reading and writing. These are the hot calls: one host call each for a list of up to 1,024 buffers and 1 MiB, nothing
 //! else.
 //!
-//! The position of a file is the host's, for each descriptor of a guest has a host description of its own. The append mode
-//! is ours: it can be turned on and off, and it is passed with each write.
+//! The position of a file is the host's, for each descriptor of a guest has a host description of its own: threads that
+//! use one share its position, and the host makes each call on it whole. The append mode is ours: it can be turned on and
+//! off, and it is passed with each write.
 
 use std::io::IoSlice;
 
@@ -32,7 +33,7 @@ fn flow(file: &OpenFile) -> Flow {
 
 /// `fd_read`: reads at the position.
 pub(crate) fn fd_read(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     iovs: u32,
@@ -41,33 +42,31 @@ pub(crate) fn fd_read(
 ) -> Result<(), Error> {
     let nread = memory.ptr::<u32>("nread", nread)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
-    let WasiCtx {
-        table, interrupt, ..
-    } = ctx;
-    let entry = table.get_mut(fd)?;
+    let interrupts = ctx.interrupts(memory);
+    let entry = ctx.table.get(fd)?;
     let nonblock = entry.nonblock();
     let readable = entry.require(Rights::FD_READ);
-    let read = match &mut entry.object {
+    let read = match &entry.object {
         Object::File(file) => {
             readable?;
-            list.scatter(memory, flow(file), interrupt, |slices| {
+            list.scatter(memory, flow(file), interrupts, |slices| {
                 file.blocking
-                    .run(&file.file, PollFlags::IN, nonblock, interrupt, || {
+                    .run(&file.file, PollFlags::IN, nonblock, interrupts, || {
                         read_into(&file.file, slices)
                     })
             })?
         }
         Object::Stdin(input) => {
             readable?;
-            list.scatter(memory, input.flow(), interrupt, |slices| {
-                input.read(slices, nonblock, interrupt)
+            list.scatter(memory, input.flow(), interrupts, |slices| {
+                input.read(slices, nonblock, interrupts)
             })?
         }
         Object::Stream(stream) => {
             readable?;
-            list.scatter(memory, Flow::Once, interrupt, |slices| {
-                Blocking::Ours.run(&*stream, PollFlags::IN, nonblock, interrupt, || {
-                    read_into(&*stream, slices)
+            list.scatter(memory, Flow::Once, interrupts, |slices| {
+                Blocking::Ours.run(stream, PollFlags::IN, nonblock, interrupts, || {
+                    read_into(stream, slices)
                 })
             })?
         }
@@ -81,7 +80,7 @@ pub(crate) fn fd_read(
 
 /// `fd_write`: writes at the position, or at the end in append mode.
 pub(crate) fn fd_write(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     iovs: u32,
@@ -90,22 +89,20 @@ pub(crate) fn fd_write(
 ) -> Result<(), Error> {
     let nwritten = memory.ptr::<u32>("nwritten", nwritten)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
-    let WasiCtx {
-        table, interrupt, ..
-    } = ctx;
-    let entry = table.get_mut(fd)?;
+    let interrupts = ctx.interrupts(memory);
+    let entry = ctx.table.get(fd)?;
     let nonblock = entry.nonblock();
-    let append = entry.flags.contains(FdFlags::APPEND);
+    let append = entry.flags().contains(FdFlags::APPEND);
     let writable = entry.require(Rights::FD_WRITE);
-    let written = match &mut entry.object {
+    let written = match &entry.object {
         Object::File(file) => {
             writable?;
-            list.gather(memory, flow(file), interrupt, |slices| {
+            list.gather(memory, flow(file), interrupts, |slices| {
                 file.blocking.run(
                     &file.file,
                     PollFlags::OUT,
                     nonblock,
-                    interrupt,
+                    interrupts,
                     || match append {
                         true => append_to(file, slices),
                         false => write_from(&file.file, slices),
@@ -115,14 +112,14 @@ pub(crate) fn fd_write(
         }
         Object::Stdout(output) => {
             writable?;
-            list.gather(memory, Flow::ToTheEnd, interrupt, |slices| {
-                output.write(slices, nonblock, interrupt)
+            list.gather(memory, Flow::ToTheEnd, interrupts, |slices| {
+                output.write(slices, nonblock, interrupts)
             })?
         }
         Object::Stream(stream) => {
             writable?;
-            list.gather(memory, Flow::Once, interrupt, |slices| {
-                Blocking::Ours.run(&*stream, PollFlags::OUT, nonblock, interrupt, || {
+            list.gather(memory, Flow::Once, interrupts, |slices| {
+                Blocking::Ours.run(stream, PollFlags::OUT, nonblock, interrupts, || {
                     sock::send(stream, slices)
                 })
             })?
@@ -135,7 +132,8 @@ pub(crate) fn fd_write(
     Ok(())
 }
 
-/// Writes at the end and moves the position there, in one step where the host can.
+/// Writes at the end and moves the position there, in one step where the host can. Where it cannot, another thread may come
+/// between.
 fn append_to(file: &OpenFile, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     use rustix::io::Errno as Host;
     match rustix::io::pwritev2(&file.file, slices, CURRENT_POSITION, ReadWriteFlags::APPEND) {
@@ -149,7 +147,7 @@ fn append_to(file: &OpenFile, slices: &[IoSlice<'_>]) -> rustix::io::Result<usiz
 
 /// `fd_pread`: reads at `offset`, leaving the position alone.
 pub(crate) fn fd_pread(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     iovs: u32,
@@ -160,10 +158,11 @@ pub(crate) fn fd_pread(
     let nread = memory.ptr::<u32>("nread", nread)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
     let rights = Rights::FD_READ.union(Rights::FD_SEEK);
-    let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
-    let interrupt = &ctx.interrupt;
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(rights, Errno::SPIPE)?;
+    let interrupts = ctx.interrupts(memory);
     let mut at = positioned(offset)?;
-    let read = list.scatter(memory, flow(file), interrupt, |slices| {
+    let read = list.scatter(memory, flow(file), interrupts, |slices| {
         let moved = rustix::io::retry_on_intr(|| rustix::io::preadv(&file.file, slices, at))?;
         at += moved as u64;
         Ok(moved)
@@ -174,7 +173,7 @@ pub(crate) fn fd_pread(
 
 /// `fd_pwrite`: writes at `offset`, even in append mode, leaving the position alone.
 pub(crate) fn fd_pwrite(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     iovs: u32,
@@ -185,10 +184,11 @@ pub(crate) fn fd_pwrite(
     let nwritten = memory.ptr::<u32>("nwritten", nwritten)?;
     let list = Iovecs::check(memory, "iovs", iovs, iovs_len)?;
     let rights = Rights::FD_WRITE.union(Rights::FD_SEEK);
-    let file = ctx.table.get(fd)?.as_file(rights, Errno::SPIPE)?;
-    let interrupt = &ctx.interrupt;
+    let entry = ctx.table.get(fd)?;
+    let file = entry.as_file(rights, Errno::SPIPE)?;
+    let interrupts = ctx.interrupts(memory);
     let mut at = positioned(offset)?;
-    let written = list.gather(memory, flow(file), interrupt, |slices| {
+    let written = list.gather(memory, flow(file), interrupts, |slices| {
         let moved = rustix::io::retry_on_intr(|| rustix::io::pwritev(&file.file, slices, at))?;
         at += moved as u64;
         Ok(moved)

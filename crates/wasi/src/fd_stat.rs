@@ -79,7 +79,7 @@ pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps,
 
 /// `fd_fdstat_get`: type, flags and rights.
 pub(crate) fn fd_fdstat_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     stat: u32,
@@ -88,9 +88,9 @@ pub(crate) fn fd_fdstat_get(
     let entry = ctx.table.get(fd)?;
     let value = Fdstat {
         filetype: entry.filetype(),
-        flags: entry.flags,
-        base: entry.base,
-        inheriting: entry.inheriting,
+        flags: entry.flags(),
+        base: entry.base(),
+        inheriting: entry.inheriting(),
     };
     memory.store(stat, value);
     Ok(())
@@ -98,13 +98,13 @@ pub(crate) fn fd_fdstat_get(
 
 /// `fd_fdstat_set_flags`: append and non-blocking mode; the sync modes are fixed when a file is opened.
 pub(crate) fn fd_fdstat_set_flags(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     fd: u32,
     flags: u32,
 ) -> Result<(), Error> {
     let flags = strict_flags!(FdFlags, flags)?;
-    let entry = ctx.table.get_mut(fd)?;
+    let entry = ctx.table.get(fd)?;
     entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
     let changeable = match &entry.object {
         Object::File(_) | Object::Stdin(_) | Object::Stdout(_) => {
@@ -112,36 +112,38 @@ pub(crate) fn fd_fdstat_set_flags(
         }
         Object::Dir(_) | Object::Listener(_) | Object::Stream(_) => FdFlags::NONBLOCK,
     };
-    if flags & !changeable != entry.flags & !changeable {
+    if flags & !changeable != entry.flags() & !changeable {
         return Err(Errno::INVAL.into());
     }
     if !matches!(entry.object, Object::Dir(_)) {
-        entry.flags = flags;
+        entry.set_flags(flags);
     }
     Ok(())
 }
 
 /// `fd_fdstat_set_rights`: gives rights up; there is no way to gain any.
 pub(crate) fn fd_fdstat_set_rights(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     fd: u32,
     fs_rights_base: u64,
     fs_rights_inheriting: u64,
 ) -> Result<(), Error> {
-    let entry = ctx.table.get_mut(fd)?;
+    let entry = ctx.table.get(fd)?;
     let within = |asked: u64, held: Rights| asked & !held.raw() == 0;
-    if !within(fs_rights_base, entry.base) || !within(fs_rights_inheriting, entry.inheriting) {
+    if !within(fs_rights_base, entry.base()) || !within(fs_rights_inheriting, entry.inheriting()) {
         return Err(Errno::NOTCAPABLE.into());
     }
-    entry.base = Rights::from_raw(fs_rights_base);
-    entry.inheriting = Rights::from_raw(fs_rights_inheriting);
+    entry.keep_rights(
+        Rights::from_raw(fs_rights_base),
+        Rights::from_raw(fs_rights_inheriting),
+    );
     Ok(())
 }
 
 /// `fd_filestat_get`: attributes of the file; a stream has only its type.
 pub(crate) fn fd_filestat_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     abi: Abi,
     fd: u32,
@@ -156,13 +158,13 @@ pub(crate) fn fd_filestat_get(
         Object::Dir(dir) => Filestat::from(&rustix::fs::fstat(&dir.dir)?),
         _ => Filestat::bare(entry.filetype()),
     };
-    stat.store(abi, &mut memory.all_mut()[buf]);
+    stat.store(abi, memory, buf);
     Ok(())
 }
 
 /// `fd_filestat_set_size`: cuts or extends a file.
 pub(crate) fn fd_filestat_set_size(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     size: u64,
@@ -179,7 +181,7 @@ pub(crate) fn fd_filestat_set_size(
 
 /// `fd_filestat_set_times`: sets access and modification time.
 pub(crate) fn fd_filestat_set_times(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     atim: u64,

@@ -1,15 +1,27 @@
 //! The descriptors of a guest: what is behind each, and what may be done with it.
 //!
-//! Invariant: a new descriptor takes the lowest free number, and a closed one is dropped at once.
-//! Invariant: rights never grow. A directory has no right that the one it was opened through lacked, a file none that this
-//! one did not pass on, and the grant of either is that directory's grant.
+//! The guest's threads share them. A call takes the entry of a descriptor out of the table, without taking it away from
+//! others, and works with that: whoever closes the descriptor meanwhile, or moves another onto its number, takes it from
+//! the calls that come later only. What is behind an entry is closed when the last such call has ended.
+//!
+//! Invariant: the table's lock is held for looking up and exchanging entries only: nothing is opened, closed, or asked of
+//! the host under it, and no other lock is taken.
+//! Invariant: a new descriptor takes the lowest free number. What took a number never shows half: others find what was
+//! there before or what is there now, also when one descriptor is moved onto another.
+//! Invariant: room is counted before the host acts: descriptors and calls that are about to add one are together no more
+//! than the limit.
+//! Invariant: rights never grow, whatever threads do at the same time. A directory has no right that the one it was opened
+//! through lacked, a file none that this one did not pass on, and the grant of either is that directory's grant.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use cap_std::fs::Dir;
+use parking_lot::{Mutex, RwLock};
 
 use crate::abi::{Errno, FdFlags, FileType, Rights};
 use crate::fd_share::Lease;
@@ -89,8 +101,19 @@ pub(crate) struct OpenDir {
     pub(crate) dir: Dir,
     /// The guest's name for it, if it is a preopen.
     pub(crate) preopen: Option<Box<str>>,
-    /// The names found when the guest last began to list it, while it has not seen them all.
-    pub(crate) listing: Option<Listing>,
+    /// The names found when the guest last began to list it, while it has not seen them all. Whoever lists has the lock
+    /// while the host reads the directory, so nobody waits for it: see [`crate::readdir`].
+    pub(crate) listing: Mutex<Option<Listing>>,
+}
+
+impl OpenDir {
+    pub(crate) fn new(dir: Dir, preopen: Option<Box<str>>) -> Self {
+        Self {
+            dir,
+            preopen,
+            listing: Mutex::new(None),
+        }
+    }
 }
 
 /// What is behind a descriptor.
@@ -108,53 +131,83 @@ pub(crate) enum Object {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) object: Object,
-    pub(crate) base: Rights,
-    pub(crate) inheriting: Rights,
-    pub(crate) flags: FdFlags,
     pub(crate) grant: Grant,
+    /// Each only ever loses bits.
+    base: AtomicU64,
+    inheriting: AtomicU64,
+    flags: AtomicU16,
+    /// The permission to hold the object's descriptor of the host's, which is closed before it is given back.
+    _lease: Option<Lease>,
 }
 
 impl Entry {
+    pub(crate) fn new(object: Object, base: Rights, inheriting: Rights, grant: Grant) -> Self {
+        Self {
+            object,
+            grant,
+            base: AtomicU64::new(base.raw()),
+            inheriting: AtomicU64::new(inheriting.raw()),
+            flags: AtomicU16::new(FdFlags::NONE.raw()),
+            _lease: None,
+        }
+    }
+
+    /// With these flags.
+    pub(crate) fn flagged(self, flags: FdFlags) -> Self {
+        self.set_flags(flags);
+        self
+    }
+
     /// A directory of the embedder's, which the guest sees as `name`, with all rights.
     pub(crate) fn preopen(dir: Dir, name: Box<str>, grant: Grant) -> Self {
-        Self {
-            object: Object::Dir(OpenDir {
-                dir,
-                preopen: Some(name),
-                listing: None,
-            }),
-            base: Rights::DIRECTORY,
-            inheriting: Rights::DIRECTORY.union(Rights::FILE),
-            flags: FdFlags::NONE,
+        Self::new(
+            Object::Dir(OpenDir::new(dir, Some(name))),
+            Rights::DIRECTORY,
+            Rights::DIRECTORY.union(Rights::FILE),
             grant,
-        }
+        )
     }
 
     /// A directory opened through this one: it has what this one has itself and passes on, but is never for more than
     /// `access`.
     pub(crate) fn dir_below(&self, dir: Dir, access: Access) -> Self {
-        Self {
-            object: Object::Dir(OpenDir {
-                dir,
-                preopen: None,
-                listing: None,
-            }),
-            base: self.base & self.inheriting,
-            inheriting: self.inheriting,
-            flags: FdFlags::NONE,
-            grant: self.grant.at_most(access),
-        }
+        let inheriting = self.inheriting();
+        Self::new(
+            Object::Dir(OpenDir::new(dir, None)),
+            self.base() & inheriting,
+            inheriting,
+            self.grant.at_most(access),
+        )
     }
 
     /// A stream outside every directory.
     pub(crate) fn stream(object: Object, base: Rights, inheriting: Rights) -> Self {
-        Self {
-            object,
-            base,
-            inheriting,
-            flags: FdFlags::NONE,
-            grant: Grant::NONE,
-        }
+        Self::new(object, base, inheriting, Grant::NONE)
+    }
+
+    /// What may be done with it.
+    pub(crate) fn base(&self) -> Rights {
+        Rights::from_raw(self.base.load(Ordering::Relaxed))
+    }
+
+    /// What may be done at most with what is opened through it.
+    pub(crate) fn inheriting(&self) -> Rights {
+        Rights::from_raw(self.inheriting.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn flags(&self) -> FdFlags {
+        FdFlags::from_raw(self.flags.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_flags(&self, flags: FdFlags) {
+        self.flags.store(flags.raw(), Ordering::Relaxed);
+    }
+
+    /// Gives up all other rights. What another thread gives up at the same time is gone as well.
+    pub(crate) fn keep_rights(&self, base: Rights, inheriting: Rights) {
+        self.base.fetch_and(base.raw(), Ordering::Relaxed);
+        self.inheriting
+            .fetch_and(inheriting.raw(), Ordering::Relaxed);
     }
 
     /// Refuses when a right is missing; `BADF` where the guest itself did not open a file for that.
@@ -165,7 +218,7 @@ impl Entry {
         {
             return Err(Errno::BADF);
         }
-        if self.base.contains(rights) {
+        if self.base().contains(rights) {
             Ok(())
         } else {
             Err(Errno::NOTCAPABLE)
@@ -174,7 +227,7 @@ impl Entry {
 
     /// Whether the guest asked not to be blocked.
     pub(crate) fn nonblock(&self) -> bool {
-        self.flags.contains(FdFlags::NONBLOCK)
+        self.flags().contains(FdFlags::NONBLOCK)
     }
 
     /// The directory, with `rights` on it; anything else is `NOTDIR`.
@@ -221,123 +274,159 @@ impl Object {
     }
 }
 
-/// Room for one more descriptor that holds one of the host's.
+/// Room for one more descriptor that holds one of the host's, counted until it is used or given up.
 #[derive(Debug)]
-pub(crate) struct Room(Lease);
+pub(crate) struct Room<'a> {
+    table: &'a FdTable,
+    /// Taken out when the room is used.
+    lease: Option<Lease>,
+}
 
-/// A descriptor, and the permission to hold the host's.
-#[derive(Debug)]
-struct Slot {
-    entry: Entry,
-    _lease: Option<Lease>,
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.lease.is_some() {
+            self.table.slots.write().asked -= 1;
+        }
+    }
 }
 
 /// All descriptors of a guest.
 #[derive(Debug)]
 pub(crate) struct FdTable {
-    slots: Vec<Option<Slot>>,
-    /// Exactly the indices of the empty slots.
+    slots: RwLock<Slots>,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+struct Slots {
+    entries: Vec<Option<Arc<Entry>>>,
+    /// Exactly the indices of the empty ones.
     free: BinaryHeap<Reverse<u32>>,
+    /// How many calls have [`Room`].
+    asked: usize,
     limit: usize,
+}
+
+impl Slots {
+    fn get(&self, fd: u32) -> Result<&Arc<Entry>, Errno> {
+        let slot = self.entries.get(fd as usize);
+        slot.and_then(Option::as_ref).ok_or(Errno::BADF)
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() - self.free.len() + self.asked >= self.limit
+    }
+
+    fn insert(&mut self, entry: Entry) -> Result<u32, Errno> {
+        let slot = Some(Arc::new(entry));
+        if let Some(Reverse(fd)) = self.free.pop() {
+            self.entries[fd as usize] = slot;
+            return Ok(fd);
+        }
+        let fd = u32::try_from(self.entries.len()).map_err(|_| Errno::MFILE)?;
+        self.entries.push(slot);
+        Ok(fd)
+    }
+
+    fn take(&mut self, fd: u32) -> Result<Arc<Entry>, Errno> {
+        let slot = self.entries.get_mut(fd as usize).ok_or(Errno::BADF)?;
+        let taken = slot.take().ok_or(Errno::BADF)?;
+        self.free.push(Reverse(fd));
+        Ok(taken)
+    }
 }
 
 impl FdTable {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            slots: Vec::new(),
-            free: BinaryHeap::new(),
-            limit,
+            slots: RwLock::new(Slots {
+                entries: Vec::new(),
+                free: BinaryHeap::new(),
+                asked: 0,
+                limit,
+            }),
         }
     }
 
-    /// The descriptor `fd`.
-    pub(crate) fn get(&self, fd: u32) -> Result<&Entry, Errno> {
-        self.slots
-            .get(fd as usize)
-            .and_then(Option::as_ref)
-            .map(|slot| &slot.entry)
-            .ok_or(Errno::BADF)
+    /// The descriptor `fd`, as it is now.
+    pub(crate) fn get(&self, fd: u32) -> Result<Arc<Entry>, Errno> {
+        self.slots.read().get(fd).map(Arc::clone)
     }
 
-    /// The descriptor `fd`, to be changed.
-    pub(crate) fn get_mut(&mut self, fd: u32) -> Result<&mut Entry, Errno> {
-        self.slots
-            .get_mut(fd as usize)
-            .and_then(Option::as_mut)
-            .map(|slot| &mut slot.entry)
-            .ok_or(Errno::BADF)
+    /// Two descriptors, as they are at one moment.
+    pub(crate) fn get_both(&self, one: u32, other: u32) -> Result<(Arc<Entry>, Arc<Entry>), Errno> {
+        let slots = self.slots.read();
+        Ok((Arc::clone(slots.get(one)?), Arc::clone(slots.get(other)?)))
     }
 
-    /// All descriptors.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let slots = self.slots.iter().flatten();
-        slots.map(|slot| &slot.entry)
+    /// All descriptors, in their order.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.slots
+            .read()
+            .entries
+            .iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Whether there are as many descriptors as there may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.slots.len() - self.free.len() >= self.limit
+        self.slots.read().is_full()
     }
 
     /// Room for another descriptor, asked for before the host opens anything; `MFILE` if there is none, be it that this
     /// guest has all that it may have, or that all guests together have.
-    pub(crate) fn room(&self) -> Result<Room, Errno> {
-        match self.is_full() {
-            true => Err(Errno::MFILE),
-            false => Lease::take().map(Room),
+    pub(crate) fn room(&self) -> Result<Room<'_>, Errno> {
+        let mut slots = self.slots.write();
+        if slots.is_full() {
+            return Err(Errno::MFILE);
         }
+        let lease = Some(Lease::take()?);
+        slots.asked += 1;
+        Ok(Room { table: self, lease })
     }
 
     /// Adds a descriptor at the lowest free number.
-    pub(crate) fn insert(&mut self, entry: Entry, room: Room) -> Result<u32, Errno> {
-        self.insert_slot(entry, Some(room.0))
+    pub(crate) fn insert(&self, entry: Entry, mut room: Room<'_>) -> Result<u32, Errno> {
+        let lease = room.lease.take();
+        let mut slots = self.slots.write();
+        slots.asked -= 1;
+        slots.insert(Entry {
+            _lease: lease,
+            ..entry
+        })
     }
 
     /// Adds a descriptor of the embedder's at the lowest free number.
-    pub(crate) fn insert_first(&mut self, entry: Entry) -> Result<u32, Errno> {
+    pub(crate) fn insert_first(&self, entry: Entry) -> Result<u32, Errno> {
         let holds = entry.object.holds_host_fd();
         let lease = holds.then(Lease::take).transpose()?;
-        self.insert_slot(entry, lease)
-    }
-
-    fn insert_slot(&mut self, entry: Entry, lease: Option<Lease>) -> Result<u32, Errno> {
-        if self.is_full() {
-            return Err(Errno::MFILE);
+        let mut slots = self.slots.write();
+        match slots.is_full() {
+            true => Err(Errno::MFILE),
+            false => slots.insert(Entry {
+                _lease: lease,
+                ..entry
+            }),
         }
-        let slot = Some(Slot {
-            entry,
-            _lease: lease,
-        });
-        if let Some(Reverse(fd)) = self.free.pop() {
-            self.slots[fd as usize] = slot;
-            return Ok(fd);
+    }
+
+    /// Takes a descriptor out of the table. It is closed when the caller, and whoever else works with it, lets go of it.
+    pub(crate) fn remove(&self, fd: u32) -> Result<Arc<Entry>, Errno> {
+        self.slots.write().take(fd)
+    }
+
+    /// Moves `from` onto `to`, and gives back what was there; both must be open.
+    pub(crate) fn renumber(&self, from: u32, to: u32) -> Result<Option<Arc<Entry>>, Errno> {
+        let mut slots = self.slots.write();
+        slots.get(from)?;
+        slots.get(to)?;
+        if from == to {
+            return Ok(None);
         }
-        let fd = u32::try_from(self.slots.len()).map_err(|_| Errno::MFILE)?;
-        self.slots.push(slot);
-        Ok(fd)
-    }
-
-    /// Takes a descriptor out of the table, and closes it.
-    pub(crate) fn remove(&mut self, fd: u32) -> Result<(), Errno> {
-        self.take(fd).map(drop)
-    }
-
-    fn take(&mut self, fd: u32) -> Result<Slot, Errno> {
-        let slot = self.slots.get_mut(fd as usize).ok_or(Errno::BADF)?;
-        let taken = slot.take().ok_or(Errno::BADF)?;
-        self.free.push(Reverse(fd));
-        Ok(taken)
-    }
-
-    /// Moves `from` onto `to`, closing what was there; both must be open.
-    pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
-        self.get(from)?;
-        self.get(to)?;
-        if from != to {
-            let moved = self.take(from)?;
-            self.slots[to as usize] = Some(moved);
-        }
-        Ok(())
+        let moved = slots.take(from)?;
+        Ok(slots.entries[to as usize].replace(moved))
     }
 }
 
@@ -351,7 +440,7 @@ mod tests {
 
     #[test]
     fn numbers_are_lowest_free() {
-        let mut table = FdTable::new(10);
+        let table = FdTable::new(10);
         for expected in 0..6 {
             assert_eq!(table.insert_first(entry()), Ok(expected));
         }
@@ -365,12 +454,12 @@ mod tests {
 
     #[test]
     fn renumber_frees_the_source_once() {
-        let mut table = FdTable::new(10);
+        let table = FdTable::new(10);
         for _ in 0..4 {
             table.insert_first(entry()).unwrap();
         }
-        assert_eq!(table.renumber(1, 9), Err(Errno::BADF));
-        assert_eq!(table.renumber(9, 1), Err(Errno::BADF));
+        assert_eq!(table.renumber(1, 9).unwrap_err(), Errno::BADF);
+        assert_eq!(table.renumber(9, 1).unwrap_err(), Errno::BADF);
         table.renumber(2, 2).unwrap();
         table.renumber(1, 3).unwrap();
         assert_eq!(table.get(1).unwrap_err(), Errno::BADF);
@@ -380,7 +469,7 @@ mod tests {
 
     #[test]
     fn the_limit_counts_open_descriptors() {
-        let mut table = FdTable::new(2);
+        let table = FdTable::new(2);
         table.insert_first(entry()).unwrap();
         table.insert_first(entry()).unwrap();
         assert_eq!(table.insert_first(entry()), Err(Errno::MFILE));
@@ -389,7 +478,47 @@ mod tests {
             let fd = table.insert_first(entry()).unwrap();
             table.remove(fd).unwrap();
         }
-        assert_eq!(table.slots.len(), 2);
+        assert_eq!(table.slots.read().entries.len(), 2);
+    }
+
+    #[test]
+    fn room_is_counted_until_it_is_used_or_given_up() {
+        let table = FdTable::new(2);
+        table.insert_first(entry()).unwrap();
+        let room = table.room().unwrap();
+        assert_eq!(table.room().unwrap_err(), Errno::MFILE);
+        assert_eq!(table.insert_first(entry()), Err(Errno::MFILE));
+        drop(room);
+        let room = table.room().unwrap();
+        assert_eq!(table.insert(entry(), room), Ok(1));
+        assert_eq!(table.room().unwrap_err(), Errno::MFILE);
+        table.remove(1).unwrap();
+        assert!(table.room().is_ok());
+        assert_eq!(table.slots.read().asked, 0);
+    }
+
+    #[test]
+    fn who_has_an_entry_keeps_it() {
+        let table = FdTable::new(10);
+        let fds = [0, 1, 2].map(|_| table.insert_first(entry()).unwrap());
+        let [first, second, _] = fds.map(|fd| table.get(fd).unwrap());
+        let replaced = table.renumber(0, 1).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&replaced, &second));
+        assert!(Arc::ptr_eq(&table.get(1).unwrap(), &first));
+        assert_eq!(Arc::strong_count(&second), 2, "the table has let go of it");
+        assert_eq!(table.insert_first(entry()), Ok(0));
+        assert!(!Arc::ptr_eq(&table.get(0).unwrap(), &first));
+    }
+
+    #[test]
+    fn what_one_thread_gives_up_another_does_not_bring_back() {
+        let entry = entry();
+        let (one, other) = (Rights::FD_READ, Rights::POLL_FD_READWRITE);
+        let held = entry.base();
+        // Both threads found all rights before either gave some up.
+        entry.keep_rights(held & !one, Rights::NONE);
+        entry.keep_rights(held & !other, Rights::NONE);
+        assert_eq!(entry.base(), held & !one & !other);
     }
 
     #[test]

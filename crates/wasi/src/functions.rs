@@ -146,8 +146,8 @@ pub struct Call<'a> {
     pub abi: Abi,
     /// The arguments, each in a slot of 64 bits.
     pub args: &'a [u64],
-    /// The guest's memory after the call.
-    pub memory: &'a [u8],
+    /// The guest's memory after the call. In one that threads share, others may have written over the arguments.
+    pub memory: &'a GuestMemory<'a>,
     /// How it ended.
     pub outcome: Result<Errno, Stop>,
 }
@@ -163,12 +163,12 @@ impl Call<'_> {
             .name
             .ends_with("path_len");
         let (start, len) = (self.args[index] as usize, self.args[index + 1] as usize);
-        let bytes = self
-            .memory
-            .get(start..start.checked_add(len)?)
-            .filter(|_| is_path && has_len)?;
+        if !is_path || !has_len || start.checked_add(len)? > self.memory.size() {
+            return None;
+        }
         // A guest may call anything a path; what is longer than one is not shown.
-        Some(String::from_utf8_lossy(&bytes[..len.min(4096)]).into_owned())
+        let bytes = self.memory.read(start, len.min(4096))?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
@@ -200,7 +200,7 @@ impl fmt::Display for Call<'_> {
 
 /// Turns a body's result into the guest's, names the function in a fault, and traces.
 fn finish(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &GuestMemory<'_>,
     abi: Abi,
     function: &'static Function,
@@ -217,12 +217,12 @@ fn finish(
             Err(Stop::Fault(fault))
         }
     };
-    if let Some(tracer) = &mut ctx.tracer {
+    if let Some(tracer) = &ctx.tracer {
         tracer(&Call {
             function,
             abi,
             args,
-            memory: memory.all(),
+            memory,
             outcome,
         });
     }
@@ -249,7 +249,7 @@ macro_rules! define {
         #[allow(non_camel_case_types, reason = "named as the calls are")]
         enum Index { $($($name,)*)* }
 
-        /// The calls as typed functions, for any engine that has the guest's memory as a byte slice.
+        /// The calls as typed functions, for any engine that has the guest's memory as a byte slice or can copy its bytes.
         pub mod calls {
             use super::{Abi, Argument, Errno, FUNCTIONS, GuestMemory, Index, Stop, WasiCtx, finish};
 
@@ -257,7 +257,7 @@ macro_rules! define {
                 #[doc = concat!("Runs `", stringify!($name), "`.")]
                 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
                 pub fn $name(
-                    ctx: &mut WasiCtx,
+                    ctx: &WasiCtx,
                     memory: &mut GuestMemory<'_>,
                     abi: Abi,
                     $($arg: $ty),*
@@ -277,7 +277,7 @@ macro_rules! define {
             /// If there are not as many slots as parameters.
             pub fn call(
                 &self,
-                ctx: &mut WasiCtx,
+                ctx: &WasiCtx,
                 memory: &mut GuestMemory<'_>,
                 abi: Abi,
                 args: &[u64],

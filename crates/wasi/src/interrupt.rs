@@ -1,8 +1,9 @@
-//! Waiting that can be broken: every wait of a guest has the interrupt's eventfd in its poll set.
+//! Waiting that can be broken: every wait of a guest has the eventfds of its interrupts in its poll set, that of the
+//! context, which breaks all threads of the guest, and that of the calling thread.
 //!
 //! Invariant: an interrupt is level-triggered. Once raised, every wait fails with `INTR` until it is cleared, so it cannot
 //! be lost between two calls.
-//! Invariant: a guest that never waits holds no eventfd.
+//! Invariant: a guest that never waits holds no eventfd, and a thread that nothing can break alone has none of its own.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +14,22 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::abi::Errno;
 use crate::fd_share::Lease;
+use crate::work::Work;
 
 /// Breaks a guest out of a blocking WASI call, from any thread.
 ///
+/// That of a context ([`WasiCtx::interrupt_handle`](crate::WasiCtx::interrupt_handle)) breaks the calls of all the guest's
+/// threads. Each thread that is to be broken alone has one of its own: a store has, and other engines give one with
+/// [`Meter::interrupt_handle`](crate::Meter::interrupt_handle).
+///
 /// Every wait can be broken: sleeping, polling, reading, accepting, and writing to a pipe, a socket or a terminal that takes
 /// no more. So can a long transfer, between two pieces of up to 1 MiB. What cannot is the host's own work on such a piece,
-/// and the rest of a write of up to 4096 bytes that a terminal, when it was ready, began to take. Writes to a stream of the host's cost a poll each from the moment there is a handle.
-#[derive(Clone, Debug)]
+/// and the rest of a write of up to 4096 bytes that a terminal, when it was ready, began to take, and a write to a stream of
+/// the host's that began before there was any handle. Such writes cost a poll each from the moment there is one.
+#[derive(Clone, Debug, Default)]
 pub struct InterruptHandle(Arc<Shared>);
 
-/// What all handles of a context share.
+/// What the clones of a handle share.
 #[derive(Debug, Default)]
 struct Shared {
     raised: AtomicBool,
@@ -47,6 +54,10 @@ impl Event {
         Ok(Self { fd, _lease: lease })
     }
 
+    fn watch(&self) -> PollFd<'_> {
+        PollFd::new(&self.fd, PollFlags::IN)
+    }
+
     fn raise(&self) {
         // The only failure is a full counter, and then the interrupt is raised already.
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
@@ -54,8 +65,9 @@ impl Event {
 }
 
 impl InterruptHandle {
-    pub(crate) fn new() -> Self {
-        Self(Arc::default())
+    /// A handle of its own, which breaks the thread that it is given for.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// A handle for others than the context.
@@ -115,58 +127,99 @@ impl InterruptHandle {
         }
         self.0.event.get().ok_or(Errno::MFILE)
     }
+}
 
-    /// The entry for a poll set, which must be its last.
-    pub(crate) fn watch(&self) -> Result<PollFd<'_>, Errno> {
-        Ok(PollFd::new(&self.event()?.fd, PollFlags::IN))
+/// What may break the waiting of one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupts<'a> {
+    /// Whoever breaks all threads of the guest.
+    all: &'a InterruptHandle,
+    /// Knows who breaks the calling thread. It is asked when there is something to wait for, for that may take a lock.
+    thread: Work<'a>,
+}
+
+impl<'a> Interrupts<'a> {
+    pub(crate) fn new(all: &'a InterruptHandle, thread: Work<'a>) -> Self {
+        Self { all, thread }
     }
 
-    /// Polls a set whose last entry is [`watch`](Self::watch); `INTR` when that one is raised.
+    /// Whether there is anyone who could break the call.
+    pub(crate) fn may_come(self) -> bool {
+        self.all.is_given_out() || self.thread.interrupt_handle().is_some()
+    }
+
+    /// Whether the call is to end where it is.
+    pub(crate) fn is_raised(self) -> bool {
+        let handle = || self.thread.interrupt_handle();
+        self.all.is_raised() || handle().is_some_and(|handle| handle.is_raised())
+    }
+
+    /// Waits until one of `asked` is ready, and says what each is ready for; `INTR` when the call is to end.
     pub(crate) fn poll(
-        &self,
-        set: &mut [PollFd<'_>],
+        self,
+        asked: Vec<PollFd<'_>>,
         timeout: Option<Duration>,
-    ) -> Result<usize, Errno> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut left = timeout;
-        let ready = loop {
-            let timespec = left.map(|left| Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            });
-            match poll(set, timespec.as_ref()) {
-                Err(rustix::io::Errno::INTR) => {
-                    if let Some(deadline) = deadline {
-                        left = Some(deadline.saturating_duration_since(Instant::now()));
-                    }
-                }
-                other => break other?,
-            }
-        };
-        match set.last() {
-            Some(last) if !last.revents().is_empty() => Err(Errno::INTR),
-            _ => Ok(ready),
-        }
+    ) -> Result<Vec<PollFlags>, Errno> {
+        let thread = self.thread.interrupt_handle();
+        let count = asked.len();
+        let mut set = asked;
+        set.extend(self.watch(thread.as_ref())?);
+        poll_until(&mut set, timeout)?;
+        Ok(set[..count].iter().map(PollFd::revents).collect())
     }
 
     /// Waits until `fd` is ready, or reports `AGAIN` when `nonblock`.
     pub(crate) fn wait(
-        &self,
+        self,
         fd: BorrowedFd<'_>,
         events: PollFlags,
         nonblock: bool,
     ) -> Result<(), Errno> {
-        let mut set = [PollFd::new(&fd, events), self.watch()?];
+        let thread = self.thread.interrupt_handle();
+        let [all, own] = self.watch(thread.as_ref())?;
         let timeout = nonblock.then_some(Duration::ZERO);
-        match self.poll(&mut set, timeout)? {
+        match poll_until(&mut [PollFd::new(&fd, events), all, own], timeout)? {
             0 => Err(Errno::AGAIN),
             _ => Ok(()),
         }
     }
 
-    /// Sleeps for `duration`.
-    pub(crate) fn sleep(&self, duration: Duration) -> Result<(), Errno> {
-        self.poll(&mut [self.watch()?], Some(duration)).map(drop)
+    /// The ends of a poll set; where nothing breaks the thread alone, what breaks all of them is there twice.
+    fn watch<'b>(self, thread: Option<&'b InterruptHandle>) -> Result<[PollFd<'b>; BREAKS], Errno>
+    where
+        'a: 'b,
+    {
+        let all = self.all.event()?;
+        let own = thread.map_or(Ok(all), InterruptHandle::event)?;
+        Ok([all.watch(), own.watch()])
+    }
+}
+
+/// How many entries at the end of a poll set say that the waiting is broken.
+const BREAKS: usize = 2;
+
+/// Polls a set that ends with [`BREAKS`]; says how many of the others are ready.
+fn poll_until(set: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut left = timeout;
+    let ready = loop {
+        let timespec = left.map(|left| Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(set, timespec.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {
+                if let Some(deadline) = deadline {
+                    left = Some(deadline.saturating_duration_since(Instant::now()));
+                }
+            }
+            other => break other?,
+        }
+    };
+    let mut breaks = set.iter().rev().take(BREAKS);
+    match breaks.any(|watched| !watched.revents().is_empty()) {
+        true => Err(Errno::INTR),
+        false => Ok(ready),
     }
 }
 
@@ -188,21 +241,21 @@ impl Blocking {
         fd: impl AsFd,
         events: PollFlags,
         nonblock: bool,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut transfer: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Result<usize, Errno> {
         // A write to a shared descriptor goes ahead if nobody could break it: polling first would double its cost.
         if self == Self::Shared
-            && (nonblock || events.contains(PollFlags::IN) || interrupt.is_given_out())
+            && (nonblock || events.contains(PollFlags::IN) || interrupts.may_come())
         {
-            interrupt.wait(fd.as_fd(), events, nonblock)?;
+            interrupts.wait(fd.as_fd(), events, nonblock)?;
         }
         loop {
             match transfer() {
                 Ok(moved) => return Ok(moved),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) if !nonblock => {
-                    interrupt.wait(fd.as_fd(), events, false)?;
+                    interrupts.wait(fd.as_fd(), events, false)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -213,16 +266,28 @@ impl Blocking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::{Halt, Meter};
+
+    fn sleep(interrupts: Interrupts<'_>, duration: Duration) -> Result<(), Errno> {
+        interrupts.poll(Vec::new(), Some(duration)).map(drop)
+    }
+
+    /// Waits that only `all` breaks.
+    fn by(all: &InterruptHandle) -> Interrupts<'_> {
+        Interrupts::new(all, Work::default())
+    }
 
     #[test]
     fn an_interrupt_stays_until_cleared() {
         let handle = InterruptHandle::new();
-        assert!(!handle.is_raised());
+        let interrupts = by(&handle);
+        assert!(!interrupts.is_raised());
         handle.clone().interrupt();
-        assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
-        assert!(handle.is_raised());
+        let hour = Duration::from_secs(3600);
+        assert_eq!(sleep(interrupts, hour), Err(Errno::INTR));
+        assert!(interrupts.is_raised());
         handle.clear();
-        assert_eq!(handle.sleep(Duration::from_millis(1)), Ok(()));
+        assert_eq!(sleep(interrupts, Duration::from_millis(1)), Ok(()));
     }
 
     #[test]
@@ -230,11 +295,12 @@ mod tests {
         let handle = InterruptHandle::new();
         handle.interrupt();
         assert!(handle.is_raised() && handle.0.event.get().is_none());
-        assert_eq!(handle.sleep(Duration::from_secs(3600)), Err(Errno::INTR));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(sleep(by(&handle), hour), Err(Errno::INTR));
         assert!(handle.0.event.get().is_some());
         handle.clear();
         assert!(!handle.is_raised());
-        assert_eq!(handle.sleep(Duration::ZERO), Ok(()));
+        assert_eq!(sleep(by(&handle), Duration::ZERO), Ok(()));
     }
 
     #[test]
@@ -242,8 +308,56 @@ mod tests {
         let handle = InterruptHandle::new();
         let remote = handle.clone();
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        let waiter = std::thread::spawn(move || handle.wait(reader.as_fd(), PollFlags::IN, false));
+        let waiter =
+            std::thread::spawn(move || by(&handle).wait(reader.as_fd(), PollFlags::IN, false));
         remote.interrupt();
         assert_eq!(waiter.join().unwrap(), Err(Errno::INTR));
+    }
+
+    /// A thread that can be broken alone.
+    #[derive(Debug, Default)]
+    struct Thread(InterruptHandle);
+
+    impl Meter for Thread {
+        fn charge(&self, _units: u64) -> Result<(), Halt> {
+            Ok(())
+        }
+
+        fn interrupt_handle(&self) -> Option<InterruptHandle> {
+            Some(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn a_thread_is_broken_by_its_own_handle_and_by_that_of_all() {
+        let all = InterruptHandle::new();
+        let threads = [Thread::default(), Thread::default()];
+        let [one, other] = [0, 1].map(|index| {
+            let thread: &Thread = &threads[index];
+            Interrupts::new(&all, Work::paid_by(thread))
+        });
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let broken = |thread: Interrupts<'_>| {
+            let asked = vec![PollFd::new(&reader, PollFlags::IN)];
+            let outcomes = [
+                thread.poll(asked, Some(Duration::ZERO)).map(drop),
+                sleep(thread, Duration::ZERO),
+                thread.wait(reader.as_fd(), PollFlags::IN, true),
+            ];
+            let is_broken = thread.is_raised();
+            let last = if is_broken { Errno::INTR } else { Errno::AGAIN };
+            let waits = if is_broken { Err(last) } else { Ok(()) };
+            assert_eq!(outcomes, [waits, waits, Err(last)]);
+            is_broken
+        };
+        assert!(one.may_come() && !by(&all).may_come());
+        threads[0].0.interrupt();
+        assert_eq!((broken(one), broken(other)), (true, false));
+        all.interrupt();
+        assert_eq!((broken(one), broken(other)), (true, true));
+        threads[0].0.clear();
+        assert_eq!((broken(one), broken(other)), (true, true));
+        all.clear();
+        assert_eq!((broken(one), broken(other)), (false, false));
     }
 }

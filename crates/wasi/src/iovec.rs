@@ -1,21 +1,24 @@
 //! Lists of guest buffers, handed to the host as they are: data moves straight between a file and guest memory.
 //!
-//! Invariant: the list is read and every buffer checked before the first byte moves, so data that lands on the list changes
-//! nothing. No data is copied and nothing the size of a guest request is allocated; a call takes part in at most
-//! [`MAX_BUFFERS`], in batches of [`BATCH`] and [`PIECE`] bytes, and up to [`INLINE`] need no allocation at all. Empty
-//! buffers do not reach the host.
+//! Where it cannot, it moves through a buffer of the host's that holds one batch: memory that threads share is never handed
+//! out, and reads into buffers that overlap would not be one host call. A batch is one host call in any case, so what is
+//! whole for a list of buffers (a record appended, a message to a pipe) is whole in all kinds of memory.
+//!
+//! Invariant: the list is read once, and every buffer checked, before the first byte moves, so nothing that lands on the
+//! list, and no thread that writes there, changes what was checked.
+//! Invariant: nothing the size of a guest request is allocated; a call takes part in at most [`MAX_BUFFERS`], in batches of
+//! [`BATCH`] buffers and [`PIECE`] bytes, and up to [`INLINE`] need no allocation at all. Empty buffers do not reach the host.
 //! Invariant: between two batches what was moved is paid for, and an interrupt ends the transfer there.
-//! Reads into buffers that overlap cannot be one host call: from files they are done one buffer after another, from
-//! streams, which must not be waited for twice, into the first alone.
 
 use std::array;
 use std::io::{IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use crate::abi::Errno;
 use crate::error::Error;
 use crate::guest::GuestMemory;
-use crate::interrupt::InterruptHandle;
+use crate::interrupt::Interrupts;
 use crate::work::{ITEMS, PIECE, Work};
 
 /// Buffers described without an allocation.
@@ -28,17 +31,41 @@ const BATCH: usize = 1024;
 const MAX_BUFFERS: usize = 65_536;
 
 /// Bytes of an `iovec` in guest memory.
-const IOVEC_SIZE: u32 = 8;
+const IOVEC_SIZE: usize = 8;
 
-/// Start and length of a buffer, in bounds when it was looked at.
-type Span = (usize, usize);
+/// A buffer in bounds that is not empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    at: u32,
+    len: u32,
+}
 
-/// A checked list of guest buffers.
-#[derive(Clone, Copy, Debug)]
+impl Span {
+    fn len(self) -> usize {
+        self.len as usize
+    }
+
+    fn range(self) -> Range<usize> {
+        self.at as usize..self.at as usize + self.len as usize
+    }
+
+    /// Pieces that one host call moves.
+    fn pieces(self) -> impl Iterator<Item = Self> {
+        (0..self.len).step_by(PIECE).map(move |cut| Self {
+            at: self.at + cut,
+            len: (self.len - cut).min(PIECE as u32),
+        })
+    }
+}
+
+/// A checked list of guest buffers, as it was when it was read.
+#[derive(Debug)]
 pub(crate) struct Iovecs {
-    argument: &'static str,
-    at: usize,
+    /// The first [`MAX_BUFFERS`] that are not empty: these, or all in `large`.
+    inline: [Span; INLINE],
     count: usize,
+    large: Vec<Span>,
+    /// Bytes of all buffers.
     total: u32,
 }
 
@@ -52,39 +79,57 @@ pub(crate) enum Flow {
 }
 
 impl Iovecs {
-    /// Checks the list and every buffer in it.
+    /// Reads the list, and checks it and every buffer in it.
     pub(crate) fn check(
         memory: &GuestMemory<'_>,
         argument: &'static str,
         address: u32,
         count: u32,
     ) -> Result<Self, Error> {
-        let bytes = u64::from(count) * u64::from(IOVEC_SIZE);
+        let bytes = u64::from(count) * IOVEC_SIZE as u64;
         let range = memory.check(argument, address, bytes, 4)?;
         let mut list = Self {
-            argument,
-            at: range.start,
-            count: count as usize,
+            inline: [Span::default(); INLINE],
+            count: 0,
+            large: Vec::new(),
             total: 0,
         };
         let mut total = 0u64;
-        for start in (0..list.count).step_by(ITEMS) {
-            let end = list.count.min(start + ITEMS);
-            memory.work().items(end - start)?;
-            for index in start..end {
-                total += list.span(memory, index)?.1 as u64;
+        for start in range.clone().step_by(ITEMS * IOVEC_SIZE) {
+            let end = range.end.min(start + ITEMS * IOVEC_SIZE);
+            memory.work().items((end - start) / IOVEC_SIZE)?;
+            for &[a, b, c, d, rest @ ..] in memory.bytes(start..end).as_chunks::<IOVEC_SIZE>().0 {
+                let (at, len) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes(rest));
+                memory.check(argument, at, len.into(), 1)?;
+                total += u64::from(len);
+                if len > 0 {
+                    list.push(Span { at, len });
+                }
             }
         }
         list.total = u32::try_from(total).map_err(|_| Errno::INVAL)?;
         Ok(list)
     }
 
-    /// The buffer at `index`, checked.
-    fn span(&self, memory: &GuestMemory<'_>, index: usize) -> Result<Span, Error> {
-        let at = self.at + index * IOVEC_SIZE as usize;
-        let (address, len) = (memory.u32_at(at), memory.u32_at(at + 4));
-        let range = memory.check(self.argument, address, len.into(), 1)?;
-        Ok((range.start, range.len()))
+    fn push(&mut self, span: Span) {
+        match self.count {
+            0..INLINE => self.inline[self.count] = span,
+            MAX_BUFFERS.. => return,
+            _ => {
+                if self.count == INLINE {
+                    self.large.extend(self.inline);
+                }
+                self.large.push(span);
+            }
+        }
+        self.count += 1;
+    }
+
+    fn spans(&self) -> &[Span] {
+        match self.large.is_empty() {
+            true => &self.inline[..self.count],
+            false => &self.large,
+        }
     }
 
     /// Lets `read` fill the buffers; returns how many bytes it brought.
@@ -92,32 +137,19 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut read: impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
-        if self.count == 1 && self.total as usize <= PIECE {
-            let (at, len) = self.span(memory, 0)?;
-            return self.single(memory.work(), || {
-                read(&mut [IoSliceMut::new(&mut memory.all_mut()[at..at + len])])
-            });
+        if let (Some(only), work) = (self.only(), memory.work())
+            && let Some(bytes) = memory.exclusive()
+        {
+            return single(work, || read(&mut [IoSliceMut::new(&mut bytes[only])]));
         }
-        self.batches(memory, flow, interrupt, |memory, spans| {
-            if spans.len() <= INLINE {
-                let mut order = array::from_fn::<usize, INLINE, _>(|index| index);
-                let mut slices = array::from_fn::<_, INLINE, _>(|_| IoSliceMut::new(&mut []));
-                fill(
-                    memory,
-                    spans,
-                    flow,
-                    &mut order[..spans.len()],
-                    &mut slices[..spans.len()],
-                    &mut read,
-                )
-            } else {
-                let mut order: Vec<usize> = (0..spans.len()).collect();
-                let mut slices: Vec<_> = spans.iter().map(|_| IoSliceMut::new(&mut [])).collect();
-                fill(memory, spans, flow, &mut order, &mut slices, &mut read)
-            }
+        let mut between = Vec::new();
+        self.batches(memory.work(), flow, interrupts, |spans| {
+            let direct = memory.exclusive();
+            let direct = direct.and_then(|bytes| read_direct(bytes, spans, &mut read));
+            direct.unwrap_or_else(|| read_between(memory, spans, &mut between, &mut read))
         })
     }
 
@@ -126,83 +158,61 @@ impl Iovecs {
         &self,
         memory: &mut GuestMemory<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
-        if self.count == 1 && self.total as usize <= PIECE {
-            let (at, len) = self.span(memory, 0)?;
-            return self.single(memory.work(), || {
-                write(&[IoSlice::new(&memory.all()[at..at + len])])
-            });
+        if let (Some(only), work) = (self.only(), memory.work())
+            && let Some(bytes) = memory.exclusive()
+        {
+            return single(work, || write(&[IoSlice::new(&bytes[only])]));
         }
-        self.batches(memory, flow, interrupt, |memory, spans| {
-            let slice = |&(at, len): &Span| IoSlice::new(&memory[at..at + len]);
-            if spans.len() <= INLINE {
-                let slices = array::from_fn::<_, INLINE, _>(|index| {
-                    spans.get(index).map_or(IoSlice::new(&[]), slice)
-                });
-                write(&slices[..spans.len()])
-            } else {
-                let slices: Vec<_> = spans.iter().map(slice).collect();
-                write(&slices)
+        let mut between = Vec::new();
+        self.batches(memory.work(), flow, interrupts, |spans| {
+            match memory.exclusive() {
+                Some(bytes) => write_direct(bytes, spans, &mut write),
+                None => write_between(memory, spans, &mut between, &mut write),
             }
         })
     }
 
-    /// Runs the transfer of a list of one, by far the most frequent; an empty buffer does not reach the host.
-    fn single(
-        &self,
-        work: Work<'_>,
-        transfer: impl FnOnce() -> Result<usize, Errno>,
-    ) -> Result<u32, Error> {
-        if self.total == 0 {
-            return Ok(0);
+    /// The buffer, where there is one alone, by far the most frequent case.
+    fn only(&self) -> Option<Range<usize>> {
+        match self.spans() {
+            [only] if only.len() <= PIECE => Some(only.range()),
+            _ => None,
         }
-        let moved = transfer()?;
-        work.bytes(moved)?;
-        Ok(u32::try_from(moved).unwrap_or(u32::MAX))
     }
 
     /// Runs `transfer` over the buffers in batches until they end, it comes up short or fails, or the guest is
     /// interrupted; what was moved until then counts.
     fn batches(
         &self,
-        memory: &mut GuestMemory<'_>,
+        work: Work<'_>,
         flow: Flow,
-        interrupt: &InterruptHandle,
-        mut transfer: impl FnMut(&mut [u8], &[Span]) -> Result<usize, Errno>,
+        interrupts: Interrupts<'_>,
+        mut transfer: impl FnMut(&[Span]) -> Result<usize, Errno>,
     ) -> Result<u32, Error> {
-        if self.total == 0 {
-            return Ok(0);
-        }
-        let work = memory.work();
-        let mut inline = [(0, 0); INLINE];
-        let mut large = Vec::new();
-        let mut rest = if self.count <= INLINE && self.total as usize <= PIECE {
-            let mut len = 0;
-            for index in 0..self.count {
-                let span = self.span(memory, index)?;
-                if span.1 > 0 {
-                    inline[len] = span;
-                    len += 1;
-                }
+        let most = match flow {
+            Flow::ToTheEnd => MAX_BUFFERS,
+            Flow::Once => BATCH,
+        };
+        let spans = self.spans();
+        let spans = &spans[..spans.len().min(most)];
+        let cut: Vec<Span>;
+        let mut rest = match self.total as usize <= PIECE {
+            true => spans,
+            false => {
+                cut = spans.iter().flat_map(|span| span.pieces()).collect();
+                &cut
             }
-            &inline[..len]
-        } else {
-            let most = match flow {
-                Flow::ToTheEnd => MAX_BUFFERS,
-                Flow::Once => BATCH,
-            };
-            self.pieces(memory, most, &mut large)?;
-            &large[..]
         };
         let mut done = 0usize;
         while let Some((batch, wanted)) = first_batch(&mut rest) {
-            match transfer(memory.all_mut(), batch) {
+            match transfer(batch) {
                 Ok(moved) => {
                     work.bytes(moved)?;
                     done += moved;
-                    if moved < wanted || flow == Flow::Once || interrupt.is_raised() {
+                    if moved < wanted || flow == Flow::Once || interrupts.is_raised() {
                         break;
                     }
                 }
@@ -212,37 +222,21 @@ impl Iovecs {
         }
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
+}
 
-    /// The first `most` of the buffers that are not empty, checked, and cut into pieces.
-    fn pieces(
-        &self,
-        memory: &GuestMemory<'_>,
-        most: usize,
-        pieces: &mut Vec<Span>,
-    ) -> Result<(), Error> {
-        let mut filled = 0;
-        for index in 0..self.count {
-            if index % ITEMS == ITEMS - 1 {
-                memory.work().items(ITEMS)?;
-            }
-            let (at, len) = self.span(memory, index)?;
-            let cuts = (0..len).step_by(PIECE);
-            pieces.extend(cuts.map(|cut| (at + cut, PIECE.min(len - cut))));
-            filled += usize::from(len > 0);
-            if filled == most {
-                break;
-            }
-        }
-        Ok(())
-    }
+/// Runs the transfer of one buffer.
+fn single(work: Work<'_>, transfer: impl FnOnce() -> Result<usize, Errno>) -> Result<u32, Error> {
+    let moved = transfer()?;
+    work.bytes(moved)?;
+    Ok(u32::try_from(moved).unwrap_or(u32::MAX))
 }
 
 /// Takes off what is one transfer: up to [`BATCH`] buffers and [`PIECE`] bytes. Says how many bytes.
 fn first_batch<'a>(rest: &mut &'a [Span]) -> Option<(&'a [Span], usize)> {
     let mut bytes = 0;
-    let mut fits = |&(_, len): &Span| {
-        let fits = bytes + len <= PIECE;
-        bytes += if fits { len } else { 0 };
+    let mut fits = |span: &Span| {
+        let fits = bytes + span.len() <= PIECE;
+        bytes += if fits { span.len() } else { 0 };
         fits
     };
     let count = rest
@@ -270,67 +264,100 @@ pub(crate) fn write_from(fd: impl AsFd, slices: &[IoSlice<'_>]) -> rustix::io::R
     }
 }
 
-/// One batch of a read: a single call when the buffers are disjoint, else as `flow` allows.
-fn fill<'m>(
-    memory: &'m mut [u8],
-    spans: &[Span],
-    flow: Flow,
-    order: &mut [usize],
-    slices: &mut [IoSliceMut<'m>],
-    read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
-) -> Result<usize, Errno> {
-    if spans.len() > 1 {
-        order.sort_unstable_by_key(|&index| spans[index]);
-        if !disjoint(spans, order) {
-            return match flow {
-                Flow::ToTheEnd => fill_each(memory, spans, read),
-                Flow::Once => fill_each(memory, &spans[..1], read),
-            };
-        }
-    }
-    let mut rest = memory;
-    let mut start = 0;
-    for &index in order.iter() {
-        let (at, len) = spans[index];
-        let (_, tail) = rest.split_at_mut(at - start);
-        let (slice, tail) = tail.split_at_mut(len);
-        slices[index] = IoSliceMut::new(slice);
-        rest = tail;
-        start = at + len;
-    }
-    read(slices)
-}
-
-/// Whether no byte belongs to two of the spans, which `order` sorts by address.
-fn disjoint(spans: &[Span], order: &[usize]) -> bool {
-    let mut end = 0;
-    order.iter().map(|&index| spans[index]).all(|(at, len)| {
-        let clear = at >= end;
-        end = at + len;
-        clear
-    })
-}
-
-/// Reads into one buffer after another, so that a later one may overwrite an earlier one.
-fn fill_each(
+/// One batch of a read straight into memory that nobody else has; `None` where the buffers overlap.
+fn read_direct(
     memory: &mut [u8],
     spans: &[Span],
     read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
-) -> Result<usize, Errno> {
-    let mut done = 0;
-    for &(at, len) in spans {
-        match read(&mut [IoSliceMut::new(&mut memory[at..at + len])]) {
-            Ok(moved) => {
-                done += moved;
-                if moved < len {
-                    break;
-                }
-            }
-            Err(errno) if done == 0 => return Err(errno),
-            Err(_) => break,
-        }
+) -> Option<Result<usize, Errno>> {
+    if spans.len() <= INLINE {
+        let mut order = array::from_fn::<usize, INLINE, _>(|index| index);
+        let mut slices = array::from_fn::<_, INLINE, _>(|_| IoSliceMut::new(&mut []));
+        let (order, slices) = (&mut order[..spans.len()], &mut slices[..spans.len()]);
+        split(memory, spans, order, slices).then(|| read(slices))
+    } else {
+        let mut order: Vec<usize> = (0..spans.len()).collect();
+        let mut slices: Vec<_> = spans.iter().map(|_| IoSliceMut::new(&mut [])).collect();
+        split(memory, spans, &mut order, &mut slices).then(|| read(&mut slices))
     }
-    Ok(done)
+}
+
+/// Makes slices of the spans; says whether it could, for no byte may belong to two of them.
+fn split<'m>(
+    memory: &'m mut [u8],
+    spans: &[Span],
+    order: &mut [usize],
+    slices: &mut [IoSliceMut<'m>],
+) -> bool {
+    order.sort_unstable_by_key(|&index| spans[index]);
+    let mut rest = memory;
+    let mut start = 0;
+    for &index in order.iter() {
+        let Range { start: at, end } = spans[index].range();
+        let Some(gap) = at.checked_sub(start) else {
+            return false;
+        };
+        let (_, tail) = rest.split_at_mut(gap);
+        let (slice, tail) = tail.split_at_mut(end - at);
+        slices[index] = IoSliceMut::new(slice);
+        rest = tail;
+        start = end;
+    }
+    true
+}
+
+/// One batch of a read through `between`; a later buffer overwrites what it shares with an earlier one.
+fn read_between(
+    memory: &mut GuestMemory<'_>,
+    spans: &[Span],
+    between: &mut Vec<u8>,
+    read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    between.resize(spans.iter().map(|span| span.len()).sum(), 0);
+    let moved = read(&mut [IoSliceMut::new(between)])?;
+    let mut rest = &between[..moved];
+    for span in spans {
+        let (part, tail) = rest.split_at(rest.len().min(span.len()));
+        memory.copy_in(span.at as usize, part);
+        rest = tail;
+    }
+    Ok(moved)
+}
+
+/// One batch of a write straight from memory that nobody else has.
+fn write_direct(
+    memory: &[u8],
+    spans: &[Span],
+    write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let slice = |span: &Span| IoSlice::new(&memory[span.range()]);
+    if spans.len() <= INLINE {
+        let empty = |_| IoSlice::new(&[]);
+        let mut slices = array::from_fn::<_, INLINE, _>(empty);
+        let pairs = slices.iter_mut().zip(spans);
+        pairs.for_each(|(to, span)| *to = slice(span));
+        write(&slices[..spans.len()])
+    } else {
+        let slices: Vec<_> = spans.iter().map(slice).collect();
+        write(&slices)
+    }
+}
+
+/// One batch of a write through `between`.
+fn write_between(
+    memory: &GuestMemory<'_>,
+    spans: &[Span],
+    between: &mut Vec<u8>,
+    write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    between.resize(spans.iter().map(|span| span.len()).sum(), 0);
+    let mut rest = &mut between[..];
+    for span in spans {
+        let (part, tail) = rest.split_at_mut(span.len());
+        memory.copy_out(span.at as usize, part);
+        rest = tail;
+    }
+    write(&[IoSlice::new(between)])
 }
 
 #[cfg(test)]

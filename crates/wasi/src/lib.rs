@@ -2,7 +2,7 @@
 //!
 //! A [`WasiCtx`] holds what one guest was given: arguments, environment, streams, directories with their grants, listening
 //! sockets. The 46 calls of `wasi_snapshot_preview1`, and those of the older `wasi_unstable`, are plain functions on it and
-//! on the guest's memory, so they serve any engine that has that memory as a byte slice. [`add_to_linker`] binds them to
+//! on the guest's memory, so they serve any engine that has that memory as a byte slice or can copy its bytes. [`add_to_linker`] binds them to
 //! tiered's runtime.
 //!
 //! ```
@@ -10,7 +10,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let output = OutputBuffer::new();
-//! let mut ctx = WasiCtx::builder().arg("demo").stdout(Stdout::Buffer(output.clone())).build()?;
+//! let ctx = WasiCtx::builder().arg("demo").stdout(Stdout::Buffer(output.clone())).build()?;
 //!
 //! // A guest's memory: one buffer of five bytes at 16, and at 0 the list that names it.
 //! let mut bytes = vec![0; 65536];
@@ -18,12 +18,12 @@
 //! bytes[16..21].copy_from_slice(b"hello");
 //!
 //! let mut memory = GuestMemory::new(&mut bytes);
-//! let errno = calls::fd_write(&mut ctx, &mut memory, Abi::Preview1, 1, 0, 1, 8)?;
+//! let errno = calls::fd_write(&ctx, &mut memory, Abi::Preview1, 1, 0, 1, 8)?;
 //! assert_eq!(errno, Errno::SUCCESS);
 //! assert_eq!(output.contents(), b"hello");
 //!
 //! // A pointer outside the memory stops the guest before anything is written.
-//! let stop = calls::fd_write(&mut ctx, &mut memory, Abi::Preview1, 1, 65535, 1, 8).unwrap_err();
+//! let stop = calls::fd_write(&ctx, &mut memory, Abi::Preview1, 1, 65535, 1, 8).unwrap_err();
 //! assert!(stop.to_string().starts_with("fd_write: argument `iovs` is out of bounds"));
 //! # Ok(())
 //! # }
@@ -34,6 +34,13 @@
 //! *Invariant:* only `link.rs` knows the runtime.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duplicate_mod,
+        reason = "all tests of the calls run with both kinds of memory"
+    )
+)]
 
 mod ctx;
 mod functions;
@@ -70,11 +77,11 @@ mod sched;
 mod sock;
 
 pub use abi::{Abi, Errno, FdFlags, FileType, FstFlags, OFlags, Rights};
-pub use ctx::{BuildError, WasiCtx, WasiCtxBuilder};
+pub use ctx::{BuildError, GrantedDir, WasiCtx, WasiCtxBuilder};
 pub use error::{Fault, FaultKind, Stop};
 pub use fd_table::Access;
 pub use functions::{Call, FUNCTIONS, Function, Param, calls};
-pub use guest::GuestMemory;
+pub use guest::{GuestMemory, SharedBytes};
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
@@ -82,6 +89,11 @@ pub use work::{Halt, Meter};
 
 #[cfg(test)]
 mod tests;
+
+/// The same tests again, with memory that threads share.
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests_on_shared_memory;
 
 /// Compiles the example of the workspace's README.
 #[cfg(doctest)]

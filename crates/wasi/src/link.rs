@@ -4,10 +4,8 @@
 //!
 //! What a call does beyond being a call costs the store's fuel.
 //!
-//! Invariant: from the first call on that a store makes after it can be interrupted, what stops its guest also ends its
-//! calls' waiting. A store that cannot be interrupted is never told, so that its writes stay cheap.
-
-use std::sync::Arc;
+//! Invariant: what stops a store's guest also ends the waiting of that store's calls, and of no other's with the same
+//! context. A store that cannot be interrupted is never asked about it, so its writes stay cheap.
 
 use tiered_runtime::{Caller, Interruptible, LinkError, Linker, Trap, TrapCode};
 
@@ -22,14 +20,33 @@ use crate::work::{Halt, Meter};
 /// Defines all calls of `wasi_snapshot_preview1` and `wasi_unstable` in `linker`; `get` finds the context in the store's
 /// data.
 ///
+/// The data may be the context, or hold it. Stores that share one, as those of a guest's threads do, have an
+/// [`Arc`](std::sync::Arc) of it:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use tiered_runtime::Linker;
+/// use tiered_wasi::{WasiCtx, add_to_linker};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut alone = Linker::<WasiCtx>::new();
+/// add_to_linker(&mut alone, |ctx| ctx)?;
+///
+/// let mut shared = Linker::<Arc<WasiCtx>>::new();
+/// add_to_linker(&mut shared, |ctx| ctx)?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Whatever stops the guest, a store's interrupt handle, deadline or epoch, ends its waiting and working in these calls,
-/// too. Where the store counts fuel, calls cost what they do: see the crate's README.
+/// too, and that of no other store. Where the store counts fuel, calls cost what they do: see the crate's README.
 ///
 /// # Errors
 /// One of the names is defined already, and the linker does not allow to replace it; some of the others are defined then.
 pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Send + Sync + Copy + 'static,
+    get: impl Fn(&T) -> &WasiCtx + Send + Sync + Copy + 'static,
 ) -> Result<(), LinkError> {
     macro_rules! link {
         (
@@ -65,12 +82,9 @@ pub fn add_to_linker<T: 'static>(
 /// Runs `call` on the caller's context and memory.
 fn with_guest<T: 'static, R>(
     caller: &mut Caller<'_, T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
-    call: impl FnOnce(&mut WasiCtx, &mut GuestMemory<'_>) -> R,
+    get: impl Fn(&T) -> &WasiCtx,
+    call: impl FnOnce(&WasiCtx, &mut GuestMemory<'_>) -> R,
 ) -> R {
-    if caller.may_be_interrupted() {
-        bind_interrupts(caller, get);
-    }
     let (bytes, data, meter) = caller.memory_data_and_meter();
     let memory = bytes.map_or_else(GuestMemory::missing, GuestMemory::new);
     call(get(data), &mut memory.metered(&meter))
@@ -83,15 +97,9 @@ impl Meter for tiered_runtime::Meter<'_> {
             _ => Halt::Interrupted,
         })
     }
-}
 
-/// Has whatever interrupts the store interrupt the context, unless it does.
-fn bind_interrupts<T: 'static>(caller: &mut Caller<'_, T>, get: impl Fn(&mut T) -> &mut WasiCtx) {
-    let store = caller.serial();
-    let ctx = get(caller.data_mut());
-    if ctx.bound_to.replace(store) != Some(store) {
-        let waits = Arc::new(ctx.interrupt_handle());
-        caller.add_interruptible(waits);
+    fn interrupt_handle(&self) -> Option<InterruptHandle> {
+        self.interruptible(InterruptHandle::new)
     }
 }
 

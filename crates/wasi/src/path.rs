@@ -7,6 +7,7 @@
 //! means (the thing must be a directory, and a symbolic link is followed) is decided here and by the callers, because hosts
 //! and libraries differ on it, and a sandbox escape has come of that (RUSTSEC-2026-0269).
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -28,10 +29,10 @@ const PATH_MAX: usize = 4096;
 const SYMLINK_FOLLOW: u32 = 1;
 
 /// A relative path of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GuestPath<'a> {
     /// The path without trailing slashes; not empty.
-    pub(crate) text: &'a str,
+    pub(crate) text: Cow<'a, str>,
     /// Whether there were any: the path must name a directory.
     pub(crate) slash: bool,
 }
@@ -44,42 +45,46 @@ impl<'a> GuestPath<'a> {
         address: u32,
         len: u32,
     ) -> Result<Self, Error> {
-        let path = Self::new(memory.slice(argument, address, len)?)?;
+        let path = Self::new(host_text(memory, argument, address, len)?)?;
         let slashes = path.text.bytes().filter(|&byte| byte == b'/').count();
         memory.work().units(LOOKUP + slashes as u64)?;
         Ok(path)
     }
 
-    fn new(bytes: &'a [u8]) -> Result<Self, Errno> {
-        let text = host_text(bytes)?;
+    fn new(text: Cow<'a, str>) -> Result<Self, Errno> {
         if text.starts_with('/') {
             return Err(Errno::NOTCAPABLE);
         }
-        let trimmed = text.trim_end_matches('/');
-        Ok(Self {
-            text: trimmed,
-            slash: trimmed.len() < text.len(),
-        })
+        let len = text.trim_end_matches('/').len();
+        let slash = len < text.len();
+        let text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[..len]),
+            Cow::Owned(mut text) => {
+                text.truncate(len);
+                Cow::Owned(text)
+            }
+        };
+        Ok(Self { text, slash })
     }
 
     /// The path up to the last name, empty if there is nothing before it, and the name, unless it is `.` or `..`.
-    fn split(self) -> Option<(&'a str, &'a str)> {
-        let (parent, name) = self.text.rsplit_once('/').unwrap_or(("", self.text));
+    fn split(&self) -> Option<(&str, &str)> {
+        let (parent, name) = self.text.rsplit_once('/').unwrap_or(("", &self.text));
         (!matches!(name, "." | "..")).then_some((parent.trim_end_matches('/'), name))
     }
 
     /// Whether the path ends in `.` or `..`, and so cannot be other than a directory.
-    pub(crate) fn ends_in_dots(self) -> bool {
+    pub(crate) fn ends_in_dots(&self) -> bool {
         self.split().is_none()
     }
 
     /// Finds the directory that holds the last name, which is to be used like that. `dir` is one of a grant from `origin`.
-    pub(crate) fn locate(
-        self,
-        dir: &'a Dir,
+    pub(crate) fn locate<'p>(
+        &'p self,
+        dir: &'p Dir,
         origin: Origin,
         use_: Use,
-    ) -> Result<Place<'a>, Errno> {
+    ) -> Result<Place<'p>, Errno> {
         match self.split() {
             Some(("", name)) => Ok(Place::Name {
                 parent: Parent::Start(dir),
@@ -93,7 +98,7 @@ impl<'a> GuestPath<'a> {
             }
             None => {
                 // Opened only to learn whether it exists and lies within the grant.
-                let found = dir.open_dir(self.text)?;
+                let found = dir.open_dir(&*self.text)?;
                 origin.admit_for(&found, &rustix::fs::fstat(&found)?, Use::Look)?;
                 Ok(Place::Dots)
             }
@@ -101,18 +106,33 @@ impl<'a> GuestPath<'a> {
     }
 }
 
-/// Text the host can take as a path or as the contents of a link: UTF-8, not empty, no NUL, not too long.
-pub(crate) fn host_text(bytes: &[u8]) -> Result<&str, Errno> {
+/// Reads text that the host can take as a path or as the contents of a link: UTF-8, not empty, no NUL, not too long. It is
+/// looked at when no thread of the guest can change it any more.
+pub(crate) fn host_text<'a>(
+    memory: &'a GuestMemory<'_>,
+    argument: &'static str,
+    address: u32,
+    len: u32,
+) -> Result<Cow<'a, str>, Error> {
+    let range = memory.check(argument, address, len.into(), 1)?;
+    if range.len() >= PATH_MAX {
+        return Err(Errno::NAMETOOLONG.into());
+    }
+    Ok(checked_text(memory.bytes(range))?)
+}
+
+fn checked_text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Errno> {
     if bytes.is_empty() {
         return Err(Errno::NOENT);
-    }
-    if bytes.len() >= PATH_MAX {
-        return Err(Errno::NAMETOOLONG);
     }
     if bytes.contains(&0) {
         return Err(Errno::INVAL);
     }
-    std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)
+    match bytes {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
+    }
+    .ok_or(Errno::ILSEQ)
 }
 
 /// Where a path leads, short of its last name.
@@ -157,7 +177,7 @@ pub(crate) fn follow_flag(flags: u32) -> Result<bool, Errno> {
 /// and its attributes.
 pub(crate) fn hold(
     dir: &Dir,
-    path: GuestPath<'_>,
+    path: &GuestPath<'_>,
     origin: Origin,
     use_: Use,
 ) -> Result<(File, Stat), Errno> {
@@ -166,7 +186,7 @@ pub(crate) fn hold(
         .read(true)
         .follow(FollowSymlinks::Yes)
         .custom_flags(OFlags::PATH.bits().cast_signed());
-    let file = dir.open_with(path.text, &options)?.into_std();
+    let file = dir.open_with(&*path.text, &options)?.into_std();
     let stat = rustix::fs::fstat(&file)?;
     if path.slash && !is_dir(&stat) {
         return Err(Errno::NOTDIR);
@@ -214,11 +234,14 @@ pub(crate) fn is_dir(stat: &Stat) -> bool {
 /// Trades a directory descriptor that cannot read for one that can, which listing, syncing and setting times need.
 /// Without the permission to read, the directory stays as it was.
 pub(crate) fn reopened_for_reading(dir: Dir) -> Dir {
+    open_for_reading(&dir).unwrap_or(dir)
+}
+
+/// Opens the directory itself once more, for reading: a descriptor with a position of its own.
+pub(crate) fn open_for_reading(dir: &Dir) -> Result<Dir, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::openat(&dir, c".", flags, Mode::empty()) {
-        Ok(readable) => Dir::from_std_file(readable.into()),
-        Err(_) => dir,
-    }
+    let readable = rustix::fs::openat(dir, c".", flags, Mode::empty())?;
+    Ok(Dir::from_std_file(readable.into()))
 }
 
 #[cfg(test)]
@@ -226,32 +249,22 @@ mod tests {
     use super::*;
 
     fn path(text: &str) -> Result<GuestPath<'_>, Errno> {
-        GuestPath::new(text.as_bytes())
+        GuestPath::new(checked_text(Cow::Borrowed(text.as_bytes()))?)
     }
 
     #[test]
     fn paths_lose_their_trailing_slashes() {
-        assert_eq!(
-            path("a/b"),
-            Ok(GuestPath {
-                text: "a/b",
-                slash: false
-            })
-        );
-        assert_eq!(
-            path("a//"),
-            Ok(GuestPath {
-                text: "a",
-                slash: true
-            })
-        );
-        assert_eq!(
-            path("./"),
-            Ok(GuestPath {
-                text: ".",
-                slash: true
-            })
-        );
+        for (text, trimmed, slash) in [("a/b", "a/b", false), ("a//", "a", true), ("./", ".", true)]
+        {
+            let owned = GuestPath::new(Cow::Owned(text.to_owned()));
+            let text = path(text);
+            assert_eq!(text, owned);
+            let expected = GuestPath {
+                text: trimmed.into(),
+                slash,
+            };
+            assert_eq!(text, Ok(expected));
+        }
     }
 
     #[test]
@@ -260,8 +273,15 @@ mod tests {
         assert_eq!(path("/"), Err(Errno::NOTCAPABLE));
         assert_eq!(path("/etc/passwd"), Err(Errno::NOTCAPABLE));
         assert_eq!(path("a\0b"), Err(Errno::INVAL));
-        assert_eq!(GuestPath::new(b"\xff"), Err(Errno::ILSEQ));
-        assert_eq!(path(&"x".repeat(5000)), Err(Errno::NAMETOOLONG));
+        assert_eq!(checked_text(Cow::Borrowed(b"\xff")), Err(Errno::ILSEQ));
+        assert_eq!(checked_text(Cow::Owned(vec![0xff])), Err(Errno::ILSEQ));
+        let mut bytes = vec![b'x'; 5000];
+        let memory = GuestMemory::new(&mut bytes);
+        let len = |len| host_text(&memory, "path", 0, len).map(|text| text.len());
+        assert_eq!(
+            (len(4095), len(4096)),
+            (Ok(4095), Err(Errno::NAMETOOLONG.into()))
+        );
     }
 
     #[test]

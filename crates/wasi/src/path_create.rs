@@ -11,7 +11,7 @@ use crate::path::{GuestPath, Place, is_dir, stat_name};
 
 /// `path_create_directory`: makes a directory; a trailing slash changes nothing.
 pub(crate) fn path_create_directory(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     path: u32,
@@ -29,7 +29,7 @@ pub(crate) fn path_create_directory(
 
 /// `path_remove_directory`: removes an empty directory; a trailing slash changes nothing.
 pub(crate) fn path_remove_directory(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     path: u32,
@@ -47,7 +47,7 @@ pub(crate) fn path_remove_directory(
 
 /// `path_unlink_file`: removes anything but a directory; with a trailing slash there is nothing it could remove.
 pub(crate) fn path_unlink_file(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     path: u32,

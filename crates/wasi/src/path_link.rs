@@ -22,7 +22,7 @@ fn require_crossing(old: &Entry, new: &Entry) -> Result<(), Errno> {
 /// `path_link`: a second name for a file. Symbolic links are not followed: they get a second name themselves.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_link(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     old_fd: u32,
     old_flags: u32,
@@ -37,10 +37,10 @@ pub(crate) fn path_link(
     if follow_flag(old_flags)? {
         return Err(Errno::INVAL.into());
     }
-    let (old, new) = (ctx.table.get(old_fd)?, ctx.table.get(new_fd)?);
+    let (old, new) = ctx.table.get_both(old_fd, new_fd)?;
     let old_dir = &old.as_dir(Rights::PATH_LINK_SOURCE)?.dir;
     let new_dir = &new.as_dir(Rights::PATH_LINK_TARGET)?.dir;
-    require_crossing(old, new)?;
+    require_crossing(&old, &new)?;
     let Place::Name {
         parent: from,
         name: old_name,
@@ -75,7 +75,7 @@ pub(crate) fn path_link(
 /// `path_rename`: gives something another name. A trailing slash is for directories only.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_rename(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     old_path: u32,
@@ -86,10 +86,10 @@ pub(crate) fn path_rename(
 ) -> Result<(), Error> {
     let old_path = GuestPath::read(memory, "old_path", old_path, old_path_len)?;
     let new_path = GuestPath::read(memory, "new_path", new_path, new_path_len)?;
-    let (old, new) = (ctx.table.get(fd)?, ctx.table.get(new_fd)?);
+    let (old, new) = ctx.table.get_both(fd, new_fd)?;
     let old_dir = &old.as_dir(Rights::PATH_RENAME_SOURCE)?.dir;
     let new_dir = &new.as_dir(Rights::PATH_RENAME_TARGET)?.dir;
-    require_crossing(old, new)?;
+    require_crossing(&old, &new)?;
     let old_place = old_path.locate(old_dir, old.grant.origin, Use::Change)?;
     let new_place = new_path.locate(new_dir, new.grant.origin, Use::Change)?;
     let (
@@ -113,7 +113,7 @@ pub(crate) fn path_rename(
 
 /// `path_symlink`: a link with the given contents, which may not be absolute. Where it leads is decided on use.
 pub(crate) fn path_symlink(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     old_path: u32,
     old_path_len: u32,
@@ -121,7 +121,7 @@ pub(crate) fn path_symlink(
     new_path: u32,
     new_path_len: u32,
 ) -> Result<(), Error> {
-    let contents = host_text(memory.slice("old_path", old_path, old_path_len)?)?;
+    let contents = host_text(memory, "old_path", old_path, old_path_len)?;
     let new_path = GuestPath::read(memory, "new_path", new_path, new_path_len)?;
     let entry = ctx.table.get(fd)?;
     let dir = entry.as_dir(Rights::PATH_SYMLINK)?;
@@ -134,7 +134,9 @@ pub(crate) fn path_symlink(
             stat_name(&parent, name)?;
             Err(Errno::EXIST.into())
         }
-        Place::Name { parent, name } => Ok(cap_fs_ext::DirExt::symlink(&*parent, contents, name)?),
+        Place::Name { parent, name } => {
+            Ok(cap_fs_ext::DirExt::symlink(&*parent, &*contents, name)?)
+        }
         Place::Dots => Err(Errno::EXIST.into()),
     }
 }
@@ -143,7 +145,7 @@ pub(crate) fn path_symlink(
 /// the host's paths.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_readlink(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     path: u32,
@@ -161,7 +163,7 @@ pub(crate) fn path_readlink(
     let contents = match path.locate(&dir.dir, origin, Use::Look)? {
         Place::Name { .. } if path.slash => {
             // The slash follows a link, and what it leads to is a directory or an error.
-            hold(&dir.dir, path, origin, Use::Look)?;
+            hold(&dir.dir, &path, origin, Use::Look)?;
             return Err(Errno::INVAL.into());
         }
         Place::Name { parent, name } => {
@@ -178,7 +180,7 @@ pub(crate) fn path_readlink(
         return Err(Errno::NOTCAPABLE.into());
     }
     let used = contents.len().min(range.len());
-    memory.all_mut()[range][..used].copy_from_slice(&contents[..used]);
+    memory.copy_in(range.start, &contents[..used]);
     memory.store(bufused, used as u32);
     Ok(())
 }

@@ -81,7 +81,7 @@ impl Request {
             inheriting = inheriting | Rights::FD_SYNC;
         }
         dir.as_dir(base)?;
-        if !dir.inheriting.contains(inheriting) {
+        if !dir.inheriting().contains(inheriting) {
             return Err(Errno::NOTCAPABLE);
         }
         if self.writes() || self.creates() {
@@ -92,15 +92,15 @@ impl Request {
     }
 
     /// Opens what must be a directory.
-    fn open_dir(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
+    fn open_dir(&self, dir: &Dir, path: &GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
         if self.creates() && path.slash && !path.ends_in_dots() {
             // As on Linux: no file has such a name, whatever is there, as long as its directory is.
             path.locate(dir, origin, Use::Change)?;
             return Err(Errno::ISDIR);
         }
         let opened = match self.follow || path.slash {
-            true => dir.open_dir(path.text)?,
-            false => dir.open_dir_nofollow(path.text)?,
+            true => dir.open_dir(&*path.text)?,
+            false => dir.open_dir_nofollow(&*path.text)?,
         };
         if self.creates() && self.how.contains(OFlags::EXCL) {
             return Err(Errno::EXIST);
@@ -113,7 +113,7 @@ impl Request {
     }
 
     /// Opens whatever is there, or makes a file.
-    fn open_any(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
+    fn open_any(&self, dir: &Dir, path: &GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
         // A terminal must not become the process's own, and a pipe must not keep the thread waiting for its other end.
         let mut extra = HostFlags::NOCTTY | HostFlags::NONBLOCK;
         if self.creates() {
@@ -136,7 +136,7 @@ impl Request {
             .dsync(self.flags.contains(FdFlags::DSYNC))
             .rsync(self.flags.contains(FdFlags::RSYNC))
             .custom_flags(extra.bits().cast_signed());
-        let file = dir.open_with(path.text, &options)?.into_std();
+        let file = dir.open_with(&*path.text, &options)?.into_std();
         let stat = rustix::fs::fstat(&file)?;
         let access = origin.admit(&file, &stat)?;
         let host_type = HostType::from_raw_mode(stat.st_mode);
@@ -160,7 +160,7 @@ impl Request {
     }
 
     /// Opens `path` below `dir`.
-    fn open(&self, dir: &Dir, path: GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
+    fn open(&self, dir: &Dir, path: &GuestPath<'_>, origin: Origin) -> Result<Opened, Errno> {
         let must_be_dir = path.slash || path.ends_in_dots() || self.how.contains(OFlags::DIRECTORY);
         if must_be_dir {
             self.open_dir(dir, path, origin)
@@ -175,13 +175,13 @@ impl Request {
             Opened::Dir(opened, access) => dir.dir_below(opened, access),
             Opened::File(file, access) => {
                 let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !self.access;
-                Entry {
-                    object: Object::File(file),
-                    base: Rights::FILE & dir.inheriting & !unasked,
-                    inheriting: Rights::NONE,
-                    flags: self.flags,
-                    grant: dir.grant.at_most(access),
-                }
+                Entry::new(
+                    Object::File(file),
+                    Rights::FILE & dir.inheriting() & !unasked,
+                    Rights::NONE,
+                    dir.grant.at_most(access),
+                )
+                .flagged(self.flags)
             }
         }
     }
@@ -190,7 +190,7 @@ impl Request {
 /// `path_open`: opens or makes a file, or opens a directory.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_open(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     dirflags: u32,
@@ -206,11 +206,11 @@ pub(crate) fn path_open(
     let path = GuestPath::read(memory, "path", path, path_len)?;
     let request = Request::new(dirflags, oflags, fdflags, fs_rights_base)?;
     let dir = ctx.table.get(fd)?;
-    request.check(dir)?;
+    request.check(&dir)?;
     let room = ctx.table.room()?;
     let from = &dir.as_dir(Rights::PATH_OPEN)?.dir;
-    let opened = request.open(from, path, dir.grant.origin)?;
-    let entry = request.entry(dir, opened);
+    let opened = request.open(from, &path, dir.grant.origin)?;
+    let entry = request.entry(&dir, opened);
     let new = ctx.table.insert(entry, room)?;
     memory.store(opened_fd, new);
     Ok(())

@@ -15,7 +15,7 @@ use crate::path::{GuestPath, Place, follow_flag, hold, hold_name, stat_name_for}
 /// `path_filestat_get`: attributes; without the follow flag, those of a link itself.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_filestat_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     abi: Abi,
     fd: u32,
@@ -30,18 +30,18 @@ pub(crate) fn path_filestat_get(
     let entry = ctx.table.get(fd)?;
     let dir = &entry.as_dir(Rights::PATH_FILESTAT_GET)?.dir;
     let origin = entry.grant.origin;
-    let stat = match nofollow_place(dir, path, follow, origin, Use::Look)? {
+    let stat = match nofollow_place(dir, &path, follow, origin, Use::Look)? {
         Some(Place::Name { parent, name }) => stat_name_for(&parent, name, origin)?,
-        _ => hold(dir, path, origin, Use::Look)?.1,
+        _ => hold(dir, &path, origin, Use::Look)?.1,
     };
-    Filestat::from(&stat).store(abi, &mut memory.all_mut()[buf]);
+    Filestat::from(&stat).store(abi, memory, buf);
     Ok(())
 }
 
 /// `path_filestat_set_times`: sets times; without the follow flag, those of a link itself.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn path_filestat_set_times(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     flags: u32,
@@ -58,7 +58,7 @@ pub(crate) fn path_filestat_set_times(
     let dir = &entry.as_dir(Rights::PATH_FILESTAT_SET_TIMES)?.dir;
     entry.grant.require_write()?;
     let origin = entry.grant.origin;
-    match nofollow_place(dir, path, follow, origin, Use::Change)? {
+    match nofollow_place(dir, &path, follow, origin, Use::Change)? {
         Some(Place::Name { parent, name }) => {
             let (held, _) = hold_name(&parent, name, origin, Use::Change)?;
             match rustix::fs::utimensat(held, c"", &times, AtFlags::EMPTY_PATH) {
@@ -70,14 +70,14 @@ pub(crate) fn path_filestat_set_times(
                 other => Ok(other?),
             }
         }
-        _ => Ok(set_times_of_target(dir, path, &times, origin)?),
+        _ => Ok(set_times_of_target(dir, &path, &times, origin)?),
     }
 }
 
 /// The place of the last name where that name itself is meant, not what it leads to.
 fn nofollow_place<'a>(
     dir: &'a Dir,
-    path: GuestPath<'a>,
+    path: &'a GuestPath<'_>,
     follow: bool,
     origin: Origin,
     use_: Use,
@@ -92,7 +92,7 @@ fn nofollow_place<'a>(
 /// Sets the times of what `path` leads to, without opening it for anything, which might block or be refused.
 fn set_times_of_target(
     dir: &Dir,
-    path: GuestPath<'_>,
+    path: &GuestPath<'_>,
     times: &Timestamps,
     origin: Origin,
 ) -> Result<(), Errno> {
@@ -105,7 +105,7 @@ fn set_times_of_target(
                 .read(true)
                 .nonblock(true)
                 .follow(FollowSymlinks::Yes);
-            let file = dir.open_with(path.text, &options)?;
+            let file = dir.open_with(&*path.text, &options)?;
             origin.admit_for(&file, &rustix::fs::fstat(&file)?, Use::Change)?;
             Ok(rustix::fs::futimens(&file, times)?)
         }

@@ -6,20 +6,22 @@
 //!
 //! Invariant: the host is asked about each descriptor once, however many subscriptions name it, so its limit on a poll,
 //! which is that on open descriptors, is never met.
+//! Invariant: a descriptor that another thread closes while it is waited for stays open until the waiting ends.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::abi::{Abi, Errno, Event, Rights, Subscription, SubscriptionKind};
+use crate::abi::{Abi, Errno, Event, Rights, SUBSCRIPTION_MAX, Subscription, SubscriptionKind};
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::error::Error;
 use crate::fd_table::{Entry, Object};
-use crate::guest::GuestMemory;
-use crate::interrupt::Blocking;
+use crate::guest::{GuestMemory, Layout};
+use crate::interrupt::{Blocking, Interrupts};
 use crate::stdio::Readiness;
 use crate::work::{ITEMS, Work};
 
@@ -45,13 +47,13 @@ struct Timer {
 }
 
 /// A stream to wait for.
-struct Watch<'a> {
+struct Watch {
     userdata: u64,
     kind: u8,
-    fd: BorrowedFd<'a>,
+    entry: Arc<Entry>,
 }
 
-impl Watch<'_> {
+impl Watch {
     /// What the host is asked.
     fn asks(&self) -> PollFlags {
         if self.kind == FD_READ {
@@ -60,20 +62,29 @@ impl Watch<'_> {
             PollFlags::OUT
         }
     }
+
+    /// Whom it is asked about; `None` if that is known without the host, which is no stream to wait for.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match answer(&self.entry, self.kind) {
+            Ok(Readiness::Host(fd)) => Some(fd),
+            _ => None,
+        }
+    }
 }
 
-/// What to ask the host, once for each descriptor, and which of that answers each watch.
-fn poll_set<'a>(watches: &[Watch<'a>]) -> (Vec<PollFd<'a>>, Vec<usize>) {
+/// What to ask the host, once for each descriptor, and which of that answers each of `watches`.
+fn poll_set<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+) -> (Vec<PollFd<'a>>, Vec<usize>) {
     let mut asked: Vec<(BorrowedFd<'a>, PollFlags)> = Vec::new();
     let mut place_of = HashMap::new();
     let places = watches
-        .iter()
-        .map(|watch| {
-            let place = *place_of.entry(watch.fd.as_raw_fd()).or_insert_with(|| {
-                asked.push((watch.fd, PollFlags::empty()));
+        .map(|(fd, asks)| {
+            let place = *place_of.entry(fd.as_raw_fd()).or_insert_with(|| {
+                asked.push((fd, PollFlags::empty()));
                 asked.len() - 1
             });
-            asked[place].1 |= watch.asks();
+            asked[place].1 |= asks;
             place
         })
         .collect();
@@ -86,11 +97,11 @@ fn poll_set<'a>(watches: &[Watch<'a>]) -> (Vec<PollFd<'a>>, Vec<usize>) {
 
 /// The subscriptions of a call, sorted by how they are waited for.
 #[derive(Default)]
-struct Waits<'a> {
+struct Waits {
     /// Events that need no waiting.
     events: Vec<Event>,
     timers: Vec<Timer>,
-    watches: Vec<Watch<'a>>,
+    watches: Vec<Watch>,
 }
 
 fn event(userdata: u64, kind: u8, outcome: Result<u64, Errno>) -> Event {
@@ -108,48 +119,63 @@ fn event(userdata: u64, kind: u8, outcome: Result<u64, Errno>) -> Event {
     }
 }
 
-impl<'a> Waits<'a> {
+impl Waits {
     /// Adds a subscription.
-    fn add(&mut self, ctx: &'a WasiCtx, subscription: Subscription) {
+    fn add(&mut self, ctx: &WasiCtx, subscription: Subscription) {
         let Subscription { userdata, kind } = subscription;
-        let (kind, outcome) = match kind {
-            SubscriptionKind::Clock { id, timeout, flags } => {
-                match timer(ctx, id, timeout, flags) {
-                    Ok(left) => return self.timers.push(Timer { userdata, left }),
-                    Err(errno) => (CLOCK, Err(errno)),
-                }
-            }
-            SubscriptionKind::FdRead(fd) => (FD_READ, readiness(ctx, fd, FD_READ)),
-            SubscriptionKind::FdWrite(fd) => (FD_WRITE, readiness(ctx, fd, FD_WRITE)),
-            SubscriptionKind::Invalid(kind) => (kind, Err(Errno::INVAL)),
+        let added = match kind {
+            SubscriptionKind::Clock { id, timeout, flags } => timer(ctx, id, timeout, flags)
+                .map(|left| self.timers.push(Timer { userdata, left }))
+                .map_err(|errno| (CLOCK, errno)),
+            SubscriptionKind::FdRead(fd) => self
+                .add_fd(ctx, userdata, fd, FD_READ)
+                .map_err(|errno| (FD_READ, errno)),
+            SubscriptionKind::FdWrite(fd) => self
+                .add_fd(ctx, userdata, fd, FD_WRITE)
+                .map_err(|errno| (FD_WRITE, errno)),
+            SubscriptionKind::Invalid(kind) => Err((kind, Errno::INVAL)),
         };
-        match outcome {
-            Ok(Readiness::Host(fd)) => self.watches.push(Watch { userdata, kind, fd }),
-            Ok(Readiness::Now(nbytes)) => self.events.push(event(userdata, kind, Ok(nbytes))),
-            Err(errno) => self.events.push(event(userdata, kind, Err(errno))),
+        if let Err((kind, errno)) = added {
+            self.events.push(event(userdata, kind, Err(errno)));
         }
     }
 
+    fn add_fd(&mut self, ctx: &WasiCtx, userdata: u64, fd: u32, kind: u8) -> Result<(), Errno> {
+        let entry = ctx.table.get(fd)?;
+        require_direction(&entry, kind)?;
+        match answer(&entry, kind)? {
+            Readiness::Now(nbytes) => self.events.push(event(userdata, kind, Ok(nbytes))),
+            Readiness::Host(_) => self.watches.push(Watch {
+                userdata,
+                kind,
+                entry,
+            }),
+        }
+        Ok(())
+    }
+
     /// Waits until something has happened, and says what.
-    fn wait(mut self, ctx: &WasiCtx, work: Work<'_>) -> Result<Vec<Event>, Error> {
+    fn wait(mut self, interrupts: Interrupts<'_>, work: Work<'_>) -> Result<Vec<Event>, Error> {
         let nearest = self.timers.iter().map(|timer| timer.left).min();
         let timeout = if self.events.is_empty() {
             nearest
         } else {
             Some(0)
         };
-        let (mut set, places) = poll_set(&self.watches);
-        set.push(ctx.interrupt.watch()?);
-        ctx.interrupt
-            .poll(&mut set, timeout.map(Duration::from_nanos))?;
-        for (index, (watch, place)) in self.watches.iter().zip(places).enumerate() {
+        let watched = self.watches.iter();
+        let watched: Vec<_> = watched
+            .filter_map(|watch| watch.fd().map(|fd| (watch, fd)))
+            .collect();
+        let (set, places) = poll_set(watched.iter().map(|(watch, fd)| (*fd, watch.asks())));
+        let answers = interrupts.poll(set, timeout.map(Duration::from_nanos))?;
+        for (index, ((watch, fd), place)) in watched.iter().zip(places).enumerate() {
             if index % ITEMS == ITEMS - 1 {
-                pause(ctx, work, 0)?;
+                pause(interrupts, work, 0)?;
             }
             let unasked = (PollFlags::IN | PollFlags::OUT) - watch.asks();
-            let answer = set[place].revents() - unasked;
+            let answer = answers[place] - unasked;
             if !answer.is_empty() {
-                self.events.push(polled_event(watch, answer));
+                self.events.push(polled_event(watch, *fd, answer));
             }
         }
         // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
@@ -166,9 +192,9 @@ impl<'a> Waits<'a> {
 }
 
 /// Pays for the next subscriptions, and ends the call if the guest is to stop: each of them may be a question to the host.
-fn pause(ctx: &WasiCtx, work: Work<'_>, subscriptions: usize) -> Result<(), Error> {
+fn pause(interrupts: Interrupts<'_>, work: Work<'_>, subscriptions: usize) -> Result<(), Error> {
     work.units(subscriptions as u64)?;
-    match ctx.interrupt.is_raised() {
+    match interrupts.is_raised() {
         true => Err(Errno::INTR.into()),
         false => Ok(()),
     }
@@ -188,24 +214,24 @@ fn timer(ctx: &WasiCtx, id: u32, timeout: u64, flags: u16) -> Result<u64, Errno>
     }
 }
 
-/// Whether `fd` is ready, or which host descriptor to ask.
-fn readiness(ctx: &WasiCtx, fd: u32, kind: u8) -> Result<Readiness<'_>, Errno> {
-    let entry = ctx.table.get(fd)?;
+/// Refuses to wait for what the guest may not do, or what there is nothing to do with.
+fn require_direction(entry: &Entry, kind: u8) -> Result<(), Errno> {
     let direction = if kind == FD_READ {
         Rights::FD_READ
     } else {
         Rights::FD_WRITE
     };
-    let rights = match entry.object {
-        Object::Listener(_) => Rights::POLL_FD_READWRITE,
-        _ => Rights::POLL_FD_READWRITE | direction,
-    };
     match (&entry.object, kind) {
         (Object::Stdin(_), FD_WRITE) | (Object::Stdout(_), FD_READ) | (Object::Dir(_), _) => {
-            return Err(Errno::BADF);
+            Err(Errno::BADF)
         }
-        _ => entry.require(rights)?,
+        (Object::Listener(_), _) => entry.require(Rights::POLL_FD_READWRITE),
+        _ => entry.require(Rights::POLL_FD_READWRITE | direction),
     }
+}
+
+/// Whether it is ready, or which host descriptor to ask. That is the same for as long as there is the entry.
+fn answer(entry: &Entry, kind: u8) -> Result<Readiness<'_>, Errno> {
     match &entry.object {
         Object::Stdin(input) => Ok(input.readiness()),
         Object::Stdout(output) => Ok(output.readiness()),
@@ -228,14 +254,14 @@ fn bytes_left(entry: &Entry) -> Result<u64, Errno> {
 }
 
 /// What the host's answer for a stream means to the guest.
-fn polled_event(watch: &Watch<'_>, answer: PollFlags) -> Event {
+fn polled_event(watch: &Watch, fd: BorrowedFd<'_>, answer: PollFlags) -> Event {
     let outcome = if answer.contains(PollFlags::NVAL) {
         Err(Errno::BADF)
     } else if watch.kind == FD_WRITE {
         Ok(WRITABLE)
     } else if answer.contains(PollFlags::IN) {
         // A listener has connections, not bytes.
-        Ok(rustix::io::ioctl_fionread(watch.fd).unwrap_or(1))
+        Ok(rustix::io::ioctl_fionread(fd).unwrap_or(1))
     } else {
         Ok(0)
     };
@@ -246,7 +272,7 @@ fn polled_event(watch: &Watch<'_>, answer: PollFlags) -> Event {
 
 /// `poll_oneoff`: waits for the first of some subscriptions.
 pub(crate) fn poll_oneoff(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     abi: Abi,
     input: u32,
@@ -263,50 +289,27 @@ pub(crate) fn poll_oneoff(
         return Err(Errno::INVAL.into());
     }
     let work = memory.work();
-    let ctx = &*ctx;
-    let mut subscriptions = memory.all()[from]
-        .chunks_exact(size as usize)
-        .map(|bytes| Subscription::load(abi, bytes));
-    let events = match only_timer(ctx, &mut subscriptions.clone()) {
-        Some((userdata, left)) => {
-            work.units(1)?;
-            ctx.interrupt.sleep(Duration::from_nanos(left))?;
-            vec![event(userdata, CLOCK, Ok(0))]
-        }
-        None => {
-            let mut waits = Waits::default();
-            let mut left = count as usize;
-            while left > 0 {
-                let piece = left.min(ITEMS);
-                pause(ctx, work, piece)?;
-                let next = subscriptions.by_ref().take(piece);
-                next.for_each(|subscription| waits.add(ctx, subscription));
-                left -= piece;
-            }
-            waits.wait(ctx, work)?
-        }
-    };
-    for (slot, event) in memory.all_mut()[to].chunks_exact_mut(32).zip(&events) {
-        crate::guest::Store::store(event, slot);
+    let interrupts = ctx.interrupts(memory);
+    let mut subscriptions = from.step_by(size as usize).map(|at| {
+        let mut bytes = [0; SUBSCRIPTION_MAX];
+        memory.copy_out(at, &mut bytes[..size as usize]);
+        Subscription::load(abi, &bytes)
+    });
+    let mut waits = Waits::default();
+    let mut left = count as usize;
+    while left > 0 {
+        let piece = left.min(ITEMS);
+        pause(interrupts, work, piece)?;
+        let next = subscriptions.by_ref().take(piece);
+        next.for_each(|subscription| waits.add(ctx, subscription));
+        left -= piece;
+    }
+    let events = waits.wait(interrupts, work)?;
+    for (at, event) in to.step_by(Event::SIZE as usize).zip(&events) {
+        memory.store_at(at, event);
     }
     memory.store(nevents, events.len() as u32);
     Ok(())
-}
-
-/// The timeout, when the call is a plain sleep.
-fn only_timer(
-    ctx: &WasiCtx,
-    subscriptions: &mut dyn Iterator<Item = Subscription>,
-) -> Option<(u64, u64)> {
-    let (only, None) = (subscriptions.next()?, subscriptions.next()) else {
-        return None;
-    };
-    match only.kind {
-        SubscriptionKind::Clock { id, timeout, flags } => timer(ctx, id, timeout, flags)
-            .ok()
-            .map(|left| (only.userdata, left)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -316,13 +319,10 @@ mod tests {
     #[test]
     fn the_host_is_asked_once_about_each_descriptor() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        let watch = |userdata, kind, fd| Watch { userdata, kind, fd };
-        let mut watches: Vec<_> = (0..100_000)
-            .map(|userdata| watch(userdata, FD_READ, reader.as_fd()))
-            .collect();
-        watches.push(watch(100_000, FD_WRITE, writer.as_fd()));
-        watches.push(watch(100_001, FD_READ, writer.as_fd()));
-        let (mut set, places) = poll_set(&watches);
+        let mut watches = vec![(reader.as_fd(), PollFlags::IN); 100_000];
+        watches.push((writer.as_fd(), PollFlags::OUT));
+        watches.push((writer.as_fd(), PollFlags::IN));
+        let (mut set, places) = poll_set(watches.into_iter());
         assert_eq!(set.len(), 2);
         assert!(places[..100_000].iter().all(|&place| place == 0));
         assert_eq!(places[100_000..], [1, 1]);

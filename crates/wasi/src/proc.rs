@@ -7,7 +7,7 @@ use crate::guest::GuestMemory;
 
 /// `proc_exit`: unwinds to the embedder with `code`; the host process goes on.
 pub(crate) fn proc_exit(
-    _ctx: &mut WasiCtx,
+    _ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     code: u32,
 ) -> Result<(), Error> {
@@ -16,7 +16,7 @@ pub(crate) fn proc_exit(
 
 /// `proc_raise`: not supported.
 pub(crate) fn proc_raise(
-    _ctx: &mut WasiCtx,
+    _ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     _signal: u32,
 ) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Random bytes from the host's generator, written straight into guest memory.
+//! Random bytes from the host's generator.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -15,17 +15,20 @@ const BYTES_PER_UNIT: usize = 256;
 
 /// `random_get`: fills `buf`.
 pub(crate) fn random_get(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     buf: u32,
     buf_len: u32,
 ) -> Result<(), Error> {
     let work = memory.work();
-    let pieces = memory.slice_mut("buf", buf, buf_len)?.chunks_mut(PIECE);
-    for (index, piece) in pieces.enumerate() {
-        if index > 0 && ctx.interrupt.is_raised() {
+    let interrupts = ctx.interrupts(memory);
+    let buf = memory.check("buf", buf, buf_len.into(), 1)?;
+    let mut is_first = true;
+    memory.fill(buf, PIECE, |piece| {
+        if !is_first && interrupts.is_raised() {
             return Err(Errno::INTR.into());
         }
+        is_first = false;
         work.units((piece.len() / BYTES_PER_UNIT) as u64)?;
         let mut rest = piece;
         while !rest.is_empty() {
@@ -35,6 +38,6 @@ pub(crate) fn random_get(
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -5,25 +5,31 @@
 //! guest goes on at an entry that did not fit into its buffer. So a directory that is read on is neither read again nor
 //! looked for a place in, and takes no more memory the larger it is.
 //!
-//! Invariant: a directory's descriptor is the guest's alone, and its position is behind the kept batch.
+//! Threads that list one descriptor at the same time do not wait for each other: who finds the kept batch in another's
+//! hands opens the directory once more, for this call alone, and goes there by its cookie.
+//!
+//! Invariant: a directory's descriptor is the guest's alone, and its position is behind the kept batch. Whoever reads or
+//! moves it has the lock of the batch.
 //! Invariant: what a context keeps of all directories together stays within its [`ListingBudget`]; what does not fit is
 //! read again.
 //! Invariant: no entry has the inode 0 unless the host says so: to a libc that means "unknown", and it would look up `..`,
 //! which may lie outside the grant.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cap_std::fs::Dir;
 use rustix::fs::{RawDir, SeekFrom};
 
 use crate::abi::{Dirent, Errno, FileType, Rights};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::{Object, OpenDir};
+use crate::fd_table::Object;
 use crate::guest::GuestMemory;
-use crate::interrupt::InterruptHandle;
+use crate::interrupt::Interrupts;
 use crate::kernel_fs::Origin;
-use crate::path::stat_name_for;
+use crate::path::{open_for_reading, stat_name_for};
 use crate::work::Work;
 
 /// The entries every directory has; their cookies are 0 and 1.
@@ -153,7 +159,14 @@ enum Read {
     End,
 }
 
-impl OpenDir {
+/// A directory in the hands of the call that lists it.
+struct Lister<'a> {
+    dir: &'a Dir,
+    listing: &'a mut Option<Listing>,
+    origin: Origin,
+}
+
+impl Lister<'_> {
     /// The kept entries, and which of them has the cookie, after moving there if it is none of them. `None` if there is no
     /// such place in the directory.
     fn seek(&mut self, cookie: u64) -> Result<Option<usize>, Errno> {
@@ -162,11 +175,11 @@ impl OpenDir {
         if let Some(index) = known.and_then(|listing| listing.position(cookie)) {
             return Ok(Some(index));
         }
-        self.listing = None;
+        *self.listing = None;
         let offset = cookie.saturating_sub(BEGIN + 1);
-        match rustix::fs::seek(&self.dir, SeekFrom::Start(offset)) {
+        match rustix::fs::seek(self.dir, SeekFrom::Start(offset)) {
             Ok(_) => {
-                self.listing = Some(Listing::at(cookie));
+                *self.listing = Some(Listing::at(cookie));
                 Ok(Some(0))
             }
             Err(rustix::io::Errno::INVAL) => Ok(None),
@@ -180,7 +193,7 @@ impl OpenDir {
         let first = self.listing.as_ref().map_or(BEGIN, Listing::next);
         let mut listing = Listing::at(first);
         let mut space = Vec::with_capacity(BATCH_BYTES);
-        let mut batch = RawDir::new(&self.dir, space.spare_capacity_mut());
+        let mut batch = RawDir::new(self.dir, space.spare_capacity_mut());
         let mut read = 0;
         while let Some(entry) = batch.next() {
             let entry = entry.map_err(unreadable)?;
@@ -197,14 +210,14 @@ impl OpenDir {
         }
         listing.names.shrink_to_fit();
         listing.listed.shrink_to_fit();
-        self.listing = Some(listing);
+        *self.listing = Some(listing);
         work.units(read)?;
         Ok(if read > 0 { Read::More } else { Read::End })
     }
 
     /// The entry as it is now; `None` if it is gone.
-    fn look_up(&self, name: &str, listed: &Listed, origin: Origin) -> Option<(u64, FileType)> {
-        match stat_name_for(&self.dir, name, origin) {
+    fn look_up(&self, name: &str, listed: &Listed) -> Option<(u64, FileType)> {
+        match stat_name_for(self.dir, name, self.origin) {
             Ok(stat) => {
                 let filetype = rustix::fs::FileType::from_raw_mode(stat.st_mode).into();
                 Some((inode(&stat), filetype))
@@ -217,7 +230,7 @@ impl OpenDir {
 
     /// Keeps what was read ahead for the next call, unless that was the end or the budget does not allow it.
     fn keep(&mut self, budget: &ListingBudget, is_end: bool) {
-        self.listing = self.listing.take().and_then(|mut listing| {
+        *self.listing = self.listing.take().and_then(|mut listing| {
             let taken = listing.taken.take();
             listing.taken = taken.or_else(|| budget.take(listing.bytes()));
             (!is_end && listing.taken.is_some()).then_some(listing)
@@ -242,14 +255,15 @@ fn inode(stat: &rustix::fs::Stat) -> u64 {
 }
 
 /// The guest's buffer.
-struct Buffer<'a> {
-    bytes: &'a mut [u8],
-    used: usize,
+struct Buffer<'a, 'm> {
+    memory: &'a mut GuestMemory<'m>,
+    /// What is not used yet.
+    left: Range<usize>,
 }
 
-impl Buffer<'_> {
+impl Buffer<'_, '_> {
     fn is_full(&self) -> bool {
-        self.used == self.bytes.len()
+        self.left.is_empty()
     }
 
     /// Adds as much of an entry as fits.
@@ -261,16 +275,16 @@ impl Buffer<'_> {
             filetype,
         };
         for part in [&head.bytes()[..], name.as_bytes()] {
-            let fits = part.len().min(self.bytes.len() - self.used);
-            self.bytes[self.used..self.used + fits].copy_from_slice(&part[..fits]);
-            self.used += fits;
+            let fits = part.len().min(self.left.len());
+            self.memory.copy_in(self.left.start, &part[..fits]);
+            self.left.start += fits;
         }
     }
 }
 
 /// `fd_readdir`: entries from `cookie` on, as many as fit, the last one cut off where the buffer ends.
 pub(crate) fn fd_readdir(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     buf: u32,
@@ -281,74 +295,89 @@ pub(crate) fn fd_readdir(
     let bufused = memory.ptr::<u32>("bufused", bufused)?;
     let range = memory.check("buf", buf, buf_len.into(), 1)?;
     let work = memory.work();
-    let entry = ctx.table.get_mut(fd)?;
+    let entry = ctx.table.get(fd)?;
     let allowed = entry.require(Rights::FD_READDIR);
-    let origin = entry.grant.origin;
-    let Object::Dir(dir) = &mut entry.object else {
+    let Object::Dir(dir) = &entry.object else {
         return Err(Errno::NOTDIR.into());
     };
     allowed?;
-    if cookie == 0 {
-        dir.listing = None;
-    }
+    let interrupts = ctx.interrupts(memory);
     let mut buffer = Buffer {
-        bytes: &mut memory.all_mut()[range],
-        used: 0,
+        memory,
+        left: range.clone(),
     };
-    emit(dir, origin, cookie, &mut buffer, work, &ctx.interrupt)?;
-    let used = buffer.used;
-    // A guest that goes back from the end nevertheless finds the directory as it is then.
-    dir.keep(&ctx.listings, used < buf_len as usize);
+    let mut list = |dir, listing: &mut Option<Listing>| {
+        if cookie == 0 {
+            *listing = None;
+        }
+        let origin = entry.grant.origin;
+        let mut lister = Lister {
+            dir,
+            listing,
+            origin,
+        };
+        lister.emit(cookie, &mut buffer, work, interrupts)?;
+        // A guest that goes back from the end nevertheless finds the directory as it is then.
+        lister.keep(&ctx.listings, !buffer.is_full());
+        Ok::<(), Error>(())
+    };
+    match dir.listing.try_lock() {
+        Some(mut listing) => list(&dir.dir, &mut listing)?,
+        None => list(&open_for_reading(&dir.dir)?, &mut None)?,
+    }
+    let used = buffer.left.start - range.start;
     memory.store(bufused, used as u32);
     Ok(())
 }
 
-/// Writes entries from `cookie` on until the buffer is full or the directory ends.
-fn emit(
-    dir: &mut OpenDir,
-    origin: Origin,
-    cookie: u64,
-    buffer: &mut Buffer<'_>,
-    work: Work<'_>,
-    interrupt: &InterruptHandle,
-) -> Result<(), Error> {
-    for dot in cookie..DOTS {
-        // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
-        let stat = rustix::fs::fstat(&dir.dir)?;
-        let name = if dot == 0 { "." } else { ".." };
-        buffer.put(name, dot + 1, inode(&stat), FileType::Directory);
-    }
-    if buffer.is_full() {
-        return Ok(());
-    }
-    let Some(mut index) = dir.seek(cookie)? else {
-        return Ok(());
-    };
-    loop {
-        while let Some((name, listed)) = dir.listing.as_ref().and_then(|known| known.entry(index)) {
-            if let Some((ino, filetype)) = dir.look_up(name, listed, origin) {
-                buffer.put(name, listed.next, ino, filetype);
-            }
-            work.units(ENTRY)?;
-            if buffer.is_full() {
-                return Ok(());
-            }
-            index += 1;
+impl Lister<'_> {
+    /// Writes entries from `cookie` on until the buffer is full or the directory ends.
+    fn emit(
+        &mut self,
+        cookie: u64,
+        buffer: &mut Buffer<'_, '_>,
+        work: Work<'_>,
+        interrupts: Interrupts<'_>,
+    ) -> Result<(), Error> {
+        for dot in cookie..DOTS {
+            // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
+            let stat = rustix::fs::fstat(self.dir)?;
+            let name = if dot == 0 { "." } else { ".." };
+            buffer.put(name, dot + 1, inode(&stat), FileType::Directory);
         }
-        if interrupt.is_raised() {
-            return Err(Errno::INTR.into());
-        }
-        if dir.read_on(work)? == Read::End {
+        if buffer.is_full() {
             return Ok(());
         }
-        index = 0;
+        let Some(mut index) = self.seek(cookie)? else {
+            return Ok(());
+        };
+        loop {
+            while let Some((name, listed)) =
+                self.listing.as_ref().and_then(|known| known.entry(index))
+            {
+                if let Some((ino, filetype)) = self.look_up(name, listed) {
+                    buffer.put(name, listed.next, ino, filetype);
+                }
+                work.units(ENTRY)?;
+                if buffer.is_full() {
+                    return Ok(());
+                }
+                index += 1;
+            }
+            if interrupts.is_raised() {
+                return Err(Errno::INTR.into());
+            }
+            if self.read_on(work)? == Read::End {
+                return Ok(());
+            }
+            index = 0;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use cap_std::ambient_authority;
-    use cap_std::fs::Dir;
 
     use super::*;
 
@@ -358,17 +387,17 @@ mod tests {
         // A name that the host refuses to look up, for it cannot be one.
         listing.push("a\0b", 9, 77, FileType::RegularFile);
         let host = tempfile::tempdir().unwrap();
-        let dir = OpenDir {
-            dir: Dir::open_ambient_dir(host.path(), ambient_authority()).unwrap(),
-            preopen: None,
-            listing: None,
+        let lister = Lister {
+            dir: &Dir::open_ambient_dir(host.path(), ambient_authority()).unwrap(),
+            listing: &mut None,
+            origin: Origin::NONE,
         };
         let (name, listed) = listing.entry(0).unwrap();
         assert_eq!(
-            dir.look_up(name, listed, Origin::NONE),
+            lister.look_up(name, listed),
             Some((77, FileType::RegularFile))
         );
-        assert_eq!(dir.look_up("gone", listed, Origin::NONE), None);
+        assert_eq!(lister.look_up("gone", listed), None);
     }
 
     #[test]

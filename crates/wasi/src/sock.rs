@@ -35,7 +35,7 @@ fn stream(entry: &Entry, rights: Rights) -> Result<&TcpStream, Errno> {
 
 /// `sock_accept`: takes the next connection.
 pub(crate) fn sock_accept(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     flags: u32,
@@ -59,7 +59,7 @@ pub(crate) fn sock_accept(
         listener,
         PollFlags::IN,
         entry.nonblock(),
-        &ctx.interrupt,
+        ctx.interrupts(memory),
         || {
             let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
             accepted = Some(rustix::net::accept_with(listener, flags)?);
@@ -67,10 +67,9 @@ pub(crate) fn sock_accept(
         },
     )?;
     let stream = TcpStream::from(accepted.ok_or(Errno::AGAIN)?);
-    let base = Rights::SOCKET & entry.inheriting;
-    let mut entry = Entry::stream(Object::Stream(stream), base, Rights::NONE);
-    entry.flags = flags;
-    let new = ctx.table.insert(entry, room)?;
+    let base = Rights::SOCKET & entry.inheriting();
+    let accepted = Entry::stream(Object::Stream(stream), base, Rights::NONE);
+    let new = ctx.table.insert(accepted.flagged(flags), room)?;
     memory.store(result_fd, new);
     Ok(())
 }
@@ -78,7 +77,7 @@ pub(crate) fn sock_accept(
 /// `sock_recv`: receives; `ro_flags` says whether a message was cut off, which a byte stream never is.
 #[allow(clippy::too_many_arguments, reason = "the interface's own")]
 pub(crate) fn sock_recv(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     ri_data: u32,
@@ -91,7 +90,8 @@ pub(crate) fn sock_recv(
     let ro_flags = memory.ptr::<u16>("ro_flags", ro_flags)?;
     let list = Iovecs::check(memory, "ri_data", ri_data, ri_data_len)?;
     let entry = ctx.table.get(fd)?;
-    let stream = stream(entry, Rights::FD_READ)?;
+    let interrupts = ctx.interrupts(memory);
+    let stream = stream(&entry, Rights::FD_READ)?;
     if ri_flags & !(RECV_PEEK | RECV_WAITALL) != 0 {
         return Err(Errno::INVAL.into());
     }
@@ -104,22 +104,16 @@ pub(crate) fn sock_recv(
         RecvFlags::empty()
     };
     let receive = |slices: &mut [IoSliceMut<'_>]| {
-        Blocking::Ours.run(
-            stream,
-            PollFlags::IN,
-            entry.nonblock(),
-            &ctx.interrupt,
-            || {
-                let mut control = RecvAncillaryBuffer::default();
-                Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
-            },
-        )
+        Blocking::Ours.run(stream, PollFlags::IN, entry.nonblock(), interrupts, || {
+            let mut control = RecvAncillaryBuffer::default();
+            Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
+        })
     };
     let received = match all {
-        true => list.scatter(memory, Flow::ToTheEnd, &ctx.interrupt, |slices| {
+        true => list.scatter(memory, Flow::ToTheEnd, interrupts, |slices| {
             fill(slices, receive)
         })?,
-        false => list.scatter(memory, Flow::Once, &ctx.interrupt, receive)?,
+        false => list.scatter(memory, Flow::Once, interrupts, receive)?,
     };
     memory.store(ro_datalen, received);
     memory.store(ro_flags, 0);
@@ -156,7 +150,7 @@ pub(crate) fn send(stream: &TcpStream, slices: &[IoSlice<'_>]) -> rustix::io::Re
 
 /// `sock_send`: sends; there are no flags.
 pub(crate) fn sock_send(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     si_data: u32,
@@ -167,18 +161,15 @@ pub(crate) fn sock_send(
     let so_datalen = memory.ptr::<u32>("so_datalen", so_datalen)?;
     let list = Iovecs::check(memory, "si_data", si_data, si_data_len)?;
     let entry = ctx.table.get(fd)?;
-    let stream = stream(entry, Rights::FD_WRITE)?;
+    let interrupts = ctx.interrupts(memory);
+    let stream = stream(&entry, Rights::FD_WRITE)?;
     if si_flags != 0 {
         return Err(Errno::INVAL.into());
     }
-    let sent = list.gather(memory, Flow::Once, &ctx.interrupt, |slices| {
-        Blocking::Ours.run(
-            stream,
-            PollFlags::OUT,
-            entry.nonblock(),
-            &ctx.interrupt,
-            || send(stream, slices),
-        )
+    let sent = list.gather(memory, Flow::Once, interrupts, |slices| {
+        Blocking::Ours.run(stream, PollFlags::OUT, entry.nonblock(), interrupts, || {
+            send(stream, slices)
+        })
     })?;
     memory.store(so_datalen, sent);
     Ok(())
@@ -186,12 +177,13 @@ pub(crate) fn sock_send(
 
 /// `sock_shutdown`: ends receiving, sending or both.
 pub(crate) fn sock_shutdown(
-    ctx: &mut WasiCtx,
+    ctx: &WasiCtx,
     _memory: &mut GuestMemory<'_>,
     fd: u32,
     how: u32,
 ) -> Result<(), Error> {
-    let stream = stream(ctx.table.get(fd)?, Rights::SOCK_SHUTDOWN)?;
+    let entry = ctx.table.get(fd)?;
+    let stream = stream(&entry, Rights::SOCK_SHUTDOWN)?;
     let how = match how {
         1 => Shutdown::Read,
         2 => Shutdown::Write,

@@ -5,15 +5,16 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::PollFlags;
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ReadWriteFlags;
 
 use crate::abi::{Errno, FileType};
 use crate::fd_io::CURRENT_POSITION;
-use crate::interrupt::{Blocking, InterruptHandle};
+use crate::interrupt::{Blocking, Interrupts};
 use crate::iovec::{Flow, read_into, write_from};
 use crate::poll::WRITABLE;
 
@@ -101,17 +102,17 @@ impl OutputBuffer {
 
     /// A copy of what has been written so far.
     pub fn contents(&self) -> Vec<u8> {
-        self.lock().clone()
+        self.bytes.lock().clone()
     }
 
     /// What has been written so far, leaving the buffer empty.
     pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.bytes.lock())
     }
 
     /// Appends what fits; `NOSPC` where there is something to write and nothing does.
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let mut bytes = self.lock();
+        let mut bytes = self.bytes.lock();
         let before = bytes.len();
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
             let fits = slice.len().min(self.limit.saturating_sub(bytes.len()));
@@ -124,11 +125,6 @@ impl OutputBuffer {
             0 if slices.iter().any(|slice| !slice.is_empty()) => Err(Errno::NOSPC),
             written => Ok(written),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        // Bytes are bytes, even if another holder panicked.
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,6 +152,9 @@ pub(crate) struct HostStream {
     blocking: Blocking,
     /// Whether the host may know how not to wait in a single transfer.
     may_know_nowait: AtomicBool,
+    /// Whose turn it is where it does not: see [`HostStream::in_turn`].
+    reading: Mutex<()>,
+    writing: Mutex<()>,
 }
 
 impl HostStream {
@@ -176,6 +175,8 @@ impl HostStream {
             filetype,
             blocking,
             may_know_nowait: AtomicBool::new(blocking == Blocking::Shared),
+            reading: Mutex::new(()),
+            writing: Mutex::new(()),
         }
     }
 
@@ -198,12 +199,41 @@ impl HostStream {
         }
     }
 
+    /// Runs a transfer that may wait, when it need not: of the guest's threads, whoever has the turn is alone with what it
+    /// sees there. The others are sent back to wait for the stream, which can be broken, never for their turn.
+    fn in_turn(
+        &self,
+        turn: &Mutex<()>,
+        events: PollFlags,
+        transfer: impl FnOnce() -> rustix::io::Result<usize>,
+    ) -> rustix::io::Result<usize> {
+        if self.blocking != Blocking::Shared {
+            return transfer();
+        }
+        let Some(_turn) = turn.try_lock() else {
+            rustix::thread::sched_yield();
+            return Err(rustix::io::Errno::AGAIN);
+        };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match poll(&mut [PollFd::new(&self.host, events)], Some(&now))? {
+            0 => Err(rustix::io::Errno::AGAIN),
+            _ => transfer(),
+        }
+    }
+
     /// Reads what is there.
     fn read_ready(&self, slices: &mut [IoSliceMut<'_>]) -> rustix::io::Result<usize> {
         let now = self.without_waiting(|nowait| {
             rustix::io::preadv2(&self.host, slices, CURRENT_POSITION, nowait)
         });
-        now.unwrap_or_else(|| read_into(&self.host, slices))
+        now.unwrap_or_else(|| {
+            self.in_turn(&self.reading, PollFlags::IN, || {
+                read_into(&self.host, slices)
+            })
+        })
     }
 
     /// Writes what is taken.
@@ -211,7 +241,11 @@ impl HostStream {
         let now = self.without_waiting(|nowait| {
             rustix::io::pwritev2(&self.host, slices, CURRENT_POSITION, nowait)
         });
-        now.unwrap_or_else(|| write_from(&self.host, slices))
+        now.unwrap_or_else(|| {
+            self.in_turn(&self.writing, PollFlags::OUT, || {
+                write_from(&self.host, slices)
+            })
+        })
     }
 
     fn is_own(&self) -> bool {
@@ -223,14 +257,14 @@ impl HostStream {
         &self,
         slices: &[IoSlice<'_>],
         nonblock: bool,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
     ) -> Result<usize, Errno> {
-        let may_break = nonblock || interrupt.is_given_out();
+        let may_break = nonblock || interrupts.may_come();
         if self.blocking == Blocking::Shared && may_break {
-            self.write_in_steps(slices, nonblock, interrupt)
+            self.write_in_steps(slices, nonblock, interrupts)
         } else {
             self.blocking
-                .run(&self.host, PollFlags::OUT, nonblock, interrupt, || {
+                .run(&self.host, PollFlags::OUT, nonblock, interrupts, || {
                     write_from(&self.host, slices)
                 })
         }
@@ -242,7 +276,7 @@ impl HostStream {
         &self,
         slices: &[IoSlice<'_>],
         nonblock: bool,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
     ) -> Result<usize, Errno> {
         let mut rest = slices.to_vec();
         let mut rest = &mut rest[..];
@@ -262,7 +296,7 @@ impl HostStream {
             };
             let written =
                 self.blocking
-                    .run(&self.host, PollFlags::OUT, nonblock, interrupt, || {
+                    .run(&self.host, PollFlags::OUT, nonblock, interrupts, || {
                         self.write_ready(step)
                     });
             match written {
@@ -284,7 +318,7 @@ impl HostStream {
 pub(crate) enum Input {
     Null,
     Host(HostStream),
-    Buffer(InputBuffer),
+    Buffer(Mutex<InputBuffer>),
 }
 
 /// A guest's standard output or error.
@@ -310,7 +344,7 @@ impl From<Stdin> for Input {
             Stdin::Inherit => Self::Host(HostStream::new(Host::Inherited(rustix::stdio::stdin()))),
             Stdin::Null => Self::Null,
             Stdin::File(file) => Self::Host(HostStream::new(Host::File(file))),
-            Stdin::Buffer(buffer) => Self::Buffer(buffer),
+            Stdin::Buffer(buffer) => Self::Buffer(Mutex::new(buffer)),
         }
     }
 }
@@ -337,21 +371,22 @@ impl Input {
     }
 
     pub(crate) fn read(
-        &mut self,
+        &self,
         slices: &mut [IoSliceMut<'_>],
         nonblock: bool,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
     ) -> Result<usize, Errno> {
         match self {
             Self::Null => Ok(0),
             Self::Host(stream) => {
                 stream
                     .blocking
-                    .run(&stream.host, PollFlags::IN, nonblock, interrupt, || {
+                    .run(&stream.host, PollFlags::IN, nonblock, interrupts, || {
                         stream.read_ready(slices)
                     })
             }
             Self::Buffer(buffer) => {
+                let mut buffer = buffer.lock();
                 let moved = buffer.left().read_vectored(slices)?;
                 buffer.at += moved;
                 Ok(moved)
@@ -363,7 +398,7 @@ impl Input {
         match self {
             Self::Null => Readiness::Now(0),
             Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
-            Self::Buffer(buffer) => Readiness::Now(buffer.left().len() as u64),
+            Self::Buffer(buffer) => Readiness::Now(buffer.lock().left().len() as u64),
         }
     }
 }
@@ -392,14 +427,14 @@ impl Output {
     }
 
     pub(crate) fn write(
-        &mut self,
+        &self,
         slices: &[IoSlice<'_>],
         nonblock: bool,
-        interrupt: &InterruptHandle,
+        interrupts: Interrupts<'_>,
     ) -> Result<usize, Errno> {
         match self {
             Self::Null => Ok(slices.iter().map(|slice| slice.len()).sum()),
-            Self::Host(stream) => stream.write(slices, nonblock, interrupt),
+            Self::Host(stream) => stream.write(slices, nonblock, interrupts),
             Self::Buffer(buffer) => buffer.write(slices),
         }
     }
@@ -445,6 +480,26 @@ mod tests {
         assert!(full.is_some(), "nobody reads, so at some time nothing fits");
         let read = reader.read_ready(&mut [IoSliceMut::new(&mut byte)]);
         assert_eq!((read, byte), (Ok(1), [7]));
+    }
+
+    #[test]
+    fn who_can_only_wait_does_so_in_turn() {
+        let (reader, writer) = pipe();
+        let unknown = Err(rustix::io::Errno::OPNOTSUPP);
+        assert_eq!(reader.without_waiting(|_| unknown), None);
+        assert_eq!(writer.without_waiting(|_| unknown), None);
+        let again = Err(rustix::io::Errno::AGAIN);
+        let mut byte = [0; 1];
+        let mut read = || reader.read_ready(&mut [IoSliceMut::new(&mut byte)]);
+        assert_eq!(read(), again, "there is nothing");
+        assert_eq!(writer.write_ready(&[IoSlice::new(b"ab")]), Ok(2));
+        let turn = reader.reading.lock();
+        assert_eq!(read(), again, "another thread takes what there is");
+        drop(turn);
+        assert_eq!(read(), Ok(1));
+        let turn = writer.writing.lock();
+        assert_eq!(writer.write_ready(&[IoSlice::new(b"c")]), again);
+        drop(turn);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::interrupt::InterruptHandle;
+
 /// Bytes moved between the host and the guest for one unit, as instructions that fill and copy have it.
 const BYTES_PER_UNIT: u64 = 4 << 10;
 
@@ -22,9 +24,9 @@ pub(crate) const ITEMS_PER_UNIT: usize = 16;
 /// Items of a guest's list looked at in one go.
 pub(crate) const ITEMS: usize = 4096;
 
-/// Pays for what a guest's calls do beyond being calls.
+/// The thread of a guest that calls: pays for what its calls do beyond being calls, and knows what breaks them.
 ///
-/// [`add_to_linker`](crate::add_to_linker) has the store's fuel pay. Other engines implement it on their own account and
+/// [`add_to_linker`](crate::add_to_linker) has the store's fuel pay, and what stops the store's guest break. Other engines implement it on their own account and
 /// hand it over with [`GuestMemory::metered`](crate::GuestMemory::metered); without one, calls cost nothing.
 pub trait Meter: fmt::Debug {
     /// Takes `units`, each worth about 4 KiB copied. Called often, also with 0, to learn whether the guest is to stop.
@@ -32,6 +34,12 @@ pub trait Meter: fmt::Debug {
     /// # Errors
     /// Why the guest may not go on; the call then ends with [`Stop::Halt`](crate::Stop::Halt), and what it did stays.
     fn charge(&self, units: u64) -> Result<(), Halt>;
+
+    /// What breaks the waiting of the calling thread alone, if anything may. It is asked before each wait, and the same
+    /// thread always gives (a clone of) the same handle: a descriptor of the host's belongs to it.
+    fn interrupt_handle(&self) -> Option<InterruptHandle> {
+        None
+    }
 }
 
 /// Why a guest is stopped within a call.
@@ -60,6 +68,11 @@ impl<'a> Work<'a> {
             Some(meter) => meter.charge(units),
             None => Ok(()),
         }
+    }
+
+    /// What breaks the calling thread alone.
+    pub(crate) fn interrupt_handle(self) -> Option<InterruptHandle> {
+        self.0.and_then(Meter::interrupt_handle)
     }
 
     /// Pays for `bytes` that were moved; the frequent small transfers are free.

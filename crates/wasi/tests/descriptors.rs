@@ -12,7 +12,7 @@ fn builder(dir: &std::path::Path) -> WasiCtxBuilder {
     WasiCtx::builder().preopen_dir(dir, "/", Access::ReadWrite)
 }
 
-fn open(ctx: &mut WasiCtx, name: &[u8]) -> Errno {
+fn open(ctx: &WasiCtx, name: &[u8]) -> Errno {
     let mut bytes = vec![0; 64];
     bytes[..name.len()].copy_from_slice(name);
     let mut memory = GuestMemory::new(&mut bytes);
@@ -35,7 +35,7 @@ fn open(ctx: &mut WasiCtx, name: &[u8]) -> Errno {
 }
 
 /// Opens files until no more can be opened; how many.
-fn open_all(ctx: &mut WasiCtx) -> usize {
+fn open_all(ctx: &WasiCtx) -> usize {
     for count in 0.. {
         match open(ctx, b"f") {
             Errno::SUCCESS => {}
@@ -48,7 +48,7 @@ fn open_all(ctx: &mut WasiCtx) -> usize {
     unreachable!("there is a limit")
 }
 
-fn sleep(ctx: &mut WasiCtx) -> Errno {
+fn sleep(ctx: &WasiCtx) -> Errno {
     let mut bytes = vec![0; 256];
     bytes[16] = 1;
     let mut memory = GuestMemory::new(&mut bytes);
@@ -67,27 +67,27 @@ fn guests_leave_descriptors_to_the_process_and_to_each_other() {
     let new = || builder(dir.path()).build().expect("there is room");
 
     // One gets a quarter: its three streams, which are nobody's descriptors, its directory, and files.
-    let mut guest = new();
-    assert_eq!(open_all(&mut guest), LIMIT / 4 - 4);
+    let guest = new();
+    assert_eq!(open_all(&guest), LIMIT / 4 - 4);
     assert!(!dir.path().join("g").exists());
-    assert_eq!(open(&mut guest, b"g"), Errno::MFILE);
+    assert_eq!(open(&guest, b"g"), Errno::MFILE);
     assert!(!dir.path().join("g").exists(), "the host did not act");
-    let mut other = new();
+    let other = new();
     assert_eq!(
-        open_all(&mut other),
+        open_all(&other),
         LIMIT / 4 - 4,
         "what one has is not another's"
     );
 
     // All of them get three quarters, whatever their embedder says.
-    let mut greedy = builder(dir.path())
+    let greedy = builder(dir.path())
         .max_open_fds(usize::MAX)
         .build()
         .expect("there is room");
     let own = LIMIT / 4 - 3;
-    assert_eq!(open_all(&mut greedy), LIMIT / 4 * 3 - 2 * own - 1);
-    assert_eq!(open(&mut guest, b"f"), Errno::MFILE);
-    assert_eq!(sleep(&mut guest), Errno::MFILE, "waiting takes one, too");
+    assert_eq!(open_all(&greedy), LIMIT / 4 * 3 - 2 * own - 1);
+    assert_eq!(open(&guest, b"f"), Errno::MFILE);
+    assert_eq!(sleep(&guest), Errno::MFILE, "waiting takes one, too");
     let refused = builder(dir.path()).build();
     assert!(matches!(refused, Err(BuildError::NoFdsLeft { limit }) if limit == LIMIT / 4 * 3));
     let bare = WasiCtx::builder().build();
@@ -100,19 +100,14 @@ fn guests_leave_descriptors_to_the_process_and_to_each_other() {
 
     // What is closed can be opened again by any guest.
     let mut bytes = [0; 8];
-    let closed = calls::fd_close(
-        &mut greedy,
-        &mut GuestMemory::new(&mut bytes),
-        Abi::Preview1,
-        5,
-    );
+    let closed = calls::fd_close(&greedy, &mut GuestMemory::new(&mut bytes), Abi::Preview1, 5);
     assert_eq!(closed, Ok(Errno::SUCCESS));
-    assert_eq!(sleep(&mut guest), Errno::SUCCESS);
-    assert_eq!(sleep(&mut guest), Errno::SUCCESS, "it is kept");
-    assert_eq!(open(&mut greedy, b"f"), Errno::MFILE);
+    assert_eq!(sleep(&guest), Errno::SUCCESS);
+    assert_eq!(sleep(&guest), Errno::SUCCESS, "it is kept");
+    assert_eq!(open(&greedy, b"f"), Errno::MFILE);
     drop(other);
-    let mut next = new();
-    assert_eq!(open_all(&mut next), own - 1);
+    let next = new();
+    assert_eq!(open_all(&next), own - 1);
     drop((guest, greedy, next));
-    assert_eq!(open_all(&mut new()), LIMIT / 4 - 4, "nothing leaked");
+    assert_eq!(open_all(&new()), LIMIT / 4 - 4, "nothing leaked");
 }

@@ -82,7 +82,7 @@ fn instantiate(dir: &Path, text: &str) -> Guest {
     let engine = Engine::default();
     let module = Module::new(&engine, text.to_owned()).unwrap();
     let mut linker = Linker::new();
-    add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).expect("a new name");
+    add_to_linker(&mut linker, |host: &Host| &host.wasi).expect("a new name");
     let mut store = Store::new(&engine, host).unwrap();
     let instance = linker.instantiate(&mut store, &module).unwrap();
     Guest { store, instance }

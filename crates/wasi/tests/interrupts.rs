@@ -1,5 +1,6 @@
 //! What stops a store's guest ends its waiting in WASI calls, too: handles, deadlines, epochs of the store.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiered::{Engine, Error, Instance, Linker, Module, Store, TrapCode};
@@ -113,5 +114,72 @@ fn a_context_has_a_handle_of_its_own() -> Result<(), Error> {
     assert_eq!(guest.call("wait")?, interrupted);
     handle.clear();
     assert_eq!(guest.call("nap")?, 0);
+    Ok(())
+}
+
+/// Waits in `guest` for an hour on another thread; what came of it.
+fn waiting(
+    mut store: Store<Arc<WasiCtx>>,
+    instance: Instance,
+) -> std::thread::JoinHandle<Result<i32, Error>> {
+    std::thread::spawn(move || {
+        let wait = instance.typed_func::<(), i32>(&store, "wait")?;
+        Ok(wait.call(&mut store, ())?)
+    })
+}
+
+#[test]
+fn what_stops_one_store_leaves_others_of_the_same_context_waiting() -> Result<(), Error> {
+    let engine = Engine::default();
+    let module = Module::new(&engine, TEXT)?;
+    let mut linker = Linker::new();
+    add_to_linker(&mut linker, |ctx: &Arc<WasiCtx>| ctx)?;
+    let ctx = Arc::new(context());
+    let all = ctx.interrupt_handle();
+    let mut handles = Vec::new();
+    let mut threads = Vec::new();
+    for _ in 0..3 {
+        let mut store = Store::new(&engine, Arc::clone(&ctx))?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        handles.push(store.interrupt_handle());
+        threads.push(waiting(store, instance));
+    }
+    // Whether they wait already or not: each is told once, and that is not lost.
+    for stopped in [1, 0] {
+        handles.remove(stopped).interrupt();
+        match threads.remove(stopped).join().expect("it does not panic") {
+            Err(Error::Trap(trap)) => assert_eq!(trap.code(), Some(TrapCode::Interrupted)),
+            other => panic!("{other:?}"),
+        }
+    }
+    // The last one was not stopped: all that wait are broken, and it is told so.
+    all.interrupt();
+    let interrupted = u32::from(tiered_wasi::Errno::INTR).cast_signed();
+    let last = threads.remove(0).join().expect("it does not panic")?;
+    assert_eq!(last, interrupted);
+    Ok(())
+}
+
+#[test]
+fn an_exit_of_one_thread_is_its_own_trap() -> Result<(), Error> {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (func (export "exit") (result i32) (call $exit (i32.const 7)) (unreachable))
+        (func (export "yield") (result i32) (call $yield)))"#;
+    let engine = Engine::default();
+    let module = Module::new(&engine, text)?;
+    let mut linker = Linker::new();
+    add_to_linker(&mut linker, |ctx: &Arc<WasiCtx>| ctx)?;
+    let ctx = Arc::new(context());
+    let mut outcomes = Vec::new();
+    for name in ["exit", "yield"] {
+        let mut store = Store::new(&engine, Arc::clone(&ctx))?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        let func = instance.typed_func::<(), i32>(&store, name)?;
+        let outcome = func.call(&mut store, ());
+        outcomes.push(outcome.map_err(|trap| trap.exit_code()));
+    }
+    assert_eq!(outcomes, [Err(Some(7)), Ok(0)]);
     Ok(())
 }

@@ -79,7 +79,7 @@ impl<'a> Runner<'a> {
             | WastDirective::AssertMalformedCustom { .. } => {
                 Err("not supported: custom sections are kept as they are".into())
             }
-            WastDirective::AssertException { .. } => Err("not supported: exceptions".into()),
+            WastDirective::AssertException { exec, .. } => throws(self.execute(exec)?),
             WastDirective::AssertSuspension { .. } => Err("not supported: stack switching".into()),
             WastDirective::Thread(_) | WastDirective::Wait { .. } => {
                 Err("not supported: threads".into())
@@ -219,7 +219,8 @@ impl<'a> Runner<'a> {
             });
         }
         let params = func.ty(&self.store).params;
-        if params.iter().copied().ne(args.iter().map(Val::ty)) {
+        let fits = |(arg, &ty): (&Val, _)| arg.matches(ty, &self.store);
+        if args.len() != params.len() || !args.iter().zip(&params).all(fits) {
             return Err(format!(
                 "`{}` is not a function of these arguments",
                 call.name
@@ -276,6 +277,15 @@ fn traps_with(ending: Ending, expected: &str) -> Verdict {
         Ok(())
     } else {
         Err(format!("expected trap: {expected}, found trap: {found}"))
+    }
+}
+
+/// The action must end in an exception that nobody catches.
+fn throws(ending: Ending) -> Verdict {
+    match ending {
+        Ok(_) => Err("no exception".into()),
+        Err(trap) if trap.exception().is_some() => Ok(()),
+        Err(trap) => Err(format!("expected an exception, found trap: {trap}")),
     }
 }
 

@@ -19,11 +19,10 @@ pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Va
         WastArgCore::I64(n) => Val::I64(*n),
         WastArgCore::F32(x) => Val::F32(x.bits),
         WastArgCore::F64(x) => Val::F64(x.bits),
-        WastArgCore::RefNull(ty) => match abstract_type(ty) {
-            Some(AbstractHeapType::Func) => Val::FuncRef(None),
-            Some(AbstractHeapType::Extern) => Val::ExternRef(None),
-            _ => return Err("not supported: null of this type".into()),
-        },
+        WastArgCore::RefNull(ty) if is_func(ty) => Val::FuncRef(None),
+        WastArgCore::RefNull(ty) if is_extern(ty) => Val::ExternRef(None),
+        WastArgCore::RefNull(ty) if is_exn(ty) => Val::ExnRef(None),
+        WastArgCore::RefNull(_) => return Err("not supported: null of this type".into()),
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, ScriptRef(*n)))),
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes())),
         WastArgCore::RefHost(_) => return Err("not supported: ref.host".into()),
@@ -38,13 +37,13 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         (WastRetCore::F32(pattern), Val::F32(found)) => f32_matches(*found, pattern),
         (WastRetCore::F64(pattern), Val::F64(found)) => f64_matches(*found, pattern),
         (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
-        (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
-        (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => {
-            abstract_type(ty) == Some(AbstractHeapType::Func)
-        }
-        (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => {
-            abstract_type(ty) == Some(AbstractHeapType::Extern)
-        }
+        (
+            WastRetCore::RefNull(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None),
+        ) => true,
+        (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => is_func(ty),
+        (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => is_extern(ty),
+        (WastRetCore::RefNull(Some(ty)), Val::ExnRef(None)) => is_exn(ty),
         // Which function it is cannot be said in the text: an index means nothing outside its module.
         (WastRetCore::RefFunc(_), Val::FuncRef(found)) => found.is_some(),
         (WastRetCore::RefExtern(None), Val::ExternRef(found)) => found.is_some(),
@@ -113,11 +112,36 @@ fn f64_is_arithmetic_nan(bits: u64) -> bool {
     bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000
 }
 
-fn abstract_type(ty: &HeapType<'_>) -> Option<AbstractHeapType> {
+/// Whether what is of this type is a function: types of modules, which scripts can't name, are those of functions.
+fn is_func(ty: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Func, NoFunc};
     match ty {
-        HeapType::Abstract { shared: false, ty } => Some(*ty),
-        _ => None,
+        HeapType::Abstract { shared: false, ty } => matches!(ty, Func | NoFunc),
+        HeapType::Concrete(_) => true,
+        _ => false,
     }
+}
+
+fn is_extern(ty: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Extern, NoExtern};
+    matches!(
+        ty,
+        HeapType::Abstract {
+            shared: false,
+            ty: Extern | NoExtern
+        }
+    )
+}
+
+fn is_exn(ty: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Exn, NoExn};
+    matches!(
+        ty,
+        HeapType::Abstract {
+            shared: false,
+            ty: Exn | NoExn
+        }
+    )
 }
 
 fn script_ref(store: &AnyStore, reference: &ExternRef) -> Option<u32> {
@@ -150,6 +174,8 @@ pub(crate) fn text(store: &AnyStore, value: &Val) -> String {
         ),
         Val::FuncRef(None) => "(ref.null func)".into(),
         Val::FuncRef(Some(_)) => "(ref.func)".into(),
+        Val::ExnRef(None) => "(ref.null exn)".into(),
+        Val::ExnRef(Some(_)) => "(ref.exn)".into(),
         Val::ExternRef(None) => "(ref.null extern)".into(),
         Val::ExternRef(Some(reference)) => match script_ref(store, reference) {
             Some(n) => format!("(ref.extern {n})"),
@@ -169,11 +195,10 @@ pub(crate) fn expected_text(expected: &WastRetCore<'_>) -> String {
         WastRetCore::F64(class) => format!("(f64.const {})", nan_text(class)),
         WastRetCore::V128(pattern) => pattern_text(pattern),
         WastRetCore::RefNull(None) => "(ref.null)".into(),
-        WastRetCore::RefNull(Some(ty)) => match abstract_type(ty) {
-            Some(AbstractHeapType::Func) => "(ref.null func)".into(),
-            Some(AbstractHeapType::Extern) => "(ref.null extern)".into(),
-            _ => "(ref.null ...)".into(),
-        },
+        WastRetCore::RefNull(Some(ty)) if is_func(ty) => "(ref.null func)".into(),
+        WastRetCore::RefNull(Some(ty)) if is_extern(ty) => "(ref.null extern)".into(),
+        WastRetCore::RefNull(Some(ty)) if is_exn(ty) => "(ref.null exn)".into(),
+        WastRetCore::RefNull(Some(_)) => "(ref.null ...)".into(),
         WastRetCore::RefExtern(Some(n)) => format!("(ref.extern {n})"),
         WastRetCore::RefExtern(None) => "(ref.extern)".into(),
         WastRetCore::RefFunc(_) => "(ref.func)".into(),

@@ -1,6 +1,7 @@
 //! The guest: bytes of machine code in its memory, and a host function that jumps to them.
 
 use std::ffi::c_void;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -71,10 +72,12 @@ impl Guest {
         let confinement = held.then(|| {
             engine.open_ahead();
             let dirs = ctx.granted_dirs();
-            let sandbox = dirs.fold(Sandbox::new(), |sandbox, (dir, access)| match access {
-                Access::ReadOnly => sandbox.read_only(dir),
-                Access::ReadWrite => sandbox.read_write(dir),
-            });
+            let sandbox = dirs
+                .iter()
+                .fold(Sandbox::new(), |sandbox, dir| match dir.access() {
+                    Access::ReadOnly => sandbox.read_only(dir.as_fd()),
+                    Access::ReadWrite => sandbox.read_write(dir.as_fd()),
+                });
             sandbox.enter()
         });
         let mut store = Store::new(&engine, ctx).expect("there is memory");

@@ -14,8 +14,10 @@
 //! It would make the test of a subtype one comparison. But a million types, of a few bytes each, may have 63 ancestors
 //! each. The walk is as short as that.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -68,25 +70,68 @@ impl TypeId {
 #[derive(Debug)]
 pub(super) struct Group {
     /// The definitions by which it is found: what refers to the group is [relative](TypeId::relative).
-    key: Arc<[SubType]>,
-    /// The definitions.
-    types: Arc<[SubType]>,
-    /// The numbers of the types.
+    key: Box<[SubType]>,
+    /// The number of the first type.
+    first: TypeId,
+    /// How often it is registered, and how many groups refer to it. Changes under the registry's lock.
+    users: AtomicUsize,
+    /// `None` for one type that refers to no other, as nearly all do of which there are many.
+    more: Option<Box<More>>,
+}
+
+/// What else there is to a recursion group.
+#[derive(Debug)]
+struct More {
+    /// The definitions, if they differ from those by which the group is found.
+    types: Option<Box<[SubType]>>,
+    /// The numbers of all types.
     ids: Box<[TypeId]>,
     /// The other groups that it refers to, by the first type of each. Were they held themselves, a long chain of groups
     /// would end by as deep a recursion.
     refers_to: Box<[TypeId]>,
-    /// How often it is registered, and how many groups refer to it. Changes under the registry's lock.
-    users: AtomicUsize,
 }
 
 impl Group {
+    /// The types.
     pub(super) fn types(&self) -> &[SubType] {
-        &self.types
+        let types = self.more.as_ref().and_then(|more| more.types.as_deref());
+        types.unwrap_or(&self.key)
     }
 
+    /// The numbers of the types.
     pub(super) fn ids(&self) -> &[TypeId] {
-        &self.ids
+        match &self.more {
+            Some(more) => &more.ids,
+            None => std::slice::from_ref(&self.first),
+        }
+    }
+
+    fn refers_to(&self) -> &[TypeId] {
+        self.more.as_ref().map_or(&[], |more| &more.refers_to)
+    }
+}
+
+/// A group that is found by its definitions.
+#[derive(Debug)]
+struct ByKey(Arc<Group>);
+
+impl Borrow<[SubType]> for ByKey {
+    fn borrow(&self) -> &[SubType] {
+        &self.0.key
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
     }
 }
 
@@ -101,7 +146,7 @@ impl Deref for Definition {
     type Target = SubType;
 
     fn deref(&self) -> &SubType {
-        &self.group.types[self.place as usize]
+        &self.group.types()[self.place as usize]
     }
 }
 
@@ -113,7 +158,7 @@ impl fmt::Display for Definition {
 
 #[derive(Default)]
 struct Registry {
-    groups: HashMap<Arc<[SubType]>, Arc<Group>>,
+    groups: HashSet<ByKey>,
     /// For each number, the type's group and its place in it.
     types: Vec<Option<Definition>>,
     free: Vec<TypeId>,
@@ -156,31 +201,40 @@ impl Registry {
 
     /// Registers the group of these definitions; `None` if one refers to a type that isn't registered.
     fn add(&mut self, mut key: Vec<SubType>) -> Option<Arc<Group>> {
-        if let Some(group) = self.groups.get(&*key) {
+        if let Some(ByKey(group)) = self.groups.get(&key[..]) {
             group.users.fetch_add(1, Ordering::Relaxed);
             return Some(Arc::clone(group));
         }
         let refers_to = self.referred_to(&mut key)?;
-        let ids: Box<[TypeId]> = key.iter().map(|_| self.new_id()).collect();
-        let key: Arc<[SubType]> = key.into();
-        let group = Arc::new(Group {
-            types: absolute(&key, &ids),
-            key: Arc::clone(&key),
-            ids,
-            refers_to,
-            users: AtomicUsize::new(1),
-        });
-        for &other in &group.refers_to {
-            let other = self.definition(other).expect("it was found before");
+        for &other in &refers_to {
+            let other = self.definition(other).expect("it was found just now");
             other.group.users.fetch_add(1, Ordering::Relaxed);
         }
-        for (place, id) in (0..).zip(&group.ids) {
+        let first = self.new_id();
+        let others = key.iter().skip(1).map(|_| self.new_id());
+        let ids: Box<[TypeId]> = std::iter::once(first).chain(others).collect();
+        let types = absolute(&key, &ids);
+        let is_plain = types.is_none() && ids.len() == 1 && refers_to.is_empty();
+        let more = (!is_plain).then(|| {
+            Box::new(More {
+                types,
+                ids,
+                refers_to,
+            })
+        });
+        let group = Arc::new(Group {
+            key: key.into(),
+            first,
+            users: AtomicUsize::new(1),
+            more,
+        });
+        for (place, id) in (0..).zip(group.ids()) {
             self.types[id.0 as usize] = Some(Definition {
                 group: Arc::clone(&group),
                 place,
             });
         }
-        self.groups.insert(key, Arc::clone(&group));
+        self.groups.insert(ByKey(Arc::clone(&group)));
         Some(group)
     }
 
@@ -195,7 +249,7 @@ impl Registry {
                 }
                 match self.definition(*id) {
                     Some(ty) if kind.is_none_or(|kind| ty.composite.kind() == kind) => {
-                        groups.push(ty.group.ids[0]);
+                        groups.push(ty.group.first);
                     }
                     _ => all = false,
                 }
@@ -227,12 +281,12 @@ impl Registry {
             if group.users.fetch_sub(1, Ordering::Relaxed) > 1 {
                 continue;
             }
-            self.groups.remove(&group.key);
-            for &id in &group.ids {
+            self.groups.remove(&group.key[..]);
+            for &id in group.ids() {
                 self.types[id.0 as usize] = None;
                 self.free.push(id);
             }
-            let others = group.refers_to.iter();
+            let others = group.refers_to().iter();
             left.extend(others.filter_map(|&id| Some(Arc::clone(&self.definition(id)?.group))));
         }
     }
@@ -254,9 +308,9 @@ impl Registry {
     }
 }
 
-/// The definitions of `key` with the numbers of the group's types, which are `ids`.
-fn absolute(key: &Arc<[SubType]>, ids: &[TypeId]) -> Arc<[SubType]> {
-    let mut types = key.to_vec();
+/// The definitions of `key` with the numbers of the group's types, which are `ids`; `None` if they don't refer to those.
+fn absolute(key: &[SubType], ids: &[TypeId]) -> Option<Box<[SubType]>> {
+    let mut types: Box<[SubType]> = key.into();
     let mut is_recursive = false;
     for ty in &mut types {
         ty.for_each_id(|id, _| {
@@ -266,11 +320,7 @@ fn absolute(key: &Arc<[SubType]>, ids: &[TypeId]) -> Arc<[SubType]> {
             }
         });
     }
-    if is_recursive {
-        types.into()
-    } else {
-        Arc::clone(key)
-    }
+    is_recursive.then_some(types)
 }
 
 /// Groups of types, kept registered.
@@ -292,7 +342,7 @@ impl Registered {
     pub fn of_func(ty: &FuncType) -> Result<(Registered, TypeId), Unregistered> {
         let mut registered = Registered::default();
         let group = registered.add(vec![SubType::of_func(ty.clone())])?;
-        let id = group.ids[0];
+        let id = group.first;
         Ok((registered, id))
     }
 

@@ -2,11 +2,11 @@
 //!
 //! *Invariant:* what no accepted proposal has becomes none of our types: [`Scope`] refuses it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use wasmparser::UnpackedIndex;
 
-use super::canonical::{Group, Registered, TypeId};
+use super::canonical::{Registered, TypeId};
 use super::composite::{CompositeType, FieldType, StorageType, SubType};
 use super::reference::{AbstractHeapType, CompositeKind, HeapType, RefType};
 use super::{FuncType, ValType};
@@ -17,30 +17,27 @@ use crate::index::TypeIdx;
 #[derive(Debug, Default)]
 pub struct Types {
     registered: Registered,
-    places: Vec<Place>,
+    /// For each group, its first type.
+    starts: Vec<u32>,
+    /// For each type, its group.
+    groups: Vec<u32>,
     /// The number of each type.
     ids: Vec<TypeId>,
     /// For each type, a reference to it, and one that may be null.
     references: OnceLock<Box<[[ValType; 2]]>>,
 }
 
-/// Where a type's definition is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    group: u32,
-    member: u32,
-}
-
 impl Types {
     /// Makes room for `count` types.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.places.reserve_exact(count);
+        self.groups.reserve_exact(count);
         self.ids.reserve_exact(count);
     }
 
     /// Makes room for `count` groups that differ.
     pub(crate) fn reserve_groups(&mut self, count: usize) {
         self.registered.reserve(count);
+        self.starts.reserve_exact(count);
     }
 
     /// Adds the types of a recursion group; `None` if one belongs to a proposal that is not accepted.
@@ -55,21 +52,18 @@ impl Types {
         if types.is_empty() {
             return Some(());
         }
-        let number = self.registered.groups().len() as u32;
+        let (number, start) = (self.registered.groups().len() as u32, self.len() as u32);
         // A group refers to those before it, which are registered.
         let group = self.registered.add(types).ok()?;
         self.ids.extend(group.ids());
-        let members = 0..group.ids().len() as u32;
-        self.places.extend(members.map(|member| Place {
-            group: number,
-            member,
-        }));
+        self.groups.resize(self.ids.len(), number);
+        self.starts.push(start);
         Some(())
     }
 
-    /// Adds a type that is the same as the one with that index.
+    /// Adds a type that is the same as the one with that index, which is alone in its group.
     pub(crate) fn repeat(&mut self, index: usize) {
-        self.places.push(self.places[index]);
+        self.groups.push(self.groups[index]);
         self.ids.push(self.ids[index]);
     }
 
@@ -85,7 +79,7 @@ impl Types {
 
     /// All of them, in the order of the module.
     pub fn iter(&self) -> impl Iterator<Item = &SubType> {
-        self.places.iter().map(|&place| self.at(place))
+        (0..self.len()).map(|index| &self[index])
     }
 
     /// In how many recursion groups they are, those that are repeated counted once. Equal groups may be counted.
@@ -157,11 +151,6 @@ impl Types {
         Some(std::slice::from_ref(ty))
     }
 
-    fn at(&self, place: Place) -> &SubType {
-        let groups: &[Arc<Group>] = self.registered.groups();
-        &groups[place.group as usize].types()[place.member as usize]
-    }
-
     fn scope(&self) -> Scope<'_> {
         Scope {
             types: self,
@@ -174,7 +163,11 @@ impl std::ops::Index<usize> for Types {
     type Output = SubType;
 
     fn index(&self, index: usize) -> &SubType {
-        self.at(self.places[index])
+        let number = self.groups[index] as usize;
+        match self.registered.groups()[number].types() {
+            [only] => only,
+            types => &types[index - self.starts[number] as usize],
+        }
     }
 }
 
@@ -200,8 +193,14 @@ impl Scope<'_> {
         match ty {
             wasmparser::HeapType::Abstract { shared: false, ty } => {
                 let ty = AbstractHeapType::from_wasmparser(ty)?;
-                matches!(ty, AbstractHeapType::Func | AbstractHeapType::Extern)
-                    .then_some(HeapType::Abstract(ty))
+                matches!(
+                    ty,
+                    AbstractHeapType::Func
+                        | AbstractHeapType::Extern
+                        | AbstractHeapType::Exn
+                        | AbstractHeapType::NoExn
+                )
+                .then_some(HeapType::Abstract(ty))
             }
             wasmparser::HeapType::Concrete(index) => self.concrete(index),
             wasmparser::HeapType::Abstract { shared: true, .. }

@@ -89,8 +89,14 @@ enum Kind {
 impl RefType {
     /// `funcref`: a function of any type, or null.
     pub const FUNCREF: RefType = RefType::of_abstract(true, AbstractHeapType::Func);
+    /// `(ref func)`: a function of any type.
+    pub const FUNC: RefType = RefType::of_abstract(false, AbstractHeapType::Func);
+    /// `(ref extern)`: something of the host's.
+    pub const EXTERN: RefType = RefType::of_abstract(false, AbstractHeapType::Extern);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Extern);
+    /// `exnref`: an exception, or null.
+    pub const EXNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Exn);
 
     /// A reference to something of type `heap`, or null if it is `nullable`.
     #[must_use]

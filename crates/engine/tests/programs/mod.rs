@@ -120,6 +120,42 @@ const WRITTEN: &[(&str, &[i32], &str)] = &[
             (global.get $g) (local.get $u))"#,
     ),
     (
+        "tail calls out of loops, to functions with more and fewer parameters, through a table, to the host",
+        &[0, 1, 2, 9, 40],
+        r#"(import "host" "note" (func $note (param i64)))
+        (global $g (export "g") (mut i64) (i64.const 1)) (table $t (export "t") funcref (elem $few $many $few))
+        (type $many (func (param i32 i64 f64 i32 i64 f32 i64 i64 i64 v128 i32) (result i64 i32 f64)))
+        (func $add (param $x i64) (global.set $g (i64.add (i64.mul (global.get $g) (i64.const 31)) (local.get $x))))
+        (func $end (param $x i64) (return_call $note (i64.add (local.get $x) (global.get $g))))
+        (func $few (param $n i32) (result i64 i32 f64) (local $i i32) (local $sum i64)
+            (loop $l
+                (local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (local.get $i))))
+                (if (i32.gt_u (local.get $i) (i32.and (local.get $n) (i32.const 3))) (then
+                    (call $add (local.get $sum))
+                    (return_call_indirect (type $many)
+                        (local.get $n) (local.get $sum) (f64.const 0.5) (local.get $i) (i64.const 7) (f32.const 2)
+                        (i64.const 8) (i64.const 9) (global.get $g) (i64x2.splat (local.get $sum)) (local.get $n)
+                        (i32.const 1))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br $l))
+            (unreachable))
+        (func $many (type $many)
+            (if (i32.eqz (local.get 0)) (then (return (global.get $g) (local.get 3) (local.get 2))))
+            (call $add (i64x2.extract_lane 1 (local.get 9)))
+            (call $add (i64.add (local.get 8) (i64.extend_i32_u (local.get 10))))
+            (call $end (local.get 1))
+            (if (i32.and (local.get 0) (i32.const 1)) (then
+                (return_call $many (i32.sub (local.get 0) (i32.const 1)) (local.get 6) (f64.promote_f32 (local.get 5))
+                    (local.get 10) (local.get 4) (f32.const 3) (local.get 1) (local.get 7) (local.get 8)
+                    (i64x2.splat (local.get 7)) (local.get 3))))
+            (return_call $few (i32.sub (local.get 0) (i32.const 1))))
+        (func (export "run") (param $n i32) (result i64 i32 f64) (local $i i32)
+            (loop $l
+                (call $few (local.get $i)) (drop) (drop) (call $add)
+                (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+            (return_call_indirect (param i32) (result i64 i32 f64) (local.get $n) (i32.const 2)))"#,
+    ),
+    (
         "vectors that trade places, and one that is left behind",
         &[1, 2, 5],
         r#"(func (export "run") (param $n i32) (result v128 i32 v128)

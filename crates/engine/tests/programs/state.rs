@@ -78,7 +78,7 @@ impl Guest {
         let (mut values, mut memories) = (BTreeMap::new(), BTreeMap::new());
         for (name, export) in self.instance.exports(&self.store) {
             match export {
-                Extern::Func(_) => {}
+                Extern::Func(_) | Extern::Tag(_) => {}
                 Extern::Global(global) => {
                     let value = self.show(&global.get(&self.store));
                     values.insert(name.to_owned(), vec![value]);

@@ -51,15 +51,15 @@ impl Source {
 }
 
 /// Copies of slots that are one behind the other on both sides.
-struct Run {
-    from: u32,
-    to: u32,
-    count: u32,
+pub(super) struct Run {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) count: u32,
 }
 
 /// The runs by which values of these widths, each with the slot where it is, get to where operands above slot `behind`
 /// have theirs.
-fn runs(values: impl Iterator<Item = (u32, u32)>, mut behind: u32) -> Vec<Run> {
+pub(super) fn runs(values: impl Iterator<Item = (u32, u32)>, mut behind: u32) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (from, width) in values {
         let to = FrameLayout::place(behind, width);

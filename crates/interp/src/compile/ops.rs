@@ -3,7 +3,7 @@
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
 use tiered_decode::memory::{Load, MemoryInt, Store};
 use tiered_decode::numeric::{self, Binary, NumOp, Unary, Value};
-use tiered_decode::types::{self, FuncType, ValType};
+use tiered_decode::types::{self, CompositeKind, FuncType, HeapType, RefType, ValType};
 use tiered_decode::wasmparser::MemArg;
 use tiered_decode::wide::Wide;
 use tiered_runtime::GUARD_BYTES;
@@ -11,8 +11,8 @@ use tiered_runtime::layout::{FuncPlace, GlobalPlace, offsets};
 
 use crate::any_memory;
 use crate::builtin::REF_FUNC;
-use crate::call::{CALL, CALL_IMPORT, RELOAD, indirect_handler};
-use crate::control::{select_family, select_vector_family};
+use crate::call::{CALL, CALL_IMPORT, RELOAD, call_ref_handler, indirect_handler};
+use crate::control::{non_null_family, select_family, select_vector_family};
 use crate::memory::{MASK_ADDRESS, load_family, load_indexed_family, store_handler};
 use crate::numeric::{
     Condition, WithCondition, binary_family, commutes, condition, condition_handlers, is_condition,
@@ -20,7 +20,9 @@ use crate::numeric::{
 };
 use crate::operand::{Bank, Class, Dest, Reg};
 use crate::regs::Handler;
-use crate::tail_call::{RETURN_CALL, RETURN_CALL_IMPORT, return_indirect_handler};
+use crate::tail_call::{
+    RETURN_CALL, RETURN_CALL_IMPORT, return_indirect_handler, return_ref_handler,
+};
 use crate::variable::{global_get_family, global_set_handler};
 use crate::wide;
 
@@ -59,7 +61,10 @@ impl Translator<'_> {
     }
 
     pub(super) fn ref_func(&mut self, func: FuncIdx) {
-        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ValType::FUNCREF));
+        let id = self.module_code.type_id(self.module.funcs()[func.index()]);
+        let heap = HeapType::Concrete(CompositeKind::Func, id);
+        let ty = RefType::new(false, heap).into();
+        self.builtin(REF_FUNC, [func.0, 0], 0, Some(ty));
     }
 
     pub(super) fn unary<O: Unary<A: Reg, R: Reg> + 'static>(&mut self) {
@@ -338,6 +343,7 @@ impl Translator<'_> {
     /// frame begins.
     fn lay_out_call(&mut self, ty: &FuncType) -> CallFrame {
         self.calls += 1;
+        self.note_call();
         self.row_ends_at_call();
         let from = self.stack.height() - ty.params.len() as u32;
         self.settle_from(from);
@@ -410,6 +416,28 @@ impl Translator<'_> {
         self.push_call_results(ty, frame);
     }
 
+    pub(super) fn call_ref(&mut self, ty: TypeIdx) {
+        let module = self.module;
+        let ty = module.types().func(ty);
+        let reference = self.pop_source(Immediates::No);
+        let frame = self.lay_out_call(ty);
+        self.emit(
+            call_ref_handler(reference.class, is_far(frame.slot)),
+            fields(reference.field, frame.slot, types::slots(&ty.params)),
+        );
+        self.code.push(frame.slot.into());
+        self.emit_reload();
+        self.push_call_results(ty, frame);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let top = self.stack.height() - 1;
+        let ty = self.stack.operand(top).ty;
+        let reference = self.pop_source(Immediates::No);
+        let family = non_null_family(reference.class);
+        self.define(ty, family, fields(reference.field, 0, 0), &[]);
+    }
+
     /// Has the arguments of a tail call be in one run of slots, whose first one this gives, and takes them off.
     fn lay_out_tail_call(&mut self, ty: &FuncType) -> u32 {
         self.calls += 1;
@@ -438,6 +466,17 @@ impl Translator<'_> {
                 self.code.push(offset(at));
             }
         }
+        self.set_unreachable();
+    }
+
+    pub(super) fn return_call_ref(&mut self, ty: TypeIdx) {
+        let module = self.module;
+        let reference = self.pop_source(Immediates::No);
+        let slot = self.lay_out_tail_call(module.types().func(ty));
+        self.emit(
+            return_ref_handler(reference.class),
+            fields(reference.field, self.layout.header(), slot),
+        );
         self.set_unreachable();
     }
 

@@ -9,7 +9,7 @@
 
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{
-    self, BlockType, OperatorsReader, Result, VisitOperator, VisitSimdOperator,
+    self, BlockType, OperatorsReader, Result, TryTable, VisitOperator, VisitSimdOperator,
 };
 
 use crate::operand::Bank;
@@ -141,8 +141,15 @@ macro_rules! ignored {
     (one visit_loop $($rest:tt)*) => {};
     (one visit_if $($rest:tt)*) => {};
     (one visit_end $($rest:tt)*) => {};
+    (one visit_try_table $($rest:tt)*) => {};
+    (one visit_try $($rest:tt)*) => {};
+    (one visit_delegate $($rest:tt)*) => {};
+    (one visit_throw $($rest:tt)*) => {};
+    (one visit_throw_ref $($rest:tt)*) => {};
+    (one visit_rethrow $($rest:tt)*) => {};
     (one visit_call $($rest:tt)*) => {};
     (one visit_call_indirect $($rest:tt)*) => {};
+    (one visit_call_ref $($rest:tt)*) => {};
     (one visit_local_get $($rest:tt)*) => {};
     (one visit_local_set $($rest:tt)*) => {};
     (one visit_local_tee $($rest:tt)*) => {};
@@ -175,6 +182,33 @@ impl<'a> VisitOperator<'a> for Scan {
         self.begin_loop();
     }
 
+    // What comes to a pad finds nothing in registers, as behind a call.
+    fn visit_try_table(&mut self, _: TryTable) {
+        self.call();
+        self.blocks.push(None);
+    }
+
+    fn visit_try(&mut self, _: BlockType) {
+        self.call();
+        self.blocks.push(None);
+    }
+
+    fn visit_delegate(&mut self, _: u32) {
+        self.end();
+    }
+
+    fn visit_throw(&mut self, _: u32) {
+        self.call();
+    }
+
+    fn visit_throw_ref(&mut self) {
+        self.call();
+    }
+
+    fn visit_rethrow(&mut self, _: u32) {
+        self.call();
+    }
+
     fn visit_end(&mut self) {
         self.end();
     }
@@ -184,6 +218,10 @@ impl<'a> VisitOperator<'a> for Scan {
     }
 
     fn visit_call_indirect(&mut self, _: u32, _: u32) {
+        self.call();
+    }
+
+    fn visit_call_ref(&mut self, _: u32) {
         self.call();
     }
 

@@ -1,9 +1,10 @@
 //! Which instruction calls what of the translator; those of proposals that are not accepted are refused.
 
-use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
+use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
+    VisitSimdOperator,
 };
 use tiered_decode::{memory, numeric, wide};
 
@@ -19,7 +20,10 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @exceptions $($rest:tt)*) => {};
+    (one @legacy_exceptions $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -99,6 +103,18 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         Some(self)
     }
 
+    fn visit_end(&mut self) -> Self::Output {
+        self.op_end()
+    }
+
+    fn visit_catch(&mut self, tag: u32) -> Self::Output {
+        self.op_catch(Some(TagIdx(tag)))
+    }
+
+    fn visit_catch_all(&mut self) -> Self::Output {
+        self.op_catch(None)
+    }
+
     fn visit_br_table(&mut self, targets: BrTable<'a>) -> Self::Output {
         self.op_br_table(&targets)
     }
@@ -117,12 +133,22 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_loop(t, block: BlockType) { t.op_loop(block) }
         visit_if(t, block: BlockType) { t.op_if(block) }
         visit_else(t) { t.op_else() }
-        visit_end(t) { t.op_end() }
+        visit_try_table(t, table: TryTable) { t.op_try_table(table) }
+        visit_throw(t, tag: u32) { t.op_throw(TagIdx(tag)) }
+        visit_throw_ref(t) { t.op_throw_ref() }
+        visit_try(t, block: BlockType) { t.op_try(block) }
+        visit_rethrow(t, depth: u32) { t.op_rethrow(depth) }
+        visit_delegate(t, depth: u32) { t.op_delegate(depth) }
         visit_br(t, depth: u32) { t.op_br(depth) }
         visit_br_if(t, depth: u32) { t.op_br_if(depth) }
         visit_return(t) { t.op_return() }
         visit_call(t, func: u32) { t.call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.call_ref(TypeIdx(ty)) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_return_call_ref(t, ty: u32) { t.return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_drop(t) { t.stack.pop() }

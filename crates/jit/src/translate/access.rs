@@ -33,6 +33,8 @@ pub(super) struct Access {
     pub(super) code: MemFlagsData,
     /// The type of a function that may be null.
     pub(super) sig: MemFlagsData,
+    /// The code of a function that may be null.
+    pub(super) called: MemFlagsData,
     /// Fields of the store's context.
     pub(super) store: MemFlagsData,
     /// Slots of a frame of the first tier, which is only there until something else runs.
@@ -70,6 +72,7 @@ impl Access {
             element: region("element", plain),
             code,
             sig: code.with_trap_code(Some(trap::UNINITIALIZED_ELEMENT)),
+            called: code.with_trap_code(Some(trap::NULL_FUNCTION_REFERENCE)),
             store: region("store", plain),
             frame: region("frame", plain),
             poll: region("poll", plain).with_trap_code(Some(trap::INTERRUPT)),

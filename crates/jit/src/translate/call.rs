@@ -156,6 +156,34 @@ impl Translator<'_, '_> {
         self.recorded(record, instance)
     }
 
+    pub(super) fn op_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.call(ty, &callee)
+    }
+
+    pub(super) fn op_return_call_ref(&mut self, ty: TypeIdx) -> Result<(), CompileError> {
+        let callee = self.callee_of_reference();
+        self.return_call(ty, &callee)
+    }
+
+    /// What the top operand refers to, which is about to be called.
+    fn callee_of_reference(&mut self) -> Callee {
+        let record = self.pop();
+        let access = self.access;
+        // The load of the null reference's code is the trap.
+        let func = self
+            .builder
+            .ins()
+            .load(I64, access.called, record, offsets::RECORD_CODE);
+        self.leave_instance();
+        let mut load = |flags, base, offset| self.builder.ins().load(I64, flags, base, offset);
+        Callee {
+            native: load(access.code, func, offsets::FUNC_NATIVE),
+            instance: load(access.checked, record, offsets::RECORD_INSTANCE),
+            func,
+        }
+    }
+
     /// The function of the module that is `at` bytes from the first one.
     fn defined(&mut self, at: i32) -> Callee {
         let (code, vmctx) = (self.access.code, self.vmctx);
@@ -214,8 +242,18 @@ impl Translator<'_, '_> {
         self.has_vectors |= func_type.results.contains(&ValType::V128);
         let memory = self.result_memory(ty);
         self.arguments.extend(memory);
-        let ins = self.builder.ins();
-        let call = ins.call_indirect(sig, callee.native, &self.arguments);
+        match self.pad() {
+            Some(region) => {
+                let results = self.try_call(region, sig, callee.native);
+                self.stack.extend(results);
+            }
+            None => {
+                let ins = self.builder.ins();
+                let call = ins.call_indirect(sig, callee.native, &self.arguments);
+                self.stack
+                    .extend_from_slice(self.builder.inst_results(call));
+            }
+        }
         match memory {
             Some(memory) => load_slots(
                 &mut self.builder,
@@ -223,11 +261,7 @@ impl Translator<'_, '_> {
                 &func_type.results,
                 &mut self.stack,
             ),
-            None => {
-                self.stack
-                    .extend_from_slice(self.builder.inst_results(call));
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -265,6 +299,9 @@ impl Translator<'_, '_> {
         let result = self.builder.inst_results(call)[0];
         if builtin.kind() == Kind::Status {
             self.builder.ins().trapnz(result, trap::PENDING);
+        }
+        if builtin.kind() == Kind::Address {
+            self.builder.ins().trapz(result, trap::PENDING);
         }
         result
     }

@@ -10,8 +10,9 @@
 
 use std::ops::Range;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I64};
-use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc};
+use cranelift_codegen::ir::{Block, BlockCall, Inst, InstBuilder, JumpTableData, SourceLoc, Value};
 use tiered_decode::types::ValType;
 use tiered_decode::wasmparser::{BlockType, BrTable};
 
@@ -28,7 +29,7 @@ const MAX_DIRECT_TARGETS: u32 = 16;
 
 /// The kind of a control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// The body itself.
     Body,
     Block,
@@ -36,11 +37,16 @@ enum Kind {
     /// The first arm of an `if`, and where the other is to begin.
     If(Otherwise),
     Else,
+    TryTable,
+    /// The body of a `try`.
+    Try,
+    /// A handler of one.
+    Catch,
 }
 
 /// Where an `if` goes when its condition is false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Otherwise {
+pub(super) enum Otherwise {
     /// To this block.
     Block(Block),
     /// To the end, for now: this branch goes to the label, and to the `else` if there is one.
@@ -50,13 +56,13 @@ enum Otherwise {
 /// A control frame.
 #[derive(Debug)]
 pub(super) struct Frame<'m> {
-    kind: Kind,
+    pub(super) kind: Kind,
     /// The byte of the instruction that begins it.
     offset: u32,
     /// Operands below the parameters.
-    base: usize,
+    pub(super) base: usize,
     params: &'m [ValType],
-    results: &'m [ValType],
+    pub(super) results: &'m [ValType],
     /// Where branches to this frame go.
     label: Option<Block>,
     /// Some branch goes there.
@@ -71,6 +77,12 @@ pub(super) struct Frame<'m> {
     saved: Range<usize>,
     /// How many values are kept for the frames around this one.
     kept: usize,
+    /// The region that what is thrown in it goes to, if the function has a handler for it.
+    pub(super) pad: Option<usize>,
+    /// What the handlers of a `try` are given, if anything is thrown in it.
+    pub(super) caught: Option<Value>,
+    /// Where what none of the handlers so far takes comes to.
+    pub(super) uncaught: Option<Block>,
 }
 
 impl<'m> Frame<'m> {
@@ -89,6 +101,9 @@ impl<'m> Frame<'m> {
             hop: None,
             saved: 0..0,
             kept: 0,
+            pad: None,
+            caught: None,
+            uncaught: None,
         }
     }
 
@@ -104,7 +119,7 @@ impl<'m> Frame<'m> {
 
 impl<'m> Translator<'_, 'm> {
     /// The present instruction begins a frame, whose parameters are on the stack.
-    fn frame(&mut self, kind: Kind, block: BlockType) -> Frame<'m> {
+    pub(super) fn frame(&mut self, kind: Kind, block: BlockType) -> Frame<'m> {
         let (params, results) = self.module.block_type(block);
         let base = self.stack.len() - params.len();
         Frame {
@@ -114,6 +129,7 @@ impl<'m> Translator<'_, 'm> {
             params,
             saved: self.save(base),
             kept: self.kept.len(),
+            pad: self.pad(),
             ..Frame::body(results)
         }
     }
@@ -218,9 +234,24 @@ impl<'m> Translator<'_, 'm> {
     }
 
     pub(super) fn op_end(&mut self) -> Result<(), CompileError> {
+        let kind = self.control.last().map(|frame| frame.kind);
+        if kind == Some(Kind::Catch) && self.reachable {
+            self.leave_to(0);
+            self.reachable = false;
+        }
         let Some(mut frame) = self.control.pop() else {
             return Ok(());
         };
+        match frame.kind {
+            Kind::TryTable | Kind::Try => self.end_region(&mut frame)?,
+            Kind::Catch => self.end_handlers(&mut frame),
+            _ => {}
+        }
+        self.end_block(frame)
+    }
+
+    /// Goes on behind the end of a block, whose frame is closed.
+    pub(super) fn end_block(&mut self, mut frame: Frame<'m>) -> Result<(), CompileError> {
         match frame.kind {
             Kind::Loop => {
                 self.open_loops -= 1;
@@ -282,14 +313,14 @@ impl<'m> Translator<'_, 'm> {
             .get_or_insert_with(|| self.builder.create_block())
     }
 
-    fn jump_to(&mut self, frame: &mut Frame<'m>) {
+    pub(super) fn jump_to(&mut self, frame: &mut Frame<'m>) {
         frame.is_likely = true;
         let label = self.label(frame);
         self.builder.ins().jump(label, &[]);
     }
 
     /// The frame that a branch of depth `depth` leads to: its index.
-    fn target(&self, depth: u32) -> usize {
+    pub(super) fn target(&self, depth: u32) -> usize {
         self.control.len() - 1 - depth as usize
     }
 
@@ -323,19 +354,46 @@ impl<'m> Translator<'_, 'm> {
     }
 
     pub(super) fn op_br(&mut self, depth: u32) {
+        self.leave_to(depth);
+        self.set_unreachable();
+    }
+
+    /// Branches, and leaves the stack as it is.
+    pub(super) fn leave_to(&mut self, depth: u32) {
         let target = self.target(depth);
         if self.control[target].kind == Kind::Body {
-            return self.op_return();
+            return self.leave();
         }
         self.pass(self.control[target].branch_types().len());
         self.pay(target);
         let label = self.target_label(target);
         self.builder.ins().jump(label, &[]);
-        self.set_unreachable();
     }
 
     pub(super) fn op_br_if(&mut self, depth: u32) {
         let condition = self.pop_condition();
+        self.branch_if(condition, depth);
+    }
+
+    /// The branch takes along what is below the reference.
+    pub(super) fn op_br_on_null(&mut self, depth: u32) {
+        let reference = self.pop();
+        let is_null = self.builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
+        self.branch_if(is_null, depth);
+        self.push(reference);
+    }
+
+    /// The branch takes the reference along, too.
+    pub(super) fn op_br_on_non_null(&mut self, depth: u32) {
+        let reference = self.pop();
+        let is_some = self.builder.ins().icmp_imm_s(IntCC::NotEqual, reference, 0);
+        self.push(reference);
+        self.branch_if(is_some, depth);
+        self.pop();
+    }
+
+    /// Branches if `condition` is not zero, with the top operands.
+    fn branch_if(&mut self, condition: Value, depth: u32) {
         let target = self.target(depth);
         self.pass(self.control[target].branch_types().len());
         let hint = self.hints.is_likely(self.offset);
@@ -427,6 +485,12 @@ impl<'m> Translator<'_, 'm> {
     }
 
     pub(super) fn op_return(&mut self) {
+        self.leave();
+        self.set_unreachable();
+    }
+
+    /// Returns with the top operands, and leaves the stack as it is.
+    fn leave(&mut self) {
         let from = self.stack.len() - self.result_count;
         self.widen_from(from);
         match self.results {
@@ -438,7 +502,16 @@ impl<'m> Translator<'_, 'm> {
                 self.builder.ins().return_(&self.stack[from..]);
             }
         }
-        self.set_unreachable();
+    }
+
+    /// What the `try` at `target`, in a handler of which this is, has caught: the lowest operand of the handler.
+    pub(super) fn hidden(&mut self, target: usize) -> Value {
+        let height = self.control[target].base;
+        let inner = self.control.get(target + 1);
+        if inner.is_some_and(|inner| inner.saved.contains(&height)) {
+            return self.saved(height);
+        }
+        self.stack[height]
     }
 
     pub(super) fn op_unreachable(&mut self) {

@@ -106,8 +106,12 @@ fn path_to(body: &FuncBody<'_>, offset: u32) -> Result<Vec<u32>, CompileError> {
                 path.push(at);
                 return Ok(path);
             }
-            Operator::Loop { .. } | Operator::Block { .. } | Operator::If { .. } => path.push(at),
-            Operator::End => {
+            Operator::Loop { .. }
+            | Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. } => path.push(at),
+            Operator::End | Operator::Delegate { .. } => {
                 path.pop();
             }
             _ => {}
@@ -178,6 +182,16 @@ impl<'m> Translator<'_, 'm> {
         for height in operands {
             let saved = &mut resume.saved[height];
             self.stack[height] = self.variables.get(&mut self.builder, saved);
+        }
+    }
+
+    /// The operand at `height`, which is below a frame of the path that is open.
+    pub(super) fn saved(&mut self, height: usize) -> Value {
+        match &mut self.resume {
+            Some(resume) => self
+                .variables
+                .get(&mut self.builder, &mut resume.saved[height]),
+            None => self.stack[height],
         }
     }
 

@@ -15,6 +15,7 @@ use crate::abi::{clif_type, slot_flags};
 use crate::builtins::Builtin;
 use crate::error::CompileError;
 use crate::numeric;
+use crate::trap;
 
 use super::Translator;
 
@@ -108,6 +109,12 @@ impl Translator<'_, '_> {
         let reference = self.pop();
         let is_null = self.builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
         self.push(is_null);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let reference = self.pop();
+        self.builder.ins().trapz(reference, trap::NULL_REFERENCE);
+        self.push(reference);
     }
 
     pub(super) fn select(&mut self) {

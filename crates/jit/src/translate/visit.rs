@@ -1,10 +1,11 @@
 //! Which instruction calls what of the translator; those of proposals that are not accepted are refused.
 
-use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TypeIdx};
+use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, VisitOperator, VisitSimdOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
+    VisitSimdOperator,
 };
 use tiered_decode::wide::WideOp;
 
@@ -20,7 +21,10 @@ macro_rules! refused {
     (one @saturating_float_to_int $($rest:tt)*) => {};
     (one @bulk_memory $($rest:tt)*) => {};
     (one @reference_types $($rest:tt)*) => {};
+    (one @exceptions $($rest:tt)*) => {};
+    (one @legacy_exceptions $($rest:tt)*) => {};
     (one @wide_arithmetic $($rest:tt)*) => {};
+    (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
@@ -117,8 +121,13 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     fallible_methods! {
         visit_loop(t, block: BlockType) { t.op_loop(block) }
         visit_end(t) { t.op_end() }
+        visit_catch(t, tag: u32) { t.op_catch(Some(TagIdx(tag))) }
+        visit_catch_all(t) { t.op_catch(None) }
+        visit_delegate(t, depth: u32) { t.op_delegate(depth) }
         visit_call(t, func: u32) { t.op_call(FuncIdx(func)) }
         visit_call_indirect(t, ty: u32, table: u32) { t.op_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_call_ref(t, ty: u32) { t.op_call_ref(TypeIdx(ty)) }
+        visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
@@ -132,7 +141,15 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_else(t) { t.op_else() }
         visit_br(t, depth: u32) { t.op_br(depth) }
         visit_br_if(t, depth: u32) { t.op_br_if(depth) }
+        visit_br_on_null(t, depth: u32) { t.op_br_on_null(depth) }
+        visit_br_on_non_null(t, depth: u32) { t.op_br_on_non_null(depth) }
+        visit_ref_as_non_null(t) { t.ref_as_non_null() }
         visit_return(t) { t.op_return() }
+        visit_try_table(t, table: TryTable) { t.op_try_table(table) }
+        visit_throw(t, tag: u32) { t.op_throw(TagIdx(tag)) }
+        visit_throw_ref(t) { t.op_throw_ref() }
+        visit_try(t, block: BlockType) { t.op_try(block) }
+        visit_rethrow(t, depth: u32) { t.op_rethrow(depth) }
         visit_drop(t) { t.stack.pop() }
         visit_select(t) { t.select() }
         visit_typed_select(t, _ty: wasmparser::ValType) { t.select() }

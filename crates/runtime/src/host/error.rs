@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::error::Error;
 
+use crate::exception::Exception;
 use crate::instantiate::InstantiateError;
 use crate::vm::trap::{Trap, TrapCode};
 
@@ -23,7 +24,7 @@ fn take_anyhow<E: 'static>(error: E) -> Result<anyhow::Error, E> {
 
 impl Trap {
     /// A host function failed with `error`. A trap stays that trap: a [`Trap`] itself, a [`TrapCode`], an
-    /// [`Error::Trap`](crate::Error::Trap), and a box of one.
+    /// [`Error::Trap`](crate::Error::Trap), and a box of one. An [`Exception`] is thrown.
     ///
     /// Host functions need not call it: they may return `Result<V, E>` with any such error.
     #[must_use]
@@ -40,6 +41,10 @@ impl Trap {
         };
         let error = match error.downcast::<TrapCode>() {
             Ok(code) => return Trap::new(*code),
+            Err(other) => other,
+        };
+        let error = match error.downcast::<Exception>() {
+            Ok(exception) => return (*exception).into(),
             Err(other) => other,
         };
         let error = match error.downcast::<crate::Error>().map(|error| *error) {
@@ -63,6 +68,10 @@ impl Trap {
         };
         let error = match error.downcast::<TrapCode>() {
             Ok(code) => return Trap::new(code),
+            Err(other) => other,
+        };
+        let error = match error.downcast::<Exception>() {
+            Ok(exception) => return exception.into(),
             Err(other) => other,
         };
         // Others stay as they are: their context would be lost.

@@ -1,6 +1,7 @@
 //! What a host function pays for work that it does for its caller.
 
 use crate::store::AnyStore;
+use crate::vm::guard::Interruptible;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::StoreCtx;
 
@@ -61,6 +62,17 @@ impl<'a> Meter<'a> {
             true => Err(TrapCode::Interrupted),
             false => Ok(()),
         }
+    }
+
+    /// What the store's guest waits in, of this kind: it is interrupted and cleared together with the guest from now on,
+    /// and lives as long as the store. The first time, `new` makes it, under a lock, so it should do little. `None` if
+    /// nothing may stop the guest from outside: see [`AnyStore::may_be_interrupted`].
+    ///
+    /// So a host function that waits finds what breaks the waiting of *this* store's guest, however many stores share the
+    /// host's data.
+    pub fn interruptible<W: Interruptible + Clone>(&self, new: impl FnOnce() -> W) -> Option<W> {
+        let guard = &self.ctx.guard;
+        guard.is_armed().then(|| guard.waits(new))
     }
 }
 

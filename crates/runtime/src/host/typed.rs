@@ -21,7 +21,7 @@ use crate::vm::vmctx::VmCtx;
     message = "`{Self}` can't be the parameters or results of a WebAssembly function",
     label = "not a value, nor a tuple of values",
     note = "it is `()`, a value, or a tuple of up to 12 values",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two"
 )]
 pub trait HostValues: Sized + 'static {
     #[doc(hidden)]
@@ -42,7 +42,7 @@ pub trait HostValues: Sized + 'static {
     label = "not what a host function may return",
     note = "it returns `()`, a value, a tuple of values, or `Result<V, E>` of one of these with an error: a `Trap`, any \
             `std::error::Error + Send + Sync + 'static`, a box of one, or an `anyhow::Error`",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two"
 )]
 pub trait HostReturn: Sized {
     #[doc(hidden)]
@@ -112,7 +112,7 @@ macro_rules! single_values {
     )*};
 }
 
-single_values! { i32 u32 i64 u64 f32 f64 u128 Option<crate::func::Func> Option<crate::value::ExternRef> }
+single_values! { i32 u32 i64 u64 f32 f64 u128 crate::func::Func crate::value::ExternRef Option<crate::func::Func> Option<crate::value::ExternRef> }
 
 /// A Rust closure or function that can be a host function. Its parameters are values, and before them, if it wants, a
 /// [`Caller`]; it returns what [`HostReturn`] says.
@@ -123,7 +123,7 @@ single_values! { i32 u32 i64 u64 f32 f64 u128 Option<crate::func::Func> Option<c
     label = "not a host function",
     note = "a host function is `Fn(A, B, …) -> R` or `Fn(Caller<'_, {T}>, A, B, …) -> R` with up to 12 values, and `Send + \
             Sync + 'static`; the types of a closure's parameters have to be written out",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Option<Func>` and `Option<ExternRef>`",
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two",
     note = "`R` is `()`, a value, a tuple of values, or `Result<V, E>` of one of these with an error: a `Trap`, any \
             `std::error::Error + Send + Sync + 'static`, a box of one, or an `anyhow::Error`"
 )]

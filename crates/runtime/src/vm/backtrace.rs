@@ -38,6 +38,12 @@ const MAX_STEPS: usize = 1 << 18;
 /// The frames are there.
 pub type Walk = unsafe fn(ctx: &StoreCtx, pc: usize, fp: *const Slot, trace: &mut Trace);
 
+/// Adds the frame of another tier's code that is returned to at an address.
+///
+/// # Safety of calls
+/// That code lives.
+pub type Resolve = unsafe fn(pc: usize, trace: &mut Trace);
+
 /// One stay in guest code: where it stands while something else runs.
 ///
 /// *Invariant:* activations form a list in the order of the host's stack. Each tier's entry makes one, or the place
@@ -188,6 +194,16 @@ impl Trace {
             self.left_out += 1;
         }
         self.outermost.push_back(kept);
+    }
+
+    /// Adds the frame of the first tier that is returned to at `pc`.
+    pub(crate) fn add_position(&mut self, ctx: &StoreCtx, pc: usize) {
+        if let Some((func, byte)) = ctx.find_func_at(pc, &mut self.steps)
+            && let Some(code) = func.module_code()
+        {
+            let position = Some(Position { func, byte });
+            self.add(code.module(), func.index, None, position);
+        }
     }
 
     /// Adds the frames of all activations of a store.

@@ -15,6 +15,7 @@
 //! * *Invariant:* no panic of an [`Interruptible`] leaves this file while the guest is stopped or let go on.
 //! * *Invariant:* the page goes back to its pool with the last owner of the guard, which may be an interrupt handle.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -44,11 +45,12 @@ pub(crate) enum Reason {
 }
 
 /// Something outside the guest's code that a guest may wait in, which is to end when the guest is stopped: see
-/// [`AnyStore::add_interruptible`](crate::AnyStore::add_interruptible).
+/// [`AnyStore::add_interruptible`](crate::AnyStore::add_interruptible) and
+/// [`Meter::interruptible`](crate::Meter::interruptible).
 ///
 /// Both are called under a lock, in turn, and on any thread: they should do little, and touch no store. One that panics is
 /// forgotten: what stops a guest goes on, on a thread that stops others, too.
-pub trait Interruptible: Send + Sync + fmt::Debug {
+pub trait Interruptible: Any + Send + Sync + fmt::Debug {
     /// Ends the waiting, now and from now on.
     fn interrupt(&self);
     /// Lets the guest wait again.
@@ -86,6 +88,13 @@ struct State {
 }
 
 impl State {
+    fn add_waits(&mut self, waits: Arc<dyn Interruptible>) {
+        if self.reasons != 0 {
+            waits.interrupt();
+        }
+        self.waits.push(waits);
+    }
+
     /// Calls `tell` with all that the guest may be waiting in, and forgets what panics.
     fn tell_waits(&mut self, tell: impl Fn(&dyn Interruptible)) {
         self.waits.retain(|waits| {
@@ -243,11 +252,21 @@ impl Guard {
 
     /// Has `waits` interrupted together with the guest from now on.
     pub(crate) fn add_waits(&self, waits: Arc<dyn Interruptible>) {
+        self.state.lock().add_waits(waits);
+    }
+
+    /// The `W` that is interrupted together with the guest; the first time, `new` makes it.
+    pub(crate) fn waits<W: Interruptible + Clone>(&self, new: impl FnOnce() -> W) -> W {
         let mut state = self.state.lock();
-        if state.reasons != 0 {
-            waits.interrupt();
-        }
-        state.waits.push(waits);
+        let known = state.waits.iter().find_map(|waits| {
+            let waits: &dyn Any = &**waits;
+            waits.downcast_ref::<W>().cloned()
+        });
+        known.unwrap_or_else(|| {
+            let waits = new();
+            state.add_waits(Arc::new(waits.clone()));
+            waits
+        })
     }
 
     /// Lets go of what the guest may have waited in: its store ends, and handles may live on.

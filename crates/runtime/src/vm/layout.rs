@@ -1,17 +1,17 @@
 //! Where everything of an instance stands, counted in bytes from its [`VmCtx`]: what compiled code is made of.
 //!
 //! ```text
-//! vmctx ─▶ [ VmCtx | sigs | imported funcs | tables | memories | imported globals | globals | host funcs | funcs ]
-//!                    u32    pointers                                               records
+//! vmctx ─▶ [ VmCtx | sigs | imported funcs | tables | memories | tags | imported globals | globals | host funcs | funcs ]
+//!                    u32    pointers                                                      records
 //! ```
 //!
 //! * *Invariant:* the offsets depend on the module alone, so code made of them serves every instance of the module.
-//! * *Invariant:* what an instance allocates itself stands in these arrays as a record; what it imports, and its tables
-//!   and memories, as a pointer to one. Pointers never change. The records of host functions that an instance imports
+//! * *Invariant:* what an instance allocates itself stands in these arrays as a record; what it imports, and its tables,
+//!   memories and tags, as a pointer to one. Pointers never change. The records of host functions that an instance imports
 //!   are its own, too.
 
 use tiered_decode::Module;
-use tiered_decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use tiered_decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 
 use crate::vm::code::{FuncCode, FuncRecord};
 use crate::vm::global::GlobalRecord;
@@ -22,6 +22,7 @@ pub mod offsets {
     use std::mem::offset_of;
 
     use crate::vm::code::{FuncCode, FuncRecord};
+    use crate::vm::exception::ExceptionObject;
     use crate::vm::global::GlobalRecord;
     use crate::vm::memory::MemoryRecord;
     use crate::vm::table::TableRecord;
@@ -53,6 +54,10 @@ pub mod offsets {
     pub const STORE_CALLER: i32 = offset_of!(StoreCtx, caller) as i32;
     /// [`StoreCtx`]: the first free slot.
     pub const STORE_FREE: i32 = offset_of!(StoreCtx, free) as i32;
+    /// [`ExceptionObject`]: the address of the tag's record.
+    pub const EXCEPTION_TAG: i32 = ExceptionObject::TAG as i32;
+    /// [`ExceptionObject`]: the first slot of the payload.
+    pub const EXCEPTION_PAYLOAD: i32 = ExceptionObject::PAYLOAD as i32;
     /// [`StoreCtx`]: how compiled code comes to where it leaves for another tier, 8 bits.
     pub const STORE_ARRIVAL: i32 = offset_of!(StoreCtx, arrival) as i32;
     /// [`GlobalRecord`]: the value's slot.
@@ -93,6 +98,7 @@ pub struct VmLayout {
     imported_funcs: usize,
     tables: usize,
     memories: usize,
+    tags: usize,
     imported_globals: usize,
     globals: usize,
     host_funcs: usize,
@@ -107,6 +113,7 @@ struct Counts {
     funcs: u32,
     tables: u32,
     memories: u32,
+    tags: u32,
     imported_globals: u32,
     globals: u32,
 }
@@ -136,6 +143,7 @@ impl VmLayout {
         let imported_funcs = pointers(module.imported_funcs() as usize);
         let tables = pointers(module.tables().len());
         let memories = pointers(module.memories().len());
+        let tags = pointers(module.tags().len());
         let imported_globals = pointers(module.imported_globals() as usize);
         let globals = array(
             defined_globals,
@@ -153,6 +161,7 @@ impl VmLayout {
                 funcs: module.funcs().len() as u32,
                 tables: module.tables().len() as u32,
                 memories: module.memories().len() as u32,
+                tags: module.tags().len() as u32,
                 imported_globals: module.imported_globals(),
                 globals: module.globals().len() as u32,
             },
@@ -160,6 +169,7 @@ impl VmLayout {
             imported_funcs,
             tables,
             memories,
+            tags,
             imported_globals,
             globals,
             host_funcs,
@@ -177,6 +187,7 @@ impl VmLayout {
             imported_funcs: end,
             tables: end,
             memories: end,
+            tags: end,
             imported_globals: end,
             globals: end,
             host_funcs: end,
@@ -199,6 +210,10 @@ impl VmLayout {
 
     pub(crate) fn has_memory(&self, index: MemoryIdx) -> bool {
         index.0 < self.counts.memories
+    }
+
+    pub(crate) fn has_tag(&self, index: TagIdx) -> bool {
+        index.0 < self.counts.tags
     }
 
     pub(crate) fn has_global(&self, index: GlobalIdx) -> bool {
@@ -251,6 +266,12 @@ impl VmLayout {
     #[must_use]
     pub fn memory(&self, index: MemoryIdx) -> i32 {
         (self.memories + index.index() * POINTER) as i32
+    }
+
+    /// The address of the tag's record.
+    #[must_use]
+    pub fn tag(&self, index: TagIdx) -> i32 {
+        (self.tags + index.index() * POINTER) as i32
     }
 
     /// The record of the global at `index` of the module's index space.

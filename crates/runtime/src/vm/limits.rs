@@ -17,6 +17,8 @@ pub struct Limits {
     pub memories: usize,
     /// Number of tables.
     pub tables: usize,
+    /// Bytes of the exceptions that live at the same time; to throw one more is a trap.
+    pub exception_bytes: u64,
     /// Bytes of the stack that guest frames live on. This alone says how deep a guest may recurse: compiled code goes at
     /// least as deep as interpreted code, and not twice as deep.
     pub stack_bytes: usize,
@@ -36,6 +38,7 @@ impl Default for Limits {
             instances: 10_000,
             memories: 10_000,
             tables: 10_000,
+            exception_bytes: 64 << 20,
             stack_bytes: 16 << 20,
             native_stack_bytes: 1 << 20,
         }

@@ -10,6 +10,7 @@
 pub mod backtrace;
 pub mod builtin;
 pub mod code;
+pub mod exception;
 pub mod frame;
 pub mod layout;
 pub mod module_code;
@@ -34,8 +35,9 @@ pub(crate) mod host_limit;
 pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod native_roots;
 pub(crate) mod own_file;
-pub(crate) mod pages;
+pub(crate) mod passed;
 pub(crate) mod poll;
 pub(crate) mod reservation;
 pub(crate) mod slab;
@@ -44,3 +46,5 @@ pub(crate) mod store_ctx;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod trap;
+
+pub(crate) use tiered_pages as pages;

@@ -198,6 +198,8 @@ pub type OffsetsOf = fn(&FuncCode, &[usize]) -> Vec<Option<u32>>;
 pub struct Bytecode {
     words: NonNull<[u64]>,
     loops: Box<[LoopCode]>,
+    /// From which word on exceptions of callees go to which word, if to any; ascending.
+    pads: Box<[(u32, Option<u32>)]>,
     calls: u32,
     callees: Box<[FuncIdx]>,
     offsets_of: OffsetsOf,
@@ -215,6 +217,7 @@ impl Bytecode {
         Bytecode {
             words: NonNull::from(Box::leak(words)),
             loops: Box::default(),
+            pads: Box::default(),
             calls: 0,
             callees: Box::default(),
             offsets_of,
@@ -230,6 +233,22 @@ impl Bytecode {
     /// Adds the loops, in the order of the body.
     pub fn set_loops(&mut self, loops: Box<[LoopCode]>) {
         self.loops = loops;
+    }
+
+    /// Says where exceptions go that come from a call: from which word on to which word, if to any, in ascending order.
+    pub fn set_pads(&mut self, pads: &[(u32, Option<u32>)]) {
+        self.pads = pads.into();
+    }
+
+    /// Where an exception goes that comes from the instruction which the byte `byte` is of.
+    #[must_use]
+    pub fn pad(&self, byte: usize) -> Option<NonNull<u64>> {
+        let word = (byte / size_of::<u64>()) as u32;
+        let behind = self.pads.partition_point(|&(from, _)| from <= word);
+        let (_, pad) = self.pads[behind.checked_sub(1)?];
+        let words: NonNull<u64> = self.words.cast();
+        // SAFETY: pads are words of the code.
+        Some(unsafe { words.add(pad? as usize) })
     }
 
     /// The loops that can be reached.

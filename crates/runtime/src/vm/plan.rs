@@ -70,7 +70,7 @@ impl MemoryPlan {
         let Some(end) = offset.checked_add(size as u64) else {
             return Check::Outside;
         };
-        let pages_of_host = (1 << self.page_log2) % HOST_PAGE_BYTES == 0;
+        let pages_of_host = (1usize << self.page_log2).is_multiple_of(HOST_PAGE_BYTES);
         match self.index {
             _ if end > GUARD_BYTES as u64 || !pages_of_host => Check::End(end),
             IndexType::I32 => Check::None,

@@ -34,6 +34,9 @@ const SHALLOW_BYTES: usize = if HOST_PAGE_BYTES > 8 << 10 {
     8 << 10
 };
 
+/// Bytes behind the shallow ones that are looked at in debug builds, whether something was written there after all.
+const CHECKED_BYTES: usize = 64 << 10;
+
 /// Slots from the base on in which a frame may start while the stack is not deep.
 const FIRST_SLOTS: usize = (4 << 10) / size_of::<Slot>();
 
@@ -130,6 +133,11 @@ impl ValueStack {
                 return pages::discard(base, length);
             }
             base.write_bytes(0, SHALLOW_BYTES);
+            if cfg!(debug_assertions) && !self.deep {
+                let behind =
+                    std::slice::from_raw_parts(base.add(SHALLOW_BYTES).as_ptr(), CHECKED_BYTES);
+                debug_assert!(behind.iter().all(|&byte| byte == 0), "the stack is deep");
+            }
             if self.deep {
                 pages::discard(base.add(SHALLOW_BYTES), length - SHALLOW_BYTES)?;
             }

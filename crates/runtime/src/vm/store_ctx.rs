@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
+use crate::vm::exception::Exceptions;
 use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
@@ -17,6 +18,7 @@ use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
 use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
+use crate::vm::passed::Passed;
 use crate::vm::stack::native_depth;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::VmCtx;
@@ -56,6 +58,12 @@ pub struct StoreCtx {
     dice: Cell<u64>,
     /// Fuel beyond what `work` holds; `None` if fuel is not counted.
     fuel: Cell<Option<u64>>,
+    /// The first slot of the stack.
+    stack_base: NonNull<Slot>,
+    /// The native stack pointer with which guest code was entered that no other guest code has called; 0 while none runs.
+    native_top: Cell<usize>,
+    pub(crate) exceptions: Exceptions,
+    pub(crate) passed: Passed,
     /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
     last_stack_limit: NonNull<Slot>,
     /// Byte 0 of each memory that the store has, and how far an access to it can come.
@@ -138,6 +146,10 @@ impl StoreCtx {
             slice: Cell::new(points.period),
             dice: Cell::new(0),
             fuel: Cell::new(None),
+            stack_base: stack.base,
+            native_top: Cell::new(0),
+            exceptions: Exceptions::new(limits.exception_bytes),
+            passed: Passed::default(),
             last_stack_limit: stack.last,
             memories: RefCell::default(),
             memory_used: Cell::new(0),
@@ -179,6 +191,15 @@ impl StoreCtx {
         // What is behind the end is as for a frame that starts at the limit: room for a callee that does not start.
         let end = self.last_stack_limit.addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
         slots.saturating_mul(size_of::<Slot>()) <= end.saturating_sub(frame.addr())
+    }
+
+    /// Says that `func` is about to be called: whoever does that lays its arguments out, and finds its results, where its frame
+    /// starts, whatever the function itself does there.
+    #[inline]
+    pub fn lays_out(&self, func: &FuncCode) {
+        if u32::from(func.params.max(func.results)) > Self::MAX_SHALLOW_SLOTS {
+            self.set_deep();
+        }
     }
 
     /// Says that a frame of more than [`StoreCtx::MAX_SHALLOW_SLOTS`] is about to be used.
@@ -376,6 +397,7 @@ impl StoreCtx {
         let outermost = self.native_limit.get();
         if outermost == 0 {
             let limits = NativeLimits::at(depth, &self.limits);
+            self.native_top.set(depth);
             self.native_limit.set(limits.entry);
             self.compiled_limit.set(limits.compiled);
             self.guard.set_stack_limit(limits.compiled);
@@ -390,6 +412,21 @@ impl StoreCtx {
     #[inline]
     pub(crate) fn left_at(&self, outermost: usize) {
         self.native_limit.set(outermost);
+    }
+
+    /// The first slot of the stack.
+    pub(crate) fn stack_base(&self) -> NonNull<Slot> {
+        self.stack_base
+    }
+
+    /// What of the native stack is further in than this is the guest's, or that of host functions which it has called. 0
+    /// while no guest code runs.
+    pub(crate) fn native_top(&self) -> usize {
+        if self.is_entered() {
+            self.native_top.get()
+        } else {
+            0
+        }
     }
 
     /// Whether guest code runs, or waits for a host function.

@@ -36,6 +36,10 @@ pub enum TrapCode {
     UninitializedElement,
     /// An indirect call to a function of another type.
     IndirectCallTypeMismatch,
+    /// A call of the null reference to a function.
+    NullFunctionReference,
+    /// A null reference where there must be none.
+    NullReference,
     /// Division or remainder by zero.
     IntegerDivideByZero,
     /// A result that its integer type can't hold.
@@ -50,6 +54,10 @@ pub enum TrapCode {
     Interrupted,
     /// A function whose frame or code is larger than this implementation supports.
     FunctionTooLarge,
+    /// A null reference was thrown.
+    NullException,
+    /// More exceptions live than the store may have.
+    ExceptionsExhausted,
 }
 
 impl TrapCode {
@@ -63,6 +71,8 @@ impl TrapCode {
             TrapCode::UndefinedElement => "undefined element",
             TrapCode::UninitializedElement => "uninitialized element",
             TrapCode::IndirectCallTypeMismatch => "indirect call type mismatch",
+            TrapCode::NullFunctionReference => "null function reference",
+            TrapCode::NullReference => "null reference",
             TrapCode::IntegerDivideByZero => "integer divide by zero",
             TrapCode::IntegerOverflow => "integer overflow",
             TrapCode::InvalidConversionToInteger => "invalid conversion to integer",
@@ -70,6 +80,8 @@ impl TrapCode {
             TrapCode::OutOfFuel => "all fuel consumed",
             TrapCode::Interrupted => "interrupted",
             TrapCode::FunctionTooLarge => "function too large",
+            TrapCode::NullException => "null exception reference",
+            TrapCode::ExceptionsExhausted => "too many exceptions are alive",
         }
     }
 }
@@ -148,6 +160,8 @@ enum Reason {
     Code(TrapCode),
     Exit(i32),
     Message(String),
+    /// An exception that nobody has caught.
+    Thrown(Box<dyn Error + Send + Sync>),
     Host(Box<dyn Error + Send + Sync>),
     /// Not made a box, in which what it was made of could not be found again.
     #[cfg(feature = "anyhow")]
@@ -193,6 +207,25 @@ impl Trap {
     #[cfg(feature = "anyhow")]
     pub(crate) fn of_anyhow(error: anyhow::Error) -> Trap {
         Trap::from_reason(Reason::Anyhow(error))
+    }
+
+    /// An exception that nobody has caught, and how it came here.
+    pub(crate) fn of_exception(exception: Box<dyn Error + Send + Sync>, frames: Frames) -> Trap {
+        let reason = Reason::Thrown(exception);
+        Trap(Box::new(Inner { reason, frames }))
+    }
+
+    /// The exception, if nobody has caught one.
+    pub(crate) fn thrown(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        match &self.0.reason {
+            Reason::Thrown(exception) => Some(&**exception),
+            _ => None,
+        }
+    }
+
+    /// The frames, which this is without then.
+    pub(crate) fn take_frames(&mut self) -> Frames {
+        std::mem::take(&mut self.0.frames)
     }
 
     /// A host function failed for the reason that `message` tells.
@@ -330,6 +363,7 @@ impl fmt::Display for Trap {
             Reason::Code(code) => code.fmt(f),
             Reason::Exit(code) => write!(f, "exit with code {code}"),
             Reason::Message(message) => f.write_str(message),
+            Reason::Thrown(exception) => write!(f, "uncaught {exception}"),
             Reason::Host(error) => error.fmt(f),
             #[cfg(feature = "anyhow")]
             Reason::Anyhow(error) => error.fmt(f),

@@ -12,10 +12,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tiered_decode::Module;
-use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TypeIdx};
+use tiered_decode::index::{
+    DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx,
+};
 use tiered_decode::types::TypeId;
 
 use crate::vm::code::{FuncCode, FuncRecord};
+use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::guard::Guard;
@@ -68,6 +71,7 @@ pub(crate) struct VmCtxParts<'a> {
     pub(crate) imported_funcs: &'a [ImportedFunc],
     pub(crate) tables: &'a [NonNull<TableRecord>],
     pub(crate) memories: &'a [NonNull<MemoryRecord>],
+    pub(crate) tags: &'a [NonNull<TagRecord>],
     pub(crate) imported_globals: &'a [NonNull<GlobalRecord>],
     pub(crate) exported_memory: Option<NonNull<MemoryRecord>>,
 }
@@ -217,6 +221,9 @@ impl VmCtx {
             for (index, record) in (0..).zip(parts.memories) {
                 self.at(layout.memory(MemoryIdx(index))).write(*record);
             }
+            for (index, record) in (0..).zip(parts.tags) {
+                self.at(layout.tag(TagIdx(index))).write(*record);
+            }
             for (index, func) in (0..).zip(parts.imported_funcs) {
                 let (FuncPlace::Imported(at), own) = layout.import(FuncIdx(index)) else {
                     unreachable!("imports come first")
@@ -238,6 +245,23 @@ impl VmCtx {
                     }
                     GlobalPlace::Defined(at) => self.at(at).write(GlobalRecord::new(*ty, 0)),
                 }
+            }
+        }
+    }
+
+    /// Says where references to exceptions may be that the instance has itself.
+    pub(crate) fn add_exception_roots(&self) {
+        let (module, exceptions) = (self.module(), &self.store().exceptions);
+        let imported = module.imported_globals() as usize;
+        for (index, ty) in module.globals().iter().enumerate().skip(imported) {
+            if holds_exceptions(ty.content) {
+                let global = self.global(GlobalIdx(index as u32));
+                exceptions.add_root(ExceptionRoot::Global(global));
+            }
+        }
+        for (segment, items) in module.elements().iter().zip(&self.elements) {
+            if holds_exceptions(segment.ty.into()) {
+                exceptions.add_root(ExceptionRoot::Element(NonNull::from(items)));
             }
         }
     }
@@ -350,6 +374,13 @@ impl VmCtx {
         assert!(self.layout.has_memory(index));
         // SAFETY: `fill` wrote a pointer there.
         unsafe { self.at(self.layout.memory(index)).read() }
+    }
+
+    /// The tag at `index`.
+    pub fn tag(&self, index: TagIdx) -> NonNull<TagRecord> {
+        assert!(self.layout.has_tag(index));
+        // SAFETY: `fill` wrote a pointer there.
+        unsafe { self.at(self.layout.tag(index)).read() }
     }
 
     /// The global at `index`.

@@ -3,6 +3,9 @@
 use std::io::Read;
 
 use super::*;
+use crate::guest::SharedBytes;
+use crate::guest::tests::Atomics;
+use crate::interrupt::InterruptHandle;
 
 fn lay(memory: &mut [u8], at: usize, list: &[(u32, u32)]) {
     for (index, (address, len)) in list.iter().enumerate() {
@@ -12,23 +15,31 @@ fn lay(memory: &mut [u8], at: usize, list: &[(u32, u32)]) {
     }
 }
 
-fn scatter(list: &[(u32, u32)], mut input: &[u8]) -> (u32, usize, Vec<u8>) {
+/// Reads `input` into the buffers of a list; returns what was moved, in how many calls, and the memory, which is the same
+/// for both kinds.
+fn scatter(list: &[(u32, u32)], input: &[u8]) -> (u32, usize, Vec<u8>) {
+    scatter_as(Flow::ToTheEnd, list, input)
+}
+
+fn scatter_as(flow: Flow, list: &[(u32, u32)], input: &[u8]) -> (u32, usize, Vec<u8>) {
     let mut bytes = vec![0; 0x10000];
     lay(&mut bytes, 0x8000, list);
-    let mut memory = GuestMemory::new(&mut bytes);
-    let iovecs = Iovecs::check(&memory, "iovs", 0x8000, list.len() as u32).unwrap();
-    let mut calls = 0;
-    let moved = iovecs
-        .scatter(
-            &mut memory,
-            Flow::ToTheEnd,
-            &InterruptHandle::new(),
-            |slices| {
-                calls += 1;
-                Ok(input.read_vectored(slices).unwrap())
-            },
-        )
-        .unwrap();
+    let atomics = Atomics::new(&bytes);
+    let run = |mut memory: GuestMemory<'_>| {
+        let mut input = input;
+        let iovecs = Iovecs::check(&memory, "iovs", 0x8000, list.len() as u32).unwrap();
+        let mut calls = 0;
+        let none = InterruptHandle::new();
+        let none = Interrupts::new(&none, Work::default());
+        let moved = iovecs.scatter(&mut memory, flow, none, |slices| {
+            calls += 1;
+            Ok(input.read_vectored(slices).unwrap())
+        });
+        (moved.unwrap(), calls)
+    };
+    let (moved, calls) = run(GuestMemory::new(&mut bytes));
+    assert_eq!(run(GuestMemory::shared(&atomics)), (moved, calls));
+    assert!(atomics.contents() == bytes);
     (moved, calls, bytes)
 }
 
@@ -44,7 +55,7 @@ fn buffers_out_of_order_are_one_call() {
 #[test]
 fn overlapping_buffers_are_filled_in_order() {
     let (moved, calls, bytes) = scatter(&[(0, 4), (2, 4)], b"abcdefgh");
-    assert_eq!((moved, calls), (8, 2));
+    assert_eq!((moved, calls), (8, 1));
     assert_eq!(&bytes[0..6], b"abefgh");
 }
 
@@ -59,18 +70,13 @@ fn long_lists_go_in_batches() {
 
 #[test]
 fn overlapping_buffers_of_a_stream_are_one_call() {
-    let mut bytes = vec![0; 0x10000];
-    lay(&mut bytes, 0x8000, &[(9, 0), (0, 4), (2, 4)]);
-    let mut memory = GuestMemory::new(&mut bytes);
-    let iovecs = Iovecs::check(&memory, "iovs", 0x8000, 3).unwrap();
-    let mut calls = 0;
-    let none = InterruptHandle::new();
-    let moved = iovecs.scatter(&mut memory, Flow::Once, &none, |slices| {
-        calls += 1;
-        Ok((&b"abcdefgh"[..]).read_vectored(slices).unwrap())
-    });
-    assert_eq!((moved, calls), (Ok(4), 1));
-    assert_eq!(&bytes[0..6], b"abcd\0\0");
+    let list = [(9, 0), (0, 4), (2, 4)];
+    let (moved, calls, bytes) = scatter_as(Flow::Once, &list, b"abcdefgh");
+    assert_eq!((moved, calls), (8, 1));
+    assert_eq!(&bytes[0..7], b"abefgh\0");
+    let (moved, calls, bytes) = scatter_as(Flow::Once, &list, b"abcde");
+    assert_eq!((moved, calls), (5, 1));
+    assert_eq!(&bytes[0..5], b"abed\0");
 }
 
 #[test]
@@ -104,14 +110,20 @@ fn large_buffers_go_in_pieces_until_interrupted() {
         at,
         &[(5, 2 * PIECE as u32), (0, 7), (0, PIECE as u32)],
     );
-    let mut memory = GuestMemory::new(&mut bytes);
-    let whole = Iovecs::check(&memory, "iovs", at as u32, 3).unwrap();
-    let first = Iovecs::check(&memory, "iovs", at as u32, 1).unwrap();
+    let atomics = Atomics::new(&bytes);
+    large_buffers_in_pieces(&mut GuestMemory::new(&mut bytes), at as u32);
+    large_buffers_in_pieces(&mut GuestMemory::shared(&atomics), at as u32);
+}
+
+fn large_buffers_in_pieces(memory: &mut GuestMemory<'_>, at: u32) {
+    let whole = Iovecs::check(memory, "iovs", at, 3).unwrap();
+    let first = Iovecs::check(memory, "iovs", at, 1).unwrap();
     let interrupt = InterruptHandle::new();
+    let interrupts = Interrupts::new(&interrupt, Work::default());
     let mut lens = Vec::new();
-    let mut gather = |list: Iovecs, flow, stop: usize| {
+    let mut gather = |list: &Iovecs, flow, stop: usize| {
         lens.clear();
-        let moved = list.gather(&mut memory, flow, &interrupt, |slices| {
+        let moved = list.gather(memory, flow, interrupts, |slices| {
             let len = slices.iter().map(|slice| slice.len()).sum();
             lens.push(len);
             if lens.len() == stop {
@@ -123,13 +135,13 @@ fn large_buffers_go_in_pieces_until_interrupted() {
         (moved.unwrap() as usize, lens.clone())
     };
     let all = (3 * PIECE + 7, vec![PIECE, PIECE, 7, PIECE]);
-    assert_eq!(gather(whole, Flow::ToTheEnd, 0), all);
+    assert_eq!(gather(&whole, Flow::ToTheEnd, 0), all);
     assert_eq!(
-        gather(whole, Flow::ToTheEnd, 2),
+        gather(&whole, Flow::ToTheEnd, 2),
         (2 * PIECE, vec![PIECE; 2])
     );
-    assert_eq!(gather(first, Flow::ToTheEnd, 1), (PIECE, vec![PIECE]));
-    assert_eq!(gather(first, Flow::Once, 0), (PIECE, vec![PIECE]));
+    assert_eq!(gather(&first, Flow::ToTheEnd, 1), (PIECE, vec![PIECE]));
+    assert_eq!(gather(&first, Flow::Once, 0), (PIECE, vec![PIECE]));
 }
 
 #[test]
@@ -174,4 +186,51 @@ fn bad_lists_and_bad_buffers_fault() {
     ));
     assert!(Iovecs::check(&memory, "iovs", 64, 0).is_ok());
     assert!(Iovecs::check(&memory, "iovs", 0xaaaa_aaaa, 0).is_ok());
+}
+
+#[test]
+fn nothing_that_another_thread_writes_to_the_list_is_believed() {
+    let mut bytes = vec![0; 0x1000];
+    lay(&mut bytes, 0, &[(0x100, 4), (0x104, 4)]);
+    bytes[0x100..0x108].copy_from_slice(b"abcdefgh");
+    let atomics = Atomics::new(&bytes);
+    let mut memory = GuestMemory::shared(&atomics);
+    let list = Iovecs::check(&memory, "iovs", 0, 2).unwrap();
+    for evil in [(u32::MAX, u32::MAX), (0, 0x1000), (0x100, 0)] {
+        lay(&mut bytes, 0, &[evil; 2]);
+        atomics.write(0, &bytes[..16]);
+        let none = InterruptHandle::new();
+        let none = Interrupts::new(&none, Work::default());
+        let mut taken = Vec::new();
+        let moved = list.gather(&mut memory, Flow::ToTheEnd, none, |slices| {
+            slices
+                .iter()
+                .for_each(|slice| taken.extend_from_slice(slice));
+            Ok(taken.len())
+        });
+        assert_eq!((moved, &taken[..]), (Ok(8), &b"abcdefgh"[..]));
+    }
+}
+
+#[test]
+fn what_goes_between_is_no_more_than_a_piece() {
+    let mut bytes = vec![0; 3 * PIECE];
+    lay(&mut bytes, 0, &[(64, 2 * PIECE as u32), (7, 3)]);
+    let atomics = Atomics::new(&bytes);
+    let mut memory = GuestMemory::shared(&atomics);
+    let list = Iovecs::check(&memory, "iovs", 0, 2).unwrap();
+    let none = InterruptHandle::new();
+    let none = Interrupts::new(&none, Work::default());
+    let mut lens = Vec::new();
+    let moved = list.scatter(&mut memory, Flow::ToTheEnd, none, |slices| {
+        let [only] = slices else { panic!("one buffer") };
+        only.fill(lens.len() as u8 + 1);
+        lens.push(only.len());
+        Ok(only.len())
+    });
+    assert_eq!(moved, Ok(2 * PIECE as u32 + 3));
+    assert_eq!(lens, [PIECE, PIECE, 3]);
+    let contents = atomics.contents();
+    assert_eq!(contents[7..10], [3; 3]);
+    assert_eq!(contents[63 + PIECE..65 + PIECE], [1, 2]);
 }

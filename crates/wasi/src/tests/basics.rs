@@ -35,10 +35,10 @@ fn the_table_has_all_calls() {
 }
 
 #[test]
-fn a_context_can_go_to_another_thread() {
-    fn send<T: Send>(_: &T) {}
-    send(&WasiCtx::builder().build().unwrap());
-    send(&WasiCtx::builder());
+fn a_context_can_be_shared_with_other_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&WasiCtx::builder().build().unwrap());
+    shared(&WasiCtx::builder());
 }
 
 #[test]
@@ -178,13 +178,13 @@ fn ending_and_yielding() {
 
 #[test]
 fn calls_without_memory() {
-    let mut guest = Guest::new();
+    let guest = Guest::new();
     let mut memory = GuestMemory::missing();
     let function = |name| Function::named(name).unwrap();
-    let errno = function("sched_yield").call(&mut guest.ctx, &mut memory, Abi::Preview1, &[]);
+    let errno = function("sched_yield").call(&guest.ctx, &mut memory, Abi::Preview1, &[]);
     assert_eq!(errno, Ok(Errno::SUCCESS));
     let stop = function("random_get")
-        .call(&mut guest.ctx, &mut memory, Abi::Preview1, &[0, 0])
+        .call(&guest.ctx, &mut memory, Abi::Preview1, &[0, 0])
         .unwrap_err();
     assert_eq!(
         stop.to_string(),

@@ -28,9 +28,9 @@ fn granted_directories_can_be_told() {
         FdFlags::NONE,
     );
     opened.unwrap();
-    let inode = |dir: std::os::fd::BorrowedFd<'_>| rustix::fs::fstat(dir).unwrap().st_ino;
+    let inode = |dir: &crate::GrantedDir| rustix::fs::fstat(dir).unwrap().st_ino;
     let dirs = guest.ctx.granted_dirs();
-    let dirs: Vec<_> = dirs.map(|(dir, access)| (inode(dir), access)).collect();
+    let dirs: Vec<_> = dirs.iter().map(|dir| (inode(dir), dir.access())).collect();
     let base = guest.base.path();
     let expected = [
         ("inside", Access::ReadWrite),

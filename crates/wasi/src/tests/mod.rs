@@ -1,4 +1,5 @@
-//! Tests of the bodies against a byte slice, without an engine. Each guest has a directory of its own, `inside`, as
+//! Tests of the bodies without an engine, against a byte slice and, as the module `tests_on_shared_memory`, against memory
+//! that threads share. Each guest has a directory of its own, `inside`, as
 //! descriptor 3, and beside it `outside` with a secret that no call may reach.
 
 mod basics;
@@ -15,6 +16,7 @@ mod random_paths;
 mod sandbox;
 mod sockets;
 mod stats;
+mod threads;
 mod work;
 
 use std::cell::Cell;
@@ -27,7 +29,7 @@ use crate::ctx::{WasiCtx, WasiCtxBuilder};
 use crate::error::Stop;
 use crate::fd_table::Access;
 use crate::functions::Function;
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, SharedBytes};
 use crate::work::{Halt, Meter};
 
 /// The descriptor of `inside`.
@@ -41,6 +43,43 @@ const MEMORY: usize = 0x2_0000;
 const RW: Rights = Rights::FD_READ.union(Rights::FD_WRITE);
 const CREATE: OFlags = OFlags::CREAT;
 const PLAIN: OFlags = OFlags::NONE;
+
+/// Whether these are the tests with memory that threads share.
+fn is_shared() -> bool {
+    module_path!().contains("shared")
+}
+
+/// Bytes as memory that threads share, though there is one thread.
+#[derive(Debug)]
+struct Cells<'a>(&'a [Cell<u8>]);
+
+impl SharedBytes for Cells<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, at: usize, to: &mut [u8]) {
+        let from = &self.0[at..at + to.len()];
+        let pairs = to.iter_mut().zip(from);
+        pairs.for_each(|(to, from)| *to = from.get());
+    }
+
+    fn write(&self, at: usize, from: &[u8]) {
+        let pairs = self.0[at..at + from.len()].iter().zip(from);
+        pairs.for_each(|(to, from)| to.set(*from));
+    }
+}
+
+/// Has `call` see `bytes` as memory of the kind under test.
+fn with_memory<R>(bytes: &mut [u8], call: impl FnOnce(GuestMemory<'_>) -> R) -> R {
+    match is_shared() {
+        true => {
+            let cells = Cells(Cell::from_mut(bytes).as_slice_of_cells());
+            call(GuestMemory::shared(&cells))
+        }
+        false => call(GuestMemory::new(bytes)),
+    }
+}
 
 /// A guest under test.
 struct Guest {
@@ -100,20 +139,18 @@ impl Guest {
     fn call(&mut self, name: &str, args: &[u64]) -> Result<Errno, Stop> {
         let function = Function::named(name).unwrap();
         self.next = 0;
-        function.call(
-            &mut self.ctx,
-            &mut GuestMemory::new(&mut self.memory),
-            self.abi,
-            args,
-        )
+        with_memory(&mut self.memory, |mut memory| {
+            function.call(&self.ctx, &mut memory, self.abi, args)
+        })
     }
 
     /// As `call`, paid by `meter`.
     fn call_metered(&mut self, name: &str, args: &[u64], meter: &Purse) -> Result<Errno, Stop> {
         let function = Function::named(name).unwrap();
         self.next = 0;
-        let mut memory = GuestMemory::new(&mut self.memory).metered(meter);
-        function.call(&mut self.ctx, &mut memory, self.abi, args)
+        with_memory(&mut self.memory, |memory| {
+            function.call(&self.ctx, &mut memory.metered(meter), self.abi, args)
+        })
     }
 
     /// Calls a function that does not stop the guest.

@@ -285,3 +285,88 @@ fn huge_lists_do_not_overflow() {
         .unwrap_err();
     assert!(matches!(stop, Stop::Fault(_)));
 }
+
+/// Memory that counts how often each byte is read.
+#[derive(Debug)]
+struct Counting<'a> {
+    cells: Cells<'a>,
+    reads: Vec<Cell<usize>>,
+}
+
+impl SharedBytes for Counting<'_> {
+    fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    fn read(&self, at: usize, to: &mut [u8]) {
+        let counts = &self.reads[at..at + to.len()];
+        counts.iter().for_each(|count| count.set(count.get() + 1));
+        self.cells.read(at, to);
+    }
+
+    fn write(&self, at: usize, from: &[u8]) {
+        self.cells.write(at, from);
+    }
+}
+
+#[test]
+fn what_other_threads_may_change_is_read_once() {
+    let mut guest = guest();
+    let cases = cases(&mut guest);
+    let mut names: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
+    for (name, args, _) in cases {
+        // It would wait for a connection, and reads nothing.
+        if name == "sock_accept" {
+            continue;
+        }
+        let counting = Counting {
+            cells: Cells(Cell::from_mut(&mut guest.memory[..]).as_slice_of_cells()),
+            reads: vec![Cell::new(0); MEMORY],
+        };
+        let mut memory = GuestMemory::shared(&counting);
+        let function = Function::named(name).unwrap();
+        let outcome = function.call(&guest.ctx, &mut memory, Abi::Preview1, &args);
+        assert!(outcome.is_ok(), "{name}");
+        // Calls that take two paths are given the same one twice.
+        let most = function
+            .params
+            .iter()
+            .filter(|param| param.name.ends_with("path"));
+        let most = most.count().max(1);
+        let reads = counting.reads.iter().map(Cell::get);
+        assert!(reads.max() <= Some(most), "{name}");
+    }
+    names.dedup();
+    assert!(names.len() > 20);
+}
+
+#[test]
+fn a_path_that_is_as_long_as_the_memory_is_not_copied() {
+    #[derive(Debug)]
+    struct Huge;
+    impl SharedBytes for Huge {
+        fn len(&self) -> usize {
+            1 << 32
+        }
+        fn read(&self, at: usize, to: &mut [u8]) {
+            assert!(to.len() <= 1 << 20, "{} bytes at {at}", to.len());
+            to.fill(b'x');
+        }
+        fn write(&self, _at: usize, from: &[u8]) {
+            assert!(from.len() <= 1 << 20);
+        }
+    }
+    let guest = Guest::new();
+    let len = u64::from(u32::MAX);
+    for (name, args, expected) in [
+        ("path_unlink_file", vec![3, 0, len], Errno::NAMETOOLONG),
+        ("path_symlink", vec![0, len, 3, 0, len], Errno::NAMETOOLONG),
+        ("poll_oneoff", vec![0, 0, 1 << 16, 0], Errno::SUCCESS),
+        ("fd_readdir", vec![3, 0, len, 0, 0], Errno::SUCCESS),
+    ] {
+        let function = Function::named(name).unwrap();
+        let mut memory = GuestMemory::shared(&Huge);
+        let outcome = function.call(&guest.ctx, &mut memory, Abi::Preview1, &args);
+        assert_eq!(outcome, Ok(expected), "{name}");
+    }
+}

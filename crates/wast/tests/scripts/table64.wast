@@ -29,6 +29,8 @@
     (table.copy $t $t (local.get 0) (local.get 1) (local.get 2)))
   (func (export "call") (param i64) (result i32)
     (call_indirect $t (result i32) (local.get 0)))
+  (func (export "tail-call") (param i64) (result i32)
+    (return_call_indirect $t (result i32) (local.get 0)))
   ;; Between both types of indices: the count is of 32 bits.
   (func (export "to-small") (param i32 i64 i32)
     (table.copy $small $t (local.get 0) (local.get 1) (local.get 2)))
@@ -61,6 +63,9 @@
 (assert_return (invoke "init" (i64.const 0) (i32.const 0) (i32.const 3)))
 (assert_return (invoke "call" (i64.const 0)) (i32.const 10))
 (assert_return (invoke "call" (i64.const 1)) (i32.const 20))
+(assert_return (invoke "tail-call" (i64.const 1)) (i32.const 20))
+(assert_trap (invoke "tail-call" (i64.const 0x1_0000_0001)) "undefined element")
+(assert_trap (invoke "tail-call" (i64.const -1)) "undefined element")
 (assert_trap (invoke "call" (i64.const 3)) "undefined element")
 (assert_trap (invoke "call" (i64.const 0x1_0000_0000)) "undefined element")
 (assert_trap (invoke "call" (i64.const 0x2000_0000_0000_0000)) "undefined element")

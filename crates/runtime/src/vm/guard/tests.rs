@@ -122,6 +122,48 @@ fn what_the_guest_waits_in_is_stopped_with_it() {
     assert_eq!(waiting(), [false, false]);
 }
 
+/// As [`Waits`], a handle that can be handed out.
+#[derive(Clone, Debug, Default)]
+struct Handle(Arc<AtomicBool>);
+
+impl Interruptible for Handle {
+    fn interrupt(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_waits_is_made_once_for_each_kind_and_guard() {
+    let (guard, other) = (guard(), guard());
+    guard.add_waits(counted(false));
+    let first = guard.waits(Handle::default);
+    let again = guard.waits::<Handle>(|| unreachable!("it is there"));
+    assert!(Arc::ptr_eq(&first.0, &again.0));
+    let of_other = other.waits(Handle::default);
+    guard.interrupt(guard.hand_out()).expect("it can be closed");
+    let raised = |handle: &Handle| handle.0.load(Ordering::Relaxed);
+    assert_eq!((raised(&first), raised(&of_other)), (true, false));
+    other.interrupt(other.hand_out()).expect("it can be closed");
+    let late = other.waits::<Handle>(|| unreachable!("it is there"));
+    assert!(raised(&late));
+    other.release_waits();
+    assert!(!raised(&late), "the store has ended");
+    let made_late = guard.waits::<Arc<Handle>>(Arc::default);
+    assert!(raised(&made_late), "the guest is stopped already");
+}
+
+impl Interruptible for Arc<Handle> {
+    fn interrupt(&self) {
+        (**self).interrupt();
+    }
+    fn clear(&self) {
+        (**self).clear();
+    }
+}
+
 /// Panics or counts.
 #[derive(Debug, Default)]
 struct Counted {

@@ -1,4 +1,22 @@
-//! Pages of the host: what pools of memory ask of the kernel.
+//! Pages of the host: what memories, stacks and heaps ask of the kernel.
+//!
+//! ```
+//! use tiered_pages::{self as pages, Errno, HOST_PAGE_BYTES, ProtFlags, READ_WRITE};
+//!
+//! let reserved = 16 * HOST_PAGE_BYTES;
+//! let start = pages::map(reserved, ProtFlags::empty())?;
+//! // SAFETY: the mapping is ours, and nobody looks at it after its end.
+//! unsafe {
+//!     pages::protect(start, HOST_PAGE_BYTES, READ_WRITE)?;
+//!     start.write(1);
+//!     pages::discard(start, HOST_PAGE_BYTES)?;
+//!     assert_eq!(start.read(), 0);
+//!     pages::unmap(start, reserved)?;
+//! }
+//! # Ok::<(), Errno>(())
+//! ```
+//!
+//! Lengths are in bytes; addresses and lengths are multiples of the host's page size. Errors are the kernel's own.
 //!
 //! * *Invariant:* all mappings made here are anonymous and private: a page is zeros until it is written, and belongs to
 //!   this process alone, also after a fork.
@@ -7,21 +25,23 @@
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 
-use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags};
+
+pub use rustix::io::Errno;
+pub use rustix::mm::{MprotectFlags, ProtFlags};
 
 /// A multiple of the size of the host's pages, the same wherever compiled code relies on their protection.
-pub(crate) const HOST_PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
+pub const HOST_PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
     4 << 10
 } else {
     64 << 10
 };
 
 /// What pages must permit to be memory of the guest.
-pub(crate) const READ_WRITE: MprotectFlags = MprotectFlags::READ.union(MprotectFlags::WRITE);
+pub const READ_WRITE: MprotectFlags = MprotectFlags::READ.union(MprotectFlags::WRITE);
 
 /// Maps `length` bytes at an address of the kernel's choice.
-pub(crate) fn map(length: usize, protection: ProtFlags) -> Result<NonNull<u8>, Errno> {
+pub fn map(length: usize, protection: ProtFlags) -> Result<NonNull<u8>, Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     // SAFETY: a new mapping is in nobody's way.
     let start =
@@ -33,7 +53,7 @@ pub(crate) fn map(length: usize, protection: ProtFlags) -> Result<NonNull<u8>, E
 ///
 /// # Safety
 /// The caller made it and nobody looks at it any more.
-pub(crate) unsafe fn unmap(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
+pub unsafe fn unmap(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     // SAFETY: by the caller's promise.
     unsafe { rustix::mm::munmap(start.as_ptr().cast(), length) }
 }
@@ -42,7 +62,7 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, length: usize) -> Result<(), Errn
 ///
 /// # Safety
 /// They belong to the caller, and nobody relies on what they permit now.
-pub(crate) unsafe fn protect(
+pub unsafe fn protect(
     start: NonNull<u8>,
     length: usize,
     protection: MprotectFlags,
@@ -55,7 +75,7 @@ pub(crate) unsafe fn protect(
 ///
 /// # Safety
 /// They belong to the caller, and nobody looks at them meanwhile.
-pub(crate) unsafe fn renew(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
+pub unsafe fn renew(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: what is replaced belongs to the caller.
@@ -67,7 +87,7 @@ pub(crate) unsafe fn renew(start: NonNull<u8>, length: usize) -> Result<(), Errn
 ///
 /// # Safety
 /// They belong to the caller, and nobody looks at them meanwhile.
-pub(crate) unsafe fn discard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
+pub unsafe fn discard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     if length == 0 {
         return Ok(());
     }
@@ -86,7 +106,7 @@ pub(crate) unsafe fn discard(start: NonNull<u8>, length: usize) -> Result<(), Er
 ///
 /// # Safety
 /// The pages belong to the caller.
-pub(crate) unsafe fn use_small_pages(start: NonNull<u8>, length: usize) {
+pub unsafe fn use_small_pages(start: NonNull<u8>, length: usize) {
     // SAFETY: the advice changes no byte.
     let advised =
         unsafe { rustix::mm::madvise(start.as_ptr().cast(), length, Advice::LinuxNoHugepage) };
@@ -97,7 +117,7 @@ pub(crate) unsafe fn use_small_pages(start: NonNull<u8>, length: usize) {
 ///
 /// # Safety
 /// The pages belong to the caller.
-pub(crate) unsafe fn resident(start: NonNull<u8>, present: &mut [u8]) -> Result<(), Errno> {
+pub unsafe fn resident(start: NonNull<u8>, present: &mut [u8]) -> Result<(), Errno> {
     let length = present.len() * HOST_PAGE_BYTES;
     // Where the host's pages are larger than 4 KiB, it writes fewer elements than there are.
     // SAFETY: the kernel writes a byte for each of its pages.
@@ -111,7 +131,7 @@ pub(crate) unsafe fn resident(start: NonNull<u8>, present: &mut [u8]) -> Result<
 ///
 /// # Safety
 /// The pages belong to the caller, and hold nothing.
-pub(crate) unsafe fn install_guard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
+pub unsafe fn install_guard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     const MADV_GUARD_INSTALL: c_int = 102;
     // SAFETY: by the caller's promise.
     result(unsafe { madvise(start.as_ptr().cast(), length, MADV_GUARD_INSTALL) })
@@ -121,7 +141,7 @@ pub(crate) unsafe fn install_guard(start: NonNull<u8>, length: usize) -> Result<
 ///
 /// # Safety
 /// The pages belong to the caller.
-pub(crate) unsafe fn remove_guard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
+pub unsafe fn remove_guard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     const MADV_GUARD_REMOVE: c_int = 103;
     // SAFETY: pages without a guard stay as they are.
     result(unsafe { madvise(start.as_ptr().cast(), length, MADV_GUARD_REMOVE) })
