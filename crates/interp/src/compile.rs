@@ -25,6 +25,7 @@ mod ops;
 mod reference;
 mod scan;
 mod stack;
+mod unreachable;
 mod vector;
 mod visit;
 
@@ -33,9 +34,9 @@ use std::collections::HashMap;
 use std::ptr::NonNull;
 
 use tiered_decode::Module;
-use tiered_decode::index::{FuncIdx, TagIdx};
+use tiered_decode::index::FuncIdx;
 use tiered_decode::types::ValType;
-use tiered_decode::wasmparser::{self, Operator};
+use tiered_decode::wasmparser;
 use tiered_runtime::code::{FuncCode, LoopCode};
 use tiered_runtime::frame::FrameLayout;
 use tiered_runtime::module_code::{Bytecode, ModuleCode};
@@ -449,50 +450,6 @@ impl<'m> Translator<'m> {
             }
         }
         self.mark();
-    }
-
-    /// An instruction that can't be reached: only the nesting of blocks matters.
-    fn skip(&mut self, op: &Operator<'_>) -> Result<(), Error> {
-        match op {
-            Operator::Loop { .. } => {
-                self.loops += 1;
-                self.skipped += 1;
-            }
-            Operator::Block { .. }
-            | Operator::If { .. }
-            | Operator::TryTable { .. }
-            | Operator::Try { .. } => self.skipped += 1,
-            Operator::Else if self.skipped == 0 => self.op_else(),
-            Operator::Catch { tag_index } if self.skipped == 0 => {
-                self.mark();
-                self.op_catch(Some(TagIdx(*tag_index)))?;
-            }
-            Operator::CatchAll if self.skipped == 0 => {
-                self.mark();
-                self.op_catch(None)?;
-            }
-            Operator::End if self.skipped == 0 => {
-                self.mark();
-                self.op_end()?;
-            }
-            Operator::Delegate { relative_depth } if self.skipped == 0 => {
-                self.mark();
-                self.op_delegate(*relative_depth);
-            }
-            Operator::End | Operator::Delegate { .. } => self.skipped -= 1,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn set_unreachable(&mut self) {
-        self.reachable = false;
-        self.skipped = 0;
-        self.last = None;
-        self.produced = None;
-        let base = self.control.last().map_or(0, |frame| frame.base);
-        self.stack.truncate(base);
-        self.stack.forget_held();
     }
 
     fn push_control(

@@ -27,7 +27,7 @@ use crate::folded::folded_loads;
 use crate::loader::{Blob, Unplaced};
 use crate::placement::Phases;
 use crate::position::{Positions, Sites};
-use crate::registry::{Begin, CodeFacts, Kind};
+use crate::registry::{Begin, CodeFacts, Kind, Pad};
 use crate::trampolines::{Addresses, Pair, entry_fn};
 use crate::translate::{self, Entry, Job, Translated};
 use crate::trap;
@@ -490,7 +490,7 @@ fn handler(handlers: &[FinalizedMachExceptionHandler]) -> Option<u32> {
 }
 
 /// What [`CodeFacts::pads`] says of this code.
-fn pads(code: &CompiledCode) -> Result<Box<[(u32, u32, u32)]>, CompileError> {
+fn pads(code: &CompiledCode) -> Result<Box<[Pad]>, CompileError> {
     let mut pads = Vec::new();
     for site in code.buffer.call_sites() {
         let Some(pad) = handler(site.exception_handlers) else {

@@ -36,7 +36,7 @@ use tiered_runtime::backtrace::Activation;
 use tiered_runtime::code::{self, FuncCode, Outcome};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::layout::offsets::{FUNC_NATIVE, STORE_FREE, VMCTX_STORE};
-use tiered_runtime::vmctx::{Arrival, StoreCtx, VmCtx};
+use tiered_runtime::vmctx::{Arrival, VmCtx};
 use tiered_runtime::{Trap, TrapCode};
 
 use crate::abi::{

@@ -57,12 +57,15 @@ pub(crate) struct CodeFacts {
     pub(crate) kind: Kind,
     /// Instructions that may trap: distance from the start, and the trap's code.
     pub(crate) traps: Box<[(u32, u8)]>,
-    /// Calls whose exceptions the code takes: the distance of the return address from the start, that of the code that
-    /// goes on, and how far the stack pointer is below the frame pointer there.
-    pub(crate) pads: Box<[(u32, u32, u32)]>,
+    /// Calls whose exceptions the code takes, by their return addresses.
+    pub(crate) pads: Box<[Pad]>,
     /// Where the instructions come from.
     pub(crate) positions: Positions,
 }
+
+/// A call whose exceptions the code takes: the distance of the return address from the start, that of the code that goes on,
+/// and how far the stack pointer is below the frame pointer there.
+pub(crate) type Pad = (u32, u32, u32);
 
 /// What a blob of code is.
 #[derive(Debug)]

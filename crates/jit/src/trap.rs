@@ -27,7 +27,7 @@ pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 /// The store keeps a trap that whoever was called has raised, with its back trace.
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 /// A null reference to an exception was thrown.
-pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(11);
+pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(13);
 
 /// A call of the null reference to a function.
 pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
@@ -80,6 +80,8 @@ mod tests {
             RAISED,
             TAIL_CALL,
             NULL_EXCEPTION,
+            NULL_FUNCTION_REFERENCE,
+            NULL_REFERENCE,
         ];
         let count = codes.len();
         codes.sort_unstable_by_key(|code| code.as_raw());

@@ -2,7 +2,7 @@
 //!
 //! * *Invariant:* no panic leaves [`call_host`]: it travels on as a [`Trap`] and is resumed by the host that made the
 //!   outermost call, so no frame of any tier is unwound through.
-//! * *Invariant:* while a host function runs, [`StoreCtx::free`] is above its arguments, so that what it calls lays
+//! * *Invariant:* while a host function runs, [`StoreCtx::free`](crate::vm::vmctx::StoreCtx::free) is above its arguments, so that what it calls lays
 //!   its frames where nobody's are.
 
 mod caller;
@@ -24,7 +24,7 @@ use crate::vm::code::{EntryPoints, FuncCode, Outcome};
 use crate::vm::frame::Slot;
 use crate::vm::host_header::HostHeader;
 use crate::vm::trap::{Trap, TrapCode};
-use crate::vm::vmctx::{StoreCtx, VmCtx};
+use crate::vm::vmctx::VmCtx;
 
 pub use caller::Caller;
 pub use meter::Meter;
