@@ -36,7 +36,7 @@ const MORE_TIME: Duration = Duration::from_millis(50);
 const BYTES_AN_INSTRUCTION: usize = 30;
 
 /// Finding out that a body is too large takes at most this many times its bytes, and a fixed amount more.
-const TIMES_BODY: usize = 3000;
+const TIMES_BODY: usize = 4000;
 
 /// How many loops of a function are compiled.
 const LOOPS: usize = 3;

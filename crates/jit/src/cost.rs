@@ -262,6 +262,8 @@ impl Work {
         let body = 500 * self.insts + 700 * self.carried + 1_200 * self.blocks;
         let body = body + 1_000 * self.targets + 600 * self.passed;
         let body = body.saturating_add(self.live.saturating_mul(30));
+        // Each part that is split off a bundle is a copy of what is left, and kept to the end.
+        let body = body.saturating_add(self.merges.saturating_mul(6));
         self.whole_bytes(body.saturating_add(self.copies.saturating_mul(900)))
     }
 
