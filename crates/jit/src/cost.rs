@@ -26,12 +26,12 @@
 //! # How the estimates were made
 //! Twenty kinds of generated bodies (loops after and in one another, nests of blocks and conditions, jump tables, straight
 //! code, calls, types of many values, with 1 to 100 locals) and the largest functions of a program of 20 MB were compiled
-//! both ways on a machine of 2025, and 10,000 random bodies of the fuzz target `compile_cost` beside other work. The memory
-//! of those that take over 8 MiB is within three times of all of them, on average 0.8 of it. The time of those that take over
-//! 20 ms is 0.75 to 1.2 times as long on average; straight code that repeats itself takes a fourth, and where many values live
-//! across many branches the thorough allocator took up to six times as long, but none over 1.2 s. The example `cost` prints
-//! both. Vectors are counted as Cranelift has them, casts between lanes and all: that
-//! is about as many instructions as the machine has for them.
+//! both ways on a machine of 2025, and random bodies of the fuzz target `compile_cost` beside other work. The memory of those
+//! that take over 8 MiB was within three times of what is foreseen. The time was within three times too but for straight code
+//! that repeats itself, which takes a fourth, and for bodies where many values live across many branches: for these the
+//! thorough allocator may take several times as long, which the fuzz target bounds by eight. The example `cost` prints both.
+//! Vectors are counted as Cranelift has them, casts between lanes and all: that is about as many instructions as the machine
+//! has for them.
 
 mod elaboration;
 #[cfg(test)]
