@@ -354,7 +354,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         for block in &self.blocks {
-            // SAFETY: `grow` allocated it; the space goes with its store, after which nobody looks.
+            // SAFETY: `grow` allocated it; the space goes with its store, after which nothing refers to it.
             unsafe { dealloc(block.start.as_ptr(), block_layout()) };
         }
     }
