@@ -29,14 +29,14 @@ const TIMES_BYTES: usize = 3;
 const MORE_BYTES: usize = 2 << 20;
 
 /// Time may be this many times what is foreseen, and a fixed time more.
-const TIMES: u32 = 8;
+const TIMES: u32 = 12;
 const MORE_TIME: Duration = Duration::from_millis(50);
 
 /// Bytes of memory are foreseen for each instruction of the machine, at least.
 const BYTES_AN_INSTRUCTION: usize = 30;
 
 /// Finding out that a body is too large takes at most this many times its bytes, and a fixed amount more.
-const TIMES_BODY: usize = 3000;
+const TIMES_BODY: usize = 4000;
 
 /// How many loops of a function are compiled.
 const LOOPS: usize = 3;

@@ -6,7 +6,8 @@
 //!
 //! Invariant: the table's lock is held for looking up and exchanging entries only: nothing is opened, closed, or asked of
 //! the host under it, and no other lock is taken.
-//! Invariant: a new descriptor takes the lowest free number. What took a number never shows half: others find what was
+//! Invariant: a new descriptor takes the lowest free number, but never that of a standard stream that was moved to another
+//! number: the program writes there still, or means to put the stream back, and its text must not get into a file. What took a number never shows half: others find what was
 //! there before or what is there now, also when one descriptor is moved onto another.
 //! Invariant: room is counted before the host acts: descriptors and calls that are about to add one are together no more
 //! than the limit.
@@ -290,6 +291,9 @@ impl Drop for Room<'_> {
     }
 }
 
+/// The numbers below this are those of the standard streams.
+const STREAMS: u32 = 3;
+
 /// All descriptors of a guest.
 #[derive(Debug)]
 pub(crate) struct FdTable {
@@ -300,8 +304,10 @@ pub(crate) struct FdTable {
 #[derive(Debug)]
 struct Slots {
     entries: Vec<Option<Arc<Entry>>>,
-    /// Exactly the indices of the empty ones.
+    /// Exactly the indices of the empty ones, without the vacated ones.
     free: BinaryHeap<Reverse<u32>>,
+    /// How many standard streams were moved away: nothing takes their numbers.
+    vacated: usize,
     /// How many calls have [`Room`].
     asked: usize,
     limit: usize,
@@ -314,7 +320,7 @@ impl Slots {
     }
 
     fn is_full(&self) -> bool {
-        self.entries.len() - self.free.len() + self.asked >= self.limit
+        self.entries.len() - self.free.len() - self.vacated + self.asked >= self.limit
     }
 
     fn insert(&mut self, entry: Entry) -> Result<u32, Errno> {
@@ -328,9 +334,14 @@ impl Slots {
         Ok(fd)
     }
 
-    fn take(&mut self, fd: u32) -> Result<Arc<Entry>, Errno> {
+    /// Empties a slot, without making its number free.
+    fn vacate(&mut self, fd: u32) -> Result<Arc<Entry>, Errno> {
         let slot = self.entries.get_mut(fd as usize).ok_or(Errno::BADF)?;
-        let taken = slot.take().ok_or(Errno::BADF)?;
+        slot.take().ok_or(Errno::BADF)
+    }
+
+    fn take(&mut self, fd: u32) -> Result<Arc<Entry>, Errno> {
+        let taken = self.vacate(fd)?;
         self.free.push(Reverse(fd));
         Ok(taken)
     }
@@ -342,6 +353,7 @@ impl FdTable {
             slots: RwLock::new(Slots {
                 entries: Vec::new(),
                 free: BinaryHeap::new(),
+                vacated: 0,
                 asked: 0,
                 limit,
             }),
@@ -425,7 +437,12 @@ impl FdTable {
         if from == to {
             return Ok(None);
         }
-        let moved = slots.take(from)?;
+        let moved = if from < STREAMS {
+            slots.vacated += 1;
+            slots.vacate(from)
+        } else {
+            slots.take(from)
+        }?;
         Ok(slots.entries[to as usize].replace(moved))
     }
 }
@@ -455,16 +472,32 @@ mod tests {
     #[test]
     fn renumber_frees_the_source_once() {
         let table = FdTable::new(10);
-        for _ in 0..4 {
+        for _ in 0..6 {
             table.insert_first(entry()).unwrap();
         }
-        assert_eq!(table.renumber(1, 9).unwrap_err(), Errno::BADF);
-        assert_eq!(table.renumber(9, 1).unwrap_err(), Errno::BADF);
-        table.renumber(2, 2).unwrap();
-        table.renumber(1, 3).unwrap();
+        assert_eq!(table.renumber(3, 9).unwrap_err(), Errno::BADF);
+        assert_eq!(table.renumber(9, 3).unwrap_err(), Errno::BADF);
+        table.renumber(4, 4).unwrap();
+        table.renumber(3, 5).unwrap();
+        assert_eq!(table.get(3).unwrap_err(), Errno::BADF);
+        assert_eq!(table.insert_first(entry()), Ok(3));
+        assert_eq!(table.insert_first(entry()), Ok(6));
+    }
+
+    #[test]
+    fn nothing_takes_the_number_of_a_stream_that_was_moved() {
+        let table = FdTable::new(5);
+        for _ in 0..5 {
+            table.insert_first(entry()).unwrap();
+        }
+        table.renumber(1, 4).unwrap();
         assert_eq!(table.get(1).unwrap_err(), Errno::BADF);
-        assert_eq!(table.insert_first(entry()), Ok(1));
-        assert_eq!(table.insert_first(entry()), Ok(4));
+        // There is room for one more all the same.
+        assert_eq!(table.insert_first(entry()), Ok(5));
+        assert_eq!(table.insert_first(entry()), Err(Errno::MFILE));
+        // What is closed is free, as ever.
+        table.remove(2).unwrap();
+        assert_eq!(table.insert_first(entry()), Ok(2));
     }
 
     #[test]
@@ -500,14 +533,15 @@ mod tests {
     #[test]
     fn who_has_an_entry_keeps_it() {
         let table = FdTable::new(10);
-        let fds = [0, 1, 2].map(|_| table.insert_first(entry()).unwrap());
+        (0..STREAMS).for_each(|fd| assert_eq!(table.insert_first(entry()), Ok(fd)));
+        let fds = [3, 4, 5].map(|_| table.insert_first(entry()).unwrap());
         let [first, second, _] = fds.map(|fd| table.get(fd).unwrap());
-        let replaced = table.renumber(0, 1).unwrap().unwrap();
+        let replaced = table.renumber(3, 4).unwrap().unwrap();
         assert!(Arc::ptr_eq(&replaced, &second));
-        assert!(Arc::ptr_eq(&table.get(1).unwrap(), &first));
+        assert!(Arc::ptr_eq(&table.get(4).unwrap(), &first));
         assert_eq!(Arc::strong_count(&second), 2, "the table has let go of it");
-        assert_eq!(table.insert_first(entry()), Ok(0));
-        assert!(!Arc::ptr_eq(&table.get(0).unwrap(), &first));
+        assert_eq!(table.insert_first(entry()), Ok(3));
+        assert!(!Arc::ptr_eq(&table.get(3).unwrap(), &first));
     }
 
     #[test]
