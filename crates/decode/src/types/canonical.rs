@@ -114,6 +114,11 @@ impl Group {
         }
     }
 
+    /// Whether one of the types refers to one of them.
+    pub(super) fn is_recursive(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.types.is_some())
+    }
+
     fn refers_to(&self) -> &[TypeId] {
         self.more.as_ref().map_or(&[], |more| &more.refers_to)
     }

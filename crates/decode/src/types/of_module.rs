@@ -67,6 +67,11 @@ impl Types {
         Some(())
     }
 
+    /// Whether the type with that index, or another of its group, refers to one of the group.
+    pub(crate) fn is_recursive(&self, index: usize) -> bool {
+        self.registered.groups()[self.groups[index] as usize].is_recursive()
+    }
+
     /// Adds a type that is the same as the one with that index, which is alone in its group.
     pub(crate) fn repeat(&mut self, index: usize) {
         self.groups.push(self.groups[index]);
@@ -213,15 +218,7 @@ impl Scope<'_> {
     fn heap(&self, ty: wasmparser::HeapType) -> Option<HeapType> {
         match ty {
             wasmparser::HeapType::Abstract { shared: false, ty } => {
-                let ty = AbstractHeapType::from_wasmparser(ty)?;
-                matches!(
-                    ty,
-                    AbstractHeapType::Func
-                        | AbstractHeapType::Extern
-                        | AbstractHeapType::Exn
-                        | AbstractHeapType::NoExn
-                )
-                .then_some(HeapType::Abstract(ty))
+                AbstractHeapType::from_wasmparser(ty).map(HeapType::Abstract)
             }
             wasmparser::HeapType::Concrete(index) => self.concrete(index),
             wasmparser::HeapType::Abstract { shared: true, .. }
@@ -292,15 +289,16 @@ impl Scope<'_> {
     }
 }
 
-/// Which kind of type it is; `None` if it belongs to a proposal that is not accepted: there are functions only.
+/// Which kind of type it is; `None` if it belongs to a proposal that is not accepted.
 fn kind(ty: &wasmparser::SubType) -> Option<CompositeKind> {
     let ty = &ty.composite_type;
-    let is_plain = !ty.shared && ty.descriptor_idx.is_none() && ty.describes_idx.is_none();
+    if ty.shared || ty.descriptor_idx.is_some() || ty.describes_idx.is_some() {
+        return None;
+    }
     match ty.inner {
-        wasmparser::CompositeInnerType::Func(_) if is_plain => Some(CompositeKind::Func),
-        wasmparser::CompositeInnerType::Func(_)
-        | wasmparser::CompositeInnerType::Struct(_)
-        | wasmparser::CompositeInnerType::Array(_)
-        | wasmparser::CompositeInnerType::Cont(_) => None,
+        wasmparser::CompositeInnerType::Func(_) => Some(CompositeKind::Func),
+        wasmparser::CompositeInnerType::Struct(_) => Some(CompositeKind::Struct),
+        wasmparser::CompositeInnerType::Array(_) => Some(CompositeKind::Array),
+        wasmparser::CompositeInnerType::Cont(_) => None,
     }
 }
