@@ -263,7 +263,7 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::Interrupted,
         TrapCode::FunctionTooLarge,
         TrapCode::NullException,
-        TrapCode::ExceptionsExhausted,
+        TrapCode::HeapExhausted,
     ];
     CODES
         .into_iter()
