@@ -5,13 +5,12 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0; of 3.0 the relaxed vector instructions, typed references to functions, tail calls, exceptions, extended
-/// constant expressions, and memories and tables of any number and with 64-bit indices; exceptions as they were before 3.0,
-/// memories with pages of a byte, and wide arithmetic.
+/// WebAssembly 3.0; exceptions as they were before it, memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::FUNCTION_REFERENCES)
+    .union(WasmFeatures::GC)
     .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::LEGACY_EXCEPTIONS)
     .union(WasmFeatures::EXTENDED_CONST)

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use wasmparser::{
     Chunk, CustomSectionReader, DataKind, DataSectionReader, ElementKind, ElementSectionReader,
     Encoding, ExportSectionReader, ExternalKind, FunctionBody, FunctionSectionReader,
-    GlobalSectionReader, HeapType, ImportSectionReader, MemorySectionReader, Operator, Parser,
-    Payload, TableInit, TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader,
-    Validator, ValidatorResources, WasmFeatures,
+    GlobalSectionReader, ImportSectionReader, MemorySectionReader, Parser, Payload, TableInit,
+    TableSectionReader, TagSectionReader, TypeRef, TypeSectionReader, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 /// What the sections say.
@@ -60,41 +60,23 @@ pub(crate) struct Imported {
 }
 
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
-/// with what is read by then: all that they can refer to. It is called again if that turns out to be too little.
+/// with what is read by then: all that they can refer to.
 pub(crate) fn read(
     bytes: &[u8],
     features: WasmFeatures,
-    mut on_code: impl FnMut(&Sections),
+    on_code: impl FnMut(&Sections),
 ) -> (Sections, Result<(), Error>) {
-    let mut read = |validated| {
-        let mut reader = SectionReader {
-            on_code: &mut on_code,
-            bytes,
-            features,
-            validated,
-            version: None,
-            validator: Validator::new_with_features(validated),
-            sections: Sections::default(),
-            bodies_left: 0,
-        };
-        let result = reader.read(bytes, features);
-        (reader.sections, result)
+    let mut reader = SectionReader {
+        on_code,
+        bytes,
+        features,
+        version: None,
+        validator: Validator::new_with_features(features),
+        sections: Sections::default(),
+        bodies_left: 0,
     };
-    match read(features) {
-        (_, Err(error)) if features.extended_const() && names_own_global(&error) => {
-            read(features | WasmFeatures::GC)
-        }
-        read => read,
-    }
-}
-
-/// Whether a constant expression was refused for a global that is not imported: to `wasmparser` that is a part of the GC
-/// proposal. What else is one is refused by [`SectionReader::check_ref_type`], and ops of constant expressions by
-/// `const_expr.rs`. Sections before the first such expression have been accepted without the proposal, and bodies are
-/// always validated without.
-fn names_own_global(error: &Error) -> bool {
-    error.missing_feature() == Some(WasmFeatures::GC)
-        && error.reason().ends_with("locally defined global")
+    let result = reader.read(bytes, features);
+    (reader.sections, result)
 }
 
 struct SectionReader<'a, F> {
@@ -102,8 +84,6 @@ struct SectionReader<'a, F> {
     bytes: &'a [u8],
     /// What is accepted.
     features: WasmFeatures,
-    /// What the validator accepts.
-    validated: WasmFeatures,
     /// The module's version, as long as the validator has seen nothing else.
     version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
@@ -259,7 +239,10 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                 for (group, &place) in section.into_iter().zip(&places) {
                     let group = group?;
                     match place as usize {
-                        place if place < types.len() => types.repeat(place),
+                        // The same bytes again are another type where the first one names itself by its index.
+                        place if place < types.len() && !types.is_recursive(place) => {
+                            types.repeat(place);
+                        }
                         _ => types.push(&group).ok_or_else(unsupported_type)?,
                     }
                 }
@@ -273,7 +256,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         &mut self,
         (num, encoding, range): (u16, Encoding, Range<u64>),
     ) -> Result<(), Error> {
-        let features = self.validated | WasmFeatures::COMPONENT_MODEL;
+        let features = self.features | WasmFeatures::COMPONENT_MODEL;
         let mut validator = Validator::new_with_features(features);
         validator.version(num, encoding, &range)?;
         self.validator = validator;
@@ -362,7 +345,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             self.sections.tables.push(ty);
             self.sections.table_inits.push(match table.init {
                 TableInit::RefNull => None,
-                TableInit::Expr(init) => Some(ConstExpr::read(&init)?),
+                TableInit::Expr(init) => Some(ConstExpr::read(&init, &self.sections.types)?),
             });
         }
         Ok(())
@@ -393,50 +376,12 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         self.sections.global_inits.reserve_exact(count);
         for global in section {
             let global = global?;
-            if let wasmparser::ValType::Ref(ty) = global.ty.content_type {
-                let offset = global.init_expr.get_binary_reader().original_position();
-                self.check_ref_type(ty, offset)?;
-                self.check_nulls(&global.init_expr)?;
-            }
             let ty = GlobalType::from_wasmparser(global.ty, &self.sections.types)
                 .ok_or_else(unsupported_type)?;
             self.sections.globals.push(ty);
             self.sections
                 .global_inits
-                .push(ConstExpr::read(&global.init_expr)?);
-        }
-        Ok(())
-    }
-
-    /// Refuses a type that only the validator accepts; see [`names_own_global`].
-    fn check_ref_type(&self, ty: wasmparser::RefType, offset: u64) -> Result<(), Error> {
-        use wasmparser::AbstractHeapType as T;
-        let needed = match ty.heap_type() {
-            HeapType::Abstract { ty, .. }
-                if !matches!(ty, T::Func | T::Extern | T::Exn | T::NoExn) =>
-            {
-                WasmFeatures::GC
-            }
-            HeapType::Abstract { .. } if ty.is_nullable() => return Ok(()),
-            _ => WasmFeatures::FUNCTION_REFERENCES,
-        };
-        if self.features == self.validated || self.features.contains(needed) {
-            return Ok(());
-        }
-        let error = Error::new(offset as usize, "the type is one of a proposal");
-        Err(error.missing(Some(needed)))
-    }
-
-    /// Refuses an expression whose null only the validator accepts; see [`names_own_global`].
-    fn check_nulls(&self, expr: &wasmparser::ConstExpr<'_>) -> Result<(), Error> {
-        if self.features == self.validated {
-            return Ok(());
-        }
-        for op in expr.get_operators_reader().into_iter_with_offsets() {
-            if let (Operator::RefNull { hty }, offset) = op? {
-                let ty = wasmparser::RefType::new(true, hty);
-                self.check_ref_type(ty.unwrap_or(wasmparser::RefType::ANYREF), offset)?;
-            }
+                .push(ConstExpr::read(&global.init_expr, &self.sections.types)?);
         }
         Ok(())
     }
@@ -471,16 +416,6 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
             .reserve_exact(section.count() as usize);
         for element in section {
             let element = element?;
-            if let wasmparser::ElementItems::Expressions(ty, exprs) = &element.items {
-                self.check_ref_type(*ty, element.range.start)?;
-                for expr in exprs
-                    .clone()
-                    .into_iter()
-                    .filter(|_| self.features != self.validated)
-                {
-                    self.check_nulls(&expr?)?;
-                }
-            }
             let element = read_element(element, &self.sections.types)?;
             self.sections.elements.push(element);
         }
@@ -520,7 +455,7 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
                     offset_expr,
                 } => DataMode::Active {
                     memory: MemoryIdx(memory_index),
-                    offset: ConstExpr::read(&offset_expr)?,
+                    offset: ConstExpr::read(&offset_expr, &self.sections.types)?,
                 },
             };
             let end = data.range.end as usize;
@@ -589,7 +524,7 @@ fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Eleme
             offset_expr,
         } => ElementMode::Active {
             table: TableIdx(table_index.unwrap_or(0)),
-            offset: ConstExpr::read(&offset_expr)?,
+            offset: ConstExpr::read(&offset_expr, types)?,
         },
     };
     let (ty, items) = match element.items {
@@ -603,7 +538,7 @@ fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Eleme
         wasmparser::ElementItems::Expressions(ty, exprs) => {
             let mut items = Vec::with_capacity(exprs.count() as usize);
             for expr in exprs {
-                items.push(ConstExpr::read(&expr?)?);
+                items.push(ConstExpr::read(&expr?, types)?);
             }
             let ty = types.reference(ty).ok_or_else(unsupported_type)?;
             (ty, ElementItems::Exprs(items.into()))

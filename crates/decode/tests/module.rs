@@ -1,7 +1,6 @@
 //! What a decoded module says of itself, item by item.
 
-use std::convert::Infallible;
-use tiered_decode::const_expr::{ConstEnv, ConstOp};
+use tiered_decode::const_expr::{ConstEnv, ConstOp, NewObject, Operands};
 use tiered_decode::index::{
     DataIdx, ElemIdx, FuncIdx, GlobalIdx, LocalIdx, MemoryIdx, TableIdx, TypeIdx,
 };
@@ -153,14 +152,22 @@ fn constant_expressions() {
 struct Indices;
 
 impl ConstEnv for Indices {
-    type Error = Infallible;
+    type Error = ();
 
-    fn global(&mut self, idx: GlobalIdx) -> Result<u128, Infallible> {
+    fn global(&mut self, idx: GlobalIdx) -> Result<u128, ()> {
         Ok(100 + u128::from(idx.0))
     }
 
-    fn func_ref(&mut self, idx: FuncIdx) -> Result<u64, Infallible> {
+    fn func_ref(&mut self, idx: FuncIdx) -> Result<u64, ()> {
         Ok(200 + u64::from(idx.0))
+    }
+
+    fn i31(&mut self, value: u32) -> Result<u64, ()> {
+        Ok(300 + u64::from(value))
+    }
+
+    fn allocate(&mut self, _: NewObject, _: Operands<'_>) -> Result<u64, ()> {
+        Err(())
     }
 }
 

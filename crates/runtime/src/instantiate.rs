@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_decode::Module;
-use tiered_decode::const_expr::{ConstEnv, ConstExpr};
+use tiered_decode::const_expr::{ConstEnv, ConstExpr, NewObject, Operands};
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
 use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
@@ -360,6 +360,14 @@ impl ConstEnv for InstanceEnv<'_> {
 
     fn func_ref(&mut self, index: FuncIdx) -> Result<u64, InstantiateError> {
         Ok(func_ref(self.0, index))
+    }
+
+    fn i31(&mut self, value: u32) -> Result<u64, InstantiateError> {
+        Ok((value << 1 | 1).into())
+    }
+
+    fn allocate(&mut self, _: NewObject, _: Operands<'_>) -> Result<u64, InstantiateError> {
+        Err(Trap::host("objects in constant expressions are not made yet").into())
     }
 }
 

@@ -59,6 +59,14 @@ impl TypeId {
         is_subtype(self, other)
     }
 
+    /// How many supertypes it is declared to have, directly or not.
+    #[must_use]
+    pub fn depth(self) -> u32 {
+        let registry = read();
+        let above = |id: &TypeId| registry.definition(*id).and_then(|ty| ty.supertype);
+        std::iter::successors(above(&self), above).count() as u32
+    }
+
     /// The type; `None` if it is registered no more.
     #[must_use]
     pub fn definition(self) -> Option<Definition> {
@@ -104,6 +112,11 @@ impl Group {
             Some(more) => &more.ids,
             None => std::slice::from_ref(&self.first),
         }
+    }
+
+    /// Whether one of the types refers to one of them.
+    pub(super) fn is_recursive(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.types.is_some())
     }
 
     fn refers_to(&self) -> &[TypeId] {

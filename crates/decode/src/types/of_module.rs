@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* what no accepted proposal has becomes none of our types: [`Scope`] refuses it.
 
+use std::any::Any;
 use std::sync::OnceLock;
 
 use wasmparser::UnpackedIndex;
@@ -25,6 +26,9 @@ pub struct Types {
     ids: Vec<TypeId>,
     /// For each type, a reference to it, and one that may be null.
     references: OnceLock<Box<[[ValType; 2]]>>,
+    /// Whether there are structures or arrays.
+    has_objects: bool,
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Types {
@@ -43,6 +47,7 @@ impl Types {
     /// Adds the types of a recursion group; `None` if one belongs to a proposal that is not accepted.
     pub(crate) fn push(&mut self, group: &wasmparser::RecGroup) -> Option<()> {
         let kinds = group.types().map(kind).collect::<Option<Vec<_>>>()?;
+        let has_objects = kinds.iter().any(|&kind| kind != CompositeKind::Func);
         let scope = Scope {
             types: self,
             group: &kinds,
@@ -53,12 +58,18 @@ impl Types {
             return Some(());
         }
         let (number, start) = (self.registered.groups().len() as u32, self.len() as u32);
+        self.has_objects |= has_objects;
         // A group refers to those before it, which are registered.
         let group = self.registered.add(types).ok()?;
         self.ids.extend(group.ids());
         self.groups.resize(self.ids.len(), number);
         self.starts.push(start);
         Some(())
+    }
+
+    /// Whether the type with that index, or another of its group, refers to one of the group.
+    pub(crate) fn is_recursive(&self, index: usize) -> bool {
+        self.registered.groups()[self.groups[index] as usize].is_recursive()
     }
 
     /// Adds a type that is the same as the one with that index, which is alone in its group.
@@ -75,6 +86,21 @@ impl Types {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// Whether there are types of structures or arrays among them.
+    #[must_use]
+    pub fn has_objects(&self) -> bool {
+        self.has_objects
+    }
+
+    /// What whoever runs the module has derived from its types alone, made when first asked for.
+    ///
+    /// # Panics
+    /// If it was made as another type.
+    pub fn derived<D: Send + Sync + 'static>(&self, make: impl FnOnce() -> D) -> &D {
+        let any = self.derived.get_or_init(|| Box::new(make()));
+        any.downcast_ref().expect("one type is derived")
     }
 
     /// All of them, in the order of the module.
@@ -192,15 +218,7 @@ impl Scope<'_> {
     fn heap(&self, ty: wasmparser::HeapType) -> Option<HeapType> {
         match ty {
             wasmparser::HeapType::Abstract { shared: false, ty } => {
-                let ty = AbstractHeapType::from_wasmparser(ty)?;
-                matches!(
-                    ty,
-                    AbstractHeapType::Func
-                        | AbstractHeapType::Extern
-                        | AbstractHeapType::Exn
-                        | AbstractHeapType::NoExn
-                )
-                .then_some(HeapType::Abstract(ty))
+                AbstractHeapType::from_wasmparser(ty).map(HeapType::Abstract)
             }
             wasmparser::HeapType::Concrete(index) => self.concrete(index),
             wasmparser::HeapType::Abstract { shared: true, .. }
@@ -271,15 +289,16 @@ impl Scope<'_> {
     }
 }
 
-/// Which kind of type it is; `None` if it belongs to a proposal that is not accepted: there are functions only.
+/// Which kind of type it is; `None` if it belongs to a proposal that is not accepted.
 fn kind(ty: &wasmparser::SubType) -> Option<CompositeKind> {
     let ty = &ty.composite_type;
-    let is_plain = !ty.shared && ty.descriptor_idx.is_none() && ty.describes_idx.is_none();
+    if ty.shared || ty.descriptor_idx.is_some() || ty.describes_idx.is_some() {
+        return None;
+    }
     match ty.inner {
-        wasmparser::CompositeInnerType::Func(_) if is_plain => Some(CompositeKind::Func),
-        wasmparser::CompositeInnerType::Func(_)
-        | wasmparser::CompositeInnerType::Struct(_)
-        | wasmparser::CompositeInnerType::Array(_)
-        | wasmparser::CompositeInnerType::Cont(_) => None,
+        wasmparser::CompositeInnerType::Func(_) => Some(CompositeKind::Func),
+        wasmparser::CompositeInnerType::Struct(_) => Some(CompositeKind::Struct),
+        wasmparser::CompositeInnerType::Array(_) => Some(CompositeKind::Array),
+        wasmparser::CompositeInnerType::Cont(_) => None,
     }
 }
