@@ -246,7 +246,7 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 17] = [
+    const CODES: [TrapCode; 24] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
@@ -264,6 +264,13 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::FunctionTooLarge,
         TrapCode::NullException,
         TrapCode::ExceptionsExhausted,
+        TrapCode::NullStructReference,
+        TrapCode::NullArrayReference,
+        TrapCode::NullI31Reference,
+        TrapCode::CastFailure,
+        TrapCode::ArrayOutOfBounds,
+        TrapCode::HeapExhausted,
+        TrapCode::ObjectTooLarge,
     ];
     CODES
         .into_iter()

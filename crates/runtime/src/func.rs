@@ -139,6 +139,9 @@ impl Func {
         ctx.store.set(entered);
         ctx.caller.set(caller);
         ctx.left_at(outermost);
+        if let Some(payload) = ctx.references.take_panic() {
+            std::panic::resume_unwind(payload);
+        }
         match outcome {
             Outcome::Returned => Ok(read(frame)),
             Outcome::Threw => Err(Exception::uncaught(ctx, self.0.store)),

@@ -61,6 +61,6 @@ pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::{
-    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack,
-    plan, speculation, trampoline, vmctx, wide,
+    backtrace, builtin, code, exception as exceptions, frame, gc, layout, module_code,
+    native_stack, plan, speculation, trampoline, vmctx, wide,
 };

@@ -59,6 +59,14 @@ impl TypeId {
         is_subtype(self, other)
     }
 
+    /// How many supertypes it is declared to have, directly or not.
+    #[must_use]
+    pub fn depth(self) -> u32 {
+        let registry = read();
+        let above = |id: &TypeId| registry.definition(*id).and_then(|ty| ty.supertype);
+        std::iter::successors(above(&self), above).count() as u32
+    }
+
     /// The type; `None` if it is registered no more.
     #[must_use]
     pub fn definition(self) -> Option<Definition> {

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* what no accepted proposal has becomes none of our types: [`Scope`] refuses it.
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -26,6 +27,9 @@ pub struct Types {
     ids: Vec<TypeId>,
     /// For each type, a reference to it, and one that may be null.
     references: OnceLock<Box<[[ValType; 2]]>>,
+    /// Whether there are structures or arrays.
+    has_objects: bool,
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Types {
@@ -44,6 +48,7 @@ impl Types {
     /// Adds the types of a recursion group; `None` if one belongs to a proposal that is not accepted.
     pub(crate) fn push(&mut self, group: &wasmparser::RecGroup) -> Option<()> {
         let kinds = group.types().map(kind).collect::<Option<Vec<_>>>()?;
+        let has_objects = kinds.iter().any(|&kind| kind != CompositeKind::Func);
         let scope = Scope {
             types: self,
             group: &kinds,
@@ -54,6 +59,7 @@ impl Types {
             return Some(());
         }
         let (number, start) = (self.registered.groups().len() as u32, self.len() as u32);
+        self.has_objects |= has_objects;
         // A group refers to those before it, which are registered.
         let group = self.registered.add(types).ok()?;
         self.ids.extend(group.ids());
@@ -81,6 +87,21 @@ impl Types {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// Whether there are types of structures or arrays among them.
+    #[must_use]
+    pub fn has_objects(&self) -> bool {
+        self.has_objects
+    }
+
+    /// What whoever runs the module has derived from its types alone, made when first asked for.
+    ///
+    /// # Panics
+    /// If it was made as another type.
+    pub fn derived<D: Send + Sync + 'static>(&self, make: impl FnOnce() -> D) -> &D {
+        let any = self.derived.get_or_init(|| Box::new(make()));
+        any.downcast_ref().expect("one type is derived")
     }
 
     /// All of them, in the order of the module.

@@ -46,7 +46,7 @@ const PIECE: u64 = 1 << 20;
 /// Does an instruction's work on `count` things of `size` bytes, which are known to be there, by pieces: `act` gets where
 /// one begins, and its length. From the end if `backward`.
 #[inline(always)]
-fn by_pieces(
+pub(crate) fn by_pieces(
     ctx: &VmCtx,
     count: u64,
     size: u64,

@@ -1,8 +1,8 @@
 //! Where everything of an instance stands, counted in bytes from its [`VmCtx`]: what compiled code is made of.
 //!
 //! ```text
-//! vmctx ─▶ [ VmCtx | sigs | imported funcs | tables | memories | tags | imported globals | globals | host funcs | funcs ]
-//!                    u32    pointers                                                      records
+//! vmctx ─▶ [ VmCtx | sigs | descriptors | imported funcs | tables | memories | tags | imported globals | globals | host funcs | funcs ]
+//!                    u32    pointers                                                                    records
 //! ```
 //!
 //! * *Invariant:* the offsets depend on the module alone, so code made of them serves every instance of the module.
@@ -95,6 +95,7 @@ pub enum GlobalPlace {
 pub struct VmLayout {
     counts: Counts,
     sigs: usize,
+    descriptors: usize,
     imported_funcs: usize,
     tables: usize,
     memories: usize,
@@ -109,6 +110,7 @@ pub struct VmLayout {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     types: u32,
+    descriptors: u32,
     imported_funcs: u32,
     funcs: u32,
     tables: u32,
@@ -139,7 +141,12 @@ impl VmLayout {
             start
         };
         let sigs = array(module.types().len(), size_of::<u32>(), size_of::<u32>());
+        let described = match module.types().has_objects() {
+            true => module.types().len(),
+            false => 0,
+        };
         let mut pointers = |count: usize| array(count, POINTER, POINTER);
+        let descriptors = pointers(described);
         let imported_funcs = pointers(module.imported_funcs() as usize);
         let tables = pointers(module.tables().len());
         let memories = pointers(module.memories().len());
@@ -157,6 +164,7 @@ impl VmLayout {
         VmLayout {
             counts: Counts {
                 types: module.types().len() as u32,
+                descriptors: described as u32,
                 imported_funcs: module.imported_funcs(),
                 funcs: module.funcs().len() as u32,
                 tables: module.tables().len() as u32,
@@ -166,6 +174,7 @@ impl VmLayout {
                 globals: module.globals().len() as u32,
             },
             sigs,
+            descriptors,
             imported_funcs,
             tables,
             memories,
@@ -184,6 +193,7 @@ impl VmLayout {
         VmLayout {
             counts: Counts::default(),
             sigs: end,
+            descriptors: end,
             imported_funcs: end,
             tables: end,
             memories: end,
@@ -198,6 +208,10 @@ impl VmLayout {
 
     pub(crate) fn has_type(&self, ty: TypeIdx) -> bool {
         ty.0 < self.counts.types
+    }
+
+    pub(crate) fn has_descriptor(&self, ty: TypeIdx) -> bool {
+        ty.0 < self.counts.descriptors
     }
 
     pub(crate) fn has_func(&self, index: FuncIdx) -> bool {
@@ -229,6 +243,14 @@ impl VmLayout {
     #[must_use]
     pub fn sig(&self, ty: TypeIdx) -> i32 {
         (self.sigs + ty.index() * size_of::<u32>()) as i32
+    }
+
+    /// The address of the [`Descriptor`](crate::gc::Descriptor) of type `ty`, which is a structure or an array; null for a
+    /// function.
+    #[must_use]
+    pub fn descriptor(&self, ty: TypeIdx) -> i32 {
+        debug_assert!(self.has_descriptor(ty), "the module has objects");
+        (self.descriptors + ty.index() * POINTER) as i32
     }
 
     /// The record of the function at `index` of the module's index space.

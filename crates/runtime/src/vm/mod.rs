@@ -12,6 +12,7 @@ pub mod builtin;
 pub mod code;
 pub mod exception;
 pub mod frame;
+pub mod gc;
 pub mod layout;
 pub mod module_code;
 pub mod native_stack;

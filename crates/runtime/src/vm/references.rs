@@ -16,7 +16,7 @@
 //! * *Invariant:* a guest and the host functions that it calls, and those that these call, are on one native stack.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 
@@ -28,11 +28,13 @@ use tiered_heap::{
 };
 
 use crate::vm::frame::Slot;
+use crate::vm::gc::Descriptors;
 use crate::vm::global::GlobalRecord;
 use crate::vm::native_stack;
 use crate::vm::registers;
 use crate::vm::store_ctx::StoreCtx;
 use crate::vm::table::TableRecord;
+use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
 
 /// A value that the host has given to a store.
@@ -43,10 +45,16 @@ pub(crate) type HostBox = Box<dyn Any + Send + Sync>;
 #[repr(C)]
 pub(crate) struct References {
     heap: Heap,
+    descriptors: RefCell<Descriptors>,
     handles: RefCell<RootSet>,
     values: RefCell<ExternTable<HostBox>>,
     records: RefCell<Records>,
+    /// What a destructor of a value of the host has panicked with while guest code ran, through which no panic goes.
+    panic: RefCell<Option<Panic>>,
 }
+
+/// What somebody has panicked with.
+type Panic = Box<dyn Any + Send>;
 
 /// What of a store may hold references to objects, beside stacks and handles.
 #[derive(Debug, Default)]
@@ -74,13 +82,29 @@ fn may_hold_object(ty: ValType) -> bool {
 }
 
 impl References {
+    /// Where the heap's cursors are, in bytes.
+    pub(crate) const CURSORS: usize = std::mem::offset_of!(References, heap) + Heap::CURSORS;
+
     pub(crate) fn new(config: HeapConfig) -> References {
         References {
             heap: Heap::new(config),
+            descriptors: RefCell::default(),
             handles: RefCell::default(),
             values: RefCell::default(),
             records: RefCell::default(),
+            panic: RefCell::default(),
         }
+    }
+
+    /// The descriptors of the store's types.
+    pub(crate) fn descriptors(&self) -> RefMut<'_, Descriptors> {
+        self.descriptors.borrow_mut()
+    }
+
+    /// Takes what a destructor of a value of the host has panicked with while guest code ran.
+    #[inline]
+    pub(crate) fn take_panic(&self) -> Option<Panic> {
+        self.panic.borrow_mut().take()
     }
 
     /// Adds a table, which the store keeps until it ends.
@@ -178,6 +202,44 @@ impl StoreCtx {
         Ok(object)
     }
 
+    /// A structure, an exception or an extern object, by a tier; its fields hold anything.
+    ///
+    /// # Safety
+    /// The descriptor is one of this store's, of no array type. No slot from `end` on holds a reference that is needed.
+    #[inline]
+    pub(crate) unsafe fn new_object(
+        &self,
+        descriptor: NonNull<Descriptor>,
+        end: *const Slot,
+    ) -> Result<ObjectRef, TrapCode> {
+        let mut roots = StoreRoots::of_tier(self, end);
+        // SAFETY: the caller's promise; descriptors live as long as the store.
+        let object = unsafe { self.references.heap.alloc(descriptor, &mut roots) };
+        roots.keep_panic();
+        object.map_err(trap_code)
+    }
+
+    /// An array, by a tier; its elements hold anything.
+    ///
+    /// # Safety
+    /// As [`StoreCtx::new_object`], but that the descriptor is of an array type.
+    pub(crate) unsafe fn new_array(
+        &self,
+        descriptor: NonNull<Descriptor>,
+        length: u32,
+        end: *const Slot,
+    ) -> Result<ObjectRef, TrapCode> {
+        let mut roots = StoreRoots::of_tier(self, end);
+        // SAFETY: as above.
+        let array = unsafe {
+            self.references
+                .heap
+                .alloc_array(descriptor, length, &mut roots)
+        };
+        roots.keep_panic();
+        array.map_err(trap_code)
+    }
+
     /// Collects now, by the host.
     pub(crate) fn collect(&self) {
         // SAFETY: frames end where the value stack is free.
@@ -188,13 +250,22 @@ impl StoreCtx {
     }
 }
 
+/// What a guest is told that has no room for an object.
+#[cold]
+fn trap_code(error: AllocError) -> TrapCode {
+    match error {
+        AllocError::TooLarge { .. } => TrapCode::ObjectTooLarge,
+        _ => TrapCode::HeapExhausted,
+    }
+}
+
 /// All that keeps objects of a store alive.
 struct StoreRoots<'a> {
     ctx: &'a StoreCtx,
     /// Where the value stack is free.
     free: *const Slot,
     /// What a destructor of a value of the host has panicked with.
-    panic: Option<Box<dyn Any + Send>>,
+    panic: Option<Panic>,
 }
 
 impl<'a> StoreRoots<'a> {
@@ -204,6 +275,24 @@ impl<'a> StoreRoots<'a> {
             ctx,
             free: ctx.free.get().as_ptr(),
             panic: None,
+        }
+    }
+
+    /// While guest code runs, whose frames end at `end`.
+    #[inline]
+    fn of_tier(ctx: &'a StoreCtx, end: *const Slot) -> StoreRoots<'a> {
+        StoreRoots {
+            ctx,
+            free: end,
+            panic: None,
+        }
+    }
+
+    /// A destructor's panic goes on when the guest has come back to the host.
+    #[inline]
+    fn keep_panic(self) {
+        if let Some(payload) = self.panic {
+            self.ctx.references.panic.replace(Some(payload));
         }
     }
 

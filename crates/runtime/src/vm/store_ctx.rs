@@ -126,6 +126,10 @@ impl StoreCtx {
     /// call.
     pub const BY_TAIL_CALL: u8 = 2;
 
+    /// Where the heap has its [cursors](crate::gc::Cursors), in bytes from the start of this structure.
+    pub const CURSORS: i32 =
+        (std::mem::offset_of!(StoreCtx, references) + References::CURSORS) as i32;
+
     /// A frame of more slots than this makes the stack deep wherever it starts.
     pub const MAX_SHALLOW_SLOTS: u32 = 256;
 

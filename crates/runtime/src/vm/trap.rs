@@ -58,6 +58,20 @@ pub enum TrapCode {
     NullException,
     /// More exceptions live than the store may have.
     ExceptionsExhausted,
+    /// An access to a field of the null reference.
+    NullStructReference,
+    /// An access to an element, or to the length, of the null reference.
+    NullArrayReference,
+    /// The number in the null reference.
+    NullI31Reference,
+    /// A reference is not of the type that it was cast to.
+    CastFailure,
+    /// An access outside an array.
+    ArrayOutOfBounds,
+    /// The objects that live leave no room for another on the garbage-collected heap.
+    HeapExhausted,
+    /// An object that is larger than the garbage-collected heap may ever be.
+    ObjectTooLarge,
 }
 
 impl TrapCode {
@@ -82,6 +96,13 @@ impl TrapCode {
             TrapCode::FunctionTooLarge => "function too large",
             TrapCode::NullException => "null exception reference",
             TrapCode::ExceptionsExhausted => "too many exceptions are alive",
+            TrapCode::NullStructReference => "null structure reference",
+            TrapCode::NullArrayReference => "null array reference",
+            TrapCode::NullI31Reference => "null i31 reference",
+            TrapCode::CastFailure => "cast failure",
+            TrapCode::ArrayOutOfBounds => "out of bounds array access",
+            TrapCode::HeapExhausted => "garbage-collected heap exhausted",
+            TrapCode::ObjectTooLarge => "allocation size too large",
         }
     }
 }

@@ -20,6 +20,7 @@ use tiered_decode::types::TypeId;
 use crate::vm::code::{FuncCode, FuncRecord};
 use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
+use crate::vm::gc::Descriptor;
 use crate::vm::global::GlobalRecord;
 use crate::vm::guard::Guard;
 use crate::vm::layout::{ALIGN, FuncPlace, GlobalPlace, VmLayout};
@@ -215,6 +216,13 @@ impl VmCtx {
             for (index, sig) in (0..).zip(module.types().ids()) {
                 self.at(layout.sig(TypeIdx(index))).write(*sig);
             }
+            if layout.has_descriptor(TypeIdx(0)) {
+                let mut descriptors = parts.store.references.descriptors();
+                for index in (0..module.types().len() as u32).map(TypeIdx) {
+                    let descriptor = descriptors.of_module(module, index);
+                    self.at(layout.descriptor(index)).write(descriptor);
+                }
+            }
             for (index, record) in (0..).zip(parts.tables) {
                 self.at(layout.table(TableIdx(index))).write(*record);
             }
@@ -398,6 +406,16 @@ impl VmCtx {
         assert!(self.layout.has_type(index));
         // SAFETY: `fill` wrote it there.
         unsafe { self.at(self.layout.sig(index)).read() }
+    }
+
+    /// What objects of the type at `index` begin with; `None` for a function type.
+    #[inline]
+    pub fn descriptor(&self, index: TypeIdx) -> Option<NonNull<Descriptor>> {
+        if !self.layout.has_descriptor(index) {
+            return None;
+        }
+        // SAFETY: `fill` wrote it there.
+        unsafe { self.at(self.layout.descriptor(index)).read() }
     }
 
     /// The memory exported as `memory`.
