@@ -21,6 +21,7 @@ mod dump;
 mod emit;
 mod exception;
 mod far;
+mod gc;
 mod ops;
 mod reference;
 mod scan;
@@ -202,6 +203,8 @@ pub(crate) struct Last {
     at: u32,
     end: u32,
     fields: u64,
+    /// The word behind the fields, if there is one.
+    word: Option<u64>,
     fusable: Fusable,
 }
 
@@ -210,13 +213,15 @@ pub(crate) struct Last {
 struct Test {
     family: &'static ConditionFamily,
     fields: u64,
+    /// What a branch has behind its target.
+    word: Option<u64>,
 }
 
 impl Test {
     fn negated(self) -> Test {
         Test {
             family: (self.family.not)(),
-            fields: self.fields,
+            ..self
         }
     }
 }
@@ -768,6 +773,7 @@ impl<'m> Translator<'m> {
             return Test {
                 family,
                 fields: last.fields,
+                word: last.word,
             };
         }
         let source = self.pop_source(Immediates::No);
@@ -776,6 +782,7 @@ impl<'m> Translator<'m> {
         Test {
             family,
             fields: fields(source.field, 0, 0),
+            word: None,
         }
     }
 
@@ -784,6 +791,7 @@ impl<'m> Translator<'m> {
         let fields = test.fields | u64::from(cost) << 16;
         self.emit(test.family.branch[route as usize], fields);
         self.emit_label(label);
+        self.code.extend(test.word);
     }
 
     fn emit_jump(&mut self, route: Route, cost: u16, label: &mut Label) {

@@ -246,7 +246,7 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 17] = [
+    const CODES: [TrapCode; 23] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
@@ -263,7 +263,13 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::Interrupted,
         TrapCode::FunctionTooLarge,
         TrapCode::NullException,
+        TrapCode::NullStructReference,
+        TrapCode::NullArrayReference,
+        TrapCode::NullI31Reference,
+        TrapCode::CastFailure,
+        TrapCode::ArrayOutOfBounds,
         TrapCode::HeapExhausted,
+        TrapCode::ObjectTooLarge,
     ];
     CODES
         .into_iter()

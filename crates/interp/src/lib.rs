@@ -27,6 +27,7 @@ mod compile;
 mod control;
 mod exception;
 mod exec;
+mod gc;
 mod memory;
 mod numeric;
 mod operand;

@@ -142,14 +142,25 @@ impl<O: Store<A: Reg>, S: Src, V: Stored> Op for StoreOp<O, S, V> {
     }
 }
 
-/// A class of values to store.
-trait Stored: 'static {
+/// A class of values to store, which the field `d` is for.
+pub(crate) trait Stored: 'static {
+    /// The value.
+    ///
+    /// # Safety
+    /// The cell was written for this class.
     unsafe fn value<V: Reg>(regs: &Regs) -> V;
+
+    /// Goes on behind a cell of two words and what this value needs besides.
+    ///
+    /// # Safety
+    /// As [`Regs::next`].
     unsafe fn next(regs: Regs) -> Ended;
 }
 
-struct Plain<S>(PhantomData<S>);
-struct Immediate;
+/// What a source has.
+pub(crate) struct Plain<S>(PhantomData<S>);
+/// An immediate in the third word.
+pub(crate) struct Immediate;
 
 impl<S: Src> Stored for Plain<S> {
     #[inline(always)]

@@ -254,7 +254,7 @@ impl StructRef {
     ///
     /// # Panics
     /// As [`StructRef::field_types`].
-    pub fn get(&self, store: &mut AnyStore, index: u32) -> Result<Val, ObjectError> {
+    pub fn get(&self, store: &AnyStore, index: u32) -> Result<Val, ObjectError> {
         let (field, offset, storage) = self.place(index, store)?;
         // SAFETY: a handle's object is alive, and has this field.
         let bits = unsafe { gc::read(self.0.slot(store), offset, storage) };
@@ -357,7 +357,7 @@ impl ArrayRef {
     ///
     /// # Panics
     /// As [`ArrayRef::element_type`].
-    pub fn get(&self, store: &mut AnyStore, index: u32) -> Result<Val, ObjectError> {
+    pub fn get(&self, store: &AnyStore, index: u32) -> Result<Val, ObjectError> {
         let field = self.check(store, index)?;
         let storage = gc::storage(field.storage);
         // SAFETY: a handle's object is alive, and has this element.

@@ -311,13 +311,15 @@ impl Translator<'_> {
         ty: ValType,
         family: &'static Family,
         fields: u64,
+        word: Option<u64>,
         fusable: Fusable,
     ) {
-        self.define(ty, family, fields, &[]);
-        self.last = Some(Last {
-            at: self.here() - 2,
-            end: self.here(),
+        self.define(ty, family, fields, word.as_slice());
+        self.last = self.produced.map(|(at, end)| Last {
+            at,
+            end,
             fields,
+            word,
             fusable,
         });
     }

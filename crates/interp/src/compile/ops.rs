@@ -110,7 +110,8 @@ impl Translator<'_> {
         let family = binary_family::<O>(a.class, b.class);
         let cell = fields(a.field, 0, b.field);
         if O::OP == NumOp::I32Add && !matches!(b.class, Class::Imm | Class::Wide) {
-            self.define_fusable(ValType::I32, family, cell, Fusable::Sum(a.class, b.class));
+            let sum = Fusable::Sum(a.class, b.class);
+            self.define_fusable(ValType::I32, family, cell, None, sum);
         } else if b.class == Class::Wide {
             self.define(O::R::TYPE, family, cell, &[b.bits]);
         } else {
@@ -118,13 +119,14 @@ impl Translator<'_> {
         }
     }
 
-    fn condition<C: Condition>(&mut self) {
+    pub(super) fn condition<C: Condition>(&mut self) {
         let (a, b) = self.pop_pair(C::COMMUTES, Immediates::Typed);
         let family = condition_handlers::<C>(a.class, b.class);
         self.define_fusable(
             ValType::I32,
             family.value,
             fields(a.field, 0, b.field),
+            None,
             Fusable::Condition(family),
         );
     }
@@ -155,6 +157,7 @@ impl Translator<'_> {
                 ValType::I32,
                 not.value,
                 last.fields,
+                last.word,
                 Fusable::Condition(not),
             );
             return;

@@ -3,25 +3,30 @@
 use crate::numeric::condition_handlers;
 use crate::operand::Class;
 
-use super::emit::{Immediates, fields};
+use super::emit::{Immediates, Source, fields};
 use super::stack::Place;
 use super::{Test, Translator};
 
 impl Translator<'_> {
-    /// Whether the top operand, which stays, is a reference that is not null.
-    fn test_top(&mut self) -> Test {
+    /// A source for the top operand, which stays: it is read by a branch and by what comes behind it.
+    pub(super) fn source_of_top(&mut self) -> Source {
         let top = self.stack.height() - 1;
-        // It is read by the branch and by what comes behind it.
         if !matches!(self.stack.operand(top).place, Place::Local(_)) {
             self.settle(top);
         }
         let operand = self.stack.operand(top);
-        let source = self.source(operand, top, Immediates::No);
+        self.source(operand, top, Immediates::No)
+    }
+
+    /// Whether the top operand, which stays, is a reference that is not null.
+    fn test_top(&mut self) -> Test {
+        let source = self.source_of_top();
         let family =
             condition_handlers::<tiered_decode::numeric::ops::I64Ne>(source.class, Class::Imm);
         Test {
             family,
             fields: fields(source.field, 0, 0),
+            word: None,
         }
     }
 

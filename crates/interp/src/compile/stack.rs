@@ -223,6 +223,14 @@ impl OperandStack {
         self.settled = self.height();
     }
 
+    /// The top operand has this type now, of the same bank.
+    pub(crate) fn set_type(&mut self, ty: ValType) {
+        if let Some(operand) = self.operands.last_mut() {
+            debug_assert_eq!(Bank::of(operand.ty), Bank::of(ty));
+            operand.ty = ty;
+        }
+    }
+
     /// The operand at `height` is in its slot now.
     pub(crate) fn settle(&mut self, height: u32) {
         self.operands[height as usize].place = Place::Slot;

@@ -1,7 +1,7 @@
 //! Which instruction calls what of the translator; those of proposals that are not accepted are refused.
 
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
-use tiered_decode::types::{RefType, ValType};
+use tiered_decode::types::{AbstractHeapType, RefType, ValType};
 use tiered_decode::wasmparser::{
     self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
     VisitSimdOperator,
@@ -9,6 +9,7 @@ use tiered_decode::wasmparser::{
 use tiered_decode::{memory, numeric, wide};
 
 use crate::builtin as b;
+use crate::gc::bulk as gc;
 
 use super::stack::Place;
 use super::{Error, Translator};
@@ -25,6 +26,7 @@ macro_rules! refused {
     (one @wide_arithmetic $($rest:tt)*) => {};
     (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
+    (one @gc $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(Error::Unreadable)
@@ -89,6 +91,16 @@ macro_rules! methods {
     )*};
 }
 
+/// As [`methods`], for what may fail.
+macro_rules! fallible_methods {
+    ($($visit:ident ($this:ident $(, $arg:ident: $ty:ty)*) $body:block)*) => {$(
+        fn $visit(&mut self $(, $arg: $ty)*) -> Self::Output {
+            let $this = self;
+            $body
+        }
+    )*};
+}
+
 impl<'a> VisitOperator<'a> for Translator<'_> {
     type Output = Result<(), Error>;
 
@@ -124,6 +136,26 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         self.stack
             .push(RefType::new(true, heap).into(), Place::Const(0));
         Ok(())
+    }
+
+    fallible_methods! {
+        visit_struct_new(t, ty: u32) { t.struct_new(TypeIdx(ty)) }
+        visit_struct_get(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, false) }
+        visit_struct_get_s(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, true) }
+        visit_struct_get_u(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, false) }
+        visit_struct_set(t, ty: u32, field: u32) { t.struct_set(TypeIdx(ty), field) }
+        visit_array_new(t, ty: u32) { t.array_new(TypeIdx(ty)) }
+        visit_array_get(t, ty: u32) { t.array_get(TypeIdx(ty), false) }
+        visit_array_get_s(t, ty: u32) { t.array_get(TypeIdx(ty), true) }
+        visit_array_get_u(t, ty: u32) { t.array_get(TypeIdx(ty), false) }
+        visit_array_set(t, ty: u32) { t.array_set(TypeIdx(ty)) }
+        visit_array_fill(t, ty: u32) { t.array_fill(TypeIdx(ty)) }
+        visit_ref_test_non_null(t, heap: HeapType) { t.ref_test(false, heap) }
+        visit_ref_test_nullable(t, heap: HeapType) { t.ref_test(true, heap) }
+        visit_ref_cast_non_null(t, heap: HeapType) { t.ref_cast(false, heap) }
+        visit_ref_cast_nullable(t, heap: HeapType) { t.ref_cast(true, heap) }
+        visit_br_on_cast(t, depth: u32, from: wasmparser::RefType, to: wasmparser::RefType) { t.br_on_cast(depth, from, to, true) }
+        visit_br_on_cast_fail(t, depth: u32, from: wasmparser::RefType, to: wasmparser::RefType) { t.br_on_cast(depth, from, to, false) }
     }
 
     methods! {
@@ -182,6 +214,21 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
         visit_table_fill(t, table: u32) { t.builtin(b::TABLE_FILL, [table, 0], 3, None) }
         visit_table_copy(t, to: u32, from: u32) { t.builtin(b::TABLE_COPY, [to, from], 3, None) }
         visit_table_init(t, elem: u32, table: u32) { t.builtin(b::TABLE_INIT, [table, elem], 3, None) }
+        visit_ref_eq(t) { t.ref_eq() }
+        visit_struct_new_default(t, ty: u32) { t.struct_new_default(TypeIdx(ty)) }
+        visit_array_new_default(t, ty: u32) { t.array_new_default(TypeIdx(ty)) }
+        visit_array_new_fixed(t, ty: u32, length: u32) { t.array_new_fixed(TypeIdx(ty), length) }
+        visit_array_new_data(t, ty: u32, data: u32) { t.array_new_data(TypeIdx(ty), data) }
+        visit_array_new_elem(t, ty: u32, elem: u32) { t.array_new_elem(TypeIdx(ty), elem) }
+        visit_array_len(t) { t.array_len() }
+        visit_array_copy(t, _to: u32, _from: u32) { t.array_act(gc::ARRAY_COPY, 0, 5) }
+        visit_array_init_data(t, _ty: u32, data: u32) { t.array_act(gc::ARRAY_INIT_DATA, data, 4) }
+        visit_array_init_elem(t, _ty: u32, elem: u32) { t.array_act(gc::ARRAY_INIT_ELEM, elem, 4) }
+        visit_any_convert_extern(t) { t.convert(AbstractHeapType::Any) }
+        visit_extern_convert_any(t) { t.convert(AbstractHeapType::Extern) }
+        visit_ref_i31(t) { t.ref_i31() }
+        visit_i31_get_s(t) { t.i31_get(true) }
+        visit_i31_get_u(t) { t.i31_get(false) }
         visit_elem_drop(t, elem: u32) { t.builtin(b::ELEM_DROP, [elem, 0], 0, None) }
     }
 }
