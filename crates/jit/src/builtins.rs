@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
 use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
+use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TrapCode, builtin};
 
@@ -47,6 +48,30 @@ pub(crate) enum Builtin {
     NewException,
     /// Throws out of the function: (exception). Does not come back.
     Raise,
+    /// `struct.new`, whose fields are still to be written: (type).
+    NewStruct,
+    /// `struct.new_default`: (type).
+    NewStructDefault,
+    /// `array.new_fixed`, whose elements are still to be written: (type, length).
+    NewArray,
+    /// `array.new_default`: (type, length).
+    NewArrayDefault,
+    /// `array.new`: (type, length, the value's low bits, its high bits).
+    NewArrayFill,
+    /// `array.new_data`: (type | data << 32, from start, length).
+    NewArrayData,
+    /// `array.new_elem`: (type | element << 32, from start, length).
+    NewArrayElem,
+    /// `array.fill`: (array, start, the value's low bits, its high bits, count).
+    ArrayFill,
+    /// `array.copy`: (array, start, from array, from start, count).
+    ArrayCopy,
+    /// `array.init_data`: (data, array, start, from start, count).
+    ArrayInitData,
+    /// `array.init_elem`: (element, array, start, from start, count).
+    ArrayInitElem,
+    /// Whether a function is of a type or of a subtype of it: (the address of its record, type).
+    IsFunction,
 }
 
 /// What the result of a builtin says.
@@ -71,23 +96,42 @@ impl Builtin {
             | Builtin::ElemDrop
             | Builtin::RefFunc
             | Builtin::NewException
-            | Builtin::Raise => 1,
-            Builtin::MemoryGrow => 2,
-            Builtin::TableGrow => 3,
+            | Builtin::Raise
+            | Builtin::NewStruct
+            | Builtin::NewStructDefault => 1,
+            Builtin::MemoryGrow
+            | Builtin::NewArray
+            | Builtin::NewArrayDefault
+            | Builtin::IsFunction => 2,
+            Builtin::TableGrow | Builtin::NewArrayData | Builtin::NewArrayElem => 3,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
             | Builtin::MemoryInit
             | Builtin::TableFill
             | Builtin::TableCopy
-            | Builtin::TableInit => 4,
+            | Builtin::TableInit
+            | Builtin::NewArrayFill => 4,
+            Builtin::ArrayFill
+            | Builtin::ArrayCopy
+            | Builtin::ArrayInitData
+            | Builtin::ArrayInitElem => 5,
         }
     }
 
     /// What the result says.
     pub(crate) fn kind(self) -> Kind {
         match self {
-            Builtin::MemoryGrow | Builtin::TableGrow | Builtin::RefFunc => Kind::Value,
-            Builtin::NewException => Kind::Address,
+            Builtin::MemoryGrow | Builtin::TableGrow | Builtin::RefFunc | Builtin::IsFunction => {
+                Kind::Value
+            }
+            Builtin::NewException
+            | Builtin::NewStruct
+            | Builtin::NewStructDefault
+            | Builtin::NewArray
+            | Builtin::NewArrayDefault
+            | Builtin::NewArrayFill
+            | Builtin::NewArrayData
+            | Builtin::NewArrayElem => Kind::Address,
             Builtin::DataDrop | Builtin::ElemDrop | Builtin::Raise => Kind::Nothing,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
@@ -95,7 +139,11 @@ impl Builtin {
             | Builtin::TableFill
             | Builtin::TableCopy
             | Builtin::TableInit
-            | Builtin::Refuel => Kind::Status,
+            | Builtin::Refuel
+            | Builtin::ArrayFill
+            | Builtin::ArrayCopy
+            | Builtin::ArrayInitData
+            | Builtin::ArrayInitElem => Kind::Status,
         }
     }
 }
@@ -124,7 +172,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 14] = [
+const ENTRIES: [*const (); 26] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -139,9 +187,21 @@ const ENTRIES: [*const (); 14] = [
     refuel as *const (),
     new_exception as *const (),
     unwind::raise as *const (),
+    objects::new_struct as *const (),
+    objects::new_struct_default as *const (),
+    objects::new_array as *const (),
+    objects::new_array_default as *const (),
+    objects::new_array_fill as *const (),
+    objects::new_array_data as *const (),
+    objects::new_array_elem as *const (),
+    objects::array_fill as *const (),
+    objects::array_copy as *const (),
+    objects::array_init_data as *const (),
+    objects::array_init_elem as *const (),
+    objects::is_function as *const (),
 ];
 
-const _: () = assert!(Builtin::Raise as usize + 1 == ENTRIES.len());
+const _: () = assert!(Builtin::IsFunction as usize + 1 == ENTRIES.len());
 
 fn status(result: Result<(), TrapCode>) -> u64 {
     match result {
@@ -153,6 +213,14 @@ fn status(result: Result<(), TrapCode>) -> u64 {
     }
 }
 
+/// The address of what was made, or 0.
+fn address(result: Result<Slot, TrapCode>) -> u64 {
+    result.unwrap_or_else(|code| {
+        fault::set_pending(code);
+        0
+    })
+}
+
 /// Two indices that came as one argument.
 fn pair(indices: u64) -> (u32, u32) {
     (indices as u32, (indices >> 32) as u32)
@@ -161,13 +229,15 @@ fn pair(indices: u64) -> (u32, u32) {
 /// Flat rows: a function of the table, its arguments behind the instance, its body.
 macro_rules! entries {
     ($($name:ident($ctx:ident $(, $arg:ident)*) $body:block)*) => {$(
-        unsafe extern "C" fn $name(ctx: *const VmCtx $(, $arg: u64)*) -> u64 {
+        pub(super) unsafe extern "C" fn $name(ctx: *const VmCtx $(, $arg: u64)*) -> u64 {
             // SAFETY: compiled code passes the address of its own instance.
             let $ctx = unsafe { VmCtx::borrow(ctx) };
             $body
         }
     )*};
 }
+
+mod objects;
 
 entries! {
     memory_grow(ctx, memory, delta) {
@@ -222,12 +292,6 @@ entries! {
             let tag = NonNull::new_unchecked(tag);
             ctx.store().new_exception(tag, ctx.store().free.get().as_ptr())
         };
-        match made {
-            Ok(exception) => ExceptionObject::reference(exception),
-            Err(code) => {
-                fault::set_pending(code);
-                0
-            }
-        }
+        address(made.map(ExceptionObject::reference))
     }
 }

@@ -8,10 +8,10 @@
 //! |---|---|
 //! | out of bounds of a memory | an address within a memory of the store that runs, or within the guard behind one |
 //! | the guest is to stop | an address in the store's poll page |
-//! | a null element, a call of the null reference | an address in the null page |
-//! | out of bounds of a memory or table, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
+//! | a null element, a call of the null reference, access to what null refers to, a cast of null | an address in the null page |
+//! | out of bounds of a memory, table or array, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
 //! | division | the processor's own complaint about one |
-//! | every one but for these two and the poll page | an instruction made to stop there |
+//! | every one but for the first two of these, arrays that are null, and the poll page | an instruction made to stop there |
 //!
 //! Nothing else is the guest's. What stands in front of a memory is not, either: no index is negative.
 //!
@@ -68,7 +68,10 @@ impl Cause {
         match self {
             Cause::Stop => !matches!(
                 code,
-                trap::UNINITIALIZED_ELEMENT | trap::NULL_FUNCTION_REFERENCE | trap::INTERRUPT
+                trap::UNINITIALIZED_ELEMENT
+                    | trap::NULL_FUNCTION_REFERENCE
+                    | trap::NULL_ARRAY_REFERENCE
+                    | trap::INTERRUPT
             ),
             Cause::Division => {
                 code == TrapCode::INTEGER_DIVISION_BY_ZERO || code == TrapCode::INTEGER_OVERFLOW
@@ -81,7 +84,11 @@ impl Cause {
                     trap::UNINITIALIZED_ELEMENT
                     | trap::NULL_FUNCTION_REFERENCE
                     | trap::TABLE_OUT_OF_BOUNDS
-                    | trap::UNDEFINED_ELEMENT => is_null,
+                    | trap::UNDEFINED_ELEMENT
+                    | trap::NULL_STRUCTURE_REFERENCE
+                    | trap::NULL_ARRAY_REFERENCE
+                    | trap::CAST_FAILURE
+                    | trap::ARRAY_OUT_OF_BOUNDS => is_null,
                     _ => false,
                 }
             }

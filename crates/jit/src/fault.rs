@@ -260,6 +260,11 @@ fn code_of(fault: &Fault) -> Option<TrapCode> {
         trap::NULL_REFERENCE => TrapCode::NullReference,
         trap::INTERRUPT => TrapCode::Interrupted,
         trap::NULL_EXCEPTION => TrapCode::NullException,
+        trap::NULL_STRUCTURE_REFERENCE => TrapCode::NullStructReference,
+        trap::NULL_ARRAY_REFERENCE => TrapCode::NullArrayReference,
+        trap::NULL_I31_REFERENCE => TrapCode::NullI31Reference,
+        trap::CAST_FAILURE => TrapCode::CastFailure,
+        trap::ARRAY_OUT_OF_BOUNDS => TrapCode::ArrayOutOfBounds,
         _ => TrapCode::Unreachable,
     })
 }

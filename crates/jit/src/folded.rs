@@ -1,7 +1,8 @@
 //! Where a load stands that has become an operand of another instruction, as in `add eax, [rdi]`.
 //!
 //! Cranelift gives such an instruction the site of the operation that took the load in, and a trap of the load would be
-//! told there. What was folded shows: the load is still in the function's text, but no instruction traps at its site.
+//! told there. What was folded shows: the load is still in the function's text, but no instruction traps at its site for
+//! the reason that the load would.
 //!
 //! * *Invariant:* a load is folded only if one instruction uses it, so it is found by following its value from one user to
 //!   the next, up to a site where something traps.
@@ -10,27 +11,31 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::CompiledCode;
-use cranelift_codegen::ir::{Function, Inst, Value};
+use cranelift_codegen::ir::{Function, Inst, TrapCode, Value};
 
 use crate::trap;
+
+/// A place where something traps, or might have: the instruction's site, and for which reason.
+type Trapping = (u32, u8);
 
 /// The instructions that traps of folded loads come from: distance from the start, in order, and the load's site.
 pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u32)> {
     let traps = access_traps(code);
-    let mut sites: Vec<u32> = traps.iter().map(|&(_, site)| site).collect();
-    sites.sort_unstable();
-    let traps_at = |site: u32| sites.binary_search(&site).is_ok();
+    let mut places: Vec<Trapping> = traps.iter().map(|&(_, place)| place).collect();
+    places.sort_unstable();
+    let traps_at = |place: Trapping| places.binary_search(&place).is_ok();
     // Values that come of a folded load whose user is still to be found.
-    let mut open: HashMap<Value, u32> = HashMap::new();
-    // By the user's site.
-    let mut folded: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut open: HashMap<Value, Trapping> = HashMap::new();
+    // By the user's site, and the reason.
+    let mut folded: HashMap<Trapping, Vec<u32>> = HashMap::new();
     for inst in func
         .layout
         .blocks()
         .flat_map(|block| func.layout.block_insts(block))
     {
         let site = func.srcloc(inst).bits();
-        let load = (is_load(func, inst) && !traps_at(site)).then_some(site);
+        let load = load_reason(func, inst).map(|reason| (site, reason));
+        let load = load.filter(|&place| !traps_at(place));
         let taken = (!open.is_empty()).then(|| {
             func.dfg
                 .inst_values(inst)
@@ -39,8 +44,9 @@ pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u3
         let Some(load) = load.or(taken.flatten()) else {
             continue;
         };
-        if traps_at(site) {
-            folded.entry(site).or_default().push(load);
+        let (load_site, reason) = load;
+        if traps_at((site, reason)) {
+            folded.entry((site, reason)).or_default().push(load_site);
         } else {
             open.extend(
                 func.dfg
@@ -51,10 +57,10 @@ pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u3
         }
     }
     // One operation may read memory in several instructions, as the comparison and the two moves of a `select`.
-    let mut taken: HashMap<u32, usize> = HashMap::new();
-    let found = traps.iter().filter_map(|&(offset, site)| {
-        let loads = folded.get(&site)?;
-        let next = taken.entry(site).or_default();
+    let mut taken: HashMap<Trapping, usize> = HashMap::new();
+    let found = traps.iter().filter_map(|&(offset, place)| {
+        let loads = folded.get(&place)?;
+        let next = taken.entry(place).or_default();
         let load = loads[(*next).min(loads.len() - 1)];
         *next += 1;
         Some((offset, load))
@@ -62,24 +68,27 @@ pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u3
     found.collect()
 }
 
-/// Does this load from where it may trap?
-fn is_load(func: &Function, inst: Inst) -> bool {
-    let data = func.dfg.insts[inst];
-    data.opcode().can_load()
-        && data
-            .memflags_trap_code(&func.dfg)
-            .is_some_and(trap::is_of_access)
+/// The reason that an access traps for.
+fn reason(code: TrapCode) -> Option<u8> {
+    trap::is_of_access(code).then(|| trap::reason(code).as_raw().get())
 }
 
-/// The instructions that accesses trap at: distance from the start, in order, and site.
-fn access_traps(code: &CompiledCode) -> Vec<(u32, u32)> {
+/// If this loads from where it may trap, the reason.
+fn load_reason(func: &Function, inst: Inst) -> Option<u8> {
+    let data = func.dfg.insts[inst];
+    let code = data.memflags_trap_code(&func.dfg)?;
+    reason(code).filter(|_| data.opcode().can_load())
+}
+
+/// The instructions that accesses trap at: distance from the start, in order, and what traps there.
+fn access_traps(code: &CompiledCode) -> Vec<(u32, Trapping)> {
     let ranges = code.buffer.get_srclocs_sorted();
     let traps = code.buffer.traps().iter();
-    let traps = traps.filter(|trap| trap::is_of_access(trap.code));
-    let sites = traps.filter_map(|trap| {
+    let places = traps.filter_map(|trap| {
+        let reason = reason(trap.code)?;
         let behind = ranges.partition_point(|range| range.start <= trap.offset);
         let range = ranges[..behind].last()?;
-        Some((trap.offset, range.loc.bits()))
+        Some((trap.offset, (range.loc.bits(), reason)))
     });
-    sites.collect()
+    places.collect()
 }

@@ -33,33 +33,56 @@ pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(13);
 pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
 /// A null reference where there must be none.
 pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(12);
+/// A field of the null reference to a structure was accessed.
+pub(crate) const NULL_STRUCTURE_REFERENCE: TrapCode = TrapCode::unwrap_user(16);
+/// An element of the null reference to an array was accessed, or its length.
+pub(crate) const NULL_ARRAY_REFERENCE: TrapCode = TrapCode::unwrap_user(17);
+/// The value of the null reference to an integer was read.
+pub(crate) const NULL_I31_REFERENCE: TrapCode = TrapCode::unwrap_user(18);
+/// A cast to a type that the reference does not have.
+pub(crate) const CAST_FAILURE: TrapCode = TrapCode::unwrap_user(19);
+/// An array access outside the array.
+pub(crate) const ARRAY_OUT_OF_BOUNDS: TrapCode = TrapCode::unwrap_user(20);
 /// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
 /// with.
 pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);
 
-/// How many codes there are for one reason that a store traps for.
-const TURNS: u8 = 8;
+/// How many codes there are for one reason that a store traps for. One more would be Cranelift's own codes.
+const TURNS: u8 = 7;
+
+/// Reasons are below 2 to the power of this.
+const REASON_BITS: u32 = 5;
+
+/// The bits of a code that say the reason.
+const REASON: u8 = (1 << REASON_BITS) - 1;
 
 /// The code of an access that traps for `reason` behind `number` stores: each of [`TURNS`] stores that follow each other
 /// has another one. A load has that of the next store, or Cranelift would not make one instruction of both.
 pub(crate) fn behind_stores(reason: TrapCode, number: u32) -> TrapCode {
     let turn = (number % u32::from(TURNS)) as u8;
-    TrapCode::unwrap_user(reason.as_raw().get() | turn << 4)
+    TrapCode::unwrap_user(reason.as_raw().get() | turn << REASON_BITS)
 }
 
 /// The reason that a code of [`behind_stores`] stands for; of any other, the code itself.
 pub(crate) fn reason(code: TrapCode) -> TrapCode {
     let raw = code.as_raw().get();
-    if raw >> 4 < TURNS {
-        TrapCode::unwrap_user(raw & 0xf)
+    if raw >> REASON_BITS < TURNS {
+        TrapCode::unwrap_user(raw & REASON)
     } else {
         code
     }
 }
 
-/// Is this what a load or a store traps with when it is out of bounds?
+/// Is this what a load or a store traps with when it is out of bounds, or of what null refers to?
 pub(crate) fn is_of_access(code: TrapCode) -> bool {
-    matches!(reason(code), MEMORY_OUT_OF_BOUNDS | TABLE_OUT_OF_BOUNDS)
+    matches!(
+        reason(code),
+        MEMORY_OUT_OF_BOUNDS
+            | TABLE_OUT_OF_BOUNDS
+            | ARRAY_OUT_OF_BOUNDS
+            | NULL_STRUCTURE_REFERENCE
+            | NULL_ARRAY_REFERENCE
+    )
 }
 
 #[cfg(test)]
@@ -82,17 +105,22 @@ mod tests {
             NULL_EXCEPTION,
             NULL_FUNCTION_REFERENCE,
             NULL_REFERENCE,
+            NULL_STRUCTURE_REFERENCE,
+            NULL_ARRAY_REFERENCE,
+            NULL_I31_REFERENCE,
+            CAST_FAILURE,
+            ARRAY_OUT_OF_BOUNDS,
         ];
         let count = codes.len();
         codes.sort_unstable_by_key(|code| code.as_raw());
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert!(codes.iter().all(|code| code.as_raw().get() < 1 << 4));
+        assert!(codes.iter().all(|code| code.as_raw().get() <= REASON));
     }
 
     #[test]
     fn a_store_traps_for_the_reason_of_its_code() {
-        for plain in [MEMORY_OUT_OF_BOUNDS, TABLE_OUT_OF_BOUNDS, RAISED] {
+        for plain in [MEMORY_OUT_OF_BOUNDS, ARRAY_OUT_OF_BOUNDS, RAISED] {
             for number in 0..20 {
                 let code = behind_stores(plain, number);
                 assert_eq!(reason(code), plain);

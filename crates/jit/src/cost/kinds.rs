@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// What is repeated or nested that often.
-pub(crate) const KINDS: [&str; 20] = [
+pub(crate) const KINDS: [&str; 22] = [
     "loops",
     "nest",
     "nest of ifs",
@@ -23,6 +23,8 @@ pub(crate) const KINDS: [&str; 20] = [
     "results",
     "call chain",
     "values",
+    "objects",
+    "casts",
     "types",
     "vector types",
 ];
@@ -168,6 +170,21 @@ impl Pieces {
             _ => return None,
         })
     }
+
+    /// What makes structures, and what looks at them.
+    fn objects(&self, kind: &str) -> Option<String> {
+        let Pieces { count, args, .. } = self;
+        Some(match kind {
+            "objects" => {
+                format!("(global.set 0 (struct.new 0 (global.get 0) {args}))").repeat(*count)
+            }
+            "casts" => self.repeat(|at| {
+                let local = self.local(at);
+                format!("(local.set {local} (struct.get 0 1 (ref.cast (ref 0) (global.get 0))))")
+            }),
+            _ => return None,
+        })
+    }
 }
 
 /// A module whose function 0 is such a body.
@@ -180,6 +197,7 @@ pub(crate) fn text(kind: &str, count: usize, locals: usize) -> String {
     let pieces = Pieces::new(count, locals);
     let body = pieces.control(kind).or_else(|| pieces.tables(kind));
     let body = body.or_else(|| pieces.values(kind));
+    let body = body.or_else(|| pieces.objects(kind));
     let body = body.unwrap_or_else(|| panic!("there is no kind {kind}"));
     // All locals differ, or the optimizer makes one of them.
     let (mut begin, mut fold) = (String::new(), String::new());
@@ -194,8 +212,14 @@ pub(crate) fn text(kind: &str, count: usize, locals: usize) -> String {
         );
     }
     let Pieces { values, args, .. } = pieces;
+    let types = match kind {
+        "objects" | "casts" => format!(
+            "(type (sub (struct (field anyref) (field {values})))) (global (mut anyref) (ref.null any))"
+        ),
+        _ => String::new(),
+    };
     format!(
-        "(module (memory 1)
+        "(module {types} (memory 1)
             (func (param i32) (result i32) (local {values})
                 {begin} {body} {fold} (local.get 0))
             (func (param {values}))

@@ -41,6 +41,11 @@ pub(super) struct Access {
     pub(super) frame: MemFlagsData,
     /// The poll page.
     pub(super) poll: MemFlagsData,
+    /// Fields and elements of objects that are known to be there. For others: [`Translator::field_load`] and so on.
+    pub(super) object: MemFlagsData,
+    /// What an object has in front of these, which never changes: its type's descriptor, an array's length. It can only be
+    /// read where it is read.
+    pub(super) header: MemFlagsData,
 }
 
 impl Access {
@@ -76,6 +81,8 @@ impl Access {
             store: region("store", plain),
             frame: region("frame", plain),
             poll: region("poll", plain).with_trap_code(Some(trap::INTERRUPT)),
+            object: region("object", plain),
+            header: region("header", plain),
         }
     }
 }
@@ -104,6 +111,32 @@ impl Translator<'_, '_> {
     /// A store to a table's element.
     pub(super) fn element_store(&mut self, outside: TrapCode) -> MemFlagsData {
         let flags = self.element_load(outside);
+        self.stores = self.stores.wrapping_add(1);
+        flags
+    }
+
+    /// A load of a field, which traps if there is no object.
+    pub(super) fn field_load(&self) -> MemFlagsData {
+        let code = Some(trap::NULL_STRUCTURE_REFERENCE);
+        self.coded(self.access.object.with_trap_code(code))
+    }
+
+    /// A store to a field, as [`Translator::field_load`].
+    pub(super) fn field_store(&mut self) -> MemFlagsData {
+        let flags = self.field_load();
+        self.stores = self.stores.wrapping_add(1);
+        flags
+    }
+
+    /// A load of an array's element, which traps if the check leaves it to the access.
+    pub(super) fn item_load(&self) -> MemFlagsData {
+        let code = self.spectre_guards.then_some(trap::ARRAY_OUT_OF_BOUNDS);
+        self.coded(self.access.object.with_trap_code(code))
+    }
+
+    /// A store to an array's element, as [`Translator::item_load`].
+    pub(super) fn item_store(&mut self) -> MemFlagsData {
+        let flags = self.item_load();
         self.stores = self.stores.wrapping_add(1);
         flags
     }

@@ -1,10 +1,10 @@
 //! What becomes of an address that was compared with a limit.
 //!
-//! With guards against speculation, an access that is out of bounds is made at address 0, where it faults: that is its
+//! With guards against speculation, an access that is out of bounds is made at address 0, or just above, where it faults: that is its
 //! trap. Which address it is made at depends on the comparison by a conditional move, which a processor does not predict;
 //! so it makes none out of bounds in advance, either.
 //!
-//! * *Invariant:* the access itself has the trap's code and adds no offset.
+//! * *Invariant:* the access itself has the trap's code, and adds no offset that leads out of the null page.
 //! * *Invariant:* accesses whose bounds are those of the mapping need none of this: what they come to in advance can't be
 //!   read. Nor do jumps through tables, which Cranelift guards always.
 

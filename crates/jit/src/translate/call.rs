@@ -142,14 +142,22 @@ impl Translator<'_, '_> {
             .builder
             .ins()
             .load(I32, access.sig, record, offsets::RECORD_SIG);
-        let wanted = self
-            .builder
-            .ins()
-            .load(I32, access.fixed, self.vmctx, self.layout.sig(ty));
-        let differs = self.builder.ins().icmp(IntCC::NotEqual, sig, wanted);
-        self.builder
-            .ins()
-            .trapnz(differs, trap::INDIRECT_CALL_TYPE_MISMATCH);
+        // Most types are final, and then one comparison says it all.
+        if self.module.types()[ty.index()].is_final {
+            let wanted =
+                self.builder
+                    .ins()
+                    .load(I32, access.fixed, self.vmctx, self.layout.sig(ty));
+            let differs = self.builder.ins().icmp(IntCC::NotEqual, sig, wanted);
+            self.builder
+                .ins()
+                .trapnz(differs, trap::INDIRECT_CALL_TYPE_MISMATCH);
+        } else {
+            let is_wanted = self.is_function(ty, false, record, sig);
+            self.builder
+                .ins()
+                .trapz(is_wanted, trap::INDIRECT_CALL_TYPE_MISMATCH);
+        }
         self.leave_instance();
         let offset = offsets::RECORD_INSTANCE;
         let instance = self.builder.ins().load(I64, access.checked, record, offset);

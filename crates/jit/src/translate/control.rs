@@ -423,6 +423,30 @@ impl<'m> Translator<'_, 'm> {
         self.builder.switch_to_block(next);
     }
 
+    /// Has the top operands carried to the label at that depth: a block from which [`Translator::end_branch`] goes there, to
+    /// be branched to in between.
+    pub(super) fn begin_branch(&mut self, depth: u32) -> Block {
+        let target = self.target(depth);
+        self.pass(self.control[target].branch_types().len());
+        self.builder.create_block()
+    }
+
+    /// The present block has ended in branches to `taken`, which goes on to the label, and to `next`, where the code goes
+    /// on.
+    pub(super) fn end_branch(&mut self, taken: Block, next: Block, depth: u32) {
+        let target = self.target(depth);
+        let hint = self.hints.is_likely(self.offset);
+        match hint {
+            Some(false) => self.builder.set_cold_block(taken),
+            Some(true) => self.builder.set_cold_block(next),
+            None => {}
+        }
+        self.control[target].is_likely |= hint != Some(false);
+        self.builder.seal_block(next);
+        self.hop(taken, target);
+        self.builder.switch_to_block(next);
+    }
+
     /// Fills a block between a branch and its label.
     fn hop(&mut self, block: Block, target: usize) {
         self.builder.seal_block(block);

@@ -16,6 +16,7 @@ use tiered_decode::numeric::NumOp;
 use super::*;
 
 mod hints;
+mod objects;
 mod vectors;
 
 static ISA: LazyLock<OwnedTargetIsa> = LazyLock::new(|| {

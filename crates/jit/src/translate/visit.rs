@@ -4,7 +4,7 @@ use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 use tiered_decode::wasmparser::{
-    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, TryTable, VisitOperator,
+    self, BlockType, BrTable, HeapType, Ieee32, Ieee64, MemArg, RefType, TryTable, VisitOperator,
     VisitSimdOperator,
 };
 use tiered_decode::wide::WideOp;
@@ -13,6 +13,7 @@ use crate::builtins::Builtin as B;
 use crate::error::CompileError;
 
 use super::Translator;
+use super::field::Extend;
 
 /// Methods for those instructions that no accepted proposal has.
 macro_rules! refused {
@@ -26,6 +27,7 @@ macro_rules! refused {
     (one @wide_arithmetic $($rest:tt)*) => {};
     (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
+    (one @gc $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -131,6 +133,18 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
+        visit_struct_get(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, Extend::Unsigned) }
+        visit_struct_get_s(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, Extend::Signed) }
+        visit_struct_get_u(t, ty: u32, field: u32) { t.struct_get(TypeIdx(ty), field, Extend::Unsigned) }
+        visit_array_get(t, ty: u32) { t.array_get(TypeIdx(ty), Extend::Unsigned) }
+        visit_array_get_s(t, ty: u32) { t.array_get(TypeIdx(ty), Extend::Signed) }
+        visit_array_get_u(t, ty: u32) { t.array_get(TypeIdx(ty), Extend::Unsigned) }
+        visit_ref_test_non_null(t, ty: HeapType) { t.op_ref_test(false, ty) }
+        visit_ref_test_nullable(t, ty: HeapType) { t.op_ref_test(true, ty) }
+        visit_ref_cast_non_null(t, ty: HeapType) { t.op_ref_cast(false, ty) }
+        visit_ref_cast_nullable(t, ty: HeapType) { t.op_ref_cast(true, ty) }
+        visit_br_on_cast(t, depth: u32, from: RefType, to: RefType) { t.op_br_on_cast(depth, from, to, true) }
+        visit_br_on_cast_fail(t, depth: u32, from: RefType, to: RefType) { t.op_br_on_cast(depth, from, to, false) }
     }
 
     methods! {
@@ -179,5 +193,25 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_table_copy(t, to: u32, from: u32) { t.table_copy(TableIdx(to), TableIdx(from)) }
         visit_table_init(t, elem: u32, table: u32) { t.table_init(TableIdx(table), elem) }
         visit_elem_drop(t, elem: u32) { t.drop_segment(B::ElemDrop, elem) }
+        visit_ref_eq(t) { t.ref_eq() }
+        visit_struct_new(t, ty: u32) { t.struct_new(TypeIdx(ty)) }
+        visit_struct_new_default(t, ty: u32) { t.struct_new_default(TypeIdx(ty)) }
+        visit_struct_set(t, ty: u32, field: u32) { t.struct_set(TypeIdx(ty), field) }
+        visit_array_new(t, ty: u32) { t.array_new(TypeIdx(ty)) }
+        visit_array_new_default(t, ty: u32) { t.array_new_default(TypeIdx(ty)) }
+        visit_array_new_fixed(t, ty: u32, count: u32) { t.array_new_fixed(TypeIdx(ty), count) }
+        visit_array_new_data(t, ty: u32, data: u32) { t.array_new_segment(B::NewArrayData, TypeIdx(ty), data) }
+        visit_array_new_elem(t, ty: u32, elem: u32) { t.array_new_segment(B::NewArrayElem, TypeIdx(ty), elem) }
+        visit_array_set(t, ty: u32) { t.array_set(TypeIdx(ty)) }
+        visit_array_len(t) { t.array_len() }
+        visit_array_fill(t, _ty: u32) { t.array_fill() }
+        visit_array_copy(t, _to: u32, _from: u32) { t.array_copy() }
+        visit_array_init_data(t, _ty: u32, data: u32) { t.array_init_segment(B::ArrayInitData, data) }
+        visit_array_init_elem(t, _ty: u32, elem: u32) { t.array_init_segment(B::ArrayInitElem, elem) }
+        visit_any_convert_extern(_t) {}
+        visit_extern_convert_any(_t) {}
+        visit_ref_i31(t) { t.ref_i31() }
+        visit_i31_get_s(t) { t.i31_get(Extend::Signed) }
+        visit_i31_get_u(t) { t.i31_get(Extend::Unsigned) }
     }
 }
