@@ -12,7 +12,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use tiered_decode::types::IndexType;
+use tiered_decode::types::{IndexType, TypeId};
 use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{HEADER_INSTANCE, MAX_STAY};
 use tiered_runtime::vmctx::VmCtx;
@@ -161,9 +161,9 @@ pub(crate) const SIG: usize = 24;
 /// Byte of the slot of an indirect call's frame that is far.
 const FAR_FRAME: usize = 28;
 
-/// The function that an indirect call leads to, if it has the type that the call asks for.
+/// The function that an indirect call leads to, whatever its type.
 #[inline(always)]
-pub(crate) unsafe fn element<S: Src, I: Index>(regs: &Regs) -> Result<*const FuncRecord, TrapCode> {
+unsafe fn any_element<S: Src, I: Index>(regs: &Regs) -> Result<*const FuncRecord, TrapCode> {
     // SAFETY: the translator wrote the cell; elements of a function table are addresses of records, filled in.
     unsafe {
         let index: u64 = S::read::<I, A>(regs).into();
@@ -175,6 +175,17 @@ pub(crate) unsafe fn element<S: Src, I: Index>(regs: &Regs) -> Result<*const Fun
         if record.is_null() {
             return Err(TrapCode::UninitializedElement);
         }
+        Ok(record)
+    }
+}
+
+/// The function that an indirect call leads to, if it has the very type that the call asks for.
+/// [`TrapCode::IndirectCallTypeMismatch`] is for the caller to look further into: it may be a subtype.
+#[inline(always)]
+pub(crate) unsafe fn element<S: Src, I: Index>(regs: &Regs) -> Result<*const FuncRecord, TrapCode> {
+    // SAFETY: the translator wrote the cell; records that references point to are filled in.
+    unsafe {
+        let record = any_element::<S, I>(regs)?;
         if (*record).sig().number() != regs.u32::<SIG>() {
             return Err(TrapCode::IndirectCallTypeMismatch);
         }
@@ -182,24 +193,72 @@ pub(crate) unsafe fn element<S: Src, I: Index>(regs: &Regs) -> Result<*const Fun
     }
 }
 
+/// As [`element`], if the function's type is a subtype of that.
+#[inline(always)]
+pub(crate) unsafe fn element_of_subtype<S: Src, I: Index>(
+    regs: &Regs,
+) -> Result<*const FuncRecord, TrapCode> {
+    // SAFETY: as above; the cell has the number of a type of the module.
+    unsafe {
+        let record = any_element::<S, I>(regs)?;
+        if !is_subtype(record, *regs.pc.byte_add(SIG).cast()) {
+            return Err(TrapCode::IndirectCallTypeMismatch);
+        }
+        Ok(record)
+    }
+}
+
+/// # Safety
+/// It is the record of a function.
+#[inline(never)]
+unsafe fn is_subtype(record: *const FuncRecord, ty: TypeId) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { &*record }.sig().is_subtype_of(ty)
+}
+
+/// Calls the function with that record.
+#[inline(always)]
+unsafe fn call_element<F: FrameField>(regs: Regs, record: *const FuncRecord) -> Ended {
+    // SAFETY: the translator wrote the cell; records that references point to are filled in.
+    unsafe {
+        let frame = F::frame::<D, FAR_FRAME>(&regs);
+        let header = usize::from(regs.u16::<B>());
+        let back = regs.pc.add(4);
+        let (code, instance) = (*record).parts();
+        let code = code.as_ptr();
+        if instance.as_ptr() == regs.instance() {
+            return enter(regs, code, frame, header, back.add(RELOAD_WORDS));
+        }
+        enter(leave_instance(regs, instance), code, frame, header, back)
+    }
+}
+
 impl<S: Src, I: Index, F: FrameField> Op for CallIndirect<S, I, F> {
     #[inline(always)]
     unsafe fn run(regs: Regs) -> Ended {
-        // SAFETY: the translator wrote the cell; records that references point to are filled in.
+        // SAFETY: the translator wrote the cell.
         unsafe {
-            let record = match element::<S, I>(&regs) {
-                Ok(record) => record,
-                Err(code) => return regs.trap(code),
-            };
-            let frame = F::frame::<D, FAR_FRAME>(&regs);
-            let header = usize::from(regs.u16::<B>());
-            let back = regs.pc.add(4);
-            let (code, instance) = (*record).parts();
-            let code = code.as_ptr();
-            if instance.as_ptr() == regs.instance() {
-                return enter(regs, code, frame, header, back.add(RELOAD_WORDS));
+            match element::<S, I>(&regs) {
+                Ok(record) => call_element::<F>(regs, record),
+                Err(TrapCode::IndirectCallTypeMismatch) => regs.become_op::<CallSubtype<S, I, F>>(),
+                Err(code) => regs.trap(code),
             }
-            enter(leave_instance(regs, instance), code, frame, header, back)
+        }
+    }
+}
+
+/// As [`CallIndirect`], of a function of another type, which may be a subtype.
+struct CallSubtype<S, I, F>(PhantomData<(S, I, F)>);
+
+impl<S: Src, I: Index, F: FrameField> Op for CallSubtype<S, I, F> {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: as above.
+        unsafe {
+            match element_of_subtype::<S, I>(&regs) {
+                Ok(record) => call_element::<F>(regs, record),
+                Err(code) => regs.trap(code),
+            }
         }
     }
 }

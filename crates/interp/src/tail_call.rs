@@ -23,7 +23,9 @@ use tiered_runtime::code::{FuncCode, FuncRecord};
 use tiered_runtime::frame::{ADAPTOR_SLOTS, HEADER_INSTANCE, IS_ADAPTOR, Slot};
 use tiered_runtime::vmctx::VmCtx;
 
-use crate::call::{Index, RELOAD, element, entered, leave_instance, referred_to};
+use crate::call::{
+    Index, RELOAD, element, element_of_subtype, entered, leave_instance, referred_to,
+};
 use crate::exec::{Verdict, go_on_by, sample_call, suspend_here};
 use crate::operand::{B, Class, D, Reg, Src, WithSrc};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
@@ -67,13 +69,40 @@ impl<S: Src, I: Index> Op for ReturnCallIndirect<S, I> {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: the translator wrote the cell; records that references point to are filled in.
         unsafe {
-            let record = match element::<S, I>(&regs) {
-                Ok(record) => record,
-                Err(code) => return regs.trap(code),
-            };
-            let (code, instance) = (*record).parts();
-            tail_call::<true>(regs, code.as_ptr(), instance.as_ptr())
+            match element::<S, I>(&regs) {
+                Ok(record) => tail_call_element(regs, record),
+                Err(TrapCode::IndirectCallTypeMismatch) => {
+                    regs.become_op::<ReturnCallSubtype<S, I>>()
+                }
+                Err(code) => regs.trap(code),
+            }
         }
+    }
+}
+
+/// As [`ReturnCallIndirect`], of a function of another type, which may be a subtype.
+struct ReturnCallSubtype<S, I>(PhantomData<(S, I)>);
+
+impl<S: Src, I: Index> Op for ReturnCallSubtype<S, I> {
+    #[inline(always)]
+    unsafe fn run(regs: Regs) -> Ended {
+        // SAFETY: as above.
+        unsafe {
+            match element_of_subtype::<S, I>(&regs) {
+                Ok(record) => tail_call_element(regs, record),
+                Err(code) => regs.trap(code),
+            }
+        }
+    }
+}
+
+/// Tail call of the function with that record.
+#[inline(always)]
+unsafe fn tail_call_element(regs: Regs, record: *const FuncRecord) -> Ended {
+    // SAFETY: records that references point to are filled in.
+    unsafe {
+        let (code, instance) = (*record).parts();
+        tail_call::<true>(regs, code.as_ptr(), instance.as_ptr())
     }
 }
 

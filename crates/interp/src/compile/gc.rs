@@ -6,7 +6,8 @@
 use tiered_decode::index::TypeIdx;
 use tiered_decode::numeric::ops;
 use tiered_decode::types::{
-    AbstractHeapType, CompositeKind, CompositeType, FieldType, HeapType, RefType, StorageType, ValType,
+    AbstractHeapType, CompositeKind, CompositeType, FieldType, HeapType, RefType, StorageType,
+    ValType,
 };
 use tiered_decode::wasmparser;
 use tiered_runtime::gc::{self, ARRAY_LENGTH, CastTest};
@@ -16,7 +17,6 @@ use crate::operand::{Bank, Class, Family};
 use crate::regs::Handler;
 
 use super::emit::{Immediates, Source, fields};
-use super::ops::offset;
 use super::stack::{Operand, Place};
 use super::{Error, Fusable, Test, Translator};
 
@@ -67,7 +67,11 @@ impl<'m> Translator<'m> {
 
     /// The type of a new object of the type at `ty`.
     fn reference_to(&self, kind: CompositeKind, ty: TypeIdx) -> ValType {
-        RefType::new(false, HeapType::Concrete(kind, self.module_code.type_id(ty))).into()
+        RefType::new(
+            false,
+            HeapType::Concrete(kind, self.module_code.type_id(ty)),
+        )
+        .into()
     }
 
     /// Where the field is in an object.
@@ -75,12 +79,22 @@ impl<'m> Translator<'m> {
         gc::struct_layout(self.module, ty).fields()[field as usize].0
     }
 
-    pub(super) fn struct_get(&mut self, ty: TypeIdx, field: u32, signed: bool) -> Result<(), Error> {
+    pub(super) fn struct_get(
+        &mut self,
+        ty: TypeIdx,
+        field: u32,
+        signed: bool,
+    ) -> Result<(), Error> {
         let field_type = self.field(ty, field)?;
         let offset = self.field_offset(ty, field);
         let a = self.pop_source(Immediates::No);
         let family = access::field_family(field_type.storage, signed, a.class);
-        self.define(unpacked(field_type), family, fields(a.field, 0, offset), &[]);
+        self.define(
+            unpacked(field_type),
+            family,
+            fields(a.field, 0, offset),
+            &[],
+        );
         Ok(())
     }
 
@@ -113,7 +127,12 @@ impl<'m> Translator<'m> {
         let element = self.element(ty)?;
         let (a, index) = self.pop_pair(false, Immediates::Typed);
         let family = access::element_family(element.storage, signed, a.class, index.class);
-        self.define(unpacked(element), family, fields(a.field, 0, index.field), &[]);
+        self.define(
+            unpacked(element),
+            family,
+            fields(a.field, 0, index.field),
+            &[],
+        );
         Ok(())
     }
 
@@ -121,7 +140,9 @@ impl<'m> Translator<'m> {
         let element = self.element(ty)?;
         let value = self.stack.pop();
         let height = self.stack.height();
-        let value = self.source(value, height, immediates(element)).in_slot(self, value);
+        let value = self
+            .source(value, height, immediates(element))
+            .in_slot(self, value);
         let (a, index) = self.pop_pair(false, Immediates::Typed);
         let handler =
             access::set_element_handler(element.storage, a.class, index.class, value.class);
@@ -186,7 +207,12 @@ impl<'m> Translator<'m> {
     /// An object that a handler of `family` makes.
     fn make(&mut self, ty: ValType, family: &'static Family, numbers: [u32; 2], run: &Run) {
         let numbers = u64::from(numbers[0]) | u64::from(numbers[1]) << 32;
-        self.define(ty, family, fields(0, 0, run.slot), &[numbers, run.end.into()]);
+        self.define(
+            ty,
+            family,
+            fields(0, 0, run.slot),
+            &[numbers, run.end.into()],
+        );
     }
 
     /// A new array that `count` operands say more of.
@@ -303,7 +329,12 @@ impl<'m> Translator<'m> {
         let (to, test) = self.cast_test(None, nullable, heap)?;
         let a = self.pop_source(Immediates::No);
         let handlers = cast::handlers(self.module_code, &test, a.class);
-        self.define(to.into(), handlers.cast, fields(a.field, 0, 0), &[handlers.word]);
+        self.define(
+            to.into(),
+            handlers.cast,
+            fields(a.field, 0, 0),
+            &[handlers.word],
+        );
         Ok(())
     }
 

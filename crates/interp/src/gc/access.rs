@@ -19,7 +19,9 @@ use tiered_runtime::wide::Wide;
 
 use super::place;
 use crate::memory::{Immediate, Plain, Stored};
-use crate::operand::{A, B, Bank, ByDest, Class, Dst, Family, InAcc, InSlot, Reg, Src, WithSrc, family};
+use crate::operand::{
+    A, B, Bank, ByDest, Class, Dst, Family, InAcc, InSlot, Reg, Src, WithSrc, family,
+};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
 
 /// A way to read what is stored.
@@ -364,7 +366,10 @@ pub(crate) fn field_family(storage: StorageType, signed: bool, a: Class) -> &'st
 
 /// The handlers of `array.len` of an array of class `a`: the length is a field.
 pub(crate) fn length_family(a: Class) -> &'static Family {
-    Slot::pick_a(a, PickFieldSource::<Scalar<ops::I32Load>, Array>(PhantomData))
+    Slot::pick_a(
+        a,
+        PickFieldSource::<Scalar<ops::I32Load>, Array>(PhantomData),
+    )
 }
 
 /// The handler of `struct.set` of an object of class `a`, with a value of class `value`: with an immediate the cell has
@@ -385,6 +390,11 @@ pub(crate) fn element_family(
 
 /// The handler of `array.set` of an array of class `a` with an index of class `b`; the value is in a slot, in the
 /// accumulator, or an immediate, with which the cell has three words, else two.
-pub(crate) fn set_element_handler(storage: StorageType, a: Class, b: Class, value: Class) -> Handler {
+pub(crate) fn set_element_handler(
+    storage: StorageType,
+    a: Class,
+    b: Class,
+    value: Class,
+) -> Handler {
     pick_put(storage, PickElementSet(a, b, value))
 }

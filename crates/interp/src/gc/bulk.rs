@@ -116,11 +116,7 @@ trait Act: 'static {
 
 /// Runs the body; 0, or one more than the number of its trap.
 #[inline(never)]
-unsafe fn act<O: Act>(
-    instance: *const VmCtx,
-    numbers: [u32; 2],
-    operands: *const Slot,
-) -> u64 {
+unsafe fn act<O: Act>(instance: *const VmCtx, numbers: [u32; 2], operands: *const Slot) -> u64 {
     // SAFETY: as above.
     unsafe {
         match O::act(VmCtx::borrow(instance), numbers, Operands(operands)) {

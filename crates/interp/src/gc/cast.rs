@@ -89,7 +89,11 @@ impl Test for Kinds {
             return word >> I31_BIT & 1 != 0;
         }
         // SAFETY: what is no `i31` is an object; descriptors live as long as the store.
-        let kind = unsafe { *descriptor(reference).byte_add(Descriptor::KIND).cast::<u8>() };
+        let kind = unsafe {
+            *descriptor(reference)
+                .byte_add(Descriptor::KIND)
+                .cast::<u8>()
+        };
         word >> kind & 1 != 0
     }
 }

@@ -314,7 +314,10 @@ fn recipe<O: Shape>(site: Site, size: usize, of_shape: u64) -> Recipe {
         family,
         words: [
             halves(site.place.cast_unsigned(), site.end),
-            halves(place_of(Cursors::cursor_offset), place_of(Cursors::limit_offset)),
+            halves(
+                place_of(Cursors::cursor_offset),
+                place_of(Cursors::limit_offset),
+            ),
             of_shape,
             halves(site.ty.0, class.map_or(0, |class| class.size() as u32)),
         ],
@@ -325,9 +328,10 @@ fn recipe<O: Shape>(site: Site, size: usize, of_shape: u64) -> Recipe {
 pub(crate) fn new_struct(site: Site, layout: &StructLayout) -> Recipe {
     let size = layout.size() as usize;
     let address = std::ptr::from_ref(layout).expose_provenance() as u64;
-    let are_words = layout.fields().iter().all(|(_, storage)| {
-        matches!(storage, Storage::W64 | Storage::Reference)
-    });
+    let are_words = layout
+        .fields()
+        .iter()
+        .all(|(_, storage)| matches!(storage, Storage::W64 | Storage::Reference));
     match layout.fields().len() {
         0 => recipe::<Words<0>>(site, size, address),
         1 if are_words => recipe::<Words<1>>(site, size, address),
