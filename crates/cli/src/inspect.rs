@@ -3,6 +3,8 @@
 //! Invariant: names come from the module, so they print quoted, escaped and bounded: none can steer a terminal. JSON has them
 //! whole, with escapes.
 
+mod types;
+
 use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
@@ -17,6 +19,7 @@ use crate::args::InspectArgs;
 use crate::capability::Needs;
 use crate::failure::Failure;
 use crate::{output, source};
+use types::Type;
 
 /// Everything that is shown about a module.
 #[derive(Serialize)]
@@ -24,6 +27,7 @@ struct Report<'a> {
     file: String,
     size: usize,
     functions: Functions,
+    types: Vec<Type>,
     imports: Vec<Import<'a>>,
     exports: Vec<Export<'a>>,
     tables: Vec<Table>,
@@ -125,6 +129,7 @@ impl<'a> Report<'a> {
                 imported: imported_funcs,
                 defined: module.funcs().len() - imported_funcs,
             },
+            types: Type::all_of(module),
             imports: imports
                 .clone()
                 .map(|import| Import::of(module, import))
@@ -249,6 +254,7 @@ impl Display for Report<'_> {
             Line(&self.file),
             self.size
         )?;
+        section(f, "types", self.types.iter())?;
         section(f, "imports", self.imports.iter())?;
         section(f, "exports", self.exports.iter())?;
         section(f, "tables", self.tables.iter())?;

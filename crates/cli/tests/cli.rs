@@ -756,6 +756,40 @@ fn inspect_tells_kinds_of_memories_and_tables() {
 }
 
 #[test]
+fn inspect_shows_types_by_index() {
+    let text = r#"(module
+        (type (func (param i32)))
+        (rec
+            (type $node (sub (struct (field (mut i8)) (field (ref null $list)))))
+            (type $list (array (mut (ref $node)))))
+        (type $leaf (sub final $node (struct (field (mut i8)) (field (ref null $list)) (field f64))))
+        (func (export "f") (param (ref null $leaf)) (result i31ref) (ref.null i31)))"#;
+    let place = Place::new(&[("m.wat", text)]);
+    let shown = place.run(&["inspect", "m.wat"]).stdout;
+    let lines: Vec<_> = shown.lines().skip(1).collect();
+    let expected = [
+        "types",
+        "  1 (rec 1..2): sub struct (mut i8) (ref null 2)",
+        "  2 (rec 1..2): array (mut (ref 1))",
+        "  3: sub final 1 struct (mut i8) (ref null 2) f64",
+        "exports",
+        "  func \"f\": [(ref null (struct (mut i8) (ref null …) f64))] -> [i31ref]",
+    ];
+    assert_eq!(lines[..expected.len()], expected, "{shown}");
+    let json = place.run(&["inspect", "--json", "m.wat"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("the output is JSON");
+    let types = json["types"].as_array().expect("a list");
+    assert_eq!(types.len(), 3);
+    assert_eq!(
+        types[0],
+        serde_json::json!({"index": 1, "group": [1, 2], "final": false, "supertype": null,
+            "kind": "struct", "type": "struct (mut i8) (ref null 2)"})
+    );
+    assert_eq!(types[2]["supertype"], 1);
+    assert_eq!(types[2]["group"], serde_json::Value::Null);
+}
+
+#[test]
 fn paths_are_relative_to_where_the_command_runs() {
     let place = Place::new(&[("m.wat", NOTHING)]);
     let absolute: PathBuf = place.path().join("m.wat");

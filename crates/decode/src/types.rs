@@ -11,6 +11,7 @@ mod canonical;
 mod composite;
 mod of_module;
 mod reference;
+mod text;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ pub use canonical::{Definition, Registered, TypeId, Unregistered};
 pub use composite::{CompositeType, FieldType, StorageType, SubType};
 pub use of_module::Types;
 pub use reference::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType};
+pub use text::TypesText;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,11 +151,19 @@ impl fmt::Display for FuncType {
 
 fn write_types(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
     f.write_str("[")?;
-    for (i, ty) in types.iter().enumerate() {
-        f.write_str(if i == 0 { "" } else { " " })?;
-        fmt::Display::fmt(ty, f)?;
-    }
+    write_list(f, types)?;
     f.write_str("]")
+}
+
+/// Writes items with spaces between them; the alternate form, which is that within another type, has the first few only.
+fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    const NESTED: usize = 16;
+    let shown = if f.alternate() { NESTED } else { items.len() };
+    for (i, item) in items.iter().take(shown).enumerate() {
+        f.write_str(if i == 0 { "" } else { " " })?;
+        fmt::Display::fmt(item, f)?;
+    }
+    f.write_str(if shown < items.len() { " …" } else { "" })
 }
 
 /// The type of the indices of a memory or a table; the spec's section 2.3.11, "Address types".

@@ -109,7 +109,8 @@ impl CompositeType {
     }
 }
 
-/// The alternate form leaves out what other types of modules it refers to.
+/// The alternate form, which is that within another type, leaves out what other types of modules it refers to, and all but
+/// the first few of a list.
 impl fmt::Display for SubType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.composite {
@@ -118,12 +119,12 @@ impl fmt::Display for SubType {
                 fmt::Display::fmt(ty, f)
             }
             CompositeType::Struct(fields) => {
-                f.write_str("struct")?;
-                for field in fields {
-                    f.write_str(" ")?;
-                    fmt::Display::fmt(field, f)?;
-                }
-                Ok(())
+                f.write_str(if fields.is_empty() {
+                    "struct"
+                } else {
+                    "struct "
+                })?;
+                super::write_list(f, fields)
             }
             CompositeType::Array(field) => {
                 f.write_str("array ")?;

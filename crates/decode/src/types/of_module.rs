@@ -3,6 +3,7 @@
 //! *Invariant:* what no accepted proposal has becomes none of our types: [`Scope`] refuses it.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use wasmparser::UnpackedIndex;
@@ -124,6 +125,18 @@ impl Types {
     /// If the module has no such type.
     pub fn id(&self, ty: TypeIdx) -> TypeId {
         self.ids[ty.index()]
+    }
+
+    /// The recursion group that a type is in.
+    ///
+    /// # Panics
+    /// If the module has no such type.
+    pub fn group(&self, ty: TypeIdx) -> Range<u32> {
+        let number = self.groups[ty.index()] as usize;
+        match self.registered.groups()[number].types().len() as u32 {
+            1 => ty.0..ty.0 + 1,
+            count => self.starts[number]..self.starts[number] + count,
+        }
     }
 
     /// A function type.
