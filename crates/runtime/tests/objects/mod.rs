@@ -911,17 +911,24 @@ pub(crate) fn objects_may_have_many_operands(new: New<'_>) {
 
 /// A heap that is full of what lives, and objects that are larger than it may be, are traps; what is freed makes room.
 ///
-/// The stores' heaps may take `bytes`.
+/// The stores' heaps may take `bytes`. A stale word on a stack may keep an object, but nothing that it does not lead to: so
+/// the list grows at its end.
 pub(crate) fn a_full_heap_is_a_trap(new: New<'_>, bytes: u64) {
     let text = r#"(module
-        (type $list (struct (field (ref null $list)) (field i64) (field i64) (field i64) (field i64)))
+        (type $list (struct (field (mut (ref null $list))) (field i64) (field i64) (field i64) (field i64)))
         (type $bytes (array i8))
-        (func (export "keep") (local $list (ref null $list))
+        (global $first (mut (ref null $list)) (ref.null $list))
+        (func (export "keep") (local $last (ref null $list))
+            (global.set $first (struct.new_default $list))
+            (local.set $last (global.get $first))
             (loop $next
-                (local.set $list (struct.new $list (local.get $list)
-                    (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+                (struct.set $list 0 (local.get $last)
+                    (struct.new $list (ref.null $list)
+                        (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+                (local.set $last (struct.get $list 0 (local.get $last)))
                 (br $next)))
         (func (export "drop") (param $n i32) (result i32)
+            (global.set $first (ref.null $list))
             (loop $next
                 (drop (struct.new_default $list))
                 (local.set $n (i32.sub (local.get $n) (i32.const 1)))
