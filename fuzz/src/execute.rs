@@ -78,7 +78,6 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         memories: 4,
         tables: 4,
         instances: 2,
-        exception_bytes: 64 << 10,
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
     let module = if u.ratio(1, 2)? {
@@ -117,7 +116,6 @@ impl Plan {
             memories: 4,
             tables: 100,
             instances: 2,
-            exception_bytes: 64 << 10,
         };
         let seed = input::hash(bytes);
         Plan {

@@ -134,8 +134,8 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         memories: 4,
         tables: 8,
         instances: 2,
-        // Far away: what keeps an exception alive is not the same in every tier.
-        exception_bytes: 64 << 20,
+        // Far away: what keeps an object alive is not the same in every tier.
+        gc_heap_bytes: 1 << 30,
     };
     let rounds = u.int_in_range(1..=3)?;
     let (wild, twice) = (u.ratio(1, 2)?, u.ratio(1, 8)?);

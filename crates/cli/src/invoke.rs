@@ -112,12 +112,13 @@ pub(crate) fn results_text(results: &[Val]) -> String {
             Val::F32(bits) => writeln!(text, "{}", f32::from_bits(*bits)),
             Val::F64(bits) => writeln!(text, "{}", f64::from_bits(*bits)),
             Val::V128(bits) => writeln!(text, "{bits:#034x}"),
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => {
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) | Val::AnyRef(None) => {
                 writeln!(text, "null")
             }
             Val::FuncRef(Some(_)) => writeln!(text, "funcref"),
             Val::ExternRef(Some(_)) => writeln!(text, "externref"),
             Val::ExnRef(Some(_)) => writeln!(text, "exnref"),
+            Val::AnyRef(Some(_)) => writeln!(text, "anyref"),
         };
     }
     text

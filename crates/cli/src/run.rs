@@ -68,6 +68,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             wall_time: begin.elapsed(),
             trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
             interpreter_bytes: store.bytecode_bytes(),
+            heap: store.heap_stats(),
             peak_memory: peak_memory.and_then(|peak| peak.read()),
             sandbox,
         };

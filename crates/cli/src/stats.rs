@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tiered::{Engine, Stats, TierTime};
+use tiered::{Engine, HeapStats, Stats, TierTime};
 
 use crate::args::StatsFormat;
 use crate::sandbox;
@@ -21,6 +21,8 @@ pub(crate) struct Ending {
     pub(crate) trapped: bool,
     /// Bytes of code that the interpreter made for itself.
     pub(crate) interpreter_bytes: usize,
+    /// The garbage-collected heap.
+    pub(crate) heap: HeapStats,
     /// The most memory that the process has held at a time, in bytes, where the system says so.
     pub(crate) peak_memory: Option<u64>,
     pub(crate) sandbox: sandbox::Status,
@@ -108,6 +110,28 @@ fn for_people(tier: &str, stats: &Stats, ending: &Ending) -> String {
     if let Some(peak) = ending.peak_memory {
         line("memory", format!("{} KiB at most", peak / 1024));
     }
+    let heap = &ending.heap;
+    if heap.allocated_bytes > 0 {
+        line(
+            "heap",
+            format!(
+                "{} KiB held, {} KiB allocated in all; {} objects of {} KiB alive after {} collections",
+                (heap.occupied_bytes + heap.retained_bytes) / 1024,
+                heap.allocated_bytes / 1024,
+                heap.live_objects,
+                heap.live_bytes / 1024,
+                heap.collections,
+            ),
+        );
+        line(
+            "collecting",
+            format!(
+                "{}, {} at most",
+                millis(heap.pause_total),
+                millis(heap.pause_max)
+            ),
+        );
+    }
     line(
         "pauses",
         format!(
@@ -152,6 +176,13 @@ fn for_programs(tier: &str, stats: &Stats, ending: &Ending) -> Value {
         "code_bytes": stats.code_bytes,
         "body_bytes": stats.body_bytes,
         "interpreter_code_bytes": ending.interpreter_bytes,
+        "heap_bytes": ending.heap.occupied_bytes + ending.heap.retained_bytes,
+        "heap_allocated_bytes": ending.heap.allocated_bytes,
+        "heap_live_bytes": ending.heap.live_bytes,
+        "heap_live_objects": ending.heap.live_objects,
+        "collections": ending.heap.collections,
+        "collecting_ns": nanos(ending.heap.pause_total),
+        "longest_collection_ns": nanos(ending.heap.pause_max),
         "samples": stats.samples,
         "longest_pause_ns": nanos(stats.pauses.longest()),
         "pauses": pauses,

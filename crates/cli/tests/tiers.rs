@@ -123,6 +123,39 @@ fn the_trace_tells_each_step() {
     assert!(lines.iter().any(entered), "{lines:?}");
 }
 
+/// A list of four million nodes of which ten are kept at a time.
+const NODES: &str = r#"(module
+    (type $node (struct (field (ref null $node)) (field i64)))
+    (func (export "_start") (local $n i32) (local $list (ref null $node)) (local $inner i32)
+        (loop $outer
+            (local.set $list (ref.null $node))
+            (local.set $inner (i32.const 10))
+            (loop $next
+                (local.set $list (struct.new $node (local.get $list) (i64.const 7)))
+                (br_if $next (local.tee $inner (i32.sub (local.get $inner) (i32.const 1)))))
+            (br_if $outer (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 400000))))))"#;
+
+#[test]
+fn the_numbers_tell_of_the_heap() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    fs::write(place.path().join("a.wat"), NODES).expect("a file");
+    for tier in ["--tier=interp", "--tier=jit"] {
+        let output = run(&place, &[tier, "--stats=json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let numbers = stderr(&output);
+        let numbers: serde_json::Value = serde_json::from_str(&numbers).expect("it is JSON");
+        let number = |name: &str| numbers[name].as_u64().expect("a number");
+        assert_eq!(number("heap_allocated_bytes"), 24 * 4_000_000, "{numbers}");
+        assert!(number("collections") > 1, "{numbers}");
+        assert!(number("heap_live_objects") < 100, "{numbers}");
+        assert!(number("heap_live_bytes") < number("heap_bytes"), "{numbers}");
+        assert!(number("longest_collection_ns") > 0, "{numbers}");
+        assert!(number("collecting_ns") >= number("longest_collection_ns"));
+    }
+    let text = stderr(&run(&place, &["--stats"]));
+    assert!(text.contains("\nheap ") && text.contains("\ncollecting "), "{text}");
+}
+
 #[test]
 fn the_numbers_come_at_the_end() {
     let place = place();

@@ -49,6 +49,10 @@ impl ValType {
     pub const EXTERN: ValType = ValType::Ref(RefType::EXTERN);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+    /// `(ref any)`: something of the guest's that is no function, or something of the host's.
+    pub const ANY: ValType = ValType::Ref(RefType::ANY);
+    /// `anyref`: as `(ref any)`, or null.
+    pub const ANYREF: ValType = ValType::Ref(RefType::ANYREF);
     /// Nullable reference to an exception.
     pub const EXNREF: ValType = ValType::Ref(RefType::EXNREF);
 

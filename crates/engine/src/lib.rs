@@ -72,12 +72,12 @@ pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{
-    AllocError, AnyStore, Backtrace, Caller, Epoch, Error, Exception, ExceptionError, ExnRef,
-    ExportError, Extern, ExternRef, Frame, Func, Global, HandleScope, HeapStats, HostError,
-    HostReturn, HostValue, HostValues, Instance, InstancePre, InstantiateError, InterruptHandle,
-    Interruptible, IntoHostFunc, LimitError, Limits, LinkError, Linker, Memory, MemoryError, Meter,
-    PAGE_BYTES, SetError, Store, StoreConfig, Table, Tag, ToStoreConfig, Trap, TrapCode,
-    TypeMismatch, TypedFunc, Val,
+    AllocError, AnyRef, AnyStore, ArrayRef, Backtrace, Caller, Epoch, Error, Exception,
+    ExceptionError, ExnRef, ExportError, Extern, ExternRef, Frame, Func, Global, GuestObject,
+    HandleScope, HeapStats, HostError, HostReturn, HostValue, HostValues, Instance, InstancePre,
+    InstantiateError, InterruptHandle, Interruptible, IntoHostFunc, LimitError, Limits, LinkError,
+    Linker, Memory, MemoryError, Meter, ObjectError, PAGE_BYTES, SetError, Store, StoreConfig,
+    StructRef, Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

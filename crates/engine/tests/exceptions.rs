@@ -405,15 +405,18 @@ fn a_million_throws_take_no_memory(config: &Config) {
     let (mut store, instance) = guest(config, text, &Linker::new(), ());
     let count = 1_000_000;
     assert_eq!(int(&mut store, instance, "run", count), 0);
+    let heap = store.heap_stats();
     assert!(
-        store.exception_bytes() <= 1 << 20,
-        "{} bytes",
-        store.exception_bytes()
+        heap.allocated_bytes >= u64::from(count.unsigned_abs()) * 40,
+        "{heap:?}"
     );
     assert!(
-        store.exception_collections() > 50,
-        "{}",
-        store.exception_collections()
+        heap.collections > 0 && heap.live_bytes < 1 << 20,
+        "{heap:?}"
+    );
+    assert!(
+        heap.occupied_bytes + heap.retained_bytes <= 40 << 20,
+        "{heap:?}"
     );
 }
 
@@ -652,12 +655,8 @@ fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
     for n in 0..4 {
         assert_eq!(int(&mut store, instance, "keep", n * 100), 5 * n * 100 + 10);
     }
-    assert!(store.exception_collections() > 1);
-    assert!(
-        store.exception_bytes() <= 1 << 20,
-        "{} bytes",
-        store.exception_bytes()
-    );
+    let heap = store.heap_stats();
+    assert!(heap.collections > 1 && heap.live_objects < 100, "{heap:?}");
     // The host keeps one.
     let made = call(&mut store, instance, "make", &[Val::I32(5)]).expect("it returns")[0];
     call(&mut store, instance, "churn", &[Val::I32(30000)]).expect("it returns");
@@ -675,7 +674,7 @@ fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
 
 fn too_many_live_exceptions_are_a_trap(config: &Config) {
     let limits = tiered::Limits {
-        exception_bytes: 1 << 20,
+        gc_heap_bytes: 1 << 20,
         ..Default::default()
     };
     let config = config.clone().limits(limits);
@@ -698,8 +697,8 @@ fn too_many_live_exceptions_are_a_trap(config: &Config) {
     let instance = instance(&mut store, &engine, &Linker::new(), text);
     assert_eq!(int(&mut store, instance, "run", 20_000), 1);
     let trap = call(&mut store, instance, "run", &[Val::I32(1_000_000)]).expect_err("it traps");
-    assert_eq!(trap.code(), Some(TrapCode::ExceptionsExhausted));
-    assert!(store.exception_bytes() <= 1 << 20);
+    assert_eq!(trap.code(), Some(TrapCode::HeapExhausted));
+    assert!(store.heap_stats().occupied_bytes <= 1 << 20);
     // They are dead now, once nothing is left of the references where stacks were.
     assert_eq!(int(&mut store, instance, "deep", 500), 500);
     assert_eq!(int(&mut store, instance, "run", 20_000), 1);

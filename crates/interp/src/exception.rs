@@ -68,7 +68,7 @@ impl<const LOCAL: bool> Op for Throw<LOCAL> {
             let tag = *regs.in_instance::<NonNull<TagRecord>, 2>();
             regs.acc = new_exception(regs.ctx(), tag, regs.far_slot::<B>());
             if regs.acc == 0 {
-                return regs.trap(TrapCode::ExceptionsExhausted);
+                return regs.trap(TrapCode::HeapExhausted);
             }
             if LOCAL {
                 throw::<3>(regs)

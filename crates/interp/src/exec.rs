@@ -246,7 +246,7 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 24] = [
+    const CODES: [TrapCode; 23] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
@@ -263,7 +263,6 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::Interrupted,
         TrapCode::FunctionTooLarge,
         TrapCode::NullException,
-        TrapCode::ExceptionsExhausted,
         TrapCode::NullStructReference,
         TrapCode::NullArrayReference,
         TrapCode::NullI31Reference,

@@ -1,13 +1,17 @@
 //! The entry and the exit of each function type ([`crate::entry`]): made once, for all functions of the type.
 //!
+//! Types that differ in what references are to have the same ones, for a reference is an address. So a function whose type is
+//! a subtype of the one that it is called by has trampolines, too.
+//!
 //! * *Invariant:* they live as long as the [`Jit`](crate::Jit) that they belong to: functions of any module may use
 //!   them.
 //! * *Invariant:* there are the trampolines for the types of all functions that placed code calls.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use tiered_decode::types::FuncType;
+use tiered_decode::types::{FuncType, ValType};
 use tiered_runtime::code::EntryFn;
 
 use crate::error::CompileError;
@@ -36,6 +40,26 @@ impl Made {
     fn has_room(&self, ty: &FuncType) -> bool {
         self.pairs.len() < MAX_TYPES && self.values + values(ty) <= MAX_VALUES
     }
+}
+
+/// What counts of a type: all its references are of one type.
+fn shape(ty: &FuncType) -> Cow<'_, FuncType> {
+    const REFERENCE: ValType = ValType::FUNCREF;
+    let is_shape = |ty: &ValType| !ty.is_ref() || *ty == REFERENCE;
+    let mut all = ty.params.iter().chain(&ty.results);
+    if all.all(is_shape) {
+        return Cow::Borrowed(ty);
+    }
+    let of = |types: &[ValType]| -> Box<[ValType]> {
+        let types = types.iter();
+        types
+            .map(|ty| if ty.is_ref() { REFERENCE } else { *ty })
+            .collect()
+    };
+    Cow::Owned(FuncType {
+        params: of(&ty.params),
+        results: of(&ty.results),
+    })
 }
 
 fn values(ty: &FuncType) -> usize {
@@ -74,7 +98,7 @@ pub(crate) fn entry_fn(entry: &Blob) -> EntryFn {
 impl Trampolines {
     /// Those for `ty`, if they were made.
     pub(crate) fn get(&self, ty: &FuncType) -> Option<Addresses> {
-        self.0.lock().pairs.get(ty).map(Pair::addresses)
+        self.0.lock().pairs.get(&*shape(ty)).map(Pair::addresses)
     }
 
     /// Those for `ty`, which `make` makes if they are not there yet.
@@ -92,20 +116,19 @@ impl Trampolines {
         // Two threads may make the same: the second pair is dropped, and nobody knows it.
         let pair = make()?;
         let mut made = self.0.lock();
-        if let Some(known) = made.pairs.get(ty) {
+        let shape = shape(ty);
+        if let Some(known) = made.pairs.get(&*shape) {
             return Ok(known.addresses());
         }
         let addresses = pair.addresses();
         made.values += values(ty);
-        made.pairs.insert(ty.clone(), pair);
+        made.pairs.insert(shape.into_owned(), pair);
         Ok(addresses)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tiered_decode::types::ValType;
-
     use super::*;
 
     fn ty(params: usize) -> FuncType {
@@ -113,6 +136,16 @@ mod tests {
             params: vec![ValType::V128; params].into(),
             results: vec![ValType::I32].into(),
         }
+    }
+
+    #[test]
+    fn types_differ_by_what_is_no_reference() {
+        let of = |params: &[ValType]| FuncType::new(params.iter().copied(), [ValType::EXTERNREF]);
+        let (a, b) = (of(&[ValType::EXNREF]), of(&[ValType::FUNC]));
+        assert_eq!(shape(&a), shape(&b));
+        assert_eq!(shape(&shape(&a)), shape(&a));
+        assert_ne!(shape(&a), shape(&of(&[ValType::I64])));
+        assert_eq!(*shape(&ty(3)), ty(3));
     }
 
     #[test]

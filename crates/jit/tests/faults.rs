@@ -22,12 +22,20 @@ use tiered_jit::{Config, Eager, Entry, Jit};
 
 const TEXT: &str = r#"(module
     (type $callee (func))
+    (type $fields (struct (field (mut i32))))
+    (type $items (array (mut i32)))
     (memory (export "memory") 1)
     (table 1 funcref)
+    (table $fields 1 (ref null $fields))
+    (table $items 1 (ref null $items))
     (func (export "load") (drop (i32.load (i32.const 0))))
     (func (export "store") (i64.store offset=4096 (i32.const 8) (i64.const 1)))
     (func (export "call") (call_indirect (type $callee) (i32.const 0)))
-    (func (export "loop") (loop $l (br $l))))"#;
+    (func (export "loop") (loop $l (br $l)))
+    (func (export "field") (drop (struct.get $fields 0 (table.get $fields (i32.const 0)))))
+    (func (export "set") (struct.set $fields 0 (table.get $fields (i32.const 0)) (i32.const 1)))
+    (func (export "item") (drop (array.get $items (table.get $items (i32.const 0)) (i32.const 0))))
+    (func (export "cast") (drop (ref.cast (ref $items) (table.get $fields (i32.const 0))))))"#;
 
 /// How the code of a process is led astray, before it is entered.
 static ASTRAY: OnceLock<fn(&VmCtx)> = OnceLock::new();
@@ -149,12 +157,14 @@ fn to_no_address(vmctx: &VmCtx) {
     set_base(vmctx, 1 << 63);
 }
 
-/// The element is a record at an address that is not there.
+/// The elements are records and objects at an address that is not there.
 fn to_a_foreign_record(vmctx: &VmCtx) {
-    let table = vmctx.table(TableIdx(0));
-    // SAFETY: the table lives as long as the store.
-    let set = unsafe { table.as_ref() }.set(0, foreign().addr().get() as Slot);
-    set.expect("there is an element");
+    for table in 0..3 {
+        let table = vmctx.table(TableIdx(table));
+        // SAFETY: the table lives as long as the store.
+        let set = unsafe { table.as_ref() }.set(0, foreign().addr().get() as Slot);
+        set.expect("there is an element");
+    }
 }
 
 /// To the end of the instance's own memory.
@@ -195,6 +205,10 @@ const CASES: &[Case] = &[
         Some("SIGSEGV, no address"),
     ),
     ("record", to_a_foreign_record, "call", Some("function 2")),
+    ("field", to_a_foreign_record, "field", Some("function 4")),
+    ("set", to_a_foreign_record, "set", Some("function 5")),
+    ("item", to_a_foreign_record, "item", Some("function 6")),
+    ("cast", to_a_foreign_record, "cast", Some("function 7")),
     ("its own end", to_its_own_end, "load", None),
 ];
 

@@ -19,6 +19,7 @@ use tiered_decode::printable::Name;
 use tiered_decode::types::{FuncType, Registered, ValType};
 
 use crate::handles::{Handle, StoreId};
+use crate::rooted::{Rooted, rooted};
 use crate::store::AnyStore;
 use crate::value::{RawStore, Val, read_values};
 use crate::vm::backtrace::Frames;
@@ -43,7 +44,7 @@ impl Tag {
         let registered = Registered::of_func(&ty);
         let (registered, id) = registered.expect("the tag's type can be registered");
         let origin = TagOrigin::Host(registered);
-        store.add_tag(TagRecord::new(store.ctx_ptr(), ty, id, origin))
+        store.add_tag(TagRecord::new(ty, id, origin))
     }
 
     /// The tag of a new instance of `module`.
@@ -51,7 +52,7 @@ impl Tag {
         let ty = module.tag_type(index).clone();
         let id = module.types().id(module.tags()[index.index()]);
         let origin = TagOrigin::Module(Arc::clone(module), index);
-        store.add_tag(TagRecord::new(store.ctx_ptr(), ty, id, origin))
+        store.add_tag(TagRecord::new(ty, id, origin))
     }
 
     /// The type: its parameters are what an exception carries, and it has no results.
@@ -158,38 +159,22 @@ impl Exception {
     }
 }
 
-/// A reference to an exception of the guest's. It keeps the exception as long as the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExnRef(Handle<ExceptionObject>);
+/// A reference to an exception of the guest's: a handle, good as long as an [`ExternRef`](crate::ExternRef) is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ExnRef(Rooted);
+
+rooted!(ExnRef);
 
 impl ExnRef {
     /// The exception.
     ///
     /// # Panics
-    /// If the reference belongs to another store.
+    /// If the reference belongs to another store, or its scope has ended.
     pub fn exception(&self, store: &AnyStore) -> Exception {
-        self.0.check(store.id());
-        // SAFETY: it was pinned when the host was given the reference.
-        unsafe { Exception::of(self.0.record, store.raw()) }
-    }
-
-    /// The slot of a reference in `store`.
-    ///
-    /// # Panics
-    /// If it belongs to another store.
-    pub(crate) fn to_slot(reference: Option<ExnRef>, store: StoreId) -> Slot {
-        reference.map_or(0, |ExnRef(handle)| {
-            handle.check(store);
-            ExceptionObject::reference(handle.record)
-        })
-    }
-
-    /// The reference that a slot of `store` holds, pinned.
-    pub(crate) fn from_slot(slot: Slot, store: StoreId) -> Option<ExnRef> {
-        let record = ExceptionObject::at(slot)?;
-        // SAFETY: what a slot of this type leads to lives.
-        unsafe { ExceptionObject::pin(record) };
-        Some(ExnRef(Handle { store, record }))
+        let raw = store.raw();
+        let object = ExceptionObject::at(self.0.slot(raw)).expect("a handle is to no null");
+        // SAFETY: a handle's object is alive.
+        unsafe { Exception::of(object, raw) }
     }
 }
 

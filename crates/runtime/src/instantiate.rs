@@ -27,6 +27,7 @@ use crate::value::NULL;
 use crate::vm::builtin;
 use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
+use crate::vm::gc;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
 use crate::vm::memory::MemoryRecord;
@@ -142,11 +143,11 @@ pub(crate) fn instantiate_with(
     let instance = add_instance(store, code, spaces)?;
     // SAFETY: the instance was added to the store, which is borrowed.
     let vmctx = unsafe { instance.0.record.as_ref() };
-    evaluate_globals(vmctx)?;
-    fill_tables(vmctx)?;
-    keep_passive_elements(vmctx)?;
-    run_active_elements(vmctx)?;
-    run_active_data(vmctx)?;
+    let references = &vmctx.store().references;
+    let scope = references.enter_scope();
+    let initialized = initialize(vmctx);
+    references.leave_scope(scope);
+    initialized?;
     if let Some(start) = code.module().start() {
         let start = Func(Handle {
             store: store.id(),
@@ -155,6 +156,15 @@ pub(crate) fn instantiate_with(
         start.call(store, &[])?;
     }
     Ok(instance)
+}
+
+/// Evaluates what the module's constant expressions say.
+fn initialize(vmctx: &VmCtx) -> Result<(), InstantiateError> {
+    evaluate_globals(vmctx)?;
+    fill_tables(vmctx)?;
+    keep_passive_elements(vmctx)?;
+    run_active_elements(vmctx)?;
+    run_active_data(vmctx)
 }
 
 /// The type that an import is declared with.
@@ -363,11 +373,24 @@ impl ConstEnv for InstanceEnv<'_> {
     }
 
     fn i31(&mut self, value: u32) -> Result<u64, InstantiateError> {
-        Ok((value << 1 | 1).into())
+        Ok(gc::from_i31(value))
     }
 
-    fn allocate(&mut self, _: NewObject, _: Operands<'_>) -> Result<u64, InstantiateError> {
-        Err(Trap::host("objects in constant expressions are not made yet").into())
+    /// What is made is kept by a handle until the instance is made, and so is all that it is made of.
+    fn allocate(
+        &mut self,
+        new: NewObject,
+        operands: Operands<'_>,
+    ) -> Result<u64, InstantiateError> {
+        // SAFETY: the type is one of the module's, and of this kind. What is needed has a handle, or is in a global.
+        let made = unsafe { gc::new_constant(self.0, new, operands.own()) };
+        let references = &self.0.store().references;
+        if let Some(payload) = references.take_panic() {
+            std::panic::resume_unwind(payload);
+        }
+        let made = made.map_err(Trap::new)?;
+        references.add_handle(made).map_err(LimitError::from)?;
+        Ok(made)
     }
 }
 

@@ -20,8 +20,10 @@
 
 mod vm;
 
+mod any_ref;
 mod error;
 mod exception;
+mod extern_ref;
 mod external;
 mod func;
 mod handles;
@@ -30,12 +32,15 @@ mod instance;
 mod instantiate;
 mod interrupt;
 mod linker;
+mod rooted;
 mod store;
 mod store_config;
 mod value;
 
+pub use any_ref::{AnyRef, ArrayRef, ObjectError, StructRef};
 pub use error::Error;
 pub use exception::{Exception, ExceptionError, ExnRef, Tag};
+pub use extern_ref::{ExternRef, GuestObject};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
@@ -48,7 +53,7 @@ pub use store::{AnyStore, HandleScope, Store};
 pub use store_config::{StoreConfig, ToStoreConfig};
 pub use tiered_decode as decode;
 pub use tiered_heap::{AllocError, HeapStats};
-pub use value::{ExternRef, HostValue, Val};
+pub use value::{HostValue, Val};
 
 pub use vm::epoch::Epoch;
 pub use vm::global::GlobalRecord;

@@ -24,7 +24,7 @@ use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::RawStore;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
-use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::{LimitError, Limits};
@@ -208,16 +208,6 @@ impl AnyStore {
         self.ctx().memory_used.get()
     }
 
-    /// Bytes of memory that the store has for exceptions.
-    pub fn exception_bytes(&self) -> u64 {
-        self.ctx().exceptions.bytes()
-    }
-
-    /// How often the store looked for exceptions that nothing leads to.
-    pub fn exception_collections(&self) -> u64 {
-        self.ctx().exceptions.collections()
-    }
-
     pub(crate) fn host_data<T: 'static>(&self) -> &T {
         self.data
             .downcast_ref()
@@ -253,11 +243,7 @@ impl AnyStore {
         let count = self.tables.0.len();
         check_count("tables", count, self.ctx().limits.tables)?;
         let record = make(self.ctx())?;
-        let holds_exceptions = holds_exceptions(record.ty().element.into());
         let record = self.tables.push(Box::new(record));
-        if holds_exceptions {
-            self.ctx().exceptions.add_root(ExceptionRoot::Table(record));
-        }
         self.ctx().references.add_table(record);
         Ok(Table(Handle {
             store: self.id,
@@ -266,13 +252,7 @@ impl AnyStore {
     }
 
     pub(crate) fn add_global(&mut self, record: GlobalRecord) -> Global {
-        let holds_exceptions = holds_exceptions(record.ty().content);
         let record = self.globals.push(Box::new(record));
-        if holds_exceptions {
-            self.ctx()
-                .exceptions
-                .add_root(ExceptionRoot::Global(record));
-        }
         self.ctx().references.add_global(record);
         Global(Handle {
             store: self.id,
@@ -314,8 +294,6 @@ impl AnyStore {
         check_count("instances", self.instances.len(), limit)?;
         let instance = OwnedVmCtx::new(parts);
         let record = instance.as_ptr();
-        // SAFETY: the instance is alive, and will be as long as the store.
-        unsafe { record.as_ref() }.add_exception_roots();
         self.instances.push(instance);
         self.ctx().references.add_instance(record);
         self.ctx().add_module(parts.code);

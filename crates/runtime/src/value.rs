@@ -1,18 +1,17 @@
 //! Values as the embedder sees them.
 
-use std::any::Any;
 use std::ptr::NonNull;
 
 use tiered_decode::types::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType, ValType};
-use tiered_heap::Root;
 
+use crate::any_ref::AnyRef;
 use crate::exception::ExnRef;
+use crate::extern_ref::ExternRef;
 use crate::func::Func;
 use crate::handles::{Handle, StoreId};
 use crate::store::AnyStore;
 use crate::vm::code::FuncRecord;
 use crate::vm::frame::Slot;
-use crate::vm::limits::LimitError;
 use crate::vm::references::References;
 use crate::vm::store_ctx::StoreCtx;
 use crate::vm::wide::Wide;
@@ -39,6 +38,8 @@ pub enum Val {
     ExternRef(Option<ExternRef>),
     /// An exception of the guest's, or null.
     ExnRef(Option<ExnRef>),
+    /// A structure, an array, an integer of 31 bits or a value of the host, or null.
+    AnyRef(Option<AnyRef>),
 }
 
 impl Val {
@@ -53,13 +54,14 @@ impl Val {
             Val::FuncRef(_) => ValType::FUNCREF,
             Val::ExternRef(_) => ValType::EXTERNREF,
             Val::ExnRef(_) => ValType::EXNREF,
+            Val::AnyRef(_) => ValType::ANYREF,
         }
     }
 
     /// Whether it is one of the values of type `ty`.
     ///
     /// # Panics
-    /// If it is a function of another store and its type matters.
+    /// If its type matters, and it is a reference of another store or one whose scope has ended.
     pub fn matches(&self, ty: ValType, store: &AnyStore) -> bool {
         let ValType::Ref(reference) = ty else {
             return self.ty() == ty;
@@ -68,6 +70,7 @@ impl Val {
             Val::FuncRef(func) => (TopType::Func, AbstractHeapType::Func, func.is_none()),
             Val::ExternRef(value) => (TopType::Extern, AbstractHeapType::Extern, value.is_none()),
             Val::ExnRef(value) => (TopType::Exn, AbstractHeapType::Exn, value.is_none()),
+            Val::AnyRef(value) => (TopType::Any, AbstractHeapType::Any, value.is_none()),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => return false,
         };
         if is_null {
@@ -79,7 +82,7 @@ impl Val {
     /// The type, that of a reference being the most precise one.
     ///
     /// # Panics
-    /// If it is a function of another store.
+    /// If it is a reference of another store, or one whose scope has ended.
     pub(crate) fn precise_type(&self, store: &AnyStore) -> ValType {
         let heap = match self {
             Val::FuncRef(Some(func)) => {
@@ -91,13 +94,15 @@ impl Val {
             Val::ExternRef(None) => HeapType::Abstract(AbstractHeapType::NoExtern),
             Val::ExnRef(Some(_)) => HeapType::Abstract(AbstractHeapType::Exn),
             Val::ExnRef(None) => HeapType::Abstract(AbstractHeapType::NoExn),
+            Val::AnyRef(Some(reference)) => reference.ty(store),
+            Val::AnyRef(None) => HeapType::Abstract(AbstractHeapType::None),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => {
                 return self.ty();
             }
         };
         let is_null = matches!(
             self,
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None)
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) | Val::AnyRef(None)
         );
         RefType::new(is_null, heap).into()
     }
@@ -116,7 +121,7 @@ impl Val {
                 TopType::Func => Val::FuncRef(None),
                 TopType::Extern => Val::ExternRef(None),
                 TopType::Exn => Val::ExnRef(None),
-                TopType::Any => return None,
+                TopType::Any => Val::AnyRef(None),
             },
         })
     }
@@ -178,8 +183,9 @@ impl Val {
             Val::F64(bits) => bits.into(),
             Val::V128(bits) => bits,
             Val::FuncRef(func) => func_to_slot(func, store).into(),
-            Val::ExternRef(reference) => extern_to_slot(reference, store).into(),
-            Val::ExnRef(reference) => ExnRef::to_slot(reference, store.id).into(),
+            Val::ExternRef(reference) => ExternRef::to_slot(reference, store).into(),
+            Val::ExnRef(reference) => ExnRef::to_slot(reference, store).into(),
+            Val::AnyRef(reference) => AnyRef::to_slot(reference, store).into(),
         }
     }
 
@@ -202,11 +208,9 @@ impl Val {
             ValType::V128 => Val::V128(bits),
             ValType::Ref(ty) => match ty.top() {
                 TopType::Func => Val::FuncRef(func_from_slot(slot, store)),
-                TopType::Extern => Val::ExternRef(extern_from_slot(slot, store)),
-                TopType::Exn => Val::ExnRef(ExnRef::from_slot(slot, store.id)),
-                TopType::Any => {
-                    unreachable!("no module has values of type {ty}, and the host can make none")
-                }
+                TopType::Extern => Val::ExternRef(ExternRef::from_slot(slot, store)),
+                TopType::Exn => Val::ExnRef(ExnRef::from_slot(slot, store)),
+                TopType::Any => Val::AnyRef(AnyRef::from_slot(slot, store)),
             },
         }
     }
@@ -283,129 +287,11 @@ fn func_from_slot(slot: Slot, store: RawStore) -> Option<Func> {
     Some(Func(Handle { store, record }))
 }
 
-fn extern_to_slot(reference: Option<ExternRef>, store: RawStore) -> Slot {
-    reference.map_or(NULL, |reference| reference.object(store))
-}
-
-fn extern_from_slot(slot: Slot, store: RawStore) -> Option<ExternRef> {
-    if slot == NULL {
-        return None;
-    }
-    let root = store.references().add_handle(slot);
-    // There is one for each value that the host holds, which takes more memory than this.
-    Some(ExternRef::new_handle(
-        slot,
-        root.expect("the host has memory for a handle"),
-        store,
-    ))
-}
-
-/// A reference to a value of the host: WebAssembly passes it around but cannot see into it.
-///
-/// The value lives as long as something refers to it, be it the guest or a handle such as this. A handle is good until its
-/// scope ends: that of the host function that made or received it, or one of the embedder's
-/// ([`AnyStore::enter_scope`]). Outside of any, and by [`ExternRef::keep`], it is good until [`ExternRef::release`].
-#[derive(Clone, Copy)]
-pub struct ExternRef {
-    store: StoreId,
-    /// The address of the object.
-    object: Slot,
-    root: Root,
-}
-
-impl ExternRef {
-    /// Gives `value` to the store.
-    ///
-    /// # Errors
-    /// [`LimitError::Heap`] if there is no room for another.
-    pub fn new(
-        store: &mut AnyStore,
-        value: impl Any + Send + Sync,
-    ) -> Result<ExternRef, LimitError> {
-        let raw = store.raw();
-        let object = store.ctx().new_extern(Box::new(value))?.bits();
-        let root = raw.references().add_handle(object)?;
-        Ok(ExternRef::new_handle(object, root, raw))
-    }
-
-    fn new_handle(object: Slot, root: Root, store: RawStore) -> ExternRef {
-        ExternRef {
-            store: store.id,
-            object,
-            root,
-        }
-    }
-
-    /// The address of the object.
-    fn object(&self, store: RawStore) -> Slot {
-        assert!(
-            self.store == store.id,
-            "a reference was used with another store than the one that it belongs to"
-        );
-        let object = store.references().of_handle(self.root);
-        object.expect("a reference was used after the end of its scope, and was not kept")
-    }
-
-    /// The value.
-    ///
-    /// # Panics
-    /// If the reference belongs to another store, or its scope has ended.
-    pub fn data<'a>(&self, store: &'a AnyStore) -> &'a (dyn Any + Send + Sync) {
-        let object = self.object(store.raw());
-        // SAFETY: there are handles of this type for extern objects only.
-        let value = unsafe { store.ctx().references.host_value(object) };
-        let value = value.expect("an object that was given out stands for a value");
-        // SAFETY: the value is dropped by a collection or with the store. Both need the store mutably, and it is borrowed.
-        unsafe { value.as_ref() }
-    }
-
-    /// The reference for longer than its scope: until it is released.
-    ///
-    /// # Errors
-    /// [`LimitError::Heap`] if there is no memory for another.
-    ///
-    /// # Panics
-    /// As [`ExternRef::data`].
-    pub fn keep(&self, store: &mut AnyStore) -> Result<ExternRef, LimitError> {
-        let raw = store.raw();
-        let object = self.object(raw);
-        let root = raw.references().keep_handle(object)?;
-        Ok(ExternRef::new_handle(object, root, raw))
-    }
-
-    /// Ends this handle, and its copies. A second time it does nothing.
-    ///
-    /// # Panics
-    /// If the reference belongs to another store.
-    pub fn release(self, store: &mut AnyStore) {
-        assert!(
-            self.store == store.id(),
-            "a reference was released in another store than the one that it belongs to"
-        );
-        store.ctx().references.release_handle(self.root);
-    }
-}
-
-/// Whether both refer to the same value. It means nothing for those whose scopes have ended.
-impl PartialEq for ExternRef {
-    fn eq(&self, other: &ExternRef) -> bool {
-        (self.store, self.object) == (other.store, other.object)
-    }
-}
-
-impl Eq for ExternRef {}
-
-impl std::fmt::Debug for ExternRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#x} of store {}", self.object, self.store.0)
-    }
-}
-
 /// A Rust type that is a WebAssembly value: parameters and results of typed functions.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a WebAssembly value",
     label = "not a value",
-    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef` and `Option`s of these two"
+    note = "values are `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128`, `Func`, `ExternRef`, `AnyRef` and `Option`s of these three"
 )]
 pub trait HostValue: Sized + 'static {
     /// Its type in WebAssembly.
@@ -433,7 +319,7 @@ pub struct RawStore {
 }
 
 impl RawStore {
-    fn references<'a>(self) -> &'a References {
+    pub(crate) fn references<'a>(self) -> &'a References {
         // SAFETY: whoever has this has the store, and looks at it only as long.
         unsafe { &self.ctx.as_ref().references }
     }
@@ -468,8 +354,10 @@ host_values! {
     f64: F64, v, _store => (v.to_bits(), f64::from_bits(v));
     Option<Func>: FUNCREF, v, store => (func_to_slot(v, store), func_from_slot(v, store));
     Func: FUNC, v, store => (func_to_slot(Some(v), store), func_from_slot(v, store).expect("it can't be null"));
-    ExternRef: EXTERN, v, store => (extern_to_slot(Some(v), store), extern_from_slot(v, store).expect("it can't be null"));
-    Option<ExternRef>: EXTERNREF, v, store => (extern_to_slot(v, store), extern_from_slot(v, store));
+    ExternRef: EXTERN, v, store => (ExternRef::to_slot(Some(v), store), ExternRef::from_slot(v, store).expect("it can't be null"));
+    Option<ExternRef>: EXTERNREF, v, store => (ExternRef::to_slot(v, store), ExternRef::from_slot(v, store));
+    AnyRef: ANY, v, store => (AnyRef::to_slot(Some(v), store), AnyRef::from_slot(v, store).expect("it can't be null"));
+    Option<AnyRef>: ANYREF, v, store => (AnyRef::to_slot(v, store), AnyRef::from_slot(v, store));
 }
 
 /// A vector, its first lane in the lowest bits.
@@ -506,4 +394,5 @@ from_rust! {
     u128 => V128(|v| v);
     Func => FuncRef(Some);
     ExternRef => ExternRef(Some);
+    AnyRef => AnyRef(Some);
 }

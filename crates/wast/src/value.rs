@@ -42,7 +42,7 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
         (
             WastRetCore::RefNull(None),
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) | Val::AnyRef(None),
         ) => true,
         (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => is_func(ty),
         (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => is_extern(ty),
@@ -179,6 +179,8 @@ pub(crate) fn text(store: &AnyStore, value: &Val) -> String {
         Val::FuncRef(Some(_)) => "(ref.func)".into(),
         Val::ExnRef(None) => "(ref.null exn)".into(),
         Val::ExnRef(Some(_)) => "(ref.exn)".into(),
+        Val::AnyRef(None) => "(ref.null any)".into(),
+        Val::AnyRef(Some(_)) => "(ref.any)".into(),
         Val::ExternRef(None) => "(ref.null extern)".into(),
         Val::ExternRef(Some(reference)) => match script_ref(store, reference) {
             Some(n) => format!("(ref.extern {n})"),

@@ -95,6 +95,10 @@ impl RefType {
     pub const EXTERN: RefType = RefType::of_abstract(false, AbstractHeapType::Extern);
     /// `externref`: something of the host's, or null.
     pub const EXTERNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Extern);
+    /// `(ref any)`: something of the guest's that is no function, or something of the host's.
+    pub const ANY: RefType = RefType::of_abstract(false, AbstractHeapType::Any);
+    /// `anyref`: as `(ref any)`, or null.
+    pub const ANYREF: RefType = RefType::of_abstract(true, AbstractHeapType::Any);
     /// `exnref`: an exception, or null.
     pub const EXNREF: RefType = RefType::of_abstract(true, AbstractHeapType::Exn);
 

@@ -112,7 +112,7 @@ macro_rules! single_values {
     )*};
 }
 
-single_values! { i32 u32 i64 u64 f32 f64 u128 crate::func::Func crate::value::ExternRef Option<crate::func::Func> Option<crate::value::ExternRef> }
+single_values! { i32 u32 i64 u64 f32 f64 u128 crate::func::Func crate::ExternRef crate::AnyRef Option<crate::func::Func> Option<crate::ExternRef> Option<crate::AnyRef> }
 
 /// A Rust closure or function that can be a host function. Its parameters are values, and before them, if it wants, a
 /// [`Caller`]; it returns what [`HostReturn`] says.

@@ -24,15 +24,19 @@ mod array;
 mod cast;
 mod descriptors;
 mod layouts;
+mod object;
 
 use crate::vm::frame::Slot;
 
+pub(crate) use alloc::new_constant;
 pub use alloc::{new_array, new_array_data, new_array_default, new_array_elem, new_array_fill};
 pub use alloc::{new_struct, new_struct_default};
 pub use array::{array_copy, array_fill, array_init_data, array_init_elem, array_length};
 pub use cast::{CastTest, KindSet, What, cast_matches, func_matches};
 pub(crate) use descriptors::Descriptors;
 pub use layouts::{element, struct_layout};
+pub(crate) use layouts::{fields, storage};
+pub(crate) use object::{descriptor, kind, read, read_element, write, write_element};
 pub use tiered_heap::layout::{ARRAY_ELEMENTS, ARRAY_LENGTH, DESCRIPTOR, array_size};
 pub use tiered_heap::{Cursors, Descriptor, Kind, MAX_CELL, SHORT_DISPLAY, SizeClass};
 pub use tiered_heap::{Storage, StructLayout};
@@ -45,6 +49,13 @@ use crate::vm::vmctx::VmCtx;
 #[must_use]
 pub const fn from_i31(value: u32) -> Slot {
     tiered_heap::object::from_i31(value)
+}
+
+/// Whether a reference, which is not to a function, is one to an integer of 31 bits.
+#[inline]
+#[must_use]
+pub const fn is_i31(reference: Slot) -> bool {
+    reference & 1 != 0
 }
 
 /// `i31.get_u`, of what is no null.

@@ -18,11 +18,9 @@ pub struct Limits {
     pub memories: usize,
     /// Number of tables.
     pub tables: usize,
-    /// Bytes of the heap that structs, arrays and references to values of the host are on. Address space for all of them is
-    /// reserved with the first one.
+    /// Bytes of the garbage-collected heap, which structures, arrays, exceptions and references to values of the host are on; one
+    /// object more is a trap. Address space for all of them is reserved with the first one.
     pub gc_heap_bytes: u64,
-    /// Bytes of the exceptions that live at the same time; to throw one more is a trap.
-    pub exception_bytes: u64,
     /// Bytes of the stack that guest frames live on. This alone says how deep a guest may recurse: compiled code goes at
     /// least as deep as interpreted code, and not twice as deep.
     pub stack_bytes: usize,
@@ -43,7 +41,6 @@ impl Default for Limits {
             memories: 10_000,
             tables: 10_000,
             gc_heap_bytes: 4 << 30,
-            exception_bytes: 64 << 20,
             stack_bytes: 16 << 20,
             native_stack_bytes: 1 << 20,
         }

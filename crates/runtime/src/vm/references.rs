@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! precise:       the embedder's handles | tables | globals of instances and of the host | element segments
-//! conservative:  what exceptions carry
-//!                the value stack, from its base to where the next frame would begin
+//!                the exception in flight
+//! conservative:  the value stack, from its base to where the next frame would begin
 //!                the native stack, from the registers that were just saved to where the host entered the guest first
 //! ```
 //!
@@ -11,8 +11,7 @@
 //!
 //! * *Invariant:* a collection happens only in what allocates here, and in [`StoreCtx::collect`]. Both need the store, from
 //!   the host, or the end of the innermost frame, from a tier.
-//! * *Invariant:* references to functions and to exceptions are none of the heap's: what holds only those is not looked at. All
-//!   exceptions that are not freed are, dead ones among them: their memory is collected by itself.
+//! * *Invariant:* references to functions are none of the heap's: what holds only those is not looked at.
 //! * *Invariant:* a guest and the host functions that it calls, and those that these call, are on one native stack.
 
 use std::any::Any;
@@ -68,8 +67,8 @@ struct Records {
 /// Whether a reference of this type may be one to an object of the heap.
 fn may_be_object(ty: RefType) -> bool {
     match ty.top() {
-        TopType::Func | TopType::Exn => false,
-        TopType::Extern | TopType::Any => true,
+        TopType::Func => false,
+        TopType::Extern | TopType::Any | TopType::Exn => true,
     }
 }
 
@@ -202,6 +201,39 @@ impl StoreCtx {
         Ok(object)
     }
 
+    /// A structure, by the host, whose fields are to be written at once; the bits of a reference.
+    ///
+    /// # Safety
+    /// The descriptor is one of this store's, of a structure type. What is needed is where a collection finds it while the
+    /// host runs.
+    pub(crate) unsafe fn new_object_by_host(
+        &self,
+        descriptor: NonNull<Descriptor>,
+    ) -> Result<Slot, AllocError> {
+        let mut roots = StoreRoots::of_host(self);
+        // SAFETY: the caller's promise; descriptors live as long as the store.
+        let object = unsafe { self.references.heap.alloc(descriptor, &mut roots) };
+        roots.go_on();
+        Ok(object?.bits())
+    }
+
+    /// An array, by the host, as [`StoreCtx::new_object_by_host`].
+    ///
+    /// # Safety
+    /// As there, but that the descriptor is of an array type.
+    pub(crate) unsafe fn new_array_by_host(
+        &self,
+        descriptor: NonNull<Descriptor>,
+        length: u32,
+    ) -> Result<Slot, AllocError> {
+        let mut roots = StoreRoots::of_host(self);
+        let heap = &self.references.heap;
+        // SAFETY: as above.
+        let array = unsafe { heap.alloc_array(descriptor, length, &mut roots) };
+        roots.go_on();
+        Ok(array?.bits())
+    }
+
     /// A structure, an exception or an extern object, by a tier; its fields hold anything.
     ///
     /// # Safety
@@ -242,8 +274,6 @@ impl StoreCtx {
 
     /// Collects now, by the host.
     pub(crate) fn collect(&self) {
-        // SAFETY: frames end where the value stack is free.
-        unsafe { self.collect_exceptions(self.free.get().as_ptr(), false) };
         let mut roots = StoreRoots::of_host(self);
         self.references.heap.collect(&mut roots);
         roots.go_on();
@@ -366,7 +396,7 @@ unsafe impl Roots for StoreRoots<'_> {
     fn trace(&mut self, marker: &mut Marker<'_>) {
         self.ctx.references.handles.borrow().trace(marker);
         self.trace_records(marker);
-        self.ctx.exceptions.each_word(|word| marker.word(word));
+        marker.reference(self.ctx.in_flight.reference());
         self.trace_stacks(marker);
     }
 

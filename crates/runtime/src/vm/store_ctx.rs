@@ -12,7 +12,7 @@ use tiered_heap::HeapConfig;
 
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
-use crate::vm::exception::Exceptions;
+use crate::vm::exception::InFlight;
 use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
@@ -65,7 +65,7 @@ pub struct StoreCtx {
     stack_base: NonNull<Slot>,
     /// The native stack pointer with which guest code was entered that no other guest code has called; 0 while none runs.
     native_top: Cell<usize>,
-    pub(crate) exceptions: Exceptions,
+    pub(crate) in_flight: InFlight,
     pub(crate) passed: Passed,
     /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
     last_stack_limit: NonNull<Slot>,
@@ -161,7 +161,7 @@ impl StoreCtx {
             fuel: Cell::new(None),
             stack_base: stack.base,
             native_top: Cell::new(0),
-            exceptions: Exceptions::new(limits.exception_bytes),
+            in_flight: InFlight::default(),
             passed: Passed::default(),
             last_stack_limit: stack.last,
             memories: RefCell::default(),

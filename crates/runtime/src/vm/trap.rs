@@ -56,8 +56,6 @@ pub enum TrapCode {
     FunctionTooLarge,
     /// A null reference was thrown.
     NullException,
-    /// More exceptions live than the store may have.
-    ExceptionsExhausted,
     /// An access to a field of the null reference.
     NullStructReference,
     /// An access to an element, or to the length, of the null reference.
@@ -95,7 +93,6 @@ impl TrapCode {
             TrapCode::Interrupted => "interrupted",
             TrapCode::FunctionTooLarge => "function too large",
             TrapCode::NullException => "null exception reference",
-            TrapCode::ExceptionsExhausted => "too many exceptions are alive",
             TrapCode::NullStructReference => "null structure reference",
             TrapCode::NullArrayReference => "null array reference",
             TrapCode::NullI31Reference => "null i31 reference",

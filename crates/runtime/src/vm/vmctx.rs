@@ -18,7 +18,7 @@ use tiered_decode::index::{
 use tiered_decode::types::TypeId;
 
 use crate::vm::code::{FuncCode, FuncRecord};
-use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
+use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
 use crate::vm::gc::Descriptor;
 use crate::vm::global::GlobalRecord;
@@ -253,23 +253,6 @@ impl VmCtx {
                     }
                     GlobalPlace::Defined(at) => self.at(at).write(GlobalRecord::new(*ty, 0)),
                 }
-            }
-        }
-    }
-
-    /// Says where references to exceptions may be that the instance has itself.
-    pub(crate) fn add_exception_roots(&self) {
-        let (module, exceptions) = (self.module(), &self.store().exceptions);
-        let imported = module.imported_globals() as usize;
-        for (index, ty) in module.globals().iter().enumerate().skip(imported) {
-            if holds_exceptions(ty.content) {
-                let global = self.global(GlobalIdx(index as u32));
-                exceptions.add_root(ExceptionRoot::Global(global));
-            }
-        }
-        for (segment, items) in module.elements().iter().zip(&self.elements) {
-            if holds_exceptions(segment.ty.into()) {
-                exceptions.add_root(ExceptionRoot::Element(NonNull::from(items)));
             }
         }
     }

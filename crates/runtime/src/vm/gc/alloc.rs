@@ -5,11 +5,13 @@
 
 use std::ptr::NonNull;
 
+use tiered_decode::const_expr::NewObject;
 use tiered_decode::index::{DataIdx, ElemIdx, TypeIdx};
 use tiered_heap::layout::{ARRAY_ELEMENTS, ARRAY_LENGTH, FIELDS};
 use tiered_heap::{Descriptor, Storage};
 
-use super::array;
+use super::layouts::{element, struct_layout};
+use super::{array, object};
 use crate::vm::builtin::by_pieces;
 use crate::vm::frame::Slot;
 use crate::vm::speculation;
@@ -204,5 +206,48 @@ pub unsafe fn new_array_elem(
             let target = elements.cast::<Slot>().add(at);
             target.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
         })
+    }
+}
+
+/// What an op of a constant expression makes of its operands, in the order they were pushed.
+///
+/// # Errors
+/// As [`new_array_default`].
+///
+/// # Safety
+/// The type is one of the instance's module, of this kind, and the operands are of its types. What is needed is where a
+/// collection finds it while the host runs.
+pub(crate) unsafe fn new_constant(
+    ctx: &VmCtx,
+    new: NewObject,
+    operands: &[u128],
+) -> Result<Slot, TrapCode> {
+    let end = ctx.store().free.get().as_ptr();
+    // SAFETY: the caller's promise; frames end where the value stack is free.
+    unsafe {
+        match new {
+            NewObject::StructDefault(ty) => new_struct_default(ctx, ty, end),
+            NewObject::ArrayDefault(ty, length) => new_array_default(ctx, ty, length, end),
+            NewObject::Array(ty, length) => {
+                let value = operands.first().copied().unwrap_or_default();
+                new_array_fill(ctx, ty, length, value, end)
+            }
+            NewObject::Struct(ty) => {
+                let object = new_struct(ctx, ty, end)?;
+                let fields = struct_layout(ctx.module(), ty).fields();
+                for (&(offset, storage), &bits) in fields.iter().zip(operands) {
+                    object::write(object, offset, storage, bits);
+                }
+                Ok(object)
+            }
+            NewObject::ArrayFixed(ty) => {
+                let array = new_array(ctx, ty, operands.len() as u32, end)?;
+                let storage = element(ctx.module(), ty);
+                for (index, &bits) in (0..).zip(operands) {
+                    object::write_element(array, index, storage, bits);
+                }
+                Ok(array)
+            }
+        }
     }
 }

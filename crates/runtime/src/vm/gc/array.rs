@@ -6,7 +6,7 @@ use tiered_decode::index::{DataIdx, ElemIdx};
 use tiered_heap::layout::{ARRAY_ELEMENTS, ARRAY_LENGTH};
 use tiered_heap::{Descriptor, Storage};
 
-use super::cast::descriptor;
+use super::object::descriptor;
 use crate::vm::builtin::by_pieces;
 use crate::vm::frame::Slot;
 use crate::vm::speculation;

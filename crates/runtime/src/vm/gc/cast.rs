@@ -3,15 +3,13 @@
 //! A [`CastTest`] is made once, when an instruction is translated; what it says is [`cast_matches`]. Compiled code and the
 //! interpreter do the same inline: two loads and a comparison at most, but for functions and very deep types.
 
-use std::ptr::NonNull;
-
 use tiered_decode::Module;
 use tiered_decode::index::TypeIdx;
 use tiered_decode::types::{AbstractHeapType, CompositeKind, HeapType, RefType, TopType};
-use tiered_heap::layout::DESCRIPTOR;
 use tiered_heap::{Descriptor, Kind};
 
 use super::layouts::type_info;
+use super::object::descriptor;
 use crate::vm::code::FuncRecord;
 use crate::vm::frame::Slot;
 use crate::vm::vmctx::VmCtx;
@@ -166,17 +164,6 @@ impl What {
             }
         }
     }
-}
-
-/// The descriptor of an object.
-///
-/// # Safety
-/// The reference is to an object.
-#[inline]
-pub(super) unsafe fn descriptor(reference: Slot) -> NonNull<Descriptor> {
-    let object = std::ptr::with_exposed_provenance::<u8>(reference as usize);
-    // SAFETY: the caller's promise; objects begin with a descriptor's address, which is not null.
-    unsafe { object.add(DESCRIPTOR).cast::<NonNull<Descriptor>>().read() }
 }
 
 /// Whether a reference passes a test.

@@ -14,7 +14,10 @@ use super::layouts::{TypeLayout, type_info};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Descriptors(HashMap<TypeId, OwnedDescriptor>);
+pub(crate) struct Descriptors {
+    /// By the type's number.
+    types: HashMap<u32, (TypeId, OwnedDescriptor)>,
+}
 
 impl Descriptors {
     /// The descriptor of a module's type; `None` for a function type. Those of its supertypes are there already, or it is
@@ -35,7 +38,13 @@ impl Descriptors {
 
     /// The descriptor of a type that the store has met.
     pub(crate) fn get(&self, id: TypeId) -> Option<NonNull<Descriptor>> {
-        self.0.get(&id).map(OwnedDescriptor::pointer)
+        let (_, descriptor) = self.types.get(&id.number())?;
+        Some(descriptor.pointer())
+    }
+
+    /// The type that has this number, if the store has met it.
+    pub(crate) fn id(&self, number: u32) -> Option<TypeId> {
+        self.types.get(&number).map(|&(id, _)| id)
     }
 
     fn add(
@@ -47,7 +56,10 @@ impl Descriptors {
     ) -> Option<NonNull<Descriptor>> {
         let info = TypeInfo {
             id: id.number(),
-            supertype: supertype.map(|id| self.0.get(&id).expect("supertypes come first")),
+            supertype: supertype.map(|id| {
+                let above = self.types.get(&id.number());
+                &above.expect("supertypes come first").1
+            }),
             is_final,
         };
         let descriptor = match layout {
@@ -57,7 +69,7 @@ impl Descriptors {
         };
         let descriptor = descriptor.expect("validation allows 63 supertypes");
         let pointer = descriptor.pointer();
-        self.0.insert(id, descriptor);
+        self.types.insert(id.number(), (id, descriptor));
         Some(pointer)
     }
 }

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use tiered_decode::Module;
 use tiered_decode::index::TypeIdx;
-use tiered_decode::types::{CompositeType, StorageType, TopType, ValType};
+use tiered_decode::types::{CompositeType, FieldType, StorageType, TopType, ValType};
+use tiered_heap::layout::FIELDS;
 use tiered_heap::{Storage, StructLayout};
 
 /// How objects of a type are laid out.
@@ -41,6 +42,17 @@ pub(crate) fn storage(ty: StorageType) -> Storage {
             TopType::Extern | TopType::Any | TopType::Exn => Storage::Reference,
         },
     }
+}
+
+/// For each field of a structure its offset from the object's start, and how it is stored.
+pub(crate) fn fields(types: &[FieldType]) -> impl Iterator<Item = (u32, Storage)> {
+    let mut end = FIELDS as u32;
+    types.iter().map(move |field| {
+        let storage = storage(field.storage);
+        let offset = end.next_multiple_of(storage.align());
+        end = offset + storage.size();
+        (offset, storage)
+    })
 }
 
 impl TypeLayout {
