@@ -218,14 +218,15 @@ impl<'a> Runner<'a> {
 
     fn invoke(&mut self, call: &WastInvoke<'a>) -> Result<Ending, String> {
         let func = self.func(call.module, call.name)?;
+        let params = func.ty(&self.store).params;
         let mut args = Vec::with_capacity(call.args.len());
-        for arg in &call.args {
+        for (index, arg) in call.args.iter().enumerate() {
+            let param = params.get(index).copied();
             args.push(match arg {
-                WastArg::Core(arg) => value::argument(&mut self.store, arg)?,
+                WastArg::Core(arg) => value::argument(&mut self.store, arg, param)?,
                 other => return Err(format!("not supported: argument {other:?}")),
             });
         }
-        let params = func.ty(&self.store).params;
         let fits = |(arg, &ty): (&Val, _)| arg.matches(ty, &self.store);
         if args.len() != params.len() || !args.iter().zip(&params).all(fits) {
             return Err(format!(

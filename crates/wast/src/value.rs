@@ -2,33 +2,76 @@
 //!
 //! Invariant: floats are compared by their bits; a NaN pattern names a class of bits, as the spec does.
 
-use tiered::{AnyStore, ExternRef, Val};
+use tiered::decode::types::{self, AbstractHeapType as Type, TopType, ValType};
+use tiered::{AnyRef, AnyStore, ExternRef, Val};
 use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 
-/// What `(ref.extern n)` stands for inside the store.
+/// What `(ref.extern n)` and `(ref.host n)` stand for inside the store.
 struct ScriptRef(u32);
 
-/// The value of an argument.
+/// The value of an argument; `ty` is what the function takes in its place.
 ///
 /// # Errors
-/// The argument is of a type that no function of the accepted proposals takes.
-pub(crate) fn argument(store: &mut AnyStore, arg: &WastArgCore<'_>) -> Result<Val, String> {
+/// There is no room for it, or it is of a type that no function of the accepted proposals takes.
+pub(crate) fn argument(
+    store: &mut AnyStore,
+    arg: &WastArgCore<'_>,
+    ty: Option<ValType>,
+) -> Result<Val, String> {
     Ok(match arg {
         WastArgCore::I32(n) => Val::I32(*n),
         WastArgCore::I64(n) => Val::I64(*n),
         WastArgCore::F32(x) => Val::F32(x.bits),
         WastArgCore::F64(x) => Val::F64(x.bits),
-        WastArgCore::RefNull(ty) if is_func(ty) => Val::FuncRef(None),
-        WastArgCore::RefNull(ty) if is_extern(ty) => Val::ExternRef(None),
-        WastArgCore::RefNull(ty) if is_exn(ty) => Val::ExnRef(None),
-        WastArgCore::RefNull(_) => return Err("not supported: null of this type".into()),
-        WastArgCore::RefExtern(n) => {
-            let value = ExternRef::new(store, ScriptRef(*n)).map_err(|error| error.to_string())?;
-            Val::ExternRef(Some(value))
-        }
+        WastArgCore::RefNull(heap) => null(heap, ty).ok_or("not supported: null of this type")?,
+        WastArgCore::RefExtern(n) => Val::ExternRef(Some(script_value(store, *n)?)),
+        WastArgCore::RefHost(n) => Val::AnyRef(Some(script_value(store, *n)?.to_any())),
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes())),
-        WastArgCore::RefHost(_) => return Err("not supported: ref.host".into()),
+    })
+}
+
+fn script_value(store: &mut AnyStore, n: u32) -> Result<ExternRef, String> {
+    ExternRef::new(store, ScriptRef(n)).map_err(|error| error.to_string())
+}
+
+/// The null of a type, or of that which the function takes: a script can't say what the types of modules are.
+fn null(heap: &HeapType<'_>, ty: Option<ValType>) -> Option<Val> {
+    let top = match (heap, ty) {
+        (HeapType::Concrete(_), Some(ValType::Ref(ty))) => Some(ty.top()),
+        _ => top(heap),
+    };
+    Some(match top? {
+        TopType::Func => Val::FuncRef(None),
+        TopType::Extern => Val::ExternRef(None),
+        TopType::Exn => Val::ExnRef(None),
+        TopType::Any => Val::AnyRef(None),
+    })
+}
+
+/// The type at the top of the hierarchy; `None` for one of a module, and for those of proposals that are not accepted.
+fn top(ty: &HeapType<'_>) -> Option<TopType> {
+    use AbstractHeapType as T;
+    let HeapType::Abstract { shared: false, ty } = ty else {
+        return None;
+    };
+    Some(match ty {
+        T::Func | T::NoFunc => TopType::Func,
+        T::Extern | T::NoExtern => TopType::Extern,
+        T::Exn | T::NoExn => TopType::Exn,
+        T::Any | T::Eq | T::I31 | T::Struct | T::Array | T::None => TopType::Any,
+        T::Cont | T::NoCont => return None,
+    })
+}
+
+/// The hierarchy of a value that is null.
+fn null_top(value: &Val) -> Option<TopType> {
+    Some(match value {
+        Val::FuncRef(None) => TopType::Func,
+        Val::ExternRef(None) => TopType::Extern,
+        Val::ExnRef(None) => TopType::Exn,
+        Val::AnyRef(None) => TopType::Any,
+        _ => return None,
     })
 }
 
@@ -40,19 +83,24 @@ pub(crate) fn matches(store: &AnyStore, found: &Val, expected: &WastRetCore<'_>)
         (WastRetCore::F32(pattern), Val::F32(found)) => f32_matches(*found, pattern),
         (WastRetCore::F64(pattern), Val::F64(found)) => f64_matches(*found, pattern),
         (WastRetCore::V128(pattern), Val::V128(found)) => v128_matches(*found, pattern),
-        (
-            WastRetCore::RefNull(None),
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) | Val::AnyRef(None),
-        ) => true,
-        (WastRetCore::RefNull(Some(ty)), Val::FuncRef(None)) => is_func(ty),
-        (WastRetCore::RefNull(Some(ty)), Val::ExternRef(None)) => is_extern(ty),
-        (WastRetCore::RefNull(Some(ty)), Val::ExnRef(None)) => is_exn(ty),
+        (WastRetCore::RefNull(None | Some(HeapType::Concrete(_))), found) => {
+            null_top(found).is_some()
+        }
+        (WastRetCore::RefNull(Some(ty)), found) => top(ty).is_some() && top(ty) == null_top(found),
         // Which function it is cannot be said in the text: an index means nothing outside its module.
         (WastRetCore::RefFunc(_), Val::FuncRef(found)) => found.is_some(),
         (WastRetCore::RefExtern(None), Val::ExternRef(found)) => found.is_some(),
         (WastRetCore::RefExtern(Some(n)), Val::ExternRef(Some(found))) => {
             script_ref(store, found) == Some(*n)
         }
+        (WastRetCore::RefHost(n), Val::AnyRef(Some(found))) => {
+            script_ref(store, &found.to_extern()) == Some(*n)
+        }
+        (WastRetCore::RefAny, Val::AnyRef(Some(_))) => true,
+        (WastRetCore::RefEq, Val::AnyRef(Some(found))) => is_a(store, found, Type::Eq),
+        (WastRetCore::RefI31, Val::AnyRef(Some(found))) => is_a(store, found, Type::I31),
+        (WastRetCore::RefStruct, Val::AnyRef(Some(found))) => is_a(store, found, Type::Struct),
+        (WastRetCore::RefArray, Val::AnyRef(Some(found))) => is_a(store, found, Type::Array),
         (WastRetCore::Either(cases), found) => cases.iter().any(|case| matches(store, found, case)),
         _ => false,
     }
@@ -115,36 +163,8 @@ fn f64_is_arithmetic_nan(bits: u64) -> bool {
     bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000
 }
 
-/// Whether what is of this type is a function: types of modules, which scripts can't name, are those of functions.
-fn is_func(ty: &HeapType<'_>) -> bool {
-    use AbstractHeapType::{Func, NoFunc};
-    match ty {
-        HeapType::Abstract { shared: false, ty } => matches!(ty, Func | NoFunc),
-        HeapType::Concrete(_) => true,
-        _ => false,
-    }
-}
-
-fn is_extern(ty: &HeapType<'_>) -> bool {
-    use AbstractHeapType::{Extern, NoExtern};
-    matches!(
-        ty,
-        HeapType::Abstract {
-            shared: false,
-            ty: Extern | NoExtern
-        }
-    )
-}
-
-fn is_exn(ty: &HeapType<'_>) -> bool {
-    use AbstractHeapType::{Exn, NoExn};
-    matches!(
-        ty,
-        HeapType::Abstract {
-            shared: false,
-            ty: Exn | NoExn
-        }
-    )
+fn is_a(store: &AnyStore, found: &AnyRef, ty: Type) -> bool {
+    found.matches(types::HeapType::Abstract(ty), store)
 }
 
 fn script_ref(store: &AnyStore, reference: &ExternRef) -> Option<u32> {
@@ -180,12 +200,27 @@ pub(crate) fn text(store: &AnyStore, value: &Val) -> String {
         Val::ExnRef(None) => "(ref.null exn)".into(),
         Val::ExnRef(Some(_)) => "(ref.exn)".into(),
         Val::AnyRef(None) => "(ref.null any)".into(),
-        Val::AnyRef(Some(_)) => "(ref.any)".into(),
+        Val::AnyRef(Some(reference)) => any_text(store, reference),
         Val::ExternRef(None) => "(ref.null extern)".into(),
         Val::ExternRef(Some(reference)) => match script_ref(store, reference) {
             Some(n) => format!("(ref.extern {n})"),
             None => "(ref.extern)".into(),
         },
+    }
+}
+
+fn any_text(store: &AnyStore, reference: &AnyRef) -> String {
+    if let Some(n) = reference.i31(store) {
+        format!("(ref.i31 (;{n};))")
+    } else if reference.to_struct(store).is_some() {
+        "(ref.struct)".into()
+    } else if reference.to_array(store).is_some() {
+        "(ref.array)".into()
+    } else {
+        match script_ref(store, &reference.to_extern()) {
+            Some(n) => format!("(ref.host {n})"),
+            None => "(ref.any)".into(),
+        }
     }
 }
 
@@ -200,10 +235,19 @@ pub(crate) fn expected_text(expected: &WastRetCore<'_>) -> String {
         WastRetCore::F64(class) => format!("(f64.const {})", nan_text(class)),
         WastRetCore::V128(pattern) => pattern_text(pattern),
         WastRetCore::RefNull(None) => "(ref.null)".into(),
-        WastRetCore::RefNull(Some(ty)) if is_func(ty) => "(ref.null func)".into(),
-        WastRetCore::RefNull(Some(ty)) if is_extern(ty) => "(ref.null extern)".into(),
-        WastRetCore::RefNull(Some(ty)) if is_exn(ty) => "(ref.null exn)".into(),
-        WastRetCore::RefNull(Some(_)) => "(ref.null ...)".into(),
+        WastRetCore::RefNull(Some(ty)) => match top(ty) {
+            Some(TopType::Func) => "(ref.null func)".into(),
+            Some(TopType::Extern) => "(ref.null extern)".into(),
+            Some(TopType::Exn) => "(ref.null exn)".into(),
+            Some(TopType::Any) => "(ref.null any)".into(),
+            None => "(ref.null ...)".into(),
+        },
+        WastRetCore::RefHost(n) => format!("(ref.host {n})"),
+        WastRetCore::RefAny => "(ref.any)".into(),
+        WastRetCore::RefEq => "(ref.eq)".into(),
+        WastRetCore::RefI31 => "(ref.i31)".into(),
+        WastRetCore::RefStruct => "(ref.struct)".into(),
+        WastRetCore::RefArray => "(ref.array)".into(),
         WastRetCore::RefExtern(Some(n)) => format!("(ref.extern {n})"),
         WastRetCore::RefExtern(None) => "(ref.extern)".into(),
         WastRetCore::RefFunc(_) => "(ref.func)".into(),

@@ -57,6 +57,74 @@ fn passing_directives_are_counted() {
 }
 
 #[test]
+fn references_of_all_hierarchies_are_passed_and_matched() {
+    let report = run(r#"(module
+          (type $s (struct (field i32)))
+          (type $a (array i8))
+          (type $f (func))
+          (func (export "any") (param anyref) (result anyref) (local.get 0))
+          (func (export "struct") (result (ref any)) (struct.new $s (i32.const 1)))
+          (func (export "array") (result (ref eq)) (array.new_fixed $a 0))
+          (func (export "i31") (result anyref) (ref.i31 (i32.const 7)))
+          (func (export "to_extern") (param anyref) (result externref) (extern.convert_any (local.get 0)))
+          (func (export "to_any") (param externref) (result anyref) (any.convert_extern (local.get 0)))
+          (func (export "i31_to_extern") (result externref) (extern.convert_any (ref.i31 (i32.const 7))))
+          (func (export "none") (result nullref) (ref.null none))
+          (func (export "s") (param (ref null $s)) (result (ref null $s)) (local.get 0))
+          (func (export "f") (param (ref null $f)) (result (ref null $f)) (local.get 0)))
+        (assert_return (invoke "any" (ref.host 3)) (ref.host 3))
+        (assert_return (invoke "any" (ref.host 3)) (ref.any))
+        (assert_return (invoke "any" (ref.null any)) (ref.null any))
+        (assert_return (invoke "any" (ref.null none)) (ref.null))
+        (assert_return (invoke "struct") (ref.struct))
+        (assert_return (invoke "struct") (ref.eq))
+        (assert_return (invoke "array") (ref.array))
+        (assert_return (invoke "array") (ref.any))
+        (assert_return (invoke "i31") (ref.i31))
+        (assert_return (invoke "i31") (ref.eq))
+        (assert_return (invoke "to_extern" (ref.host 4)) (ref.extern 4))
+        (assert_return (invoke "to_any" (ref.extern 5)) (ref.host 5))
+        (assert_return (invoke "i31_to_extern") (ref.extern))
+        (assert_return (invoke "none") (ref.null i31))
+        (assert_return (invoke "s" (ref.null 0)) (ref.null 0))
+        (assert_return (invoke "s" (ref.null none)) (ref.null none))
+        (assert_return (invoke "f" (ref.null 2)) (ref.null nofunc))
+        (assert_return (invoke "f" (ref.null nofunc)) (ref.null func))"#);
+    assert_eq!((report.passed, &report.failures), (19, &Vec::new()));
+}
+
+#[test]
+fn references_of_another_kind_do_not_match() {
+    const MODULE: &str = r#"(module
+        (type $s (struct)) (type $a (array i8))
+        (func (export "struct") (result anyref) (struct.new $s))
+        (func (export "array") (result anyref) (array.new_fixed $a 0))
+        (func (export "i31") (result anyref) (ref.i31 (i32.const -1)))
+        (func (export "null") (result anyref) (ref.null none))
+        (func (export "i31_to_extern") (result externref) (extern.convert_any (ref.i31 (i32.const 7))))
+        (func (export "id") (param anyref) (result anyref) (local.get 0)))"#;
+    for (call, expected, found) in [
+        (r#""struct""#, "(ref.array)", "(ref.struct)"),
+        (r#""struct""#, "(ref.i31)", "(ref.struct)"),
+        (r#""struct""#, "(ref.null any)", "(ref.struct)"),
+        (r#""struct""#, "(ref.host 1)", "(ref.struct)"),
+        (r#""array""#, "(ref.struct)", "(ref.array)"),
+        (r#""i31""#, "(ref.struct)", "(ref.i31 (;-1;))"),
+        (r#""id" (ref.host 1)"#, "(ref.eq)", "(ref.host 1)"),
+        (r#""id" (ref.host 1)"#, "(ref.host 2)", "(ref.host 1)"),
+        (r#""null""#, "(ref.any)", "(ref.null any)"),
+        (r#""null""#, "(ref.null func)", "(ref.null any)"),
+        (r#""i31_to_extern""#, "(ref.extern 7)", "(ref.extern)"),
+    ] {
+        let failure = only_failure(&format!(
+            "{MODULE}\n(assert_return (invoke {call}) {expected})"
+        ));
+        let expected = format!("assert_return: expected {expected}, found {found}");
+        assert!(failure.ends_with(&expected), "{failure}");
+    }
+}
+
+#[test]
 fn modules_are_named_defined_and_registered() {
     let report = run(r#"
         (module $a (global (export "g") (mut i32) (i32.const 1))

@@ -54,6 +54,9 @@ impl Descriptors {
         is_final: bool,
         layout: &TypeLayout,
     ) -> Option<NonNull<Descriptor>> {
+        if matches!(layout, TypeLayout::Func) {
+            return None;
+        }
         let info = TypeInfo {
             id: id.number(),
             supertype: supertype.map(|id| {
