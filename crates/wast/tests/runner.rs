@@ -167,7 +167,7 @@ fn failures_say_where_and_what() {
         (r#"(wait $t)"#, "wait: not supported: threads"),
         (
             r#"(assert_exception (invoke "two"))"#,
-            "assert_exception: not supported: exceptions",
+            "assert_exception: no exception",
         ),
     ];
     for (directive, expected) in cases {
