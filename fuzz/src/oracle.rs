@@ -4,8 +4,9 @@ use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
 use tiered::decode::index::TypeIdx;
 use tiered::decode::numeric::NumOp;
-use tiered::decode::types::{RefType, ValType};
-use tiered::decode::wasmparser::{BlockType, Operator};
+use tiered::decode::proposals::ACCEPTED;
+use tiered::decode::types::{IndexType, RefType, ValType};
+use tiered::decode::wasmparser::{BlockType, Operator, WasmFeatures};
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
     Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
@@ -92,6 +93,18 @@ fn loses_values(module: &Module, ops: &[Operator<'_>]) -> bool {
     })
 }
 
+/// Whether a limit of a 32-bit memory or table is written in more bytes than 32 bits need: wasmi takes it for malformed.
+fn has_long_limits(module: &Module) -> bool {
+    let is_64_bit = |index: IndexType| index == IndexType::I64;
+    let config = tiered::decode::Config {
+        proposals: ACCEPTED.difference(WasmFeatures::MEMORY64),
+        threads: Some(1),
+    };
+    let has_any = module.memories().iter().any(|ty| is_64_bit(ty.index))
+        || module.tables().iter().any(|ty| is_64_bit(ty.index));
+    !has_any && Module::with_config(module.bytes().to_vec(), &config).is_err()
+}
+
 /// How many parameters and results a block has.
 fn block_type(module: &Module, ty: BlockType) -> (usize, usize) {
     match ty {
@@ -118,7 +131,7 @@ struct Wasmi {
 
 impl Peer for Wasmi {
     fn is_wrong_about(module: &Module) -> bool {
-        trips_wasmi(module) || names_own_globals(module)
+        trips_wasmi(module) || names_own_globals(module) || has_long_limits(module)
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {

@@ -5,9 +5,11 @@
 
 use arbitrary::{Result, Unstructured};
 use tiered::Limits;
-use tiered::decode::Module;
 use tiered::decode::module::ExportKind;
+use tiered::decode::proposals::ACCEPTED;
 use tiered::decode::types::ValType;
+use tiered::decode::wasmparser::WasmFeatures;
+use tiered::decode::{Config, Module};
 
 use crate::event::{End, Event, Value, memory_hash};
 use crate::execute::{self, Plan};
@@ -70,9 +72,22 @@ pub(crate) fn run<P: Peer>(bytes: &[u8]) {
     let Ok(module) = Module::new(plan.module.clone()) else {
         return;
     };
-    if !(input::is_module(bytes) && shows_choices(&module) || P::is_wrong_about(&module)) {
+    let is_free = input::is_module(bytes) && shows_choices(&module);
+    if !is_free && !P::is_wrong_about(&module) && is_for_peers(&plan) {
         compare::<P>(&plan, &module);
     }
+}
+
+/// Whether a module needs none of the proposals that peers lack, or that their values are not compared for.
+fn is_for_peers(plan: &Plan) -> bool {
+    let lacking = WasmFeatures::FUNCTION_REFERENCES
+        .union(WasmFeatures::EXCEPTIONS)
+        .union(WasmFeatures::LEGACY_EXCEPTIONS);
+    let config = Config {
+        proposals: ACCEPTED.difference(lacking),
+        threads: Some(1),
+    };
+    Module::with_config(plan.module.clone(), &config).is_ok()
 }
 
 /// Panics at the first difference that is not one of limits.

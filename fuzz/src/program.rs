@@ -54,6 +54,7 @@ impl Extent {
     }
 
     /// As [`Extent::any`], without what peers are not given.
+    #[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
     pub(crate) fn for_peers(u: &mut Unstructured<'_>) -> Result<Extent> {
         Ok(Extent {
             tail_calls: false,

@@ -16,7 +16,7 @@ pub(crate) struct Shape {
     pub(crate) tail_calls: bool,
     /// Makes every memory and table say how large it may become.
     pub(crate) maxima: bool,
-    /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: so many calls and
+    /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: a number of calls and
     /// iterations.
     pub(crate) counted: Option<u32>,
 }

@@ -23,7 +23,7 @@ const MARGIN: usize = 4096;
 /// once.
 pub(crate) const SECRET: &[u8] = b"~ nobody who was not granted this may read it";
 
-/// Where paths are laid down for the calls: one every so many bytes.
+/// Where paths are laid down for the calls: one per this number of bytes.
 const PATHS_AT: u32 = 0x8000;
 const PATH_ROOM: u32 = 64;
 

@@ -236,7 +236,7 @@ fn names_in_profiles_are_escaped() {
 }
 
 /// A guest that can write to where a profile goes may put a link at its name, which all know. The shell, which has the
-/// number of the process before the command does, puts it there.
+/// number of the process before the command does, puts it there, in place of what an earlier process may have left.
 #[test]
 fn profiles_are_not_written_through_links() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -247,7 +247,7 @@ fn profiles_are_not_written_through_links() {
         for tier in ["interp", "jit"] {
             fs::write(&precious, "precious").expect("a file");
             let script = format!(
-                "ln -s \"$PWD/precious\" {file} && echo {file} > file &&
+                "ln -sf \"$PWD/precious\" {file} && echo {file} > file &&
                 exec \"$TIERED\" --tier={tier} --profile={form} m.wat"
             );
             let output = Command::new("sh")

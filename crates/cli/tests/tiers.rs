@@ -168,7 +168,7 @@ fn the_numbers_come_at_the_end() {
     }
 }
 
-/// A loop of so many steps.
+/// A loop with this number of steps.
 fn long(steps: u32) -> String {
     format!(
         r#"(module (func (export "_start") (local i32 i64)

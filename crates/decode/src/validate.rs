@@ -26,7 +26,7 @@ use wasmparser::{
 
 /// Code sections smaller than this are validated by the calling thread: to start a thread costs as much.
 const MIN_PARALLEL_BYTES: usize = 64 << 10;
-/// A thread is started for each so many bytes of code, up to the number of cores.
+/// One thread is started per this number of bytes of code, up to the number of cores.
 const BYTES_PER_THREAD: usize = 32 << 10;
 /// The code a thread takes at once.
 const BATCH_BYTES: usize = 16 << 10;

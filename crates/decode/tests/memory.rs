@@ -95,7 +95,7 @@ fn many_items_take_memory_in_proportion() {
         (
             "distinct types",
             module(&[(1, items(COUNT, function_type))]),
-            48,
+            64,
         ),
         (
             "types in pairs",

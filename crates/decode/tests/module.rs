@@ -190,7 +190,7 @@ fn extended_constant_expressions() {
 
 #[test]
 fn long_constant_expressions() {
-    // So many operands, then so many additions less one.
+    // The operands, then one addition fewer.
     let count = 200_000;
     let text = format!(
         "(module (global i32 {} {}))",

@@ -442,7 +442,7 @@ impl<C> ModuleProfile<C> {
         compile_ns
     }
 
-    /// Claims a part that nobody has compiled or is compiling.
+    /// Claims a part that is neither compiled nor being compiled.
     pub(crate) fn claim(&mut self, code: &ModuleCode, key: FuncKey, part: Part) -> Option<Job> {
         let func = self.func(code, key);
         let bytes = func.bytes;

@@ -193,7 +193,7 @@ impl Policy {
         &self.costs
     }
 
-    /// The time that compiling a body of so many bytes takes, in ns. A loop takes as long as its whole function: what
+    /// The time that compiling a body of `bytes` takes, in ns. A loop takes as long as its whole function: what
     /// comes before it goes away, but only after it was translated.
     pub(crate) fn compile_ns(&self, bytes: usize) -> f64 {
         let bytes = bytes as f64;

@@ -59,7 +59,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) part: Part,
 }
 
-/// Something to compile. Does not keep the module's code alive: nobody wants code of a module that nobody has.
+/// Something to compile. Does not keep the module's code alive: code of a module that is gone is of no use.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) code: Weak<ModuleCode>,

@@ -1,6 +1,7 @@
 //! What an embedder does with functions: typed and untyped host functions, calls back and forth, errors and panics on
 //! their way through guest frames.
 
+mod forwarding;
 mod guest;
 mod modes;
 
@@ -9,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use guest::{call, forwarding, guest};
+use forwarding::forwarding;
+use guest::{call, guest};
 use modes::in_all_modes;
 use tiered::decode::types::{FuncType, ValType};
 use tiered::{

@@ -1,12 +1,13 @@
 //! Exceptions: thrown, caught and passed on through every mix of tiers, instances and the host.
 
+mod guest;
 mod modes;
 
+use guest::{call, guest, instance, module};
 use modes::in_all_modes;
 use tiered::decode::types::ValType;
 use tiered::{
-    Caller, Config, Engine, Exception, Extern, Instance, Linker, Module, Store, Tag, Trap,
-    TrapCode, Val,
+    Caller, Config, Engine, Exception, Extern, Instance, Linker, Store, Tag, Trap, TrapCode, Val,
 };
 
 in_all_modes! {
@@ -25,34 +26,13 @@ in_all_modes! {
     tail_calls_leave_a_region,
 }
 
-fn instance(store: &mut Store<()>, engine: &Engine, linker: &Linker<()>, text: &str) -> Instance {
-    let module =
-        Module::new(engine, text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"));
-    linker
-        .instantiate(store, &module)
-        .unwrap_or_else(|err| panic!("{err}"))
-}
-
 fn store(config: &Config) -> (Engine, Store<()>) {
     let engine = Engine::new(config);
     let store = Store::new(&engine, ()).expect("a store");
     (engine, store)
 }
 
-fn call(
-    store: &mut Store<()>,
-    instance: Instance,
-    name: &str,
-    args: &[Val],
-) -> Result<Vec<Val>, Trap> {
-    let func = instance
-        .func(store, name)
-        .unwrap_or_else(|| panic!("{name} is exported"));
-    func.call(store, args)
-}
-
 fn payloads_arrive_as_they_were_thrown(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $all (param i32 i64 f32 f64 v128 funcref externref i32))
         (func $throw (param i32 i64 f32 f64 v128 funcref externref i32)
@@ -79,7 +59,7 @@ fn payloads_arrive_as_they_were_thrown(config: &Config) {
                 unreachable
             catch $all
             end))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     let func = instance.func(&store, "old").expect("it is there");
     let value = tiered::ExternRef::new(&mut store, 7u8);
     let args = [
@@ -108,7 +88,6 @@ fn int(store: &mut Store<()>, instance: Instance, name: &str, arg: i32) -> i32 {
 }
 
 fn clauses_are_tested_in_order_and_regions_from_the_inside_out(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $a (param i32)) (tag $b (param i32)) (tag $c)
         (func $throw (param i32)
@@ -167,7 +146,7 @@ fn clauses_are_tested_in_order_and_regions_from_the_inside_out(config: &Config) 
                 (local.set $left (i32.sub (local.get $left) (i32.const 1)))
                 (try_table (catch $a $next) (call $throw (i32.const 0)))
                 (i32.const 5))))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     for _ in 0..40 {
         let nested: Vec<i32> = (0..4)
             .map(|n| int(&mut store, instance, "nested", n))
@@ -182,7 +161,6 @@ fn clauses_are_tested_in_order_and_regions_from_the_inside_out(config: &Config) 
 }
 
 fn old_handlers_catch_throw_on_and_delegate(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $a (param i32)) (tag $b (param i32)) (tag $c)
         (func $throw (param i32)
@@ -323,7 +301,7 @@ fn old_handlers_catch_throw_on_and_delegate(config: &Config) {
                 i32.const 5
                 i32.add
             end))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     for _ in 0..40 {
         let mut all = |name| {
             [0, 1, 2, 3].map(|n| match call(&mut store, instance, name, &[Val::I32(n)]) {
@@ -344,7 +322,6 @@ fn old_handlers_catch_throw_on_and_delegate(config: &Config) {
 }
 
 fn a_loop_in_a_region_goes_on_elsewhere_and_is_still_in_it(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $a (param i32 i64))
         (func $throw (param i32) (throw $a (local.get 0) (i64.const 5)))
@@ -369,7 +346,7 @@ fn a_loop_in_a_region_goes_on_elsewhere_and_is_still_in_it(config: &Config) {
         "(i64.add)\n            (i32.wrap_i64)",
         "(i32.wrap_i64) (i32.add) (local.set $sum) (i32.wrap_i64) (local.get $sum)",
     );
-    let instance = instance(&mut store, &engine, &Linker::new(), &text);
+    let (mut store, instance) = guest(config, &text, &Linker::new(), ());
     for n in [1, 10, 2000] {
         let sum = n * (n + 1) / 2;
         assert_eq!(int(&mut store, instance, "run", n), 17 + 40 + sum + 5 + n);
@@ -415,7 +392,6 @@ fn many_frames_are_left_at_once(config: &Config) {
 }
 
 fn a_million_throws_take_no_memory(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $a (param i64 i64 i64))
         (func $throw (throw $a (i64.const 1) (i64.const 2) (i64.const 3)))
@@ -426,7 +402,7 @@ fn a_million_throws_take_no_memory(config: &Config) {
                 (local.set $n (i32.sub (local.get $n) (i32.const 1)))
                 (br_if $next (local.get $n)))
             (local.get $n)))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     let count = 1_000_000;
     assert_eq!(int(&mut store, instance, "run", count), 0);
     assert!(
@@ -442,7 +418,6 @@ fn a_million_throws_take_no_memory(config: &Config) {
 }
 
 fn traps_are_not_caught(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (memory 1) (tag $a)
         (func $trap (param i32)
@@ -454,7 +429,7 @@ fn traps_are_not_caught(config: &Config) {
             (block $h (try_table (catch_all $h) (call $trap (local.get 0)))) (i32.const 1))
         (func (export "old") (param i32) (result i32)
             try local.get 0 call $trap catch_all end i32.const 1))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     let codes = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
@@ -542,7 +517,7 @@ fn what_the_host_throws_is_caught_and_what_the_guest_throws_reaches_it(config: &
         .expect("a free name");
     let text = r#"(module (import "host" "throw" (func $throw))
         (func (export "run") (block $h (try_table (catch_all $h) (call $throw)))))"#;
-    let instance = self::instance(&mut store, &engine, &linker, text);
+    let instance = guest::instance(&mut store, &engine, &linker, text);
     let trap = call(&mut store, instance, "run", &[]).expect_err("it is a trap");
     assert_eq!(
         trap.to_string(),
@@ -622,8 +597,7 @@ fn a_start_function_throws(config: &Config) {
     let (engine, mut store) = store(config);
     let text =
         r#"(module (tag $a (param i64)) (func $start (throw $a (i64.const 3))) (start $start))"#;
-    let module = Module::new(&engine, text.as_bytes().to_vec()).expect("it is valid");
-    match Linker::new().instantiate(&mut store, &module) {
+    match Linker::new().instantiate(&mut store, &module(&engine, text)) {
         Err(tiered::InstantiateError::Trap(trap)) => {
             let exception = trap.exception().expect("it is an exception");
             assert_eq!(exception.values(), [Val::I64(3)]);
@@ -633,7 +607,6 @@ fn a_start_function_throws(config: &Config) {
 }
 
 fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
-    let (engine, mut store) = store(config);
     let text = r#"(module
         (tag $a (param i32)) (tag $nest (param exnref i32))
         (table $t 8 exnref)
@@ -675,7 +648,7 @@ fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
         (func (export "make") (param i32) (result exnref) (call $make (local.get 0)))
         (func (export "churn") (param i32) (call $churn (local.get 0)))
         (func (export "null") (result i32) (throw_ref (ref.null exn))))"#;
-    let instance = instance(&mut store, &engine, &Linker::new(), text);
+    let (mut store, instance) = guest(config, text, &Linker::new(), ());
     for n in 0..4 {
         assert_eq!(int(&mut store, instance, "keep", n * 100), 5 * n * 100 + 10);
     }

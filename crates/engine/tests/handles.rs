@@ -1,12 +1,14 @@
 //! What an embedder does with stores: references, globals, tables and memories of the host, handles of the wrong store,
 //! threads, and the end of a store.
 
+mod forwarding;
 mod guest;
 mod modes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use guest::{call, forwarding, guest, module};
+use forwarding::forwarding;
+use guest::{call, guest, module};
 use modes::in_all_modes;
 use tiered::decode::types::{GlobalType, Limits as Size, MemoryType, RefType, TableType, ValType};
 use tiered::{

@@ -62,9 +62,9 @@ impl Maker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
     Never,
-    /// At one back edge to the loop at this byte, the one after so many others.
+    /// At one back edge to the loop at this byte, the one after this number of others.
     Once(u32, usize),
-    /// At each back edge after so many.
+    /// At each back edge after this number.
     From(usize),
 }
 

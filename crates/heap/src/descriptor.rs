@@ -348,7 +348,7 @@ impl Descriptor {
 impl Drop for OwnedDescriptor {
     fn drop(&mut self) {
         let layout = Descriptor::memory(self.get().depth);
-        // SAFETY: it was allocated with this layout, and nobody looks at it any more: objects of the type are gone.
+        // SAFETY: it was allocated with this layout, and nothing refers to it any more: objects of the type are gone.
         unsafe { dealloc(self.pointer.as_ptr().cast(), layout) };
     }
 }

@@ -36,7 +36,7 @@ pub struct HeapConfig {
     /// The most bytes of objects, in whole blocks of 64 KiB. So much address space is reserved, once there is an object,
     /// and a sixtieth for what is known about it.
     pub limit: usize,
-    /// At least so many bytes are allocated between collections, unless the limit is in the way; and at least as many as
+    /// At least this many bytes are allocated between collections, unless the limit is in the way; and at least as many as
     /// were alive after the last one.
     pub min_interval: usize,
     /// How many objects may wait to be traced, a word each. If there are more, marking takes longer.
@@ -176,7 +176,7 @@ impl Heap {
         unsafe { Ok(Heap::begin(address, descriptor)) }
     }
 
-    /// Allocates an array of so many elements. They hold anything, as fields do.
+    /// Allocates an array of `length` elements. They hold anything, as fields do.
     ///
     /// # Errors
     /// See [`AllocError`].

@@ -79,7 +79,7 @@ pub struct StructLayout {
 }
 
 impl StructLayout {
-    /// Places fields; `None` if there are so many that their offsets exceed 31 bits.
+    /// Places fields; `None` if their offsets would exceed 31 bits.
     #[must_use]
     pub fn new(fields: impl IntoIterator<Item = Storage>) -> Option<StructLayout> {
         let mut end = FIELDS as u32;

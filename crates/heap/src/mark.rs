@@ -37,7 +37,7 @@ pub(crate) struct MarkStack {
 }
 
 impl MarkStack {
-    /// A stack of at most so many entries.
+    /// A stack of at most `most` entries.
     pub(crate) fn new(most: usize) -> MarkStack {
         MarkStack {
             entries: Vec::new(),

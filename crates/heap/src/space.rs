@@ -408,7 +408,7 @@ impl Space {
         };
         for (block, count) in given {
             let start = mapping.with_addr(nonzero(self.address(block)));
-            // SAFETY: the blocks are free, so nobody looks at them.
+            // SAFETY: the blocks are free, so nothing refers to them.
             if unsafe { pages::discard(start, count * BLOCK_BYTES) }.is_ok() {
                 (block..block + count).for_each(|block| {
                     self.dirty.remove(block);
@@ -439,7 +439,7 @@ impl Space {
 
     fn unmap(&mut self) {
         if let Some((start, length)) = self.mapping.take() {
-            // SAFETY: nobody looks at the heap any more. If the kernel refuses, for there may be no more mappings, the
+            // SAFETY: nothing refers to the heap any more. If the kernel refuses, for there may be no more mappings, the
             // address space is lost and the memory is not.
             unsafe {
                 if pages::unmap(start, length).is_err() {

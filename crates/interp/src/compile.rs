@@ -71,8 +71,8 @@ thread_local! {
 /// Buffers that are larger than this are given back.
 const MAX_KEPT_WORDS: usize = 1 << 20;
 
-/// A body's code may have so many words, and so many more for each of its bytes: a hostile body could otherwise take
-/// out of all proportion. Ordinary code needs half a word a byte.
+/// The most words that a body's code may have, and how many more for each of its bytes: the code of a hostile
+/// body could otherwise be large out of all proportion. Ordinary code needs half a word a byte.
 const MIN_WORDS: usize = 4 << 10;
 const WORDS_PER_BYTE: usize = 16;
 

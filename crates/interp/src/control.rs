@@ -117,7 +117,7 @@ impl<S: Src> Op for BranchTable<S> {
 
 /// A loop's entry: three words, then the header that back edges lead to.
 ///
-/// `HEAD`: the loop is innermost and without calls, its header's address goes to a register. `PINS`: so many locals
+/// `HEAD`: the loop is innermost and without calls, its header's address goes to a register. `PINS`: how many locals
 /// are loaded into registers, whose slots are in the fields `a` and `d`. The third word has the address of the loop's
 /// [`LoopCode`](tiered_runtime::code::LoopCode), for code that comes by a back edge and looks at the word before the
 /// header.

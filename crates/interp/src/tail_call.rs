@@ -1,7 +1,7 @@
 //! Tail calls: the callee's frame takes the place of the caller's.
 //!
 //! A tail call reads its own header, moves the arguments to the start of the frame, and writes the callee's header behind
-//! them, which leads to whoever waits for the results. So a chain of tail calls takes no stack, and whoever is at its end
+//! them, which leads to the caller that waits for the results. So a chain of tail calls takes no stack, and the function at its end
 //! returns past all of them. Functions of other tiers are entered as by a call: where they end in a tail call of their own
 //! to what this tier runs, they come back with [`Outcome::TailCall`](tiered_runtime::code::Outcome::TailCall).
 //!

@@ -49,7 +49,7 @@ tests! {
 /// More than compilers like.
 #[test]
 fn very_many_locals() {
-    control::so_many_locals(&store, &[4000, 20_000]);
+    control::locals_of_these_counts(&store, &[4000, 20_000]);
 }
 
 macro_rules! tests_far_up {

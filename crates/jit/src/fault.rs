@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::num::NonZeroU8;
 
 use cranelift_codegen::ir;
-use tiered_runtime::backtrace::{INNERMOST_FRAMES, OUTERMOST_FRAMES, Trace};
+use tiered_runtime::backtrace::{Addresses, Trace};
 use tiered_runtime::code::Outcome;
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
@@ -30,12 +30,8 @@ struct Fault {
     code: Cell<u8>,
     /// What a builtin found wrong, for [`trap::PENDING`].
     pending: Cell<Option<TrapCode>>,
-    /// The addresses, innermost first: the instruction at fault, then return addresses.
-    innermost: [Cell<usize>; INNERMOST_FRAMES],
-    /// The last ones that did not fit there: the frame of number `n` at `n % OUTERMOST_FRAMES`.
-    outermost: [Cell<usize>; OUTERMOST_FRAMES],
-    /// How many frames there are.
-    count: Cell<usize>,
+    /// The instruction at fault, then return addresses.
+    addresses: Addresses,
 }
 
 thread_local! {
@@ -43,36 +39,9 @@ thread_local! {
         Fault {
             code: Cell::new(0),
             pending: Cell::new(None),
-            innermost: [const { Cell::new(0) }; INNERMOST_FRAMES],
-            outermost: [const { Cell::new(0) }; OUTERMOST_FRAMES],
-            count: Cell::new(0),
+            addresses: Addresses::new(),
         }
     };
-}
-
-impl Fault {
-    /// Takes down the next frame.
-    fn add(&self, pc: usize) {
-        let count = self.count.get();
-        let place = self.innermost.get(count);
-        place
-            .unwrap_or(&self.outermost[count % OUTERMOST_FRAMES])
-            .set(pc);
-        self.count.set(count + 1);
-    }
-
-    /// Gives `each` the frames that were taken down, and tells `trace` how many in between were not.
-    fn frames(&self, trace: &mut Trace, each: impl Fn(usize, &mut Trace)) {
-        let count = self.count.get();
-        for pc in self.innermost.iter().take(count) {
-            each(pc.get(), trace);
-        }
-        let first = count.saturating_sub(OUTERMOST_FRAMES).max(INNERMOST_FRAMES);
-        trace.leave_out(first.min(count).saturating_sub(INNERMOST_FRAMES) as u64);
-        for number in first..count {
-            each(self.outermost[number % OUTERMOST_FRAMES].get(), trace);
-        }
-    }
 }
 
 /// A builtin found something wrong; its caller traps next.
@@ -178,8 +147,8 @@ unsafe fn take_down(
 ) -> Option<Landing> {
     FAULT.with(|fault| {
         fault.code.set(code.get());
-        fault.count.set(0);
-        let add = |pc| fault.add(pc);
+        fault.addresses.clear();
+        let add = |pc| fault.addresses.add(pc);
         // Code that is stopped before it has begun stands at its call, as in the first tier.
         if let (Some(pc), Kind::Func { .. }) = (pc, &info.facts.kind) {
             // As a return address: behind the instruction's first byte.
@@ -264,7 +233,9 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) -> Outcome {
         if let Some(code) = code_of(fault) {
             ctx.raise_from(Trap::new(code), |trace| {
                 // SAFETY: the code of these frames was running when it trapped; its store keeps it.
-                fault.frames(trace, |pc, trace| unsafe { add_frame(pc, trace) });
+                fault
+                    .addresses
+                    .each(trace, |pc, trace| unsafe { add_frame(pc, trace) });
             });
         }
         Outcome::Trapped

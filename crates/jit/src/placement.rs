@@ -35,7 +35,7 @@ struct Span {
 }
 
 impl Span {
-    /// Lines beyond those that so many bytes need, if the code begins at byte `phase` of a line.
+    /// Lines beyond those that this number of bytes needs, if the code begins at byte `phase` of a line.
     fn extra_lines(self, phase: u32) -> u32 {
         let (first, last) = ((self.start + phase) / LINE, (self.end - 1 + phase) / LINE);
         last - first + 1 - (self.end - self.start).div_ceil(LINE)

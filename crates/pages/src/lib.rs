@@ -5,7 +5,7 @@
 //!
 //! let reserved = 16 * HOST_PAGE_BYTES;
 //! let start = pages::map(reserved, ProtFlags::empty())?;
-//! // SAFETY: the mapping is ours, and nobody looks at it after its end.
+//! // SAFETY: the mapping is ours, and nothing refers to it after its end.
 //! unsafe {
 //!     pages::protect(start, HOST_PAGE_BYTES, READ_WRITE)?;
 //!     start.write(1);
@@ -52,7 +52,7 @@ pub fn map(length: usize, protection: ProtFlags) -> Result<NonNull<u8>, Errno> {
 /// Ends a mapping.
 ///
 /// # Safety
-/// The caller made it and nobody looks at it any more.
+/// The caller made it and nothing refers to it any more.
 pub unsafe fn unmap(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     // SAFETY: by the caller's promise.
     unsafe { rustix::mm::munmap(start.as_ptr().cast(), length) }
@@ -74,7 +74,7 @@ pub unsafe fn protect(
 /// Makes pages anonymous, readable, writable and zero, whatever was mapped there.
 ///
 /// # Safety
-/// They belong to the caller, and nobody looks at them meanwhile.
+/// They belong to the caller, and nothing reads or writes them meanwhile.
 pub unsafe fn renew(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
@@ -86,7 +86,7 @@ pub unsafe fn renew(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
 /// Gives writable anonymous pages back to the host; they are zeros from now on.
 ///
 /// # Safety
-/// They belong to the caller, and nobody looks at them meanwhile.
+/// They belong to the caller, and nothing reads or writes them meanwhile.
 pub unsafe fn discard(start: NonNull<u8>, length: usize) -> Result<(), Errno> {
     if length == 0 {
         return Ok(());

@@ -68,7 +68,7 @@ pub struct ExceptionError {
     pub expected: FuncType,
 }
 
-/// An exception that nobody has caught so far: a tag and values.
+/// An uncaught exception: a tag and values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Exception {
     tag: Tag,
@@ -238,7 +238,7 @@ pub(crate) unsafe fn raise(ctx: &StoreCtx, mut trap: Trap, end: *const Slot) -> 
 }
 
 impl Trap {
-    /// The exception, if it is one that nobody has caught. A host function that returns the trap throws it on.
+    /// The exception, if it is an uncaught one. A host function that returns the trap throws it on.
     #[must_use]
     pub fn exception(&self) -> Option<&Exception> {
         self.thrown()?.downcast_ref()

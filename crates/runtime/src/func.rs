@@ -53,7 +53,7 @@ impl Func {
     /// Calls the function.
     ///
     /// # Errors
-    /// The [`Trap`] that ended it, with the [exception](Trap::exception) if it was one that nobody has caught; a message if the
+    /// The [`Trap`] that ended it, with the [exception](Trap::exception) if it was an uncaught one; a message if the
     /// arguments are not of the function's type.
     ///
     /// # Panics

@@ -49,7 +49,7 @@ impl<R: ?Sized> Arena<R> {
 impl<R: ?Sized> Drop for Arena<R> {
     fn drop(&mut self) {
         for record in self.0.drain(..) {
-            // SAFETY: `push` took it out of a box, and an arena goes with its store, after which nobody looks.
+            // SAFETY: `push` took it out of a box, and an arena goes with its store, after which nothing refers to it.
             drop(unsafe { Box::from_raw(record.as_ptr()) });
         }
     }

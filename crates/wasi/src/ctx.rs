@@ -18,7 +18,7 @@
 //!
 //! Invariant: nobody waits for a lock that is held over a call to the host that may block or take long: reading, writing,
 //! polling, accepting, sleeping, syncing, opening, closing, listing. A call that waits holds nothing that others need.
-//! Invariant: whoever has one of the locks 1 to 3 takes no other, so there is no order to get wrong. Whoever has one of 4
+//! Invariant: a thread that has one of the locks 1 to 3 takes no other, so there is no order to get wrong. One that has one of 4
 //! may take any of 1 to 3.
 
 use std::ffi::OsString;

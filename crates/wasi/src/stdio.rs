@@ -199,7 +199,7 @@ impl HostStream {
         }
     }
 
-    /// Runs a transfer that may wait, when it need not: of the guest's threads, whoever has the turn is alone with what it
+    /// Runs a transfer that may wait, when it need not: of the guest's threads, the one that has the turn is alone with what it
     /// sees there. The others are sent back to wait for the stream, which can be broken, never for their turn.
     fn in_turn(
         &self,

@@ -13,7 +13,7 @@ fn policy(in_background: bool) -> Policy {
     Policy::new(CostModel::default(), in_background)
 }
 
-/// A function that so many samples found being called.
+/// A function that this number of samples found being called.
 fn called(samples: u64) -> Heat {
     let mut heat = Heat::default();
     (0..samples).for_each(|_| heat.add(SAMPLE, Seen::Called));

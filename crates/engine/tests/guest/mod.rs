@@ -14,12 +14,21 @@ pub(crate) fn guest<T: 'static>(
     data: T,
 ) -> (Store<T>, Instance) {
     let engine = Engine::new(config);
-    let module = module(&engine, text);
     let mut store = Store::new(&engine, data).expect("a store has a stack");
-    let instance = linker
-        .instantiate(&mut store, &module)
-        .expect("it has its imports");
+    let instance = instance(&mut store, &engine, linker, text);
     (store, instance)
+}
+
+/// An instance of the module in a store of this engine.
+pub(crate) fn instance<T: 'static>(
+    store: &mut Store<T>,
+    engine: &Engine,
+    linker: &Linker<T>,
+    text: &str,
+) -> Instance {
+    linker
+        .instantiate(store, &module(engine, text))
+        .expect("it has its imports")
 }
 
 pub(crate) fn call<T>(
@@ -32,15 +41,4 @@ pub(crate) fn call<T>(
         .func(store, name)
         .unwrap_or_else(|| panic!("{name} is exported"));
     func.call(store, args)
-}
-
-/// A module that exports as `f` a function that calls the import `host.f` of the same type.
-pub(crate) fn forwarding(params: &str, results: &str, count: usize) -> String {
-    let args: String = (0..count)
-        .map(|index| format!("(local.get {index})"))
-        .collect();
-    format!(
-        "(module (import \"host\" \"f\" (func $f (param {params}) (result {results})))
-        (func (export \"f\") (param {params}) (result {results}) {args} (call $f)))"
-    )
 }

@@ -19,8 +19,8 @@ use super::emit::fields;
 use super::far::runs;
 use super::{Control, Error, Kind, Label, Route, Translator};
 
-/// Operands that all clauses of a body may bring, and so many more for each of its bytes: a clause of three bytes could
-/// bring a thousand.
+/// The most operands that all clauses of a body may bring, and how many more for each of its bytes: a clause of three
+/// bytes could bring a thousand.
 const MIN_CAUGHT: usize = 1 << 20;
 const CAUGHT_PER_BYTE: usize = 64;
 

@@ -61,7 +61,7 @@ struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     Nothing,
-    /// The operand with so many below it.
+    /// The operand that has this number of others below it.
     Operand(u32),
     /// The value of a local.
     Local(u32),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tiered_interp::runtime::code::{self, FuncCode, Outcome};
-use tiered_interp::runtime::decode::index::FuncIdx;
+use tiered_interp::runtime::decode::index::{FuncIdx, TagIdx};
 use tiered_interp::runtime::frame::Slot;
 use tiered_interp::runtime::vmctx::VmCtx;
 use tiered_interp::runtime::{Caller, Linker, Val};
@@ -16,11 +16,23 @@ thread_local! {
     static SEEN: Cell<Option<Outcome>> = const { Cell::new(None) };
 }
 
-/// Throws.
+/// Throws an exception with the module's only tag.
 ///
 /// # Safety
 /// As for every [`EntryFn`](code::EntryFn).
-unsafe extern "C" fn throw(_: NonNull<VmCtx>, _: NonNull<FuncCode>, _: NonNull<Slot>) -> Outcome {
+unsafe extern "C" fn throw(
+    instance: NonNull<VmCtx>,
+    _: NonNull<FuncCode>,
+    frame: NonNull<Slot>,
+) -> Outcome {
+    // SAFETY: the instance is alive, and so is its tag; no reference is above the start of the frame.
+    unsafe {
+        let vmctx = VmCtx::borrow(instance.as_ptr());
+        let thrown = vmctx
+            .store()
+            .new_exception(vmctx.tag(TagIdx(0)), frame.as_ptr());
+        vmctx.store().set_thrown(thrown.expect("there is room"));
+    }
     Outcome::Threw
 }
 
@@ -55,7 +67,7 @@ fn an_exception_ends_the_guest_with_an_error() {
     }
     for export in ["triple", "calls", "indirect_calls"] {
         let error = guest.call(export, &n).expect_err("it throws");
-        assert_eq!(error.to_string(), "uncaught exception", "{export}");
+        assert_eq!(error.to_string(), "uncaught exception <tag> ()", "{export}");
         assert_eq!(error.code(), None, "{export}");
     }
     assert_eq!(
@@ -68,7 +80,7 @@ fn an_exception_ends_the_guest_with_an_error() {
     unsafe { body.loops()[0].publish(throw) };
     for export in ["calls", "indirect_calls"] {
         let error = guest.call(export, &n).expect_err("it throws");
-        assert_eq!(error.to_string(), "uncaught exception", "{export}");
+        assert_eq!(error.to_string(), "uncaught exception <tag> ()", "{export}");
     }
     assert_eq!(SEEN.take(), Some(Outcome::Threw), "from a loop");
     assert_eq!(
@@ -89,7 +101,7 @@ fn a_host_function_sees_the_exception_of_what_it_calls() {
                 .and_then(|own| own.func(&caller, "triple"));
             let found = triple.map(|triple| triple.call(&mut caller, &[Val::I32(value)]));
             i32::from(
-                matches!(found, Some(Err(error)) if error.to_string() == "uncaught exception"),
+                matches!(found, Some(Err(error)) if error.to_string() == "uncaught exception <tag> ()"),
             )
         })
         .expect("a new name");

@@ -145,6 +145,7 @@ fn every_event_is_a_sample_if_the_period_is_nothing() {
 pub(crate) const CALLS: &str = r#"(module
     (import "host" "note" (func $note (param i32) (result i32)))
     (table 4 funcref) (elem (i32.const 0) $triple $note)
+    (tag)
     (func $triple (export "triple") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
     (func $float (export "float") (param f64) (result f64) (f64.mul (local.get 0) (f64.const 3)))
     (func (export "calls") (param $n i32) (result i32) (local $sum i32)

@@ -205,7 +205,7 @@ pub(crate) fn text(kind: &str, count: usize, locals: usize) -> String {
     )
 }
 
-/// A function that calls functions of so many types, with that many parameters and results of two types.
+/// A function that calls functions of `count` types, each with `values` parameters and results.
 fn types(count: usize, of: [&str; 2], values: usize) -> String {
     let (mut funcs, mut calls) = (String::new(), String::new());
     for number in 0..count {

@@ -40,6 +40,6 @@ pub(crate) fn can_read(address: NonNull<u8>) -> bool {
         fn write(file: RawFd, bytes: *const u8, count: usize) -> isize;
     }
     let (_reader, writer) = std::io::pipe().expect("there is a pipe");
-    // SAFETY: nobody looks at the byte but the kernel, which returns an error if it can't.
+    // SAFETY: only the kernel reads the byte, and it returns an error if it can't.
     unsafe { write(writer.as_raw_fd(), address.as_ptr(), 1) == 1 }
 }

@@ -22,10 +22,10 @@ use crate::vm::vmctx::StoreCtx;
 pub const MAX_FRAMES: usize = INNERMOST_FRAMES + OUTERMOST_FRAMES;
 
 /// Of more than [`MAX_FRAMES`], as many of the innermost.
-pub const INNERMOST_FRAMES: usize = 48;
+pub(crate) const INNERMOST_FRAMES: usize = 48;
 
 /// Of more than [`MAX_FRAMES`], as many of the outermost.
-pub const OUTERMOST_FRAMES: usize = 16;
+pub(crate) const OUTERMOST_FRAMES: usize = 16;
 
 /// Steps that one back trace may take: a frame of compiled code is one, an interpreted one as many as modules are asked
 /// for it.
@@ -165,7 +165,7 @@ impl Trace {
     }
 
     /// Counts `frames` that are not taken down: between the innermost ones and those that come next.
-    pub fn leave_out(&mut self, frames: u64) {
+    fn leave_out(&mut self, frames: u64) {
         self.left_out += frames;
     }
 
@@ -231,6 +231,63 @@ impl Trace {
             left_out: self.left_out,
             ends_early,
         }
+    }
+}
+
+/// The addresses of frames that are about to be left, innermost first: as many as a back trace keeps, without allocating.
+#[derive(Debug)]
+pub struct Addresses {
+    count: Cell<usize>,
+    innermost: [Cell<usize>; INNERMOST_FRAMES],
+    /// The last ones that did not fit there: the frame of number `n` at `n % OUTERMOST_FRAMES`.
+    outermost: [Cell<usize>; OUTERMOST_FRAMES],
+}
+
+impl Addresses {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Addresses {
+        Addresses {
+            count: Cell::new(0),
+            innermost: [const { Cell::new(0) }; INNERMOST_FRAMES],
+            outermost: [const { Cell::new(0) }; OUTERMOST_FRAMES],
+        }
+    }
+
+    /// Forgets all.
+    #[inline]
+    pub fn clear(&self) {
+        self.count.set(0);
+    }
+
+    /// Adds the address of the next frame outwards.
+    #[inline]
+    pub fn add(&self, pc: usize) {
+        let count = self.count.get();
+        let place = self.innermost.get(count);
+        place
+            .unwrap_or(&self.outermost[count % OUTERMOST_FRAMES])
+            .set(pc);
+        self.count.set(count.saturating_add(1));
+    }
+
+    /// Gives `each` what was added, and tells `trace` how many in between were not kept.
+    pub fn each(&self, trace: &mut Trace, each: impl Fn(usize, &mut Trace)) {
+        let count = self.count.get();
+        for pc in self.innermost.iter().take(count) {
+            each(pc.get(), trace);
+        }
+        let first = count.saturating_sub(OUTERMOST_FRAMES).max(INNERMOST_FRAMES);
+        trace.leave_out(first.min(count).saturating_sub(INNERMOST_FRAMES) as u64);
+        for number in first..count {
+            each(self.outermost[number % OUTERMOST_FRAMES].get(), trace);
+        }
+    }
+}
+
+impl Default for Addresses {
+    fn default() -> Addresses {
+        Addresses::new()
     }
 }
 

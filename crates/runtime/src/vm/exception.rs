@@ -8,7 +8,7 @@
 //!   to them.
 //! * *Invariant:* a reference to an exception is in a slot of the value stack below where the innermost frame has its
 //!   operands, on the native stack or in a register, in a global, a table or an element segment that was registered
-//!   ([`ExceptionRoot`]), in another exception, in flight, or pinned for the host. So what a collection does not find
+//!   (`ExceptionRoot`), in another exception, in flight, or pinned for the host. So what a collection does not find
 //!   there is dead.
 //! * *Invariant:* what is found is found conservatively: any word that is an address within an exception keeps it. A stale
 //!   word may keep one too long; none is freed too early.
@@ -354,7 +354,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         for block in &self.blocks {
-            // SAFETY: `grow` allocated it; the space goes with its store, after which nobody looks.
+            // SAFETY: `grow` allocated it; the space goes with its store, after which nothing refers to it.
             unsafe { dealloc(block.start.as_ptr(), block_layout()) };
         }
     }

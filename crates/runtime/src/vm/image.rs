@@ -74,7 +74,7 @@ impl MemoryImage {
     /// Maps it at `start`, privately.
     ///
     /// # Safety
-    /// The pages from there on belong to the caller, as many as the range is long, and nobody looks at them meanwhile.
+    /// The pages from there on belong to the caller, as many as the range is long, and nothing reads or writes them meanwhile.
     pub(crate) unsafe fn map(&self, start: NonNull<u8>) -> Result<(), Errno> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;

@@ -1,4 +1,4 @@
-//! The frames that an exception has passed: the back trace of one that nobody catches.
+//! The frames that an exception has passed: the back trace of an uncaught one.
 //!
 //! Unwinding notes the return address of each frame that it leaves, which is all that it costs. Only at the host are frames
 //! made of them.
@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
-use crate::vm::backtrace::{Frames, INNERMOST_FRAMES, OUTERMOST_FRAMES, Resolve, Trace};
+use crate::vm::backtrace::{Addresses, Frames, Resolve, Trace};
 use crate::vm::exception::ExceptionObject;
 use crate::vm::store_ctx::StoreCtx;
 
@@ -19,55 +19,14 @@ use crate::vm::store_ctx::StoreCtx;
 const NATIVE: usize = 1 << (usize::BITS - 1);
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Passed {
     /// The address of the exception; 0 for none.
     of: Cell<usize>,
-    count: Cell<usize>,
-    innermost: [Cell<usize>; INNERMOST_FRAMES],
-    /// The last ones that did not fit there: the frame of number `n` at `n % OUTERMOST_FRAMES`.
-    outermost: [Cell<usize>; OUTERMOST_FRAMES],
+    addresses: Addresses,
     resolve: Cell<Option<Resolve>>,
     /// What the host knew of the exception when it threw it on.
     known: RefCell<Option<Frames>>,
-}
-
-impl Default for Passed {
-    fn default() -> Passed {
-        Passed {
-            of: Cell::new(0),
-            count: Cell::new(0),
-            innermost: [const { Cell::new(0) }; INNERMOST_FRAMES],
-            outermost: [const { Cell::new(0) }; OUTERMOST_FRAMES],
-            resolve: Cell::new(None),
-            known: RefCell::new(None),
-        }
-    }
-}
-
-impl Passed {
-    #[inline]
-    fn add(&self, pc: usize) {
-        let count = self.count.get();
-        let place = self.innermost.get(count);
-        place
-            .unwrap_or(&self.outermost[count % OUTERMOST_FRAMES])
-            .set(pc);
-        self.count.set(count.saturating_add(1));
-    }
-
-    /// Gives `each` what was noted, and tells `trace` how many in between were not kept.
-    fn each(&self, trace: &mut Trace, each: impl Fn(usize, &mut Trace)) {
-        let count = self.count.get();
-        for pc in self.innermost.iter().take(count) {
-            each(pc.get(), trace);
-        }
-        let first = count.saturating_sub(OUTERMOST_FRAMES).max(INNERMOST_FRAMES);
-        trace.leave_out(first.min(count).saturating_sub(INNERMOST_FRAMES) as u64);
-        for number in first..count {
-            each(self.outermost[number % OUTERMOST_FRAMES].get(), trace);
-        }
-    }
 }
 
 impl StoreCtx {
@@ -83,7 +42,7 @@ impl StoreCtx {
     pub fn begins_to_unwind(&self, exception: NonNull<ExceptionObject>, resolve: Option<Resolve>) {
         let passed = &self.passed;
         if passed.of.replace(exception.addr().get()) != exception.addr().get() {
-            passed.count.set(0);
+            passed.addresses.clear();
             if passed.known.borrow().is_some() {
                 passed.known.replace(None);
             }
@@ -96,13 +55,13 @@ impl StoreCtx {
     /// The exception leaves a frame of the first tier, which stands at the return address `pc`.
     #[inline]
     pub fn passes(&self, pc: usize) {
-        self.passed.add(pc);
+        self.passed.addresses.add(pc);
     }
 
     /// As [`StoreCtx::passes`], for a frame of another tier.
     #[inline]
     pub fn passes_native(&self, pc: usize) {
-        self.passed.add(pc | NATIVE);
+        self.passed.addresses.add(pc | NATIVE);
     }
 
     /// The host throws `exception` on, of which it has these frames.
@@ -111,7 +70,7 @@ impl StoreCtx {
         self.passed.known.replace(Some(frames));
     }
 
-    /// The frames that `exception` has passed, which nobody has caught, and those that it has come to.
+    /// The frames that the uncaught `exception` has passed, and those that it has come to.
     pub(crate) fn frames_of(&self, exception: NonNull<ExceptionObject>) -> Frames {
         let passed = &self.passed;
         let is_of = passed.of.replace(0) == exception.addr().get();
@@ -121,7 +80,7 @@ impl StoreCtx {
         }
         let mut trace = Trace::default();
         if is_of {
-            passed.each(&mut trace, |pc, trace| {
+            passed.addresses.each(&mut trace, |pc, trace| {
                 if pc & NATIVE == 0 {
                     trace.add_position(self, pc);
                 } else if let Some(resolve) = passed.resolve.get() {

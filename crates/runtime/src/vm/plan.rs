@@ -86,7 +86,7 @@ impl MemoryPlan {
         }
     }
 
-    /// The bytes of so many pages, if that many can be counted.
+    /// The bytes of `pages` pages, if 64 bits can count them.
     pub(crate) fn bytes(&self, pages: u64) -> Option<u64> {
         pages.checked_mul(1 << self.page_log2)
     }

@@ -158,7 +158,7 @@ fn map(length: usize, reach: usize) -> Result<NonNull<u8>, Errno> {
 /// Makes exactly `new` bytes accessible where `old` are.
 ///
 /// # Safety
-/// The reservation belongs to the caller; nobody looks at bytes beyond `new`.
+/// The reservation belongs to the caller; nothing refers to bytes beyond `new`.
 unsafe fn resize(base: NonNull<u8>, old: usize, new: usize) -> Result<(), Errno> {
     // SAFETY: both are at most the reservation's length.
     unsafe {
@@ -297,7 +297,7 @@ impl Reservation {
         assert!(range.end <= self.accessible() && self.image.get().is_none());
         // Also if it fails: some kernels have taken away by then what was there.
         self.image.set(Some((range.start, range.len())));
-        // SAFETY: the range is within the accessible bytes, and the caller sees to it that nobody looks.
+        // SAFETY: the range is within the accessible bytes, and the caller sees to it that nothing refers to it.
         insist(|| unsafe { image.map(self.base().add(range.start)) })
     }
 
@@ -305,7 +305,7 @@ impl Reservation {
     /// is not certain that nothing is left.
     ///
     /// # Safety
-    /// Nobody looks at the bytes any more.
+    /// Nothing refers to the bytes any more.
     unsafe fn clear(&self, length: usize, keep: usize) -> Option<usize> {
         // SAFETY: all that is touched is below the length, hence accessible.
         unsafe {
@@ -331,7 +331,7 @@ impl Reservation {
     /// out. `None` if that is too much work, or can't be done.
     ///
     /// # Safety
-    /// Nobody looks at the bytes any more.
+    /// Nothing refers to the bytes any more.
     unsafe fn clear_touched(&self, length: usize, keep: usize) -> Option<usize> {
         let mut present = [0; MAX_SCANNED_LENGTH / HOST_PAGE_BYTES];
         let present = &mut present[..length / HOST_PAGE_BYTES];

@@ -64,7 +64,7 @@ pub(crate) struct Piece {
     index: u32,
 }
 
-// SAFETY: whoever has the piece is the only one to use its bytes, on whatever thread.
+// SAFETY: only the owner of the piece uses its bytes, on whatever thread.
 unsafe impl Send for Piece {}
 
 impl Piece {

@@ -127,7 +127,7 @@ impl ValueStack {
     fn clear(&mut self) -> Result<(), Errno> {
         let base = self.base.cast::<u8>();
         let length = self.pool.piece_bytes();
-        // SAFETY: the stack has `length` bytes, more than the shallow ones, and nobody looks at them any more.
+        // SAFETY: the stack has `length` bytes, more than the shallow ones, and nothing refers to them any more.
         unsafe {
             if !self.pool.has_room() {
                 return pages::discard(base, length);

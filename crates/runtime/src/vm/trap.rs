@@ -166,7 +166,7 @@ enum Reason {
     Code(TrapCode),
     Exit(i32),
     Message(String),
-    /// An exception that nobody has caught.
+    /// An uncaught exception.
     Thrown(Box<dyn Error + Send + Sync>),
     Host(Box<dyn Error + Send + Sync>),
     /// Not made a box, in which what it was made of could not be found again.
@@ -215,13 +215,13 @@ impl Trap {
         Trap::from_reason(Reason::Anyhow(error))
     }
 
-    /// An exception that nobody has caught, and how it came here.
+    /// An uncaught exception, and how it came here.
     pub(crate) fn of_exception(exception: Box<dyn Error + Send + Sync>, frames: Frames) -> Trap {
         let reason = Reason::Thrown(exception);
         Trap(Box::new(Inner { reason, frames }))
     }
 
-    /// The exception, if nobody has caught one.
+    /// The exception, if it was an uncaught one.
     pub(crate) fn thrown(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match &self.0.reason {
             Reason::Thrown(exception) => Some(&**exception),

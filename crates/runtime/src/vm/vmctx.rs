@@ -193,7 +193,7 @@ impl OwnedVmCtx {
 impl Drop for OwnedVmCtx {
     fn drop(&mut self) {
         // SAFETY: `allocate` made and wrote it. The arrays hold nothing to drop. An instance goes with its store,
-        // after which nobody looks.
+        // after which nothing refers to it.
         unsafe {
             let size = self.0.as_ref().layout.size();
             self.0.drop_in_place();

@@ -11,7 +11,7 @@ const VALUES: [u64; 5] = [0, 1, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef];
 /// How often the loop adds.
 const ROUNDS: u64 = 30;
 
-/// All lists of so many values.
+/// All lists of `count` values.
 fn lists(count: usize) -> Vec<Vec<u64>> {
     (0..count).fold(vec![Vec::new()], |lists, _| {
         let longer = |list: &Vec<u64>, value| [&list[..], &[value]].concat();

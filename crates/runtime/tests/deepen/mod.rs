@@ -1,6 +1,6 @@
 //! Makes any module one whose functions work far up on their operand stacks.
 //!
-//! Each body becomes a block of a function that has many locals more and has pushed other operands before, so many that
+//! Each body becomes a block of a function that has many locals more and has pushed other operands before, enough that
 //! the block's own lie where instructions stop being able to name slots: they have 16 bits for it.
 //!
 //! A tier's tests include this as a module.

@@ -153,7 +153,7 @@ pub(crate) fn instances_have_state_of_their_own(tier: &Arc<dyn Tier>) {
     }
 }
 
-/// Threads with a store each, all of which begin with code that nobody has run.
+/// Threads with a store each, all of which begin with code that has never run.
 pub(crate) fn threads_have_state_of_their_own(tier: &Arc<dyn Tier>) {
     for round in 0..10 {
         let code = code(tier, COUNTERS);

@@ -71,7 +71,7 @@ struct Thread<'a> {
     waits: Option<Waits>,
 }
 
-/// What breaks a thread, and who is told when it is about to wait.
+/// What breaks a thread's wait, and what is told when it is about to wait.
 #[derive(Debug)]
 struct Waits {
     handle: InterruptHandle,

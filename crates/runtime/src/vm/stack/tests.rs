@@ -16,7 +16,7 @@ fn stack(bytes: usize) -> ValueStack {
 /// The bytes of a stack from `from` on.
 fn bytes(stack: &mut ValueStack, from: usize) -> &mut [u8] {
     let length = stack.pool.piece_bytes() - from;
-    // SAFETY: the stack has so many bytes, and it is borrowed.
+    // SAFETY: the stack has that many bytes, and it is borrowed.
     unsafe { std::slice::from_raw_parts_mut(stack.base.cast::<u8>().add(from).as_ptr(), length) }
 }
 
