@@ -86,7 +86,7 @@ fn a_full_heap_is_a_trap() {
         ..Limits::default()
     };
     let new = || {
-        let config = StoreConfig::new(Interpreter::tier()).limits(limits);
+        let config = StoreConfig::new(Interpreter::tier()).limits(limits.clone());
         Store::new(&config, 0).expect("a store has a stack")
     };
     objects::a_full_heap_is_a_trap(&new, BYTES);
