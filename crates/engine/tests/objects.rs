@@ -82,9 +82,9 @@ fn fields_hold_what_they_were_set_to(config: &Config) {
         let args = [
             Val::I32(number),
             Val::I64(-5),
-            float.clone(),
-            double.clone(),
-            vector.clone(),
+            float,
+            double,
+            vector,
             value.into(),
         ];
         let read = |is_self: i32, is_null: i32| {
@@ -95,9 +95,9 @@ fn fields_hold_what_they_were_set_to(config: &Config) {
                 Val::I32(0xcdef),
                 Val::I32(number),
                 Val::I64(-5),
-                float.clone(),
-                double.clone(),
-                vector.clone(),
+                float,
+                double,
+                vector,
                 Val::I32(is_self),
                 Val::I32(is_null),
                 value.into(),
@@ -365,7 +365,7 @@ fn a_store_that_traps_is_not_forgotten(config: &Config) {
             traps,
             "{name}"
         );
-        call(&mut store, instance, "seen", &[]).expect("a number")[0].clone()
+        call(&mut store, instance, "seen", &[]).expect("a number")[0]
     };
     for _ in 0..5 {
         assert_eq!(seen("null", true), Val::I32(1));
