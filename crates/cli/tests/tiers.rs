@@ -148,12 +148,18 @@ fn the_numbers_tell_of_the_heap() {
         assert_eq!(number("heap_allocated_bytes"), 24 * 4_000_000, "{numbers}");
         assert!(number("collections") > 1, "{numbers}");
         assert!(number("heap_live_objects") < 100, "{numbers}");
-        assert!(number("heap_live_bytes") < number("heap_bytes"), "{numbers}");
+        assert!(
+            number("heap_live_bytes") < number("heap_bytes"),
+            "{numbers}"
+        );
         assert!(number("longest_collection_ns") > 0, "{numbers}");
         assert!(number("collecting_ns") >= number("longest_collection_ns"));
     }
     let text = stderr(&run(&place, &["--stats"]));
-    assert!(text.contains("\nheap ") && text.contains("\ncollecting "), "{text}");
+    assert!(
+        text.contains("\nheap ") && text.contains("\ncollecting "),
+        "{text}"
+    );
 }
 
 #[test]
