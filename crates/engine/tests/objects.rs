@@ -35,7 +35,7 @@ in_all_stores! {
     objects_may_have_many_operands,
 }
 
-in_all_modes! { objects_far_up, a_full_heap_is_a_trap }
+in_all_modes! { objects_far_up, a_full_heap_is_a_trap, large_structures_take_fuel }
 
 /// Compiled code leaves such functions to the interpreter.
 fn objects_far_up(config: &Config) {
@@ -57,4 +57,10 @@ fn a_full_heap_is_a_trap(config: &Config) {
     let engine = Engine::new(&config.clone().limits(limits));
     let new = || Store::new(&engine, 0).expect("a store has a stack");
     objects::a_full_heap_is_a_trap(&new, BYTES);
+}
+
+fn large_structures_take_fuel(config: &Config) {
+    let engine = Engine::new(&config.clone().fuel(Some(1 << 20)));
+    let new = || Store::new(&engine, 0).expect("a store has a stack");
+    objects::large_structures_take_fuel(&new);
 }

@@ -21,6 +21,7 @@ mod dump;
 mod emit;
 mod exception;
 mod far;
+mod fuse;
 mod gc;
 mod ops;
 mod reference;
@@ -48,7 +49,7 @@ use crate::control::{
     JUMP, RETURN_NOTHING, UNREACHABLE, loop_entry, return_handler, table_handler,
 };
 use crate::exec::enter_loop;
-use crate::numeric::{ConditionFamily, condition_handlers};
+use crate::numeric::condition_handlers;
 use crate::operand::{Bank, Class, Dest};
 use crate::regs::Handler;
 use crate::trampoline::ENTER;
@@ -57,6 +58,7 @@ use cost::{LoopSite, OpenLoop, Weight};
 pub(crate) use dump::dump;
 use emit::{Immediates, fields};
 use exception::Regions;
+use fuse::{Fusable, Last, Test};
 use scan::LoopPlan;
 use stack::OperandStack;
 
@@ -184,44 +186,6 @@ impl<'m> Control<'m> {
             self.params
         } else {
             self.results
-        }
-    }
-}
-
-/// What a cell can become part of.
-#[derive(Clone, Copy)]
-pub(crate) enum Fusable {
-    /// A condition, which can become a branch.
-    Condition(&'static ConditionFamily),
-    /// A sum of addresses, which can become part of a load.
-    Sum(Class, Class),
-}
-
-/// The last cell, if it can become part of the next instruction.
-#[derive(Clone, Copy)]
-pub(crate) struct Last {
-    at: u32,
-    end: u32,
-    fields: u64,
-    /// The word behind the fields, if there is one.
-    word: Option<u64>,
-    fusable: Fusable,
-}
-
-/// A condition, ready to be a branch.
-#[derive(Clone, Copy)]
-struct Test {
-    family: &'static ConditionFamily,
-    fields: u64,
-    /// What a branch has behind its target.
-    word: Option<u64>,
-}
-
-impl Test {
-    fn negated(self) -> Test {
-        Test {
-            family: (self.family.not)(),
-            ..self
         }
     }
 }

@@ -91,3 +91,12 @@ fn a_full_heap_is_a_trap() {
     };
     objects::a_full_heap_is_a_trap(&new, BYTES);
 }
+
+#[test]
+fn large_structures_take_fuel() {
+    let new = || {
+        let config = StoreConfig::new(Interpreter::tier()).fuel(Some(1 << 20));
+        Store::new(&config, 0).expect("a store has a stack")
+    };
+    objects::large_structures_take_fuel(&new);
+}

@@ -54,6 +54,8 @@ pub unsafe fn new_struct_default(
         let object = ctx.store().new_object(descriptor, end)?;
         let size = descriptor.as_ref().size() as usize;
         object.at(FIELDS).write_bytes(0, size - FIELDS);
+        // It is written as a whole, and what comes next pays.
+        ctx.store().charge(size as u64);
         Ok(object.bits())
     }
 }
