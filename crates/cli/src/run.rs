@@ -1,5 +1,6 @@
 //! `tiered run`: from the module's file to the program's exit code.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use tiered::decode::printable::{Line, Name};
 use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap};
 use tiered_wasi::WasiCtx;
 
-use crate::args::RunArgs;
+use crate::args::{Preload, RunArgs};
 use crate::failure::Failure;
 use crate::stats::{Ending, PeakMemory};
 use crate::watchdog::Watchdog;
@@ -47,6 +48,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
         return dump::run(args, &engine, &module, what, func);
     }
+    let preloads = args.preload.iter();
+    let preloads = preloads
+        .map(|preload| Ok((preload, source::load(&engine, &preload.file)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let ctx = context::build(args)?;
     let peak_memory = args.stats.map(|_| PeakMemory::open());
     let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
@@ -61,7 +66,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 
     // Without a timer the numbers say less.
     let sampler = args.stats.and_then(|_| Sampler::start().ok());
-    let ending = execute(args, &mut store, &linker, &module);
+    let ending = preload(&mut store, &mut linker, &preloads)
+        .and_then(|()| execute(args, &mut store, &linker, &module));
     if let Some(format) = args.stats {
         let ending = Ending {
             tier_time: sampler.and_then(|sampler| sampler.time().ok()),
@@ -76,7 +82,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
     // for what is still being compiled.
-    std::mem::forget((store, linker, module, engine));
+    std::mem::forget((store, linker, preloads, module, engine));
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
@@ -126,6 +132,36 @@ fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
     watchdog.guard(move || guest.interrupt());
 }
 
+/// Instantiates the modules that the program imports from, and defines what they export.
+fn preload(
+    store: &mut Store<WasiCtx>,
+    linker: &mut Linker<WasiCtx>,
+    preloads: &[(&Preload, Module)],
+) -> Result<(), Stop> {
+    for (Preload { name, file }, module) in preloads {
+        let instance = instantiate(file, store, linker, module)?;
+        if let Some(initialize) = instance.func(store, "_initialize") {
+            call(file, store, "_initialize", initialize)?;
+        }
+        linker
+            .instance(store, name, instance)
+            .map_err(|err| Failure::usage(format!("--preload {name}={}", file.display()), err))?;
+    }
+    Ok(())
+}
+
+fn instantiate(
+    file: &OsStr,
+    store: &mut Store<WasiCtx>,
+    linker: &Linker<WasiCtx>,
+    module: &Module,
+) -> Result<Instance, Stop> {
+    linker.instantiate(store, module).map_err(|err| match err {
+        InstantiateError::Trap(trap) => Stop::Trap(trap),
+        err => Failure::host(file.display(), err).into(),
+    })
+}
+
 /// Instantiates the module and calls what the command line or WASI says, in WASI's order.
 fn execute(
     args: &RunArgs,
@@ -133,20 +169,17 @@ fn execute(
     linker: &Linker<WasiCtx>,
     module: &Module,
 ) -> Result<(), Stop> {
-    let instance = linker.instantiate(store, module).map_err(|err| match err {
-        InstantiateError::Trap(trap) => Stop::Trap(trap),
-        err => Failure::host(args.module().display(), err).into(),
-    })?;
+    let instance = instantiate(args.module(), store, linker, module)?;
     let initialize = instance.func(store, "_initialize");
     if let Some(initialize) = initialize {
-        call(args, store, "_initialize", initialize)?;
+        call(args.module(), store, "_initialize", initialize)?;
     }
     if let Some(name) = &args.invoke {
         return invoke_export(args, store, instance, name);
     }
     for name in ["_start", ""] {
         if let Some(start) = instance.func(store, name) {
-            return call(args, store, name, start);
+            return call(args.module(), store, name, start);
         }
     }
     match initialize.is_some() || module.start().is_some() {
@@ -156,13 +189,10 @@ fn execute(
 }
 
 /// Calls a function that takes and returns nothing.
-fn call(args: &RunArgs, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
-    let func = func.typed::<(), ()>(store).map_err(|err| {
-        Failure::host(
-            args.module().display(),
-            format!("export {:?}: {err}", Name(name)),
-        )
-    })?;
+fn call(file: &OsStr, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
+    let func = func
+        .typed::<(), ()>(store)
+        .map_err(|err| Failure::host(file.display(), format!("export {:?}: {err}", Name(name))))?;
     Ok(func.call(store, ())?)
 }
 

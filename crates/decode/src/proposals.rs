@@ -5,7 +5,7 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 3.0; exceptions as they were before it, memories with pages of a byte, and wide arithmetic.
+/// WebAssembly 3.0; exceptions as they were before it, threads, memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::TAIL_CALL)
@@ -13,6 +13,7 @@ pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::GC)
     .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::LEGACY_EXCEPTIONS)
+    .union(WasmFeatures::THREADS)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::MULTI_MEMORY)

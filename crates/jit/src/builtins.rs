@@ -7,6 +7,7 @@
 use std::ptr::NonNull;
 
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
+use tiered_runtime::atomics::{self, WaitPlace};
 use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
 use tiered_runtime::frame::Slot;
 use tiered_runtime::vmctx::VmCtx;
@@ -42,6 +43,10 @@ pub(crate) enum Builtin {
     ElemDrop,
     /// `ref.func` of a function that the module defines: (function).
     RefFunc,
+    /// `memory.atomic.wait32` and `wait64`: (memory | size << 32, address, offset, expected, timeout).
+    AtomicWait,
+    /// `memory.atomic.notify`: (memory, address, offset, count).
+    AtomicNotify,
     /// The account of work is below zero: ().
     Refuel,
     /// `throw`: (the address of the tag's record). What the exception carries is still to be written.
@@ -81,6 +86,8 @@ pub(crate) enum Kind {
     Value,
     /// 0, or else the store keeps a trap.
     Status,
+    /// The result of the instruction, or else all ones, and the store keeps a trap.
+    Small,
     /// An address, or else 0, and the store keeps a trap.
     Address,
     /// Nothing.
@@ -110,11 +117,13 @@ impl Builtin {
             | Builtin::TableFill
             | Builtin::TableCopy
             | Builtin::TableInit
+            | Builtin::AtomicNotify
             | Builtin::NewArrayFill => 4,
             Builtin::ArrayFill
             | Builtin::ArrayCopy
             | Builtin::ArrayInitData
-            | Builtin::ArrayInitElem => 5,
+            | Builtin::ArrayInitElem
+            | Builtin::AtomicWait => 5,
         }
     }
 
@@ -132,6 +141,7 @@ impl Builtin {
             | Builtin::NewArrayFill
             | Builtin::NewArrayData
             | Builtin::NewArrayElem => Kind::Address,
+            Builtin::AtomicWait | Builtin::AtomicNotify => Kind::Small,
             Builtin::DataDrop | Builtin::ElemDrop | Builtin::Raise => Kind::Nothing,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
@@ -172,7 +182,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 26] = [
+const ENTRIES: [*const (); 28] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -184,6 +194,8 @@ const ENTRIES: [*const (); 26] = [
     table_init as *const (),
     elem_drop as *const (),
     ref_func as *const (),
+    atomic_wait as *const (),
+    atomic_notify as *const (),
     refuel as *const (),
     new_exception as *const (),
     unwind::raise as *const (),
@@ -218,6 +230,14 @@ fn address(result: Result<Slot, TrapCode>) -> u64 {
     result.unwrap_or_else(|code| {
         fault::set_pending(code);
         0
+    })
+}
+
+/// A result that is never all ones ([`Kind::Small`]).
+fn small(result: Result<u64, TrapCode>) -> u64 {
+    result.unwrap_or_else(|code| {
+        fault::set_pending(code);
+        u64::MAX
     })
 }
 
@@ -280,6 +300,14 @@ entries! {
     }
     ref_func(ctx, func) {
         ctx.func(FuncIdx(func as u32)).as_ptr().expose_provenance() as u64
+    }
+    atomic_wait(ctx, place, address, offset, expected, timeout) {
+        let (memory, size) = pair(place);
+        let place = WaitPlace { memory: MemoryIdx(memory), address, offset, size: size.into() };
+        small(atomics::wait(ctx, place, expected, timeout.cast_signed()))
+    }
+    atomic_notify(ctx, memory, address, offset, count) {
+        small(atomics::notify(ctx, MemoryIdx(memory as u32), address, offset, count as u32))
     }
     refuel(ctx) {
         status(ctx.store().refill().map(|_| ()))

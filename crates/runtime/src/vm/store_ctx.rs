@@ -17,6 +17,7 @@ use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
 use crate::vm::memory::MemoryRecord;
+use crate::vm::memory_account::MemoryAccount;
 use crate::vm::module_code::ModuleCode;
 use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
@@ -73,7 +74,8 @@ pub struct StoreCtx {
     memories: RefCell<Vec<(NonNull<u8>, usize)>>,
     /// The heap, and what refers to it.
     pub(crate) references: References,
-    pub(crate) memory_used: Cell<u64>,
+    /// Bytes of the memories that were made here.
+    pub(crate) memory_account: Arc<MemoryAccount>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
     pub(crate) guard: Arc<Guard>,
@@ -166,7 +168,7 @@ impl StoreCtx {
             last_stack_limit: stack.last,
             memories: RefCell::default(),
             references: References::new(heap),
-            memory_used: Cell::new(0),
+            memory_account: Arc::new(MemoryAccount::new(limits.memory_bytes)),
             table_used: Cell::new(0),
             limits,
             guard: Arc::new(Guard::new()?),
