@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) interrupts: bool,
     /// Whether the module is instantiated a second time in the same store.
     pub(crate) twice: bool,
+    /// Whether relaxed vector instructions give the results of the spec's deterministic profile.
+    pub(crate) deterministic: bool,
 }
 
 /// Runs what `bytes` are or describe, twice, and compares.
@@ -86,9 +88,11 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     } else {
         smith::any_module(u)?
     };
+    let accepted = tiered::decode::Module::new(module.clone());
     assert!(
-        tiered::decode::Module::new(module.clone()).is_ok(),
-        "a valid module is accepted"
+        accepted.is_ok(),
+        "a valid module is accepted: {:?}",
+        accepted.err()
     );
     Ok(Plan {
         module,
@@ -102,6 +106,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         wild,
         interrupts: wild,
         twice,
+        deterministic: seed & 8 == 0,
     })
 }
 
@@ -131,6 +136,7 @@ impl Plan {
             wild: false,
             interrupts: false,
             twice: false,
+            deterministic: false,
         }
     }
 }
@@ -160,6 +166,7 @@ fn engine(plan: &Plan, failures: &Failures) -> Engine {
         .limits(plan.limits.clone())
         .validation_threads(1)
         .verify_compiler(true)
+        .deterministic_relaxed(plan.deterministic)
         .max_code(64 << 20)
         .costs(costs)
         .trace(move |event| {

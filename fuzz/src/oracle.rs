@@ -130,6 +130,12 @@ struct Wasmi {
 }
 
 impl Peer for Wasmi {
+    const LACKS: WasmFeatures = WasmFeatures::FUNCTION_REFERENCES
+        .union(WasmFeatures::EXCEPTIONS)
+        .union(WasmFeatures::LEGACY_EXCEPTIONS)
+        .union(WasmFeatures::GC)
+        .union(WasmFeatures::THREADS);
+
     fn is_wrong_about(module: &Module) -> bool {
         trips_wasmi(module) || names_own_globals(module) || has_long_limits(module)
     }
@@ -137,7 +143,8 @@ impl Peer for Wasmi {
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
         Ok(program::Extent {
             for_wasmi: true,
-            ..program::Extent::for_peers(u)?
+            atomics: false,
+            ..program::Extent::any(u)?
         })
     }
 

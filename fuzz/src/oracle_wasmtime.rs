@@ -9,10 +9,11 @@ use std::sync::OnceLock;
 use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
 use tiered::decode::types::{RefType, ValType};
+use tiered::decode::wasmparser::WasmFeatures;
 use wasmtime::{
     Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, HeapType, Instance,
-    Memory, OptLevel, Ref, RegallocAlgorithm, Store, StoreLimits, StoreLimitsBuilder, Table, Trap,
-    Val,
+    Memory, OptLevel, Ref, RegallocAlgorithm, Store, StoreLimits, StoreLimitsBuilder, Table, Tag,
+    ThrownException, Trap, Val,
 };
 
 use crate::event::{End, Value};
@@ -56,6 +57,11 @@ fn engine() -> &'static Engine {
             // Globals of the module in constant expressions.
             .wasm_function_references(true)
             .wasm_gc(true)
+            .wasm_exceptions(true)
+            .wasm_tail_call(true)
+            .wasm_simd(true)
+            .wasm_relaxed_simd(true)
+            .relaxed_simd_deterministic(true)
             .cranelift_opt_level(OptLevel::None)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             // The handlers of signals are those of tiered alone.
@@ -72,12 +78,20 @@ fn engine() -> &'static Engine {
 }
 
 impl Peer for Wasmtime {
+    // It knows GC, and the crate's shared memories: values of the one and the bytes of the others are not compared.
+    const LACKS: WasmFeatures = WasmFeatures::LEGACY_EXCEPTIONS
+        .union(WasmFeatures::GC)
+        .union(WasmFeatures::THREADS);
+
     fn is_wrong_about(_: &Module) -> bool {
         false
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
-        program::Extent::for_peers(u)
+        Ok(program::Extent {
+            atomics: false,
+            ..program::Extent::any(u)?
+        })
     }
 
     fn new(host: Host) -> Wasmtime {
@@ -125,6 +139,10 @@ impl Peer for Wasmtime {
             .iter()
             .map(|arg| to_val(&mut self.store, *arg, Some(func)))
             .collect();
+        let ty = func.ty(&self.store);
+        if !all_match(&self.store, &args, ty.params()) {
+            return Err(End::Host);
+        }
         let mut values = vec![Val::I32(0); results.len()];
         func.call(&mut self.store, &args, &mut values)
             .map_err(|error| end_of(&error))?;
@@ -193,15 +211,16 @@ impl Wasmtime {
             ExternType::Global(ty) => {
                 let value = Value::random(our_type(ty.content()), random);
                 let value = to_val(&mut self.store, value, None);
-                let global = Global::new(&mut self.store, ty.clone(), value);
-                global.expect("of the global's type").into()
+                // Of a type that a module defines there may be no value.
+                Global::new(&mut self.store, ty.clone(), value).ok()?.into()
             }
-            ExternType::Tag(_) => unreachable!("no accepted module has tags"),
+            ExternType::Tag(ty) => Tag::new(&mut self.store, ty).ok()?.into(),
         })
     }
 
     fn host_func(&mut self, index: usize, ty: wasmtime::FuncType) -> Func {
         let types: Vec<ValType> = ty.results().map(|ty| our_type(&ty)).collect();
+        let returned = ty.clone();
         Func::new(
             &mut self.store,
             ty,
@@ -212,10 +231,23 @@ impl Wasmtime {
                 for (result, value) in results.iter_mut().zip(answer) {
                     *result = to_val(&mut caller, value, None);
                 }
+                if !all_match(&caller, results, returned.results()) {
+                    return Err(Error::new(HostTrap));
+                }
                 Ok(())
             },
         )
     }
+}
+
+/// Whether values have these types. The host has none of a type that a module defines.
+fn all_match(
+    store: &impl wasmtime::AsContext,
+    values: &[Val],
+    types: impl Iterator<Item = wasmtime::ValType>,
+) -> bool {
+    let mut both = values.iter().zip(types);
+    both.all(|(value, ty)| value.matches_ty(store, &ty).expect("it is of this store"))
 }
 
 /// A host function's own trap.
@@ -233,6 +265,9 @@ impl std::error::Error for HostTrap {}
 fn end_of(error: &Error) -> End {
     if error.is::<HostTrap>() {
         return End::Host;
+    }
+    if error.is::<ThrownException>() {
+        return End::Trap("uncaught exception");
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => End::Trap("unreachable"),
@@ -259,10 +294,12 @@ fn our_type(ty: &wasmtime::ValType) -> ValType {
         wasmtime::ValType::F32 => ValType::F32,
         wasmtime::ValType::F64 => ValType::F64,
         wasmtime::ValType::V128 => ValType::V128,
-        wasmtime::ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Extern) => {
-            RefType::EXTERNREF.into()
-        }
-        wasmtime::ValType::Ref(_) => RefType::FUNCREF.into(),
+        // Of references it is only asked which kind they are of.
+        wasmtime::ValType::Ref(ty) => match ty.heap_type() {
+            HeapType::Extern | HeapType::NoExtern => RefType::EXTERNREF.into(),
+            HeapType::Exn | HeapType::NoExn => RefType::EXNREF.into(),
+            _ => RefType::FUNCREF.into(),
+        },
     }
 }
 
@@ -274,7 +311,8 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
         Value::F64(bits) => Val::F64(bits),
         Value::V128(bits) => Val::V128(bits.into()),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
-        Value::Exn(_) => unreachable!("no peer is given a module with exceptions"),
+        // The host can make none.
+        Value::Exn(_) => Val::ExnRef(None),
         Value::Extern(number) => Val::ExternRef(
             number
                 .map(|number| ExternRef::new(store, number).expect("there is room for references")),
@@ -290,6 +328,7 @@ fn to_value(store: &impl wasmtime::AsContext<Data = Data>, value: &Val) -> Value
         Val::F64(bits) => Value::F64(*bits),
         Val::V128(vector) => Value::V128(vector.as_u128()),
         Val::FuncRef(func) => Value::Func(func.is_some()),
+        Val::ExnRef(reference) => Value::Exn(reference.is_some()),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             let data = reference.data(store.as_context());
             let data = data

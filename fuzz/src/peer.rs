@@ -30,6 +30,9 @@ pub(crate) const TABLE_OUT_OF_BOUNDS: End = End::Trap("out of bounds table acces
 
 /// Another engine, with a store and an instance in it.
 pub(crate) trait Peer: Sized {
+    /// The proposals that the engine lacks, or that its values are not compared for.
+    const LACKS: WasmFeatures;
+
     /// Whether the engine is known to be wrong about what is in this module.
     fn is_wrong_about(module: &Module) -> bool;
 
@@ -73,19 +76,15 @@ pub(crate) fn run<P: Peer>(bytes: &[u8]) {
         return;
     };
     let is_free = input::is_module(bytes) && shows_choices(&module);
-    if !is_free && !P::is_wrong_about(&module) && is_for_peers(&plan) {
+    if !is_free && !P::is_wrong_about(&module) && is_for::<P>(&plan) {
         compare::<P>(&plan, &module);
     }
 }
 
-/// Whether a module needs none of the proposals that peers lack, or that their values are not compared for.
-fn is_for_peers(plan: &Plan) -> bool {
-    let lacking = WasmFeatures::FUNCTION_REFERENCES
-        .union(WasmFeatures::EXCEPTIONS)
-        .union(WasmFeatures::LEGACY_EXCEPTIONS)
-        .union(WasmFeatures::THREADS);
+/// Whether a module needs none of the proposals that the peer lacks.
+fn is_for<P: Peer>(plan: &Plan) -> bool {
     let config = Config {
-        proposals: ACCEPTED.difference(lacking),
+        proposals: ACCEPTED.difference(P::LACKS),
         threads: Some(1),
     };
     Module::with_config(plan.module.clone(), &config).is_ok()
@@ -129,6 +128,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
     if input::is_module(bytes) {
         return Ok(Plan {
             limits,
+            deterministic: true,
             ..Plan::of_module(bytes)
         });
     }
@@ -147,12 +147,15 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
             smith::Floats::Canonical
         };
         counted = u.ratio(2, 3)?;
+        let has = |proposal| !P::LACKS.contains(proposal);
         let shape = smith::Shape {
             floats,
-            // Peers choose other NaNs, and other results of relaxed instructions.
-            vectors: false,
-            tail_calls: false,
-            threads: false,
+            exceptions: has(WasmFeatures::EXCEPTIONS),
+            gc: has(WasmFeatures::GC),
+            vectors: has(WasmFeatures::SIMD),
+            relaxed: has(WasmFeatures::RELAXED_SIMD),
+            tail_calls: has(WasmFeatures::TAIL_CALL),
+            threads: has(WasmFeatures::THREADS),
             maxima: true,
             counted: counted.then_some(1000),
         };
@@ -170,6 +173,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
         wild: false,
         interrupts: false,
         twice: false,
+        deterministic: true,
     })
 }
 
@@ -237,6 +241,8 @@ mod tests {
     struct Seven(Host);
 
     impl Peer for Seven {
+        const LACKS: WasmFeatures = WasmFeatures::empty();
+
         fn is_wrong_about(_: &Module) -> bool {
             false
         }

@@ -57,16 +57,6 @@ impl Extent {
         })
     }
 
-    /// As [`Extent::any`], without what peers are not given.
-    #[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
-    pub(crate) fn for_peers(u: &mut Unstructured<'_>) -> Result<Extent> {
-        Ok(Extent {
-            tail_calls: false,
-            atomics: false,
-            ..Extent::any(u)?
-        })
-    }
-
     /// The most parameters, results and further locals of a function.
     fn sizes(self, u: &mut Unstructured<'_>) -> Result<[usize; 3]> {
         if self.wide && u.ratio(1, 2)? {
@@ -349,8 +339,9 @@ impl<'a, 'u> Body<'a, 'u> {
         if self.extent.tail_calls && nested && self.u.ratio(1, 8)? {
             self.value(ValType::I32, depth)?;
             self.op(Instruction::If(BlockType::Empty));
+            self.labels.push(Vec::new());
             self.tail_call(depth - 1)?;
-            self.op(Instruction::End);
+            self.end_block();
             return Ok(());
         }
         if self.extent.atomics && self.u.ratio(1, 6)? {
@@ -762,5 +753,31 @@ impl<'a, 'u> Body<'a, 'u> {
         }
         self.end_block();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arbitrary::Unstructured;
+
+    use super::{Extent, module};
+    use crate::input::Random;
+
+    #[test]
+    fn programs_of_the_whole_language_are_valid() {
+        let extent = Extent {
+            wide: true,
+            for_wasmi: false,
+            references: true,
+            tail_calls: true,
+        };
+        let mut random = Random(1);
+        for number in 0..3000 {
+            let bytes: Vec<u8> = (0..400).flat_map(|_| random.next().to_le_bytes()).collect();
+            let program =
+                module(&mut Unstructured::new(&bytes), extent).expect("there are bytes enough");
+            let module = tiered::decode::Module::new(program);
+            assert!(module.is_ok(), "{number}: {:?}", module.err());
+        }
     }
 }

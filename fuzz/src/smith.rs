@@ -1,7 +1,8 @@
 //! Modules of `wasm-smith`, with exactly the features that tiered accepts.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use tiered::decode::wasmparser::{ExternalKind, Parser, Payload};
+use tiered::decode::proposals::ACCEPTED;
+use tiered::decode::wasmparser::{ExternalKind, Parser, Payload, WasmFeatures};
 use wasm_encoder::{ExportKind, ExportSection, RawSection};
 use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
 
@@ -10,8 +11,14 @@ use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
 pub(crate) struct Shape {
     /// Whether floats are there, and whether every NaN is made the canonical one.
     pub(crate) floats: Floats,
-    /// Whether vectors are there, and relaxed instructions on them.
+    /// Whether tags and exceptions are there.
+    pub(crate) exceptions: bool,
+    /// Whether typed references and what is garbage-collected are there; the generator has one switch for both.
+    pub(crate) gc: bool,
+    /// Whether vectors are there.
     pub(crate) vectors: bool,
+    /// Whether relaxed instructions on them are there.
+    pub(crate) relaxed: bool,
     /// Whether tail calls are there.
     pub(crate) tail_calls: bool,
     /// Whether shared memories and atomic accesses are there. It has no instruction that waits.
@@ -39,7 +46,10 @@ impl Shape {
     pub(crate) fn any(u: &mut Unstructured<'_>) -> Result<Shape> {
         Ok(Shape {
             floats: u.arbitrary()?,
+            exceptions: u.arbitrary()?,
+            gc: u.arbitrary()?,
             vectors: u.arbitrary()?,
+            relaxed: u.arbitrary()?,
             tail_calls: u.arbitrary()?,
             threads: u.arbitrary()?,
             maxima: u.arbitrary()?,
@@ -59,14 +69,17 @@ const MEMORY_BYTES: u64 = 5 << 16;
 
 /// A valid module that tiered must accept.
 pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>> {
+    let accepted = accepted();
     let config = Config {
+        exceptions_enabled: shape.exceptions && accepted.exceptions_enabled,
+        gc_enabled: shape.gc && accepted.gc_enabled,
         allow_floats: shape.floats != Floats::None,
         canonicalize_nans: shape.floats == Floats::Canonical,
         disallow_traps: u.ratio(1, 3)?,
         export_everything: u.ratio(7, 8)?,
         allowed_instructions: instructions(u)?,
         simd_enabled: shape.vectors,
-        relaxed_simd_enabled: shape.vectors,
+        relaxed_simd_enabled: shape.vectors && shape.relaxed,
         tail_call_enabled: shape.tail_calls,
         threads_enabled: shape.threads,
         max_instructions: u.int_in_range(1..=400)?,
@@ -78,7 +91,7 @@ pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>>
         memory_max_size_required: shape.maxima,
         table_max_size_required: shape.maxima,
         min_uleb_size: u.int_in_range(1..=5)?,
-        ..accepted()
+        ..accepted
     };
     let mut module = Module::new(config, u)?;
     let Some(steps) = shape.counted else {
@@ -185,8 +198,8 @@ fn accepted() -> Config {
         acquire_release_atomics_enabled: false,
         compact_imports_enabled: false,
         custom_descriptors_enabled: false,
-        exceptions_enabled: false,
-        gc_enabled: false,
+        exceptions_enabled: ACCEPTED.contains(WasmFeatures::EXCEPTIONS),
+        gc_enabled: ACCEPTED.contains(WasmFeatures::GC),
         multibyte_array_access_enabled: false,
         shared_everything_threads_enabled: false,
         tail_call_enabled: true,

@@ -152,9 +152,11 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     } else {
         (smith_module(u, steps, fuel)?, smith::COUNTER)
     };
+    let accepted = Module::new(module.clone());
     assert!(
-        Module::new(module.clone()).is_ok(),
-        "a valid module is accepted"
+        accepted.is_ok(),
+        "a valid module is accepted: {:?}",
+        accepted.err()
     );
     Ok(Plan {
         module,
@@ -168,6 +170,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         wild,
         interrupts,
         twice,
+        deterministic: seed & 8 == 0,
     })
 }
 
@@ -201,7 +204,10 @@ fn smith_module(u: &mut Unstructured<'_>, steps: i32, fuel: Option<u64>) -> Resu
     let counted = fuel.is_none() || u.arbitrary()?;
     let shape = smith::Shape {
         floats,
+        exceptions: true,
+        gc: true,
         vectors: true,
+        relaxed: true,
         tail_calls: true,
         threads: u.arbitrary()?,
         maxima: u.arbitrary()?,

@@ -18,7 +18,7 @@ const MAX_EXCERPT_BYTES: usize = 1024;
 /// Why bytes are not a valid module, and where.
 ///
 /// Shown as `invalid module at offset 0x2f in code section, func 3 "foo": type mismatch: ...`,
-/// `unsupported module at offset 0x1b in code section, func 0: tail calls are not supported yet` or
+/// `unsupported module at offset 0x1b in code section, func 0: stack switching is not supported` or
 /// `invalid text at line 3, column 5: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Inner>);

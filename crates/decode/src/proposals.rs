@@ -5,7 +5,7 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 3.0; exceptions as they were before it, memories with pages of a byte, wide arithmetic, and threads.
+/// WebAssembly 3.0; exceptions as they were before it, threads, memories with pages of a byte, and wide arithmetic.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::TAIL_CALL)
@@ -20,68 +20,68 @@ pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::CUSTOM_PAGE_SIZES)
     .union(WasmFeatures::WIDE_ARITHMETIC);
 
-/// Every proposal for modules: its name as subject and verb, and whether it is meant to be accepted one day.
+/// Every proposal for modules: its name as subject and verb.
 ///
 /// One that contains another comes first.
 #[rustfmt::skip]
-const PROPOSALS: &[(WasmFeatures, &str, bool)] = &[
-    (WasmFeatures::TAIL_CALL, "tail calls are", true),
-    (WasmFeatures::FUNCTION_REFERENCES, "typed function references are", true),
-    (WasmFeatures::GC, "garbage-collected types (GC) are", true),
-    (WasmFeatures::EXCEPTIONS, "exceptions are", true),
-    (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions are", true),
-    (WasmFeatures::THREADS, "threads are", true),
-    (WasmFeatures::MEMORY64, "64-bit memories and tables (memory64) are", true),
-    (WasmFeatures::MULTI_MEMORY, "several memories in a module (multi-memory) are", true),
-    (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes are", true),
-    (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic is", true),
-    (WasmFeatures::STACK_SWITCHING, "stack switching is", false),
-    (WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors are", false),
-    (WasmFeatures::SHARED_EVERYTHING_THREADS, "shared-everything threads are", false),
-    (WasmFeatures::ACQUIRE_RELEASE_ATOMICS, "acquire-release atomics are", false),
-    (WasmFeatures::MEMORY_CONTROL, "memory control is", false),
-    (WasmFeatures::MULTIBYTE_ARRAY_ACCESS, "multibyte array access is", false),
-    (WasmFeatures::COMPACT_IMPORTS, "compact import sections are", false),
+const PROPOSALS: &[(WasmFeatures, &str)] = &[
+    (WasmFeatures::TAIL_CALL, "tail calls are"),
+    (WasmFeatures::FUNCTION_REFERENCES, "typed function references are"),
+    (WasmFeatures::GC, "garbage-collected types (GC) are"),
+    (WasmFeatures::EXCEPTIONS, "exceptions are"),
+    (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions are"),
+    (WasmFeatures::THREADS, "threads are"),
+    (WasmFeatures::MEMORY64, "64-bit memories and tables (memory64) are"),
+    (WasmFeatures::MULTI_MEMORY, "several memories in a module (multi-memory) are"),
+    (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes are"),
+    (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic is"),
+    (WasmFeatures::STACK_SWITCHING, "stack switching is"),
+    (WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors are"),
+    (WasmFeatures::SHARED_EVERYTHING_THREADS, "shared-everything threads are"),
+    (WasmFeatures::ACQUIRE_RELEASE_ATOMICS, "acquire-release atomics are"),
+    (WasmFeatures::MEMORY_CONTROL, "memory control is"),
+    (WasmFeatures::MULTIBYTE_ARRAY_ACCESS, "multibyte array access is"),
+    (WasmFeatures::COMPACT_IMPORTS, "compact import sections are"),
     // Accepted, but a configuration may narrow that.
-    (WasmFeatures::MUTABLE_GLOBAL, "mutable globals in imports and exports are", true),
-    (WasmFeatures::SATURATING_FLOAT_TO_INT, "saturating conversions are", true),
-    (WasmFeatures::SIGN_EXTENSION, "sign extensions are", true),
-    (WasmFeatures::REFERENCE_TYPES, "reference types are", true),
-    (WasmFeatures::MULTI_VALUE, "several results or parameters of blocks (multi-value) are", true),
-    (WasmFeatures::BULK_MEMORY, "bulk memory instructions are", true),
-    (WasmFeatures::BULK_MEMORY_OPT, "bulk memory instructions are", true),
-    (WasmFeatures::SIMD, "vector instructions (SIMD) are", true),
-    (WasmFeatures::RELAXED_SIMD, "relaxed vector instructions (relaxed SIMD) are", true),
-    (WasmFeatures::EXTENDED_CONST, "extended constant expressions are", true),
-    (WasmFeatures::FLOATS, "floats are", true),
-    (WasmFeatures::GC_TYPES, "references to the host's values are", true),
-    (WasmFeatures::CALL_INDIRECT_OVERLONG, "long table indices in calls are", true),
+    (WasmFeatures::MUTABLE_GLOBAL, "mutable globals in imports and exports are"),
+    (WasmFeatures::SATURATING_FLOAT_TO_INT, "saturating conversions are"),
+    (WasmFeatures::SIGN_EXTENSION, "sign extensions are"),
+    (WasmFeatures::REFERENCE_TYPES, "reference types are"),
+    (WasmFeatures::MULTI_VALUE, "several results or parameters of blocks (multi-value) are"),
+    (WasmFeatures::BULK_MEMORY, "bulk memory instructions are"),
+    (WasmFeatures::BULK_MEMORY_OPT, "bulk memory instructions are"),
+    (WasmFeatures::SIMD, "vector instructions (SIMD) are"),
+    (WasmFeatures::RELAXED_SIMD, "relaxed vector instructions (relaxed SIMD) are"),
+    (WasmFeatures::EXTENDED_CONST, "extended constant expressions are"),
+    (WasmFeatures::FLOATS, "floats are"),
+    (WasmFeatures::GC_TYPES, "references to the host's values are"),
+    (WasmFeatures::CALL_INDIRECT_OVERLONG, "long table indices in calls are"),
 ];
 
 /// All proposals for modules, accepted or not.
 pub(crate) fn all() -> WasmFeatures {
     PROPOSALS
         .iter()
-        .fold(ACCEPTED, |all, &(proposal, ..)| all.union(proposal))
+        .fold(ACCEPTED, |all, &(proposal, _)| all.union(proposal))
 }
 
 /// The proposals that are not in `accepted`.
 pub(crate) fn refused(accepted: WasmFeatures) -> impl Iterator<Item = WasmFeatures> {
-    let all = PROPOSALS.iter().map(|&(proposal, ..)| proposal);
+    let all = PROPOSALS.iter().map(|&(proposal, _)| proposal);
     all.filter(move |&proposal| !accepted.contains(proposal))
 }
 
 /// What is said of a module that needs `proposal`.
 pub(crate) fn refusal(proposal: WasmFeatures) -> String {
-    let named = PROPOSALS.iter().find(|(known, ..)| *known == proposal);
-    let Some((_, subject, is_planned)) = named else {
+    let named = PROPOSALS.iter().find(|(known, _)| *known == proposal);
+    let Some((_, subject)) = named else {
         return "the module needs a proposal that is not supported".to_owned();
     };
     if ACCEPTED.contains(proposal) {
-        return format!("{subject} turned off");
+        format!("{subject} turned off")
+    } else {
+        format!("{subject} not supported")
     }
-    let yet = if *is_planned { " yet" } else { "" };
-    format!("{subject} not supported{yet}")
 }
 
 #[cfg(test)]

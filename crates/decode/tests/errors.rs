@@ -186,7 +186,7 @@ fn a_huge_number_of_locals_is_refused() {
 const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     (
         WasmFeatures::EXCEPTIONS,
-        "exceptions are not supported yet",
+        "exceptions are not supported",
         &[
             "(module (tag))",
             r#"(module (import "m" "t" (tag)))"#,
@@ -197,12 +197,12 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::LEGACY_EXCEPTIONS,
-        "legacy exceptions are not supported yet",
+        "legacy exceptions are not supported",
         &["(module (func try catch_all end))"],
     ),
     (
         WasmFeatures::GC,
-        "garbage-collected types (GC) are not supported yet",
+        "garbage-collected types (GC) are not supported",
         &[
             "(module (type (struct)))",
             "(module (type (array i8)))",
@@ -221,7 +221,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::FUNCTION_REFERENCES,
-        "typed function references are not supported yet",
+        "typed function references are not supported",
         &[
             "(module (type $t (func)) (func (param (ref null $t))))",
             "(module (func (param (ref extern))))",
@@ -232,7 +232,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::TAIL_CALL,
-        "tail calls are not supported yet",
+        "tail calls are not supported",
         &[
             "(module (func return_call 0))",
             "(module (table 1 funcref) (func (return_call_indirect (i32.const 0))))",
@@ -240,7 +240,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::THREADS,
-        "threads are not supported yet",
+        "threads are not supported",
         &[
             "(module (memory 1 1 shared))",
             "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))",
@@ -249,7 +249,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::MEMORY64,
-        "64-bit memories and tables (memory64) are not supported yet",
+        "64-bit memories and tables (memory64) are not supported",
         &[
             "(module (memory i64 1))",
             "(module (table i64 1 funcref))",
@@ -258,7 +258,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::MULTI_MEMORY,
-        "several memories in a module (multi-memory) are not supported yet",
+        "several memories in a module (multi-memory) are not supported",
         &[
             "(module (memory 1) (memory 1))",
             r#"(module (import "m" "m" (memory 1)) (memory 1))"#,
@@ -267,12 +267,12 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
     ),
     (
         WasmFeatures::CUSTOM_PAGE_SIZES,
-        "custom page sizes are not supported yet",
+        "custom page sizes are not supported",
         &["(module (memory 1 (pagesize 1)))"],
     ),
     (
         WasmFeatures::WIDE_ARITHMETIC,
-        "wide arithmetic is not supported yet",
+        "wide arithmetic is not supported",
         &["(module (func (param i64) (i64.mul_wide_s (local.get 0) (local.get 0)) (drop) (drop)))"],
     ),
     (
@@ -281,12 +281,20 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
         &[
             "(module (type $f (func)) (type $c (cont $f)))",
             "(module (type $f (func)) (type $c (cont $f)) (func (param (ref null $c))))",
+            "(module (func (param contref)))",
+            "(module (global (ref null nocont) (ref.null nocont)))",
+            "(module (type $f (func)) (type $c (cont $f)) (func $g) (elem declare func $g)
+                (func (drop (cont.new $c (ref.func $g)))))",
         ],
     ),
     (
         WasmFeatures::CUSTOM_DESCRIPTORS,
         "custom descriptors are not supported",
-        &[r#"(module (type $t (func)) (import "m" "f" (func (exact (type $t)))))"#],
+        &[
+            r#"(module (type $t (func)) (import "m" "f" (func (exact (type $t)))))"#,
+            "(module (rec (type $a (descriptor $b) (struct)) (type $b (describes $a) (struct))))",
+            "(module (type $s (struct)) (func (param (ref (exact $s)))))",
+        ],
     ),
     (
         WasmFeatures::SHARED_EVERYTHING_THREADS,
@@ -294,6 +302,11 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
         &[
             "(module (type (shared (func))))",
             "(module (global (shared i32) (i32.const 0)))",
+            "(module (type (shared (struct))))",
+            "(module (func (param (ref null (shared any)))))",
+            "(module (func (drop (ref.i31_shared (i32.const 0)))))",
+            "(module (type $a (array (mut i32))) (func (param (ref $a)) (result i32)
+                (array.atomic.get seqcst $a (local.get 0) (i32.const 0))))",
         ],
     ),
 ];
@@ -325,7 +338,7 @@ fn what_only_a_proposal_makes_readable_is_named_too() {
         // (i32.load 1 offset=0 (i32.const 0)), the memory's index behind a flag of the alignment.
         (
             WasmFeatures::MULTI_MEMORY,
-            "several memories in a module (multi-memory) are not supported yet",
+            "several memories in a module (multi-memory) are not supported",
             &b"\x05\x05\x02\x00\x01\x00\x01\x0a\x0b\x01\x09\x00\x41\x00\x28\x42\x01\x00\x1a\x0b"[..],
         ),
     ];

@@ -119,11 +119,11 @@ impl Builtin {
             | Builtin::TableInit
             | Builtin::AtomicNotify
             | Builtin::NewArrayFill => 4,
-            Builtin::AtomicWait
-            | Builtin::ArrayFill
+            Builtin::ArrayFill
             | Builtin::ArrayCopy
             | Builtin::ArrayInitData
-            | Builtin::ArrayInitElem => 5,
+            | Builtin::ArrayInitElem
+            | Builtin::AtomicWait => 5,
         }
     }
 
