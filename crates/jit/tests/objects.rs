@@ -60,5 +60,5 @@ fn a_full_heap_is_a_trap() {
         ..Limits::default()
     };
     let jit = jit(true);
-    objects::a_full_heap_is_a_trap(&|| store(&jit, false, limits), BYTES);
+    objects::a_full_heap_is_a_trap(&|| store(&jit, false, limits.clone()), BYTES);
 }
