@@ -9,7 +9,7 @@
 //! | out of bounds of a memory | an address within a memory of the store that runs, or within the guard behind one |
 //! | the guest is to stop | an address in the store's poll page |
 //! | a null element, a call of the null reference | an address in the null page |
-//! | out of bounds of a memory or table, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
+//! | out of bounds of a table, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
 //! | division | the processor's own complaint about one |
 //! | every one but for these two and the poll page | an instruction made to stop there |
 //!
@@ -76,7 +76,7 @@ impl Cause {
             Cause::Access(address) => {
                 let is_null = address < NULL_PAGE_BYTES;
                 match code {
-                    trap::MEMORY_OUT_OF_BOUNDS => is_null || store.has_memory_at(address),
+                    trap::MEMORY_OUT_OF_BOUNDS => store.has_memory_at(address),
                     trap::INTERRUPT => store.has_poll_page_at(address),
                     trap::UNINITIALIZED_ELEMENT
                     | trap::NULL_FUNCTION_REFERENCE

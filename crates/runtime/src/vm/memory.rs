@@ -12,7 +12,7 @@
 //!
 //! * *Invariant:* the base never changes, so running code keeps it in a register over any call. A memory with addresses
 //!   of 64 bits has as much address space from the start on as its type and its store let it grow to; if the host has
-//!   less, it can't grow as far.
+//!   less, it can't grow as far. It is a power of two of bytes, so the low bits of whatever number are an address of it.
 //! * *Invariant:* what says how long a memory is stands in its record, far from its bytes ([`MemoryBounds`]): an access
 //!   that goes wrong by a little, on either side, finds nothing to read and nothing to change.
 //! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
@@ -78,6 +78,7 @@ pub(crate) fn no_memory() -> NonNull<MemoryBounds> {
 impl MemoryRecord {
     pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.base);
     pub(crate) const LENGTH: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.length);
+    pub(crate) const MASK: usize = std::mem::offset_of!(MemoryRecord, reservation.mask);
 
     pub(crate) fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
         let plan = MemoryPlan::of(ty);
