@@ -4,11 +4,14 @@
 
 use std::fmt::Write as _;
 
+use tiered::decode::atomic::AtomicOp;
 use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
 use tiered::decode::vector::{VecAccess, VecOp};
 use tiered::decode::wide::WideOp;
-use wasm_encoder::{BlockType, Encode, HeapType, Instruction, RefType, ValType};
+use wasm_encoder::{
+    BlockType, Encode, HeapType, Instruction, MemArg, MemArgTarget, Ordering, RefType, ValType,
+};
 
 /// A piece of a module, with a name for who reads the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +124,9 @@ pub fn entries() -> Vec<Entry> {
     for op in StoreOp::ALL {
         add(named(op.text()), encoded(|out| op.opcode().encode(out)));
     }
+    for op in AtomicOp::ALL {
+        add(named(op.text()), encoded(|out| op.opcode().encode(out)));
+    }
     for (name, instruction) in others() {
         add(format!("op_{name}"), encoded(|out| instruction.encode(out)));
     }
@@ -169,6 +175,16 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode(&mut bytes);
     bytes
+}
+
+/// An access to the first memory, at an address that is a multiple of a power of two.
+fn aligned(align: u32) -> MemArg {
+    MemArg {
+        offset: 0,
+        align,
+        target: MemArgTarget::Memory(0),
+        ordering: None,
+    }
 }
 
 /// Ops that the tables do not have, with the immediates that they have most often.
@@ -243,6 +259,19 @@ fn others() -> Vec<(&'static str, Instruction<'static>)> {
             },
         ),
         ("data_drop", Instruction::DataDrop(0)),
+        ("atomic_fence", Instruction::AtomicFence(Ordering::SeqCst)),
+        (
+            "memory_atomic_notify",
+            Instruction::MemoryAtomicNotify(aligned(2)),
+        ),
+        (
+            "memory_atomic_wait32",
+            Instruction::MemoryAtomicWait32(aligned(2)),
+        ),
+        (
+            "memory_atomic_wait64",
+            Instruction::MemoryAtomicWait64(aligned(3)),
+        ),
         ("i32_const", Instruction::I32Const(0)),
         ("i64_const", Instruction::I64Const(0)),
         ("f32_const", Instruction::F32Const(0.0.into())),
@@ -272,6 +301,7 @@ mod tests {
         let opcodes = opcodes.chain(VecAccess::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(LoadOp::ALL.iter().map(|op| op.opcode()));
         let opcodes = opcodes.chain(StoreOp::ALL.iter().map(|op| op.opcode()));
+        let opcodes = opcodes.chain(AtomicOp::ALL.iter().map(|op| op.opcode()));
         for opcode in opcodes {
             let bytes = encoded(|out| opcode.encode(out));
             let found = entries.iter().any(|entry| entry.bytes == bytes);

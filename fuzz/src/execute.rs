@@ -7,13 +7,14 @@ use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
     AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
-    InstantiateError, Limits, Memory, Module, Stats, Store, Table, Tag, TierEventKind, TierMode,
-    Trap, TrapCode, Val,
+    InstantiateError, Limits, Memory, Module, SharedMemory, Stats, Store, Table, Tag,
+    TierEventKind, TierMode, Trap, TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, memory_hash};
 use crate::host::Host;
 use crate::input::{self, Random};
+use crate::ops::waits;
 use crate::{program, smith};
 
 /// A module and everything that decides what it does.
@@ -170,7 +171,13 @@ fn engine(plan: &Plan, failures: &Failures) -> Engine {
     Engine::new(&config)
 }
 
-/// Everything that can be seen of the plan's module; `None` if it is not valid.
+/// The plan's module, if it is valid, and does not wait for other threads, of which there are none.
+fn load(plan: &Plan, engine: &Engine) -> Option<Module> {
+    let module = Module::new(engine, plan.module.clone()).ok()?;
+    (!waits(&module)).then_some(module)
+}
+
+/// Everything that can be seen of the plan's module; `None` if it is not valid, or waits for other threads.
 pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
     observe_tiers(plan).map(|(events, _)| events)
 }
@@ -179,7 +186,7 @@ pub(crate) fn observe(plan: &Plan) -> Option<Vec<Event>> {
 pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
     let failures = Failures::default();
     let engine = engine(plan, &failures);
-    let module = Module::new(&engine, plan.module.clone()).ok()?;
+    let module = load(plan, &engine)?;
     let events = in_new_store(plan, &engine, &module);
     check(&failures);
     Some((events, engine.stats()))
@@ -190,12 +197,11 @@ pub(crate) fn observe_tiers(plan: &Plan) -> Option<(Vec<Event>, Stats)> {
 pub(crate) fn observe_lives(plan: &Plan) -> Option<([Vec<Event>; 3], Stats)> {
     let failures = Failures::default();
     let engine = engine(plan, &failures);
-    let load = || Module::new(&engine, plan.module.clone()).ok();
-    let module = load()?;
+    let module = load(plan, &engine)?;
     let first = in_new_store(plan, &engine, &module);
     let second = in_new_store(plan, &engine, &module);
     drop(module);
-    let third = in_new_store(plan, &engine, &load()?);
+    let third = in_new_store(plan, &engine, &load(plan, &engine)?);
     check(&failures);
     Some(([first, second, third], engine.stats()))
 }
@@ -419,11 +425,14 @@ impl Run<'_> {
                     Event::Global(number, to_value(&self.store, global.get(&self.store)))
                 }
                 Extern::Memory(memory) => {
-                    let data = memory.data(&self.store);
                     let pages = memory.size(&self.store);
-                    assert_eq!(data.len() as u64, pages * memory.page_bytes(&self.store));
+                    let len = pages * memory.page_bytes(&self.store);
                     assert!(self.store.memory_bytes() <= self.plan.limits.memory_bytes);
-                    Event::Memory(number, data.len(), memory_hash(data))
+                    let hash = match memory.shared(&self.store) {
+                        Some(shared) => shared_hash(&shared),
+                        None => memory_hash(memory.data(&self.store)),
+                    };
+                    Event::Memory(number, len as usize, hash)
                 }
                 Extern::Table(table) => {
                     let size = table.size(&self.store);
@@ -477,6 +486,11 @@ impl Run<'_> {
                 let grown = memory.grow(&mut self.store, self.random.next() % 3);
                 assert!(grown.is_none_or(|old| old <= memory.size(&self.store)));
                 let byte = self.random.next() as u8;
+                if memory.shared(&self.store).is_some() {
+                    let len = memory.size(&self.store) * memory.page_bytes(&self.store);
+                    let written = memory.write(&mut self.store, 100, &[byte]);
+                    assert_eq!(written.is_ok(), len > 100);
+                }
                 memory
                     .data_mut(&mut self.store)
                     .iter_mut()
@@ -499,6 +513,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// As [`memory_hash`], of a memory whose bytes are never borrowed.
+fn shared_hash(memory: &SharedMemory) -> u64 {
+    let mut bytes = vec![0; memory.len()];
+    memory.read(0, &mut bytes).expect("nobody else has it");
+    memory_hash(&bytes)
 }
 
 /// The functions and bytes of the module at which a trap and its callers stand.

@@ -29,7 +29,6 @@ pub mod wasi_race;
 mod event;
 mod host;
 mod input;
-#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 mod ops;
 #[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 mod peer;

@@ -4,6 +4,7 @@
 //! others take no notice of what they change: bits, pieces of the dictionary, pieces of other seeds.
 
 use tiered::decode::Module;
+use tiered::decode::atomic::AtomicOp;
 use tiered::decode::index::FuncIdx;
 use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::numeric::NumOp;
@@ -163,6 +164,15 @@ impl Change {
                 .filter(|other| other.params() == op.params());
             return Some(Change::Opcodes(alike.map(|op| op.opcode()).collect()));
         }
+        // The alignment is the natural one.
+        if let Some((op, _)) = AtomicOp::from_operator(op) {
+            let alike = AtomicOp::ALL.iter().filter(|other| {
+                (other.ty(), other.size()) == (op.ty(), op.size())
+                    && other.kind().operands() == op.kind().operands()
+                    && other.kind().has_result() == op.kind().has_result()
+            });
+            return Some(Change::Opcodes(alike.map(|op| op.opcode()).collect()));
+        }
         // The alignment may be the natural one at most.
         if let Some((op, _)) = LoadOp::from_operator(op) {
             let alike = LoadOp::ALL.iter().filter(|other| {
@@ -205,8 +215,9 @@ mod tests {
     use super::*;
 
     fn seeds() -> Vec<Vec<u8>> {
-        let text = r#"(module (memory 1) (func (param i32 f64) (result i64)
+        let text = r#"(module (memory 1 1 shared) (func (param i32 f64) (result i64)
             (i32.store8 offset=3 (local.get 0) (i32.add (i32.const 70) (i32.load16_s (local.get 0))))
+            (i64.atomic.store8 (local.get 0) (i64.atomic.rmw16.sub_u offset=8 (local.get 0) (i64.const 5)))
             (i64.trunc_sat_f64_u (f64.mul (local.get 1) (f64.const 3)))))"#;
         let module = Module::new(text.as_bytes().to_vec()).expect("it is valid");
         vec![module.bytes().to_vec(), text.as_bytes().to_vec()]

@@ -6,7 +6,9 @@ use tiered::decode::const_expr::{ConstExpr, ConstOp};
 use tiered::decode::index::FuncIdx;
 #[cfg(feature = "oracle")]
 use tiered::decode::module::{Data, DataMode, Element, ElementItems, ElementMode};
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 use tiered::decode::numeric::NumOp;
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 use tiered::decode::types::ValType;
 use tiered::decode::wasmparser::Operator;
 
@@ -18,6 +20,7 @@ pub(crate) fn bodies(module: &Module) -> impl Iterator<Item = Vec<Operator<'_>>>
 
 /// Whether a module that is given as it stands could show what the spec leaves open: which NaN was computed, or what a
 /// relaxed instruction gives.
+#[cfg(any(feature = "oracle", feature = "oracle-wasmtime"))]
 pub(crate) fn shows_choices(module: &Module) -> bool {
     let float = |ty: ValType| matches!(ty, ValType::F32 | ValType::F64);
     let computes = |op: &Operator<'_>| {
@@ -29,6 +32,17 @@ pub(crate) fn shows_choices(module: &Module) -> bool {
         name.starts_with("F32x4") || name.starts_with("F64x2") || name.contains("Relaxed")
     };
     bodies(module).any(|ops| ops.iter().any(|op| computes(op) || of_vectors(op)))
+}
+
+/// Whether a body has an instruction that waits for another thread to notify this one.
+pub(crate) fn waits(module: &Module) -> bool {
+    let waits = |op: &Operator<'_>| {
+        matches!(
+            op,
+            Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. }
+        )
+    };
+    bodies(module).any(|ops| ops.iter().any(waits))
 }
 
 /// Whether a constant expression names a global that is not imported: an engine may take that for a part of GC.

@@ -82,7 +82,8 @@ pub(crate) fn run<P: Peer>(bytes: &[u8]) {
 fn is_for_peers(plan: &Plan) -> bool {
     let lacking = WasmFeatures::FUNCTION_REFERENCES
         .union(WasmFeatures::EXCEPTIONS)
-        .union(WasmFeatures::LEGACY_EXCEPTIONS);
+        .union(WasmFeatures::LEGACY_EXCEPTIONS)
+        .union(WasmFeatures::THREADS);
     let config = Config {
         proposals: ACCEPTED.difference(lacking),
         threads: Some(1),
@@ -151,6 +152,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
             // Peers choose other NaNs, and other results of relaxed instructions.
             vectors: false,
             tail_calls: false,
+            threads: false,
             maxima: true,
             counted: counted.then_some(1000),
         };

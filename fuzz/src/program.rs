@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* a counter in a global stops every program at the same place in every engine.
 
+mod atomic;
 mod memory;
 mod reference;
 mod wide;
@@ -40,6 +41,8 @@ pub(crate) struct Extent {
     pub(crate) references: bool,
     /// Tail calls.
     pub(crate) tail_calls: bool,
+    /// A shared memory, atomic accesses, notifying and fences.
+    pub(crate) atomics: bool,
 }
 
 impl Extent {
@@ -50,6 +53,7 @@ impl Extent {
             for_wasmi: false,
             references: u.ratio(1, 2)?,
             tail_calls: u.ratio(1, 2)?,
+            atomics: u.ratio(1, 3)?,
         })
     }
 
@@ -58,6 +62,7 @@ impl Extent {
     pub(crate) fn for_peers(u: &mut Unstructured<'_>) -> Result<Extent> {
         Ok(Extent {
             tail_calls: false,
+            atomics: false,
             ..Extent::any(u)?
         })
     }
@@ -144,10 +149,10 @@ pub(crate) fn module(u: &mut Unstructured<'_>, extent: Extent) -> Result<Vec<u8>
         reference::tables(&mut tables);
     }
     module.section(&tables);
-    module.section(&memory::memories());
+    module.section(&memory::memories(extent));
     module.section(&globals());
     let mut exports = ExportSection::new();
-    memory::exports(&mut exports);
+    memory::exports(&mut exports, extent);
     for func in 1..blocks {
         exports.export(&format!("f{func}"), ExportKind::Func, func);
     }
@@ -347,6 +352,9 @@ impl<'a, 'u> Body<'a, 'u> {
             self.tail_call(depth - 1)?;
             self.op(Instruction::End);
             return Ok(());
+        }
+        if self.extent.atomics && self.u.ratio(1, 6)? {
+            return self.atomic_statement(depth);
         }
         match self.u.int_in_range(0..=13)? {
             0..=3 => self.set_local(depth),

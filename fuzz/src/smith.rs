@@ -14,6 +14,8 @@ pub(crate) struct Shape {
     pub(crate) vectors: bool,
     /// Whether tail calls are there.
     pub(crate) tail_calls: bool,
+    /// Whether shared memories and atomic accesses are there. It has no instruction that waits.
+    pub(crate) threads: bool,
     /// Makes every memory and table say how large it may become.
     pub(crate) maxima: bool,
     /// Adds a counter that stops the program by `unreachable`, at the same place in every engine: a number of calls and
@@ -39,6 +41,7 @@ impl Shape {
             floats: u.arbitrary()?,
             vectors: u.arbitrary()?,
             tail_calls: u.arbitrary()?,
+            threads: u.arbitrary()?,
             maxima: u.arbitrary()?,
             counted: u.ratio(1, 4)?.then_some(1000),
         })
@@ -65,6 +68,7 @@ pub(crate) fn module(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Vec<u8>>
         simd_enabled: shape.vectors,
         relaxed_simd_enabled: shape.vectors,
         tail_call_enabled: shape.tail_calls,
+        threads_enabled: shape.threads,
         max_instructions: u.int_in_range(1..=400)?,
         max_funcs: u.int_in_range(1..=12)?,
         min_funcs: 1,
@@ -186,7 +190,7 @@ fn accepted() -> Config {
         multibyte_array_access_enabled: false,
         shared_everything_threads_enabled: false,
         tail_call_enabled: true,
-        threads_enabled: false,
+        threads_enabled: true,
         max_memory32_bytes: MEMORY_BYTES,
         max_memory64_bytes: MEMORY_BYTES.into(),
         max_table_elements: 100,

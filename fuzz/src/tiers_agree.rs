@@ -203,6 +203,7 @@ fn smith_module(u: &mut Unstructured<'_>, steps: i32, fuel: Option<u64>) -> Resu
         floats,
         vectors: true,
         tail_calls: true,
+        threads: u.arbitrary()?,
         maxima: u.arbitrary()?,
         counted: counted.then_some(steps.cast_unsigned()),
     };

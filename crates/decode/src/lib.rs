@@ -56,6 +56,8 @@ pub mod vector;
 
 pub mod wide;
 
+pub mod atomic;
+
 pub mod proposals;
 
 pub mod names;

@@ -7,13 +7,14 @@ use wasmparser::WasmFeatures;
 
 /// WebAssembly 2.0; of 3.0 the relaxed vector instructions, typed references to functions, tail calls, exceptions, extended
 /// constant expressions, and memories and tables of any number and with 64-bit indices; exceptions as they were before 3.0,
-/// memories with pages of a byte, and wide arithmetic.
+/// memories with pages of a byte, and wide arithmetic; threads.
 pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::LEGACY_EXCEPTIONS)
+    .union(WasmFeatures::THREADS)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::MULTI_MEMORY)

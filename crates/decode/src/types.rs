@@ -243,7 +243,7 @@ pub struct MemoryType {
     pub limits: Limits,
     /// The type of addresses.
     pub index: IndexType,
-    /// Whether threads share it; no accepted module has a shared memory.
+    /// Whether threads share it.
     pub shared: bool,
     /// The binary logarithm of the bytes of a page: 16, or 0.
     pub page_log2: u8,

@@ -4,6 +4,7 @@
 mod listed;
 
 use listed::List;
+use tiered_decode::atomic::AtomicOp;
 use tiered_decode::index::FuncIdx;
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
@@ -11,7 +12,8 @@ use tiered_decode::opcode::Opcode;
 use tiered_decode::wasmparser::{Operator, VisitOperator, for_each_visit_operator};
 use tiered_decode::wide::WideOp;
 use tiered_decode::{
-    Module, for_each_binary, for_each_load, for_each_store, for_each_unary, for_each_wide,
+    Module, for_each_atomic, for_each_binary, for_each_load, for_each_store, for_each_unary,
+    for_each_wide,
 };
 
 macro_rules! rows {
@@ -21,6 +23,7 @@ macro_rules! rows {
 const UNARY: &[(&str, &str)] = for_each_unary!(rows);
 const BINARY: &[(&str, &str)] = for_each_binary!(rows);
 const WIDE: &[(&str, &str)] = for_each_wide!(rows);
+const ATOMICS: &[(&str, &str)] = for_each_atomic!(rows);
 const LOADS: &[(&str, &str)] = for_each_load!(rows);
 const STORES: &[(&str, &str)] = for_each_store!(rows);
 
@@ -96,6 +99,31 @@ fn every_wide_row() {
         assert_eq!(WideOp::from_operator(&operator), Some(op));
         assert_eq!(NumOp::from_operator(&operator), None);
         let arity = format!("arity {} -> 2", op.params());
+        assert_eq!(List.visit_operator(&operator), (name, visit, arity));
+    }
+}
+
+#[test]
+fn every_atomic_row() {
+    assert_eq!((ATOMICS.len(), AtomicOp::ALL.len()), (63, 63));
+    for (&op, &(name, visit)) in AtomicOp::ALL.iter().zip(ATOMICS) {
+        assert_eq!(format!("{op:?}"), name);
+        let (ty, count) = (op.ty(), op.kind().operands());
+        let params = format!(" {ty}").repeat(count);
+        let operands: String = (0..count).map(|i| format!(" (local.get {i})")).collect();
+        let results = usize::from(op.kind().has_result());
+        let result = format!(" {ty}").repeat(results);
+        let align = op.size();
+        let text = format!(
+            "(module (memory 1 1 shared) (func (param{params}) (result{result})
+                ({op} offset=7 align={align} (i32.const 0){operands})))"
+        );
+        let module = Module::new(text).unwrap();
+        let operator = the_op(&module, op.opcode());
+        let (found, memarg) = AtomicOp::from_operator(&operator).unwrap();
+        assert_eq!((found, memarg.offset), (op, 7));
+        assert_eq!(1 << memarg.max_align, op.size());
+        let arity = format!("arity {} -> {results}", 1 + count);
         assert_eq!(List.visit_operator(&operator), (name, visit, arity));
     }
 }

@@ -75,8 +75,8 @@ pub use tiered_runtime::{
     AnyStore, Backtrace, Caller, Epoch, Error, Exception, ExceptionError, ExnRef, ExportError,
     Extern, ExternRef, Frame, Func, Global, HostError, HostReturn, HostValue, HostValues, Instance,
     InstancePre, InstantiateError, InterruptHandle, Interruptible, IntoHostFunc, LimitError,
-    Limits, LinkError, Linker, Memory, MemoryError, Meter, PAGE_BYTES, SetError, Store,
-    StoreConfig, Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
+    Limits, LinkError, Linker, Memory, MemoryError, Meter, PAGE_BYTES, SetError, SharedMemory,
+    Store, StoreConfig, Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

@@ -16,6 +16,7 @@
 //! Back traces are rare and functions many: translating one function again costs less than keeping a table for all.
 
 mod any_memory;
+mod atomic;
 mod cost;
 mod dump;
 mod emit;

@@ -246,7 +246,7 @@ impl Op for RaiseTrap {
 
 /// The trap whose number [`Regs::trap`] has left.
 fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 17] = [
+    const CODES: [TrapCode; 19] = [
         TrapCode::Unreachable,
         TrapCode::MemoryOutOfBounds,
         TrapCode::TableOutOfBounds,
@@ -261,6 +261,8 @@ fn code_of(number: Slot) -> TrapCode {
         TrapCode::StackOverflow,
         TrapCode::OutOfFuel,
         TrapCode::Interrupted,
+        TrapCode::UnalignedAtomic,
+        TrapCode::ExpectedSharedMemory,
         TrapCode::FunctionTooLarge,
         TrapCode::NullException,
         TrapCode::ExceptionsExhausted,

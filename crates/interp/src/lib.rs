@@ -21,6 +21,7 @@
 //! on purpose: any knowledge of a compiler. What is hot is said to the store's [`Tier`], which may move a frame on.
 
 mod any_memory;
+mod atomic;
 mod builtin;
 mod call;
 mod compile;

@@ -26,7 +26,7 @@ pub(crate) unsafe fn within(
     let start = u64::from(address) + u64::from(offset);
     // SAFETY: bounds live as long as the instance.
     let bounds = unsafe { &*regs.mem };
-    let is_within = start + size as u64 <= bounds.length.get();
+    let is_within = start + size as u64 <= bounds.length();
     // SAFETY: `start` is within the memory.
     is_within.then(|| unsafe { bounds.base.as_ptr().add(start as usize) })
 }

@@ -7,6 +7,7 @@
 use std::ptr::NonNull;
 
 use tiered_decode::index::{DataIdx, ElemIdx, FuncIdx, MemoryIdx, TableIdx};
+use tiered_runtime::atomics::{self, WaitPlace};
 use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::{TrapCode, builtin};
@@ -41,6 +42,10 @@ pub(crate) enum Builtin {
     ElemDrop,
     /// `ref.func` of a function that the module defines: (function).
     RefFunc,
+    /// `memory.atomic.wait32` and `wait64`: (memory | size << 32, address, offset, expected, timeout).
+    AtomicWait,
+    /// `memory.atomic.notify`: (memory, address, offset, count).
+    AtomicNotify,
     /// The account of work is below zero: ().
     Refuel,
     /// `throw`: (the address of the tag's record). What the exception carries is still to be written.
@@ -56,6 +61,8 @@ pub(crate) enum Kind {
     Value,
     /// 0, or else the store keeps a trap.
     Status,
+    /// The result of the instruction, or else all ones, and the store keeps a trap.
+    Small,
     /// An address, or else 0, and the store keeps a trap.
     Address,
     /// Nothing.
@@ -79,7 +86,9 @@ impl Builtin {
             | Builtin::MemoryInit
             | Builtin::TableFill
             | Builtin::TableCopy
-            | Builtin::TableInit => 4,
+            | Builtin::TableInit
+            | Builtin::AtomicNotify => 4,
+            Builtin::AtomicWait => 5,
         }
     }
 
@@ -88,6 +97,7 @@ impl Builtin {
         match self {
             Builtin::MemoryGrow | Builtin::TableGrow | Builtin::RefFunc => Kind::Value,
             Builtin::NewException => Kind::Address,
+            Builtin::AtomicWait | Builtin::AtomicNotify => Kind::Small,
             Builtin::DataDrop | Builtin::ElemDrop | Builtin::Raise => Kind::Nothing,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
@@ -124,7 +134,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 14] = [
+const ENTRIES: [*const (); 16] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -136,6 +146,8 @@ const ENTRIES: [*const (); 14] = [
     table_init as *const (),
     elem_drop as *const (),
     ref_func as *const (),
+    atomic_wait as *const (),
+    atomic_notify as *const (),
     refuel as *const (),
     new_exception as *const (),
     unwind::raise as *const (),
@@ -151,6 +163,14 @@ fn status(result: Result<(), TrapCode>) -> u64 {
             1
         }
     }
+}
+
+/// A result that is never all ones ([`Kind::Small`]).
+fn small(result: Result<u64, TrapCode>) -> u64 {
+    result.unwrap_or_else(|code| {
+        fault::set_pending(code);
+        u64::MAX
+    })
 }
 
 /// Two indices that came as one argument.
@@ -210,6 +230,14 @@ entries! {
     }
     ref_func(ctx, func) {
         ctx.func(FuncIdx(func as u32)).as_ptr().expose_provenance() as u64
+    }
+    atomic_wait(ctx, place, address, offset, expected, timeout) {
+        let (memory, size) = pair(place);
+        let place = WaitPlace { memory: MemoryIdx(memory), address, offset, size: size.into() };
+        small(atomics::wait(ctx, place, expected, timeout.cast_signed()))
+    }
+    atomic_notify(ctx, memory, address, offset, count) {
+        small(atomics::notify(ctx, MemoryIdx(memory as u32), address, offset, count as u32))
     }
     refuel(ctx) {
         status(ctx.store().refill().map(|_| ()))

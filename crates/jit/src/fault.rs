@@ -258,6 +258,7 @@ fn code_of(fault: &Fault) -> Option<TrapCode> {
         trap::INDIRECT_CALL_TYPE_MISMATCH => TrapCode::IndirectCallTypeMismatch,
         trap::NULL_FUNCTION_REFERENCE => TrapCode::NullFunctionReference,
         trap::NULL_REFERENCE => TrapCode::NullReference,
+        trap::UNALIGNED_ATOMIC => TrapCode::UnalignedAtomic,
         trap::INTERRUPT => TrapCode::Interrupted,
         trap::NULL_EXCEPTION => TrapCode::NullException,
         _ => TrapCode::Unreachable,

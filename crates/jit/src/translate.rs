@@ -18,6 +18,7 @@
 //! looked at.
 
 mod access;
+mod atomic;
 mod bounds;
 mod call;
 mod carrier;

@@ -28,6 +28,8 @@ pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
 pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
 /// A null reference to an exception was thrown.
 pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(13);
+/// An atomic access at an address that is no multiple of its size.
+pub(crate) const UNALIGNED_ATOMIC: TrapCode = TrapCode::unwrap_user(14);
 
 /// A call of the null reference to a function.
 pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use thiserror::Error;
 use tiered_decode::types::{GlobalType, MemoryType, TableType};
 
+use crate::shared_memory::SharedMemory;
 use crate::store::AnyStore;
 use crate::value::Val;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
-use crate::vm::memory::MemoryRecord;
+use crate::vm::memory::{MemoryRecord, SharedRecord};
 use crate::vm::table::TableRecord;
 
 /// Tells one store from all others of the process.
@@ -87,6 +89,9 @@ pub enum MemoryError {
         /// How many the memory has.
         size: usize,
     },
+    /// Threads share the memory, so its bytes can only be copied.
+    #[error("the bytes of a memory that threads share can only be copied")]
+    Shared,
     /// The bytes are no text.
     #[error("the {length} bytes at {offset:#x} are not UTF-8: {error}")]
     NotUtf8 {
@@ -100,7 +105,11 @@ pub enum MemoryError {
 }
 
 /// The range of `length` bytes at `offset` in `size` bytes.
-fn range(offset: usize, length: usize, size: usize) -> Result<Range<usize>, MemoryError> {
+pub(crate) fn range(
+    offset: usize,
+    length: usize,
+    size: usize,
+) -> Result<Range<usize>, MemoryError> {
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(offset..end),
         _ => Err(MemoryError::OutOfBounds {
@@ -126,7 +135,11 @@ impl Memory {
     pub fn new(store: &mut AnyStore, ty: MemoryType) -> Result<Memory, LimitError> {
         let known = [0, MemoryType::DEFAULT_PAGE_LOG2];
         assert!(known.contains(&ty.page_log2), "a page of 64 KiB or a byte");
-        store.add_memory(|ctx| MemoryRecord::new(&ty, ctx))
+        if ty.shared {
+            let shared = SharedRecord::new(&ty, &store.ctx().memory_account)?;
+            return store.add_shared_memory(&Arc::new(shared));
+        }
+        store.add_memory(|ctx| MemoryRecord::new(&ty, &ctx.memory_account))
     }
 
     /// The type, with the present size as its minimum.
@@ -149,13 +162,19 @@ impl Memory {
         self.0.record(store).grow(delta, store.ctx())
     }
 
-    /// The bytes.
+    /// The memory as one that other stores can have, too; `None` if its type does not say so.
+    pub fn shared(&self, store: &AnyStore) -> Option<SharedMemory> {
+        self.0.check(store.id());
+        store.shared_memory(self.0.record)
+    }
+
+    /// The bytes; none of a memory that threads [share](Memory::shared), for others write to it at any time.
     pub fn data<'a>(&self, store: &'a AnyStore) -> &'a [u8] {
         // SAFETY: the guest runs only on a mutable borrow of the store, and other borrows of the bytes are shared.
         unsafe { self.0.record(store).bytes() }
     }
 
-    /// The bytes, to change.
+    /// The bytes, to change; none of a memory that threads share.
     pub fn data_mut<'a>(&self, store: &'a mut AnyStore) -> &'a mut [u8] {
         // SAFETY: the store is borrowed mutably as long as the bytes are.
         unsafe { self.0.record(store).bytes_mut() }
@@ -171,6 +190,9 @@ impl Memory {
         offset: usize,
         buffer: &mut [u8],
     ) -> Result<(), MemoryError> {
+        if let Some(shared) = self.shared(store) {
+            return shared.read(offset, buffer);
+        }
         buffer.copy_from_slice(self.slice(store, offset, buffer.len())?);
         Ok(())
     }
@@ -185,6 +207,9 @@ impl Memory {
         offset: usize,
         bytes: &[u8],
     ) -> Result<(), MemoryError> {
+        if let Some(shared) = self.shared(store) {
+            return shared.write(offset, bytes);
+        }
         let data = self.data_mut(store);
         let range = range(offset, bytes.len(), data.len())?;
         data[range].copy_from_slice(bytes);
@@ -194,13 +219,16 @@ impl Memory {
     /// The `length` bytes from `offset` on.
     ///
     /// # Errors
-    /// [`MemoryError::OutOfBounds`].
+    /// [`MemoryError::OutOfBounds`]; [`MemoryError::Shared`] if threads share the memory.
     pub fn slice<'a>(
         &self,
         store: &'a AnyStore,
         offset: usize,
         length: usize,
     ) -> Result<&'a [u8], MemoryError> {
+        if self.0.record(store).is_shared() {
+            return Err(MemoryError::Shared);
+        }
         let data = self.data(store);
         Ok(&data[range(offset, length, data.len())?])
     }
@@ -208,7 +236,7 @@ impl Memory {
     /// The `length` bytes from `offset` on as text.
     ///
     /// # Errors
-    /// [`MemoryError::OutOfBounds`]; [`MemoryError::NotUtf8`] if they are no text.
+    /// As [`Memory::slice`]; [`MemoryError::NotUtf8`] if they are no text.
     pub fn read_str<'a>(
         &self,
         store: &'a AnyStore,

@@ -30,6 +30,7 @@ mod instance;
 mod instantiate;
 mod interrupt;
 mod linker;
+mod shared_memory;
 mod store;
 mod store_config;
 mod value;
@@ -44,6 +45,7 @@ pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;
 pub use linker::{InstancePre, LinkError, Linker};
+pub use shared_memory::SharedMemory;
 pub use store::{AnyStore, Store};
 pub use store_config::{StoreConfig, ToStoreConfig};
 pub use tiered_decode as decode;
@@ -60,6 +62,6 @@ pub use vm::own_file::OwnFile;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::{
-    backtrace, builtin, code, exception as exceptions, frame, layout, module_code, native_stack,
-    plan, speculation, trampoline, vmctx, wide,
+    atomics, backtrace, builtin, code, exception as exceptions, frame, layout, module_code,
+    native_stack, plan, shared_bytes, speculation, trampoline, vmctx, wide,
 };

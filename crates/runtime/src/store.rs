@@ -19,6 +19,7 @@ use crate::handles::{Global, Handle, Memory, StoreId, Table};
 use crate::host::{HostCode, HostFunc};
 use crate::instance::Instance;
 use crate::interrupt;
+use crate::shared_memory::SharedMemory;
 use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::ExternRef;
 use crate::vm::code::{FuncRecord, Tier};
@@ -27,7 +28,7 @@ use crate::vm::exception::{ExceptionRoot, TagRecord, holds_exceptions};
 use crate::vm::frame::Slot;
 use crate::vm::global::GlobalRecord;
 use crate::vm::limits::{LimitError, Limits};
-use crate::vm::memory::MemoryRecord;
+use crate::vm::memory::{MemoryRecord, SharedRecord};
 use crate::vm::stack::ValueStack;
 use crate::vm::store_ctx::StackLimits;
 use crate::vm::table::TableRecord;
@@ -69,6 +70,8 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     /// The code of host functions that records of this store lead to.
     host_code: Vec<Arc<[HostCode]>>,
     memories: Arena<MemoryRecord>,
+    /// Those that other stores may have, too.
+    shared_memories: Vec<Arc<SharedRecord>>,
     tables: Arena<TableRecord>,
     globals: Arena<GlobalRecord>,
     tags: Arena<TagRecord>,
@@ -111,6 +114,7 @@ impl AnyStore {
             host_code: Vec::new(),
             host_funcs: Arena(Vec::new()),
             memories: Arena(Vec::new()),
+            shared_memories: Vec::new(),
             tables: Arena(Vec::new()),
             globals: Arena(Vec::new()),
             tags: Arena(Vec::new()),
@@ -195,9 +199,9 @@ impl AnyStore {
         self.ctx().fuel()
     }
 
-    /// Bytes of linear memory that the store holds.
+    /// Bytes of linear memory that the store has made: what threads share is counted where it was made, however it grows.
     pub fn memory_bytes(&self) -> u64 {
-        self.ctx().memory_used.get()
+        self.ctx().memory_account.used()
     }
 
     /// Bytes of memory that the store has for exceptions.
@@ -227,14 +231,42 @@ impl AnyStore {
         &mut self,
         make: impl FnOnce(&StoreCtx) -> Result<MemoryRecord, LimitError>,
     ) -> Result<Memory, LimitError> {
-        let count = self.memories.0.len();
-        check_count("memories", count, self.ctx().limits.memories)?;
+        self.check_memories()?;
         let record = make(self.ctx())?;
         self.ctx().add_memory(&record);
         Ok(Memory(Handle {
             store: self.id,
             record: self.memories.push(Box::new(record)),
         }))
+    }
+
+    fn check_memories(&self) -> Result<(), LimitError> {
+        let count = self.memories.0.len() + self.shared_memories.len();
+        check_count("memories", count, self.ctx().limits.memories)
+    }
+
+    /// The store's handle of a memory that threads share, which it keeps until it ends. The same one each time.
+    pub(crate) fn add_shared_memory(
+        &mut self,
+        shared: &Arc<SharedRecord>,
+    ) -> Result<Memory, LimitError> {
+        let record = NonNull::from(shared.record());
+        if self.shared_memory(record).is_none() {
+            self.check_memories()?;
+            self.ctx().add_memory(shared.record());
+            self.shared_memories.push(Arc::clone(shared));
+        }
+        Ok(Memory(Handle {
+            store: self.id,
+            record,
+        }))
+    }
+
+    /// The memory with this record, if it is one that threads share.
+    pub(crate) fn shared_memory(&self, record: NonNull<MemoryRecord>) -> Option<SharedMemory> {
+        let is_same = |shared: &&Arc<SharedRecord>| NonNull::from(shared.record()) == record;
+        let found = self.shared_memories.iter().find(is_same)?;
+        Some(SharedMemory(Arc::clone(found)))
     }
 
     /// Adds the table that `make` makes, if there may be another one.

@@ -7,13 +7,13 @@
 //! Invariant: what stops a store's guest also ends the waiting of that store's calls, and of no other's with the same
 //! context. A store that cannot be interrupted is never asked about it, so its writes stay cheap.
 
-use tiered_runtime::{Caller, Interruptible, LinkError, Linker, Trap, TrapCode};
+use tiered_runtime::{Caller, Interruptible, LinkError, Linker, SharedMemory, Trap, TrapCode};
 
 use crate::abi::{Abi, Errno};
 use crate::ctx::WasiCtx;
 use crate::error::Stop;
 use crate::functions::{calls, for_each_function};
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, SharedBytes};
 use crate::interrupt::InterruptHandle;
 use crate::work::{Halt, Meter};
 
@@ -85,9 +85,35 @@ fn with_guest<T: 'static, R>(
     get: impl Fn(&T) -> &WasiCtx,
     call: impl FnOnce(&WasiCtx, &mut GuestMemory<'_>) -> R,
 ) -> R {
+    let shared = caller.shared_memory();
     let (bytes, data, meter) = caller.memory_data_and_meter();
-    let memory = bytes.map_or_else(GuestMemory::missing, GuestMemory::new);
+    let memory = match &shared {
+        Some(shared) => GuestMemory::shared(shared),
+        None => bytes.map_or_else(GuestMemory::missing, GuestMemory::new),
+    };
     call(get(data), &mut memory.metered(&meter))
+}
+
+impl SharedBytes for SharedMemory {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn read(&self, at: usize, to: &mut [u8]) {
+        let outcome = self.read(at, to);
+        debug_assert!(
+            outcome.is_ok(),
+            "the caller has seen that the bytes are there"
+        );
+    }
+
+    fn write(&self, at: usize, from: &[u8]) {
+        let outcome = self.write(at, from);
+        debug_assert!(
+            outcome.is_ok(),
+            "the caller has seen that the bytes are there"
+        );
+    }
 }
 
 impl Meter for tiered_runtime::Meter<'_> {

@@ -340,3 +340,39 @@ fn memory_that_has_grown_is_seen() {
     assert_eq!(guest.run().unwrap(), 0);
     assert!(guest.memory()[0x10000..].iter().any(|&byte| byte != 0));
 }
+
+/// The calls copy what they are passed out of a memory that threads share, and their results into it.
+#[test]
+fn a_shared_memory_serves_as_well() {
+    let dir = fixture();
+    let output = OutputBuffer::new();
+    let engine = Engine::default();
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+        (memory (export "memory") 1 1 shared)
+        (data (i32.const 8) "\20\00\00\00\05\00\00\00") (data (i32.const 32) "hello")
+        (func (export "run") (result i32)
+            (drop (call $args (i32.const 64) (i32.const 68)))
+            (i32.or (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16))
+                (i32.shl (i32.load (i32.const 16)) (i32.const 8))))
+        (func (export "outside") (result i32)
+            (call $write (i32.const 1) (i32.const 65532) (i32.const 1) (i32.const 16))))"#;
+    let module = Module::new(&engine, text).unwrap();
+    let mut store = Store::new(&engine, context(dir.path(), &output)).unwrap();
+    let mut linker = Linker::new();
+    add_to_linker(&mut linker, |wasi: &WasiCtx| wasi).unwrap();
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance.func(&store, "run").unwrap();
+    assert_eq!(
+        run.call(&mut store, &[]).unwrap(),
+        [tiered::Val::I32(5 << 8)]
+    );
+    assert_eq!(output.contents(), b"hello");
+    let memory = instance.memory(&store, "memory").unwrap();
+    let mut counts = [0; 4];
+    memory.read(&store, 64, &mut counts).unwrap();
+    assert_eq!(u32::from_le_bytes(counts), 2);
+    let outside = instance.func(&store, "outside").unwrap();
+    outside.call(&mut store, &[]).unwrap_err();
+}

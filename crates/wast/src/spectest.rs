@@ -1,4 +1,4 @@
-//! The host module `spectest` that spec scripts import from: silent printers, four globals, two tables and a memory.
+//! The host module `spectest` that spec scripts import from: silent printers, four globals, two tables and two memories, of which threads share one.
 
 use tiered::decode::types::{GlobalType, IndexType, Limits, MemoryType, RefType, TableType};
 use tiered::{Extern, Global, LinkError, Linker, Memory, Store, Table, Val};
@@ -38,12 +38,19 @@ pub(crate) fn define(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(
             Table::new(store, ty, Val::FuncRef(None)).map_err(|err| unavailable(name, &err))?;
         define_one(linker, name, table)?;
     }
-    let ty = MemoryType::new(Limits {
-        min: 1,
-        max: Some(2),
-    });
-    let memory = Memory::new(store, ty).map_err(|err| unavailable("memory", &err))?;
-    define_one(linker, "memory", memory)
+    for (name, shared) in [("memory", false), ("shared_memory", true)] {
+        let limits = Limits {
+            min: 1,
+            max: Some(2),
+        };
+        let ty = MemoryType {
+            shared,
+            ..MemoryType::new(limits)
+        };
+        let memory = Memory::new(store, ty).map_err(|err| unavailable(name, &err))?;
+        define_one(linker, name, memory)?;
+    }
+    Ok(())
 }
 
 fn define_one(linker: &mut Linker<()>, name: &str, value: impl Into<Extern>) -> Result<(), String> {

@@ -5,14 +5,29 @@ use tiered::decode::memory::{LoadOp, StoreOp};
 use tiered::decode::types::ValType;
 use wasm_encoder::{Encode, ExportKind, ExportSection, Instruction, MemorySection, MemoryType};
 
-use super::Body;
+use super::{Body, Extent};
 
-/// The memories: whether addresses have 64 bits, the page's size if it is not the usual one, and the pages at first.
-const MEMORIES: [(bool, Option<u32>, u64); 3] =
-    [(false, None, 1), (true, None, 1), (false, Some(0), 40_000)];
+/// The memories: whether addresses have 64 bits, the page's size if it is not the usual one, and the pages at first. The last
+/// one is shared, and only there if atomics are.
+const MEMORIES: [(bool, Option<u32>, u64); 4] = [
+    (false, None, 1),
+    (true, None, 1),
+    (false, Some(0), 40_000),
+    (false, None, 1),
+];
+
+/// How many of them there are.
+fn count(extent: Extent) -> usize {
+    MEMORIES.len() - usize::from(!extent.atomics)
+}
+
+/// The shared one.
+const SHARED: usize = 3;
+
+const NAMES: [&str; 4] = ["memory", "wide", "bytes", "shared"];
 
 /// Whether a memory's addresses have 64 bits.
-fn is_wide(memory: u32) -> bool {
+pub(super) fn is_wide(memory: u32) -> bool {
     MEMORIES[memory as usize].0
 }
 
@@ -20,14 +35,16 @@ fn is_wide(memory: u32) -> bool {
 const HAS_MEMORY: u32 = 1 << 6;
 
 /// The memories of a module.
-pub(super) fn memories() -> MemorySection {
+pub(super) fn memories(extent: Extent) -> MemorySection {
     let mut memories = MemorySection::new();
-    for (memory64, page_size_log2, minimum) in MEMORIES {
+    for (number, (memory64, page_size_log2, minimum)) in
+        MEMORIES[..count(extent)].iter().copied().enumerate()
+    {
         memories.memory(MemoryType {
             minimum,
             maximum: Some(2 * minimum),
             memory64,
-            shared: false,
+            shared: number == SHARED,
             page_size_log2,
         });
     }
@@ -35,8 +52,8 @@ pub(super) fn memories() -> MemorySection {
 }
 
 /// Exports all of them.
-pub(super) fn exports(exports: &mut ExportSection) {
-    for (name, memory) in ["memory", "wide", "bytes"].into_iter().zip(0..) {
+pub(super) fn exports(exports: &mut ExportSection, extent: Extent) {
+    for (name, memory) in NAMES[..count(extent)].iter().copied().zip(0..) {
         exports.export(name, ExportKind::Memory, memory);
     }
 }
@@ -58,16 +75,21 @@ impl Body<'_, '_> {
     }
 
     /// One of the memories, mostly the first.
-    fn memory(&mut self) -> Result<u32> {
+    pub(super) fn memory(&mut self) -> Result<u32> {
         if self.u.ratio(3, 4)? {
             return Ok(0);
         }
-        self.u.int_in_range(0..=MEMORIES.len() as u32 - 1)
+        self.u.int_in_range(0..=count(self.extent) as u32 - 1)
     }
 
     /// The alignment, the memory and the offset of an access.
     fn memarg(&mut self, memory: u32, natural: usize) -> Result<()> {
         let align = self.u.int_in_range(0..=natural.trailing_zeros())?;
+        self.aligned_memarg(memory, natural, align)
+    }
+
+    /// As [`Self::memarg`], of an access whose alignment is given.
+    pub(super) fn aligned_memarg(&mut self, memory: u32, natural: usize, align: u32) -> Result<()> {
         let mut far = self.u.int_in_range(0..=7)?;
         // A program that goes on for longer shows more.
         if self.extent.wide && far < 2 && self.u.ratio(3, 4)? {

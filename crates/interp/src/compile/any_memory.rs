@@ -27,14 +27,21 @@ impl Translator<'_> {
         self.module.tables()[table.index()].index
     }
 
-    /// The offset of an access to the first memory by an address of 32 bits, whatever its pages: such accesses have cells
-    /// of their own. `None` for any other access.
+    /// Whether threads share the memory of an access.
+    pub(super) fn is_shared(&self, memarg: &MemArg) -> bool {
+        let memory = memory_of(memarg).ok();
+        memory.is_some_and(|memory| self.module.memories()[memory.index()].shared)
+    }
+
+    /// The offset of an access to the first memory by an address of 32 bits, whatever its pages, if this thread has it alone:
+    /// such accesses have cells of their own. `None` for any other access.
     pub(super) fn near_offset(&self, memarg: &MemArg) -> Result<Option<u32>, Error> {
         let memory = memory_of(memarg)?;
-        let is_near = memory.0 == 0 && self.memory_index(0) == ValType::I32;
+        let is_first = memory.0 == 0 && self.memory_index(0) == ValType::I32;
+        let is_near = is_first && !self.is_shared(memarg);
         match u32::try_from(memarg.offset) {
             Ok(offset) => Ok(is_near.then_some(offset)),
-            Err(_) if is_near => Err(Error::Unreadable),
+            Err(_) if is_first => Err(Error::Unreadable),
             Err(_) => Ok(None),
         }
     }
@@ -107,7 +114,7 @@ impl Translator<'_> {
     }
 }
 
-fn memory_of(memarg: &MemArg) -> Result<MemoryIdx, Error> {
+pub(super) fn memory_of(memarg: &MemArg) -> Result<MemoryIdx, Error> {
     match memarg.target {
         MemArgTarget::Memory(memory) => Ok(MemoryIdx(memory)),
         _ => Err(Error::Unreadable),

@@ -211,7 +211,8 @@ impl Translator<'_> {
 
     pub(super) fn load<O: Load<R: Reg> + 'static>(&mut self, memarg: &MemArg) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.load_any(memarg, any_memory::load_family::<O>(), O::R::TYPE);
+            let shared = self.is_shared(memarg);
+            return self.load_any(memarg, any_memory::load_family::<O>(shared), O::R::TYPE);
         };
         self.load_near::<O>(offset);
         Ok(())
@@ -248,7 +249,8 @@ impl Translator<'_> {
         memarg: &MemArg,
     ) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.store_any(memarg, any_memory::store_handler::<O>(), 0);
+            let shared = self.is_shared(memarg);
+            return self.store_any(memarg, any_memory::store_handler::<O>(shared), 0);
         };
         self.store_near::<O>(offset);
         Ok(())

@@ -84,7 +84,12 @@ impl Translator<'_> {
 
     fn vector_load<O: VecLoad + 'static>(&mut self, memarg: &MemArg) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.load_any(memarg, any_memory::vector_load_family::<O>(), ValType::V128);
+            let shared = self.is_shared(memarg);
+            return self.load_any(
+                memarg,
+                any_memory::vector_load_family::<O>(shared),
+                ValType::V128,
+            );
         };
         let (a, offset, _) = self.pop_access(1, offset, O::Mem::SIZE);
         let family = vector::load_family::<O>(a.class);
@@ -94,7 +99,8 @@ impl Translator<'_> {
 
     fn v128_store(&mut self, memarg: &MemArg) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.store_any(memarg, any_memory::VECTOR_STORE, 0);
+            let shared = self.is_shared(memarg);
+            return self.store_any(memarg, any_memory::vector_store_handler(shared), 0);
         };
         let (a, offset, v) = self.pop_vector_access(offset, BYTES);
         let handler = vector::store_handler(a.class, v.class);
@@ -108,7 +114,8 @@ impl Translator<'_> {
         lane: u8,
     ) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.load_lane_any(memarg, any_memory::load_lane_family::<O>(), lane);
+            let shared = self.is_shared(memarg);
+            return self.load_lane_any(memarg, any_memory::load_lane_family::<O>(shared), lane);
         };
         let (a, offset, v) = self.pop_vector_access(offset, O::Mem::SIZE);
         let family = vector::load_lane_family::<O>(a.class, v.class);
@@ -123,7 +130,8 @@ impl Translator<'_> {
         lane: u8,
     ) -> Result<(), Error> {
         let Some(offset) = self.near_offset(memarg)? else {
-            return self.store_any(memarg, any_memory::store_lane_handler::<O>(), lane);
+            let shared = self.is_shared(memarg);
+            return self.store_any(memarg, any_memory::store_lane_handler::<O>(shared), lane);
         };
         let (a, offset, v) = self.pop_vector_access(offset, O::Mem::SIZE);
         let handler = vector::store_lane_handler::<O>(a.class, v.class);

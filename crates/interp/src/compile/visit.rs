@@ -1,5 +1,6 @@
 //! Which instruction calls what of the translator; those of proposals that are not accepted are refused.
 
+use tiered_decode::atomic::AtomicOp;
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::types::{RefType, ValType};
 use tiered_decode::wasmparser::{
@@ -8,6 +9,7 @@ use tiered_decode::wasmparser::{
 };
 use tiered_decode::{memory, numeric, wide};
 
+use crate::atomic;
 use crate::builtin as b;
 
 use super::stack::Place;
@@ -25,6 +27,7 @@ macro_rules! refused {
     (one @wide_arithmetic $($rest:tt)*) => {};
     (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
+    (one @threads $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(Error::Unreadable)
@@ -58,6 +61,14 @@ macro_rules! wide_methods {
         fn $visit(&mut self) -> Self::Output {
             self.wide::<wide::ops::$name>();
             Ok(())
+        }
+    )*};
+}
+
+macro_rules! atomic_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self, memarg: MemArg) -> Self::Output {
+            self.atomic(AtomicOp::$name, &memarg)
         }
     )*};
 }
@@ -98,6 +109,24 @@ impl<'a> VisitOperator<'a> for Translator<'_> {
     tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
+    tiered_decode::for_each_atomic!(atomic_methods);
+
+    fn visit_memory_atomic_wait32(&mut self, memarg: MemArg) -> Self::Output {
+        self.parks(atomic::WAIT32, 3, &memarg)
+    }
+
+    fn visit_memory_atomic_wait64(&mut self, memarg: MemArg) -> Self::Output {
+        self.parks(atomic::WAIT64, 3, &memarg)
+    }
+
+    fn visit_memory_atomic_notify(&mut self, memarg: MemArg) -> Self::Output {
+        self.parks(atomic::NOTIFY, 2, &memarg)
+    }
+
+    fn visit_atomic_fence(&mut self, _: wasmparser::Ordering) -> Self::Output {
+        self.fence();
+        Ok(())
+    }
 
     fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
         Some(self)

@@ -300,6 +300,10 @@ impl Translator<'_, '_> {
         if builtin.kind() == Kind::Status {
             self.builder.ins().trapnz(result, trap::PENDING);
         }
+        if builtin.kind() == Kind::Small {
+            let is_trap = self.builder.ins().icmp_imm_s(IntCC::Equal, result, -1);
+            self.builder.ins().trapnz(is_trap, trap::PENDING);
+        }
         if builtin.kind() == Kind::Address {
             self.builder.ins().trapz(result, trap::PENDING);
         }

@@ -108,6 +108,12 @@ impl Translator<'_, '_> {
     fn memory_length(&mut self, memory: u32) -> Value {
         let record = self.memory_record(memory);
         let flags = self.access.memory_length;
+        if self.module.memories()[memory as usize].shared {
+            // Another thread may make it longer at any time.
+            let length = i64::from(offsets::MEMORY_LENGTH);
+            let place = self.builder.ins().iadd_imm_s(record, length);
+            return self.builder.ins().atomic_load(I64, flags, place);
+        }
         self.builder
             .ins()
             .load(I64, flags, record, offsets::MEMORY_LENGTH)

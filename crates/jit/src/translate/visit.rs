@@ -1,5 +1,6 @@
 //! Which instruction calls what of the translator; those of proposals that are not accepted are refused.
 
+use tiered_decode::atomic::AtomicOp;
 use tiered_decode::index::{FuncIdx, GlobalIdx, TableIdx, TagIdx, TypeIdx};
 use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
@@ -26,6 +27,7 @@ macro_rules! refused {
     (one @wide_arithmetic $($rest:tt)*) => {};
     (one @function_references $($rest:tt)*) => {};
     (one @tail_call $($rest:tt)*) => {};
+    (one @threads $($rest:tt)*) => {};
     (one @$proposal:ident $visit:ident $($ty:ty),*) => {
         fn $visit(&mut self $(, _: $ty)*) -> Self::Output {
             Err(CompileError::Unsupported(stringify!($proposal)))
@@ -59,6 +61,14 @@ macro_rules! wide_methods {
         fn $visit(&mut self) -> Self::Output {
             self.wide(WideOp::$name);
             Ok(())
+        }
+    )*};
+}
+
+macro_rules! atomic_methods {
+    ($($name:ident $visit:ident;)*) => {$(
+        fn $visit(&mut self, memarg: MemArg) -> Self::Output {
+            self.atomic(AtomicOp::$name, &memarg)
         }
     )*};
 }
@@ -109,6 +119,7 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
     tiered_decode::for_each_wide!(wide_methods);
     tiered_decode::for_each_load!(load_methods);
     tiered_decode::for_each_store!(store_methods);
+    tiered_decode::for_each_atomic!(atomic_methods);
 
     fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
         Some(self)
@@ -130,11 +141,15 @@ impl<'a> VisitOperator<'a> for Translator<'_, '_> {
         visit_return_call_ref(t, ty: u32) { t.op_return_call_ref(TypeIdx(ty)) }
         visit_return_call(t, func: u32) { t.op_return_call(FuncIdx(func)) }
         visit_return_call_indirect(t, ty: u32, table: u32) { t.op_return_call_indirect(TypeIdx(ty), TableIdx(table)) }
+        visit_memory_atomic_wait32(t, memarg: MemArg) { t.atomic_wait(4, &memarg) }
+        visit_memory_atomic_wait64(t, memarg: MemArg) { t.atomic_wait(8, &memarg) }
+        visit_memory_atomic_notify(t, memarg: MemArg) { t.atomic_notify(&memarg) }
         visit_global_get(t, global: u32) { t.global_get(GlobalIdx(global)) }
     }
 
     methods! {
         visit_nop(_t) {}
+        visit_atomic_fence(t, _ordering: wasmparser::Ordering) { t.atomic_fence() }
         visit_unreachable(t) { t.op_unreachable() }
         visit_block(t, block: BlockType) { t.op_block(block) }
         visit_if(t, block: BlockType) { t.op_if(block) }

@@ -8,6 +8,7 @@ use crate::external::Extern;
 use crate::handles::{Handle, Memory};
 use crate::host::Meter;
 use crate::instance::Instance;
+use crate::shared_memory::SharedMemory;
 use crate::store::AnyStore;
 use crate::vm::vmctx::VmCtx;
 
@@ -63,13 +64,19 @@ impl<'a, T: 'static> Caller<'a, T> {
         }))
     }
 
-    /// The bytes of [`Caller::memory`] together with the host's data.
+    /// [`Caller::memory`], if it is one that threads share.
+    pub fn shared_memory(&self) -> Option<SharedMemory> {
+        self.memory()?.shared(self.store)
+    }
+
+    /// The bytes of [`Caller::memory`] together with the host's data; none of a memory that threads share, as in
+    /// [`Memory::data`].
     pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
         let memory = self.memory()?;
         Some(self.bytes_and_data(memory))
     }
 
-    /// The bytes of `memory` together with the host's data.
+    /// The bytes of `memory` together with the host's data; none of a memory that threads share.
     ///
     /// # Panics
     /// If the memory is of another store.
@@ -81,7 +88,7 @@ impl<'a, T: 'static> Caller<'a, T> {
     }
 
     /// The bytes of [`Caller::memory`], `None` if there is none, together with the host's data and what work on them is
-    /// [charged](Meter::charge) to.
+    /// [charged](Meter::charge) to. Of a memory that threads share there are none: [`Caller::shared_memory`].
     pub fn memory_data_and_meter(&mut self) -> (Option<&mut [u8]>, &mut T, Meter<'_>) {
         // SAFETY: the context lives as long as the store, which is borrowed; it changes by cells only and is no part of a
         // memory or of the data.

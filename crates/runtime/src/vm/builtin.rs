@@ -10,11 +10,11 @@ use tiered_decode::index::{DataIdx, ElemIdx, MemoryIdx, TableIdx};
 
 use crate::vm::frame::Slot;
 use crate::vm::memory::MemoryRecord;
-use crate::vm::speculation;
 use crate::vm::store_ctx::BYTES_PER_UNIT;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
+use crate::vm::{shared_bytes, speculation};
 
 fn memory(ctx: &VmCtx, index: MemoryIdx) -> &MemoryRecord {
     // SAFETY: records live as long as the store.
@@ -104,10 +104,19 @@ pub fn memory_fill(
     value: u8,
     count: u64,
 ) -> Result<(), TrapCode> {
-    let target = within(memory(ctx, index), start, count)?;
+    let memory = memory(ctx, index);
+    let target = within(memory, start, count)?;
+    let is_shared = memory.is_shared();
     by_pieces(ctx, count, 1, false, |at, count| {
-        // SAFETY: the bytes are within the memory; a store has one thread, and there is no reference to them.
-        unsafe { target.add(at as usize).write_bytes(value, count as usize) };
+        // SAFETY: the bytes are within the memory, and there is no reference to them. Either the store's thread alone has
+        // them, or the access is atomic.
+        unsafe {
+            let (target, count) = (target.add(at as usize), count as usize);
+            match is_shared {
+                true => shared_bytes::fill(target, value, count),
+                false => target.write_bytes(value, count),
+            }
+        };
     })
 }
 
@@ -121,18 +130,20 @@ pub fn memory_copy(
     (from, from_start): (MemoryIdx, u64),
     count: u64,
 ) -> Result<(), TrapCode> {
-    let target = within(memory(ctx, to), start, count)?;
-    let source = within(memory(ctx, from), from_start, count)?;
+    let (to, from) = (memory(ctx, to), memory(ctx, from));
+    let target = within(to, start, count)?;
+    let source = within(from, from_start, count)?;
+    let is_shared = to.is_shared() || from.is_shared();
     // What is read must not have been written: where they overlap, the end that is further away comes first.
     let backward = source.addr() < target.addr();
     by_pieces(ctx, count, 1, backward, |at, count| {
-        // SAFETY: the bytes are within bounds on both sides; `copy` allows them to overlap.
+        // SAFETY: the bytes are within bounds on both sides; both copies allow them to overlap. As above of threads.
         unsafe {
-            std::ptr::copy(
-                source.add(at as usize),
-                target.add(at as usize),
-                count as usize,
-            )
+            let (source, target) = (source.add(at as usize), target.add(at as usize));
+            match is_shared {
+                true => shared_bytes::copy(source, target, count as usize),
+                false => std::ptr::copy(source, target, count as usize),
+            }
         };
     })
 }
@@ -151,14 +162,18 @@ pub fn memory_init(
 ) -> Result<(), TrapCode> {
     let source = speculation::within(ctx.data(data), from_start, count);
     let source = source.ok_or(TrapCode::MemoryOutOfBounds)?;
-    let target = within(memory(ctx, index), start, count)?;
+    let memory = memory(ctx, index);
+    let target = within(memory, start, count)?;
+    let is_shared = memory.is_shared();
     by_pieces(ctx, count, 1, false, |at, count| {
         let piece = &source[at as usize..(at + count) as usize];
-        // SAFETY: the bytes are within the memory, and a module's bytes are no part of one.
+        // SAFETY: the bytes are within the memory, and a module's bytes are no part of one. As above of threads.
         unsafe {
-            target
-                .add(at as usize)
-                .copy_from_nonoverlapping(piece.as_ptr(), piece.len())
+            let target = target.add(at as usize);
+            match is_shared {
+                true => shared_bytes::write(target, piece),
+                false => target.copy_from_nonoverlapping(piece.as_ptr(), piece.len()),
+            }
         };
     })
 }

@@ -15,13 +15,17 @@
 //!   less, it can't grow as far. It is a power of two of bytes, so the low bits of whatever number are an address of it.
 //! * *Invariant:* what says how long a memory is stands in its record, far from its bytes ([`MemoryBounds`]): an access
 //!   that goes wrong by a little, on either side, finds nothing to read and nothing to change.
+//! * *Invariant:* a memory that threads share grows under a lock, and its new length is stored once the bytes are there.
+//!   There is no reference to its bytes: they are accessed atomically, or by compiled code.
 //! * *Invariant:* a 32-bit address plus a 32-bit offset plus an access of up to 16 bytes, if it is not within the
 //!   length, hits inaccessible pages as long as the offset is below [`GUARD_BYTES`]. That is so for what a processor does
 //!   in advance, too, when it has mistaken the outcome of a check.
 
-use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mm::Advice;
 use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
@@ -29,8 +33,9 @@ use tiered_decode::types::{Limits as MemoryLimits, MemoryType};
 use crate::vm::host_limit::Request;
 use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
+use crate::vm::memory_account::MemoryAccount;
 use crate::vm::plan::{MOST_BYTES, MemoryPlan};
-use crate::vm::reservation::{Reservation, total_bytes};
+use crate::vm::reservation::{REACHABLE_BYTES, Reservation, total_bytes};
 use crate::vm::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly, where a memory's type says nothing else.
@@ -46,7 +51,43 @@ pub struct MemoryRecord {
     reservation: Reservation,
     plan: MemoryPlan,
     maximum: Option<u64>,
-    shared: bool,
+    sharing: Option<Sharing>,
+}
+
+/// What a memory has that threads share.
+#[derive(Debug)]
+struct Sharing {
+    /// Held by the thread that makes it longer.
+    growing: Mutex<()>,
+    account: Arc<MemoryAccount>,
+}
+
+/// A memory that threads share. Records of any store's instances point to it.
+#[derive(Debug)]
+pub(crate) struct SharedRecord(MemoryRecord);
+
+// SAFETY: the mapping may be used by any thread, and freed by any.
+unsafe impl Send for SharedRecord {}
+// SAFETY: the length is atomic, and the rest never changes once the memory is known to another thread: an image is mapped
+// while the instance that defines it is made. It grows under a lock. Nobody forms a reference to the bytes.
+unsafe impl Sync for SharedRecord {}
+
+impl SharedRecord {
+    /// As [`MemoryRecord::new`], whatever `ty` says of sharing.
+    pub(crate) fn new(
+        ty: &MemoryType,
+        account: &Arc<MemoryAccount>,
+    ) -> Result<SharedRecord, LimitError> {
+        let ty = MemoryType {
+            shared: true,
+            ..*ty
+        };
+        MemoryRecord::new(&ty, account).map(SharedRecord)
+    }
+
+    pub(crate) fn record(&self) -> &MemoryRecord {
+        &self.0
+    }
 }
 
 /// Where a memory is and how long it is now: a record begins with this.
@@ -55,19 +96,27 @@ pub struct MemoryRecord {
 pub struct MemoryBounds {
     /// Byte 0.
     pub base: NonNull<u8>,
-    /// The length in bytes.
-    pub length: Cell<u64>,
+    /// The length in bytes. It never becomes less.
+    pub(crate) length: AtomicU64,
 }
 
 /// Bounds that nothing is within.
 struct NoMemory(MemoryBounds);
+
+impl MemoryBounds {
+    /// The length in bytes. Other threads may make it larger meanwhile, where they share the memory.
+    #[inline(always)]
+    pub fn length(&self) -> u64 {
+        self.length.load(Ordering::Relaxed)
+    }
+}
 
 // SAFETY: nobody changes the length.
 unsafe impl Sync for NoMemory {}
 
 static NO_MEMORY: NoMemory = NoMemory(MemoryBounds {
     base: NonNull::dangling(),
-    length: Cell::new(0),
+    length: AtomicU64::new(0),
 });
 
 /// The bounds for an instance without a memory.
@@ -80,33 +129,50 @@ impl MemoryRecord {
     pub(crate) const LENGTH: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.length);
     pub(crate) const MASK: usize = std::mem::offset_of!(MemoryRecord, reservation.mask);
 
-    pub(crate) fn new(ty: &MemoryType, ctx: &StoreCtx) -> Result<MemoryRecord, LimitError> {
+    /// A memory whose bytes, those of now and those that it grows by, are taken from `account`.
+    pub(crate) fn new(
+        ty: &MemoryType,
+        account: &Arc<MemoryAccount>,
+    ) -> Result<MemoryRecord, LimitError> {
         let plan = MemoryPlan::of(ty);
         let (min, max) = (ty.limits.min, ty.limits.max);
         let wanted = plan.bytes(min).unwrap_or(u64::MAX);
-        let limit = ctx.limits.memory_bytes;
-        let used = ctx.memory_used.get().saturating_add(wanted);
-        if min > max.unwrap_or(u64::MAX).min(plan.max_pages()) || used > limit {
+        let limit = account.limit();
+        if min > max.unwrap_or(u64::MAX).min(plan.max_pages()) || account.take(wanted).is_none() {
             return Err(LimitError::MemoryBytes { wanted, limit });
         }
+        let made = MemoryRecord::reserve(plan, wanted, plan.reservation(max, limit));
+        let reservation = made.inspect_err(|_| account.give_back(wanted))?;
+        Ok(MemoryRecord {
+            reservation,
+            plan,
+            maximum: max,
+            sharing: ty.shared.then(|| Sharing {
+                growing: Mutex::new(()),
+                account: Arc::clone(account),
+            }),
+        })
+    }
+
+    /// Address space for `wanted` bytes, which may become `reach`.
+    fn reserve(plan: MemoryPlan, wanted: u64, reach: usize) -> Result<Reservation, LimitError> {
+        debug_assert!(wanted.is_multiple_of(1 << plan.page_log2()));
         let host = |error, length| {
-            let request = Request::reserved(total_bytes(length)).writable(length);
+            let request = Request::reserved(total_bytes(length)).writable(wanted as usize);
             LimitError::host("a memory", error, request)
         };
-        let reach = plan.reservation(max, limit);
         // What a process can't have at all need not be asked for.
         if wanted > MOST_BYTES {
             return Err(host(Errno::NOMEM, reach));
         }
         let length = wanted as usize;
-        let reservation = Reservation::take(length, reach).map_err(|error| host(error, length))?;
-        ctx.memory_used.set(used);
-        Ok(MemoryRecord {
-            reservation,
-            plan,
-            maximum: max,
-            shared: ty.shared,
-        })
+        // As little as is asked for in the end.
+        let least = if reach.max(length) > REACHABLE_BYTES {
+            length.next_power_of_two()
+        } else {
+            length
+        };
+        Reservation::take(length, reach).map_err(|error| host(error, least))
     }
 
     /// The address of byte 0.
@@ -123,7 +189,7 @@ impl MemoryRecord {
     /// The length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        self.reservation.length().get() as usize
+        self.reservation.length() as usize
     }
 
     /// True if there is not a single page.
@@ -133,7 +199,7 @@ impl MemoryRecord {
 
     /// The length in pages.
     pub fn pages(&self) -> u64 {
-        self.reservation.length().get() >> self.plan.page_log2()
+        self.reservation.length() >> self.plan.page_log2()
     }
 
     /// What its type means.
@@ -149,23 +215,42 @@ impl MemoryRecord {
     }
 
     /// Adds `delta` pages of zeros; the number of pages before, or `None` if that can't be. The spec's section
-    /// 4.5.3.8, "Growing memories".
+    /// 4.5.3.8, "Growing memories". What threads share is charged to whoever made it, else to the store of `ctx`.
     pub fn grow(&self, delta: u64, ctx: &StoreCtx) -> Option<u64> {
+        match &self.sharing {
+            Some(_) => self.grow_shared(delta),
+            None => self.grow_by(delta, &ctx.memory_account),
+        }
+    }
+
+    /// As [`MemoryRecord::grow`], for a memory that threads share.
+    pub(crate) fn grow_shared(&self, delta: u64) -> Option<u64> {
+        let sharing = self.sharing.as_ref()?;
+        let _alone = sharing.growing.lock();
+        self.grow_by(delta, &sharing.account)
+    }
+
+    fn grow_by(&self, delta: u64, account: &MemoryAccount) -> Option<u64> {
         let old = self.pages();
         let new = old.checked_add(delta)?;
         let (bytes, length) = (self.plan.bytes(delta)?, self.plan.bytes(new)?);
-        let used = ctx.memory_used.get().checked_add(bytes)?;
         if new > self.maximum.unwrap_or(u64::MAX).min(self.plan.max_pages())
             || length > self.reservation.reach() as u64
-            || used > ctx.limits.memory_bytes
         {
             return None;
         }
-        if delta > 0 {
-            self.reservation.extend(length as usize).ok()?;
+        account.take(bytes)?;
+        if delta > 0 && self.reservation.extend(length as usize).is_err() {
+            account.give_back(bytes);
+            return None;
         }
-        ctx.memory_used.set(used);
         Some(old)
+    }
+
+    /// Whether other threads may have it.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.sharing.is_some()
     }
 
     /// Puts `image` where it belongs, in place of writing the active segments that it stands for. If the host refuses,
@@ -201,20 +286,26 @@ impl MemoryRecord {
         }
     }
 
-    /// The bytes.
+    /// The bytes; none of a memory that threads share, for others write to it at any time.
     ///
     /// # Safety
     /// Nobody writes to the memory for `'a`.
     pub unsafe fn bytes<'a>(&self) -> &'a [u8] {
+        if self.is_shared() {
+            return &[];
+        }
         // SAFETY: `len` bytes from the base are readable; that nobody writes is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.base().as_ptr(), self.len()) }
     }
 
-    /// The bytes, to change.
+    /// The bytes, to change; none of a memory that threads share.
     ///
     /// # Safety
     /// Nobody else reads or writes the memory for `'a`.
     pub unsafe fn bytes_mut<'a>(&self) -> &'a mut [u8] {
+        if self.is_shared() {
+            return &mut [];
+        }
         // SAFETY: `len` bytes from the base are writable; that nobody else looks is the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.base().as_ptr(), self.len()) }
     }
@@ -226,7 +317,7 @@ impl MemoryRecord {
                 max: self.maximum,
             },
             index: self.plan.index(),
-            shared: self.shared,
+            shared: self.is_shared(),
             page_log2: self.plan.page_log2(),
         }
     }

@@ -7,6 +7,7 @@
 //! *Invariant:* nothing here names the upper floor; only links of the documentation lead there. What this floor keeps for
 //! the upper one is opaque to it: the store in [`vmctx::StoreCtx`], and what follows a [`host_header::HostHeader`].
 
+pub mod atomics;
 pub mod backtrace;
 pub mod builtin;
 pub mod code;
@@ -16,6 +17,7 @@ pub mod layout;
 pub mod module_code;
 pub mod native_stack;
 pub mod plan;
+pub mod shared_bytes;
 pub mod speculation;
 pub mod trampoline;
 pub mod vmctx;
@@ -35,8 +37,10 @@ pub(crate) mod host_limit;
 pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod memory_account;
 pub(crate) mod native_roots;
 pub(crate) mod own_file;
+pub(crate) mod parking;
 pub(crate) mod passed;
 pub(crate) mod poll;
 pub(crate) mod reservation;

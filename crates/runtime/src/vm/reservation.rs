@@ -20,6 +20,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -246,7 +247,7 @@ impl Reservation {
         Reservation {
             bounds: MemoryBounds {
                 base,
-                length: Cell::new(length as u64),
+                length: AtomicU64::new(length as u64),
             },
             mask: reach as u64 - 1,
             reused,
@@ -262,13 +263,13 @@ impl Reservation {
 
     /// How many bytes the memory has.
     #[inline]
-    pub(crate) fn length(&self) -> &Cell<u64> {
-        &self.bounds.length
+    pub(crate) fn length(&self) -> u64 {
+        self.bounds.length()
     }
 
     /// How many bytes are accessible.
     fn accessible(&self) -> usize {
-        whole_pages(self.length().get() as usize)
+        whole_pages(self.length() as usize)
     }
 
     /// How many bytes may become accessible: a power of two.
@@ -276,13 +277,14 @@ impl Reservation {
         self.mask as usize + 1
     }
 
-    /// Makes it longer, by zeros.
+    /// Makes it longer, by zeros. One thread at a time.
     pub(crate) fn extend(&self, length: usize) -> Result<(), Errno> {
         let old = self.accessible();
-        assert!((self.length().get() as usize..=self.reach()).contains(&length));
+        assert!((self.length() as usize..=self.reach()).contains(&length));
         // SAFETY: no byte becomes inaccessible.
         insist(|| unsafe { resize(self.base(), old, whole_pages(length)) })?;
-        self.length().set(length as u64);
+        // Behind the protection: who reads the new length finds the bytes there.
+        self.bounds.length.store(length as u64, Ordering::Release);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
 use crate::vm::limits::{LimitError, Limits};
 use crate::vm::memory::MemoryRecord;
+use crate::vm::memory_account::MemoryAccount;
 use crate::vm::module_code::ModuleCode;
 use crate::vm::native_stack::NativeLimits;
 use crate::vm::pages::HOST_PAGE_BYTES;
@@ -68,7 +69,8 @@ pub struct StoreCtx {
     last_stack_limit: NonNull<Slot>,
     /// Byte 0 of each memory that the store has, and how far an access to it can come.
     memories: RefCell<Vec<(NonNull<u8>, usize)>>,
-    pub(crate) memory_used: Cell<u64>,
+    /// Bytes of the memories that were made here.
+    pub(crate) memory_account: Arc<MemoryAccount>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
     pub(crate) guard: Arc<Guard>,
@@ -152,7 +154,7 @@ impl StoreCtx {
             passed: Passed::default(),
             last_stack_limit: stack.last,
             memories: RefCell::default(),
-            memory_used: Cell::new(0),
+            memory_account: Arc::new(MemoryAccount::new(limits.memory_bytes)),
             table_used: Cell::new(0),
             limits,
             guard: Arc::new(Guard::new()?),

@@ -52,6 +52,10 @@ pub enum TrapCode {
     OutOfFuel,
     /// The embedder asked the program to stop.
     Interrupted,
+    /// An atomic access at an address that is no multiple of its size.
+    UnalignedAtomic,
+    /// A wait in a memory that no other thread can have.
+    ExpectedSharedMemory,
     /// A function whose frame or code is larger than this implementation supports.
     FunctionTooLarge,
     /// A null reference was thrown.
@@ -79,6 +83,8 @@ impl TrapCode {
             TrapCode::StackOverflow => "call stack exhausted",
             TrapCode::OutOfFuel => "all fuel consumed",
             TrapCode::Interrupted => "interrupted",
+            TrapCode::UnalignedAtomic => "unaligned atomic",
+            TrapCode::ExpectedSharedMemory => "expected shared memory",
             TrapCode::FunctionTooLarge => "function too large",
             TrapCode::NullException => "null exception reference",
             TrapCode::ExceptionsExhausted => "too many exceptions are alive",

@@ -27,15 +27,22 @@ fn a_loop_that_was_left_while_it_waited_is_not_compiled() {
 #[test]
 fn of_the_loops_of_a_nest_the_one_that_is_mostly_found_is_compiled() {
     let world = World::new(TierMode::Auto, Some(1));
-    // A first sample of an activation makes nothing due.
-    for _ in 0..3 {
-        world.looped(1, 1, 1);
+    let of = world.loop_of(1, 1);
+    for stay in 1..4 {
+        // So little work that nothing is due.
+        let at = HotPoint::Loop { of, stay };
+        let sample = World::sample_of(world.func(1, false), at, 1);
+        assert!(world.tiering.sample(&sample).is_none());
     }
     assert_eq!(world.fake.begun(), []);
     world.looped(1, 0, 4);
     world.fake.wait_until(|log| !log.published.is_empty());
-    let inner = Part::Loop(world.loop_of(1, 1).offset);
-    assert_eq!(world.fake.begun(), [(1, inner)]);
+    assert_eq!(world.fake.begun(), [(1, Part::Loop(of.offset))]);
+    let moved = |event: &String| event.starts_with("moved loop");
+    assert!(
+        !world.fake.events().iter().any(moved),
+        "it was queued at once"
+    );
 }
 
 #[test]

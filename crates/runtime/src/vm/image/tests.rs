@@ -22,7 +22,7 @@ fn image(pages: usize, segments: &[(&str, usize, u8)]) -> Option<MemoryImage> {
 }
 
 fn bytes(reservation: &mut Reservation) -> &mut [u8] {
-    let length = reservation.length().get() as usize;
+    let length = reservation.length() as usize;
     // SAFETY: that many bytes are accessible, and the reservation is borrowed.
     unsafe { std::slice::from_raw_parts_mut(reservation.base().as_ptr(), length) }
 }

@@ -13,13 +13,13 @@ fn take(length: usize) -> Reservation {
 }
 
 fn bytes(reservation: &mut Reservation) -> &mut [u8] {
-    let length = reservation.length().get() as usize;
+    let length = reservation.length() as usize;
     // SAFETY: that many bytes are accessible, and the reservation is borrowed.
     unsafe { std::slice::from_raw_parts_mut(reservation.base().as_ptr(), length) }
 }
 
 fn assert_exact(reservation: &Reservation, length: usize) {
-    assert_eq!(reservation.length().get(), length as u64);
+    assert_eq!(reservation.length(), length as u64);
     // SAFETY: within the reservation.
     let at = |offset: usize| unsafe { reservation.base().add(offset) };
     if length > 0 {
