@@ -130,7 +130,7 @@ pub(crate) struct RunArgs {
     /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
-    /// Guard compiled code against Spectre: make no access that is compared with a limit out of bounds, not even in advance
+    /// Guard compiled code against Spectre: let no access leave its memory or table, not even in advance
     #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
     pub(crate) spectre_guards: YesNo,
     /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
