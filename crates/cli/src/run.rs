@@ -2,11 +2,14 @@
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tiered::decode::printable::{Line, Name};
-use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap};
-use tiered_wasi::WasiCtx;
+use tiered::{
+    Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap,
+};
+use tiered_wasi::{Threads, WasiCtx};
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
@@ -16,6 +19,12 @@ use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
 const MOST_NAMES: usize = 20;
+
+/// How many threads a program may start, unless told otherwise.
+const MAX_THREADS: usize = 128;
+
+/// What the store of each of the program's threads holds.
+type Context = Arc<WasiCtx>;
 
 /// Why a program does not run to its end.
 enum Stop {
@@ -50,18 +59,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let ctx = context::build(args)?;
     let peak_memory = args.stats.map(|_| PeakMemory::open());
     let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
-    let mut store =
-        Store::new(&engine, ctx).map_err(|err| Failure::host(args.module().display(), err))?;
-    let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx)
-        .map_err(|err| Failure::host(args.module().display(), err))?;
+    let (threads, mut store) = threads(args, &engine, &module, Arc::new(ctx))?;
     if let Some(watchdog) = &watchdog {
         guard(watchdog, &store);
     }
 
     // Without a timer the numbers say less.
     let sampler = args.stats.and_then(|_| Sampler::start().ok());
-    let ending = execute(args, &mut store, &linker, &module);
+    let ending = execute(args, &mut store, &threads, &module);
+    let ending = finish(&threads, ending);
     if let Some(format) = args.stats {
         let ending = Ending {
             tier_time: sampler.and_then(|sampler| sampler.time().ok()),
@@ -75,7 +81,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
     // for what is still being compiled.
-    std::mem::forget((store, linker, module, engine));
+    std::mem::forget((store, threads, module, engine));
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
@@ -107,6 +113,34 @@ fn exit_code(
     }
 }
 
+/// The program with what it imports, and the store of its first thread.
+fn threads(
+    args: &RunArgs,
+    engine: &Engine,
+    module: &Module,
+    ctx: Context,
+) -> Result<(Threads<Context>, Store<Context>), Failure> {
+    let failure = |err: &dyn Display| Failure::host(args.module().display(), err);
+    let mut linker = Linker::new();
+    tiered_wasi::add_to_linker(&mut linker, |ctx: &Context| ctx).map_err(|err| failure(&err))?;
+    let max_threads = args.max_threads.unwrap_or(MAX_THREADS);
+    let context = move || Arc::clone(&ctx);
+    Threads::new(engine, module, linker, max_threads, context).map_err(|err| failure(&err))
+}
+
+/// Stops the program's other threads, one of which may have ended it.
+fn finish(threads: &Threads<Context>, ending: Result<(), Stop>) -> Result<(), Stop> {
+    match ending {
+        Ok(()) => Ok(threads.finish(Ok(()))?),
+        Err(Stop::Trap(trap)) => Ok(threads.finish(Err(trap))?),
+        Err(Stop::Failure(failure)) => {
+            // Whatever another thread has met, this is what there is to say.
+            let _ = threads.finish(Ok(()));
+            Err(failure.into())
+        }
+    }
+}
+
 /// Starts the clock if there is a time limit.
 fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
     let Some(timeout) = args.timeout else {
@@ -120,7 +154,7 @@ fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
 }
 
 /// From here on the program itself is stopped when its time is up.
-fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
+fn guard(watchdog: &Watchdog, store: &Store<Context>) {
     let guest = store.interrupt_handle();
     watchdog.guard(move || guest.interrupt());
 }
@@ -128,11 +162,11 @@ fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
 /// Instantiates the module and calls what the command line or WASI says, in WASI's order.
 fn execute(
     args: &RunArgs,
-    store: &mut Store<WasiCtx>,
-    linker: &Linker<WasiCtx>,
+    store: &mut Store<Context>,
+    threads: &Threads<Context>,
     module: &Module,
 ) -> Result<(), Stop> {
-    let instance = linker.instantiate(store, module).map_err(|err| match err {
+    let instance = threads.instantiate(store).map_err(|err| match err {
         InstantiateError::Trap(trap) => Stop::Trap(trap),
         err => Failure::host(args.module().display(), err).into(),
     })?;
@@ -155,7 +189,7 @@ fn execute(
 }
 
 /// Calls a function that takes and returns nothing.
-fn call(args: &RunArgs, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
+fn call(args: &RunArgs, store: &mut Store<Context>, name: &str, func: Func) -> Result<(), Stop> {
     let func = func.typed::<(), ()>(store).map_err(|err| {
         Failure::host(
             args.module().display(),
@@ -168,7 +202,7 @@ fn call(args: &RunArgs, store: &mut Store<WasiCtx>, name: &str, func: Func) -> R
 /// Calls the export that `--invoke` names, and prints its results.
 fn invoke_export(
     args: &RunArgs,
-    store: &mut Store<WasiCtx>,
+    store: &mut Store<Context>,
     instance: Instance,
     name: &str,
 ) -> Result<(), Stop> {
@@ -185,7 +219,7 @@ fn invoke_export(
     Ok(output::print(&invoke::results_text(&results))?)
 }
 
-fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) -> Failure {
+fn nothing_to_run(args: &RunArgs, store: &Store<Context>, instance: Instance) -> Failure {
     let exports = exported_functions(store, instance);
     Failure::host(
         args.module().display(),
@@ -194,7 +228,7 @@ fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) ->
 }
 
 /// What can be named after `--invoke`, or the first of that, as the end of a message.
-fn exported_functions(store: &Store<WasiCtx>, instance: Instance) -> String {
+fn exported_functions(store: &Store<Context>, instance: Instance) -> String {
     let funcs = instance
         .exports(store)
         .filter(|(_, value)| matches!(value, Extern::Func(_)));
