@@ -81,6 +81,10 @@ pub(crate) struct RunArgs {
     /// Call an exported function with ARGS and print its results, one per line
     #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     pub(crate) invoke: Option<String>,
+    /// Instantiate a module in front of the program, which can import its exports from NAME; of several, each from those
+    /// before it
+    #[arg(long, value_name = "NAME=FILE", value_parser = word(Preload::parse))]
+    pub(crate) preload: Vec<Preload>,
     /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
     #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
@@ -377,6 +381,27 @@ impl EnvVar {
             _ => Ok(EnvVar {
                 name: name.into(),
                 value,
+            }),
+        }
+    }
+}
+
+/// A module that the program imports from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Preload {
+    pub(crate) name: String,
+    pub(crate) file: OsString,
+}
+
+impl Preload {
+    fn parse(word: &OsStr) -> Result<Preload, String> {
+        let (name, file) = split_once(word, "=").ok_or("expected NAME=FILE")?;
+        let name = name.to_str().ok_or("the name is not valid UTF-8")?;
+        match file.is_empty() {
+            true => Err("the file's name is empty".into()),
+            false => Ok(Preload {
+                name: name.into(),
+                file: file.into(),
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! `tiered run`: from the module's file to the program's exit code.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tiered::{
 };
 use tiered_wasi::{Threads, WasiCtx};
 
-use crate::args::RunArgs;
+use crate::args::{Preload, RunArgs};
 use crate::failure::Failure;
 use crate::stats::{Ending, PeakMemory};
 use crate::watchdog::Watchdog;
@@ -56,6 +57,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
         return dump::run(args, &engine, &module, what, func);
     }
+    let preloads = args.preload.iter();
+    let preloads = preloads
+        .map(|preload| Ok((preload, source::load(&engine, &preload.file)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let ctx = context::build(args)?;
     let peak_memory = args.stats.map(|_| PeakMemory::open());
     let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
@@ -66,7 +71,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 
     // Without a timer the numbers say less.
     let sampler = args.stats.and_then(|_| Sampler::start().ok());
-    let ending = execute(args, &mut store, &threads, &module);
+    let ending = preload(&mut store, &threads, &preloads).and_then(|linker| {
+        let linked = match &linker {
+            Some(linker) => linker.instantiate(&mut store, &module),
+            None => threads.instantiate(&mut store),
+        };
+        let instance = instantiated(args.module(), linked)?;
+        execute(args, &mut store, instance, &module)
+    });
     let ending = finish(&threads, ending);
     if let Some(format) = args.stats {
         let ending = Ending {
@@ -81,7 +93,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
     // for what is still being compiled.
-    std::mem::forget((store, threads, module, engine));
+    std::mem::forget((store, threads, preloads, module, engine));
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
@@ -159,27 +171,63 @@ fn guard(watchdog: &Watchdog, store: &Store<Context>) {
     watchdog.guard(move || guest.interrupt());
 }
 
-/// Instantiates the module and calls what the command line or WASI says, in WASI's order.
+/// Instantiates the modules that the program imports from; if there are any, what links the program to them.
+fn preload(
+    store: &mut Store<Context>,
+    threads: &Threads<Context>,
+    preloads: &[(&Preload, Module)],
+) -> Result<Option<Linker<Context>>, Stop> {
+    let Some((Preload { name, file }, _)) = preloads.first() else {
+        return Ok(None);
+    };
+    let option = |name: &str, file: &OsStr| format!("--preload {name}={}", file.display());
+    if threads.may_start() {
+        let reason = "a program that starts threads can't import from other modules";
+        return Err(Failure::host(option(name, file), reason).into());
+    }
+    let mut linker = threads
+        .linker(store)
+        .map_err(|err| Failure::host(option(name, file), err))?;
+    for (Preload { name, file }, module) in preloads {
+        let instance = instantiated(file, linker.instantiate(store, module))?;
+        if let Some(initialize) = instance.func(store, "_initialize") {
+            call(file, store, "_initialize", initialize)?;
+        }
+        linker
+            .instance(store, name, instance)
+            .map_err(|err| Failure::usage(option(name, file), err))?;
+    }
+    Ok(Some(linker))
+}
+
+/// The instance of a file's module, or why there is none.
+fn instantiated(
+    file: &OsStr,
+    result: Result<Instance, InstantiateError>,
+) -> Result<Instance, Stop> {
+    result.map_err(|err| match err {
+        InstantiateError::Trap(trap) => Stop::Trap(trap),
+        err => Failure::host(file.display(), err).into(),
+    })
+}
+
+/// Calls what the command line or WASI says, in WASI's order.
 fn execute(
     args: &RunArgs,
     store: &mut Store<Context>,
-    threads: &Threads<Context>,
+    instance: Instance,
     module: &Module,
 ) -> Result<(), Stop> {
-    let instance = threads.instantiate(store).map_err(|err| match err {
-        InstantiateError::Trap(trap) => Stop::Trap(trap),
-        err => Failure::host(args.module().display(), err).into(),
-    })?;
     let initialize = instance.func(store, "_initialize");
     if let Some(initialize) = initialize {
-        call(args, store, "_initialize", initialize)?;
+        call(args.module(), store, "_initialize", initialize)?;
     }
     if let Some(name) = &args.invoke {
         return invoke_export(args, store, instance, name);
     }
     for name in ["_start", ""] {
         if let Some(start) = instance.func(store, name) {
-            return call(args, store, name, start);
+            return call(args.module(), store, name, start);
         }
     }
     match initialize.is_some() || module.start().is_some() {
@@ -189,13 +237,10 @@ fn execute(
 }
 
 /// Calls a function that takes and returns nothing.
-fn call(args: &RunArgs, store: &mut Store<Context>, name: &str, func: Func) -> Result<(), Stop> {
-    let func = func.typed::<(), ()>(store).map_err(|err| {
-        Failure::host(
-            args.module().display(),
-            format!("export {:?}: {err}", Name(name)),
-        )
-    })?;
+fn call(file: &OsStr, store: &mut Store<Context>, name: &str, func: Func) -> Result<(), Stop> {
+    let func = func
+        .typed::<(), ()>(store)
+        .map_err(|err| Failure::host(file.display(), format!("export {:?}: {err}", Name(name))))?;
     Ok(func.call(store, ())?)
 }
 

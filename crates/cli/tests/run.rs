@@ -5,7 +5,7 @@
 //!
 //! | line | means |
 //! |---|---|
-//! | `RUN` | the words after `tiered`; `%m` is the module's path |
+//! | `RUN` | the words after `tiered`; `%m` is the module's path, `%d` that of its directory |
 //! | `ENV` | `NAME=VALUE` in the environment of the command |
 //! | `STDIN` | a line of standard input |
 //! | `STDOUT` | a line of standard output; all of them, in order |
@@ -105,6 +105,7 @@ fn check(tier: Option<&str>) {
 /// Reads the cases out of a program's comments.
 fn cases(program: &Path) -> Vec<Case> {
     let text = fs::read_to_string(program).expect("the program can be read");
+    let dir = program.parent().expect("a file is in a directory");
     let mut cases: Vec<Case> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let Some((name, value)) = line
@@ -117,7 +118,8 @@ fn cases(program: &Path) -> Vec<Case> {
         if name == "RUN" {
             let words = value
                 .split_whitespace()
-                .map(|word| word.replace("%m", &program.to_string_lossy()));
+                .map(|word| word.replace("%m", &program.to_string_lossy()))
+                .map(|word| word.replace("%d", &dir.to_string_lossy()));
             cases.push(Case {
                 line: index + 1,
                 words: words.collect(),

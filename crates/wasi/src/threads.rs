@@ -147,6 +147,19 @@ impl<T: Send + 'static> Threads<T> {
         Ok((Threads(group), store))
     }
 
+    /// Whether the module imports `thread-spawn`.
+    pub fn may_start(&self) -> bool {
+        self.0.first.is_some()
+    }
+
+    /// What the module is linked by, with the memories that it imports: to link others, too.
+    ///
+    /// # Errors
+    /// The store may not have the memories.
+    pub fn linker(&self, store: &mut Store<T>) -> Result<Linker<T>, LimitError> {
+        self.0.linker(store)
+    }
+
     /// Instantiates the module for the first thread.
     ///
     /// # Errors
@@ -281,20 +294,23 @@ impl<T: Send + 'static> Group<T> {
         if self.memories.is_empty() {
             return self.linker.instantiate(store, &self.code);
         }
+        let linker = self.linker(store).map_err(InstantiateError::Limit)?;
+        linker.instantiate(store, &self.code)
+    }
+
+    fn linker(&self, store: &mut Store<T>) -> Result<Linker<T>, LimitError> {
         let mut linker = self.linker.clone();
-        linker.allow_shadowing(true);
         for ImportedMemory {
             module,
             name,
             memory,
         } in &self.memories
         {
-            let memory = memory.in_store(store).map_err(InstantiateError::Limit)?;
             linker
-                .define(module, name, memory)
-                .expect("names may be defined again");
+                .define(module, name, memory.in_store(store)?)
+                .expect("only what was not defined is made");
         }
-        linker.instantiate(store, &self.code)
+        Ok(linker)
     }
 
     /// Starts a thread; its number, or `None` if there may be none, or the host has none.

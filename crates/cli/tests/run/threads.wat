@@ -15,6 +15,10 @@
 ;; STDOUT: 2
 ;; STDERR: interrupted: timeout of 300ms
 ;; EXIT: 134
+;; RUN: --preload c=%d/counter.wat %m
+;; STDERR: --preload c=
+;; STDERR: a program that starts threads can't import from other modules
+;; EXIT: 1
 ;; RUN: --max-threads=2 --fuel 100000 %m x x x
 ;; STDOUT: 2
 ;; STDERR: all fuel consumed
