@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wasi", &["tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
-    ("runtime", &["tiered-decode", "tiered-pages"]),
+    ("runtime", &["tiered-decode", "tiered-heap", "tiered-pages"]),
     ("heap", &["tiered-pages"]),
     ("pages", &[]),
     ("decode", &[]),

@@ -306,7 +306,7 @@ const PROPOSALS: &[(WasmFeatures, &str, &[&str])] = &[
             "(module (func (param (ref null (shared any)))))",
             "(module (func (drop (ref.i31_shared (i32.const 0)))))",
             "(module (type $a (array (mut i32))) (func (param (ref $a)) (result i32)
-                (array.atomic.get seq_cst $a (local.get 0) (i32.const 0))))",
+                (array.atomic.get seqcst $a (local.get 0) (i32.const 0))))",
         ],
     ),
 ];

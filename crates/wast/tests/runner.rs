@@ -86,7 +86,7 @@ fn references_of_all_hierarchies_are_passed_and_matched() {
         (assert_return (invoke "to_any" (ref.extern 5)) (ref.host 5))
         (assert_return (invoke "i31_to_extern") (ref.extern))
         (assert_return (invoke "none") (ref.null i31))
-        (assert_return (invoke "s" (ref.null 0)) (ref.null 0))
+        (assert_return (invoke "s" (ref.null 0)) (ref.null))
         (assert_return (invoke "s" (ref.null none)) (ref.null none))
         (assert_return (invoke "f" (ref.null 2)) (ref.null nofunc))
         (assert_return (invoke "f" (ref.null nofunc)) (ref.null func))"#);

@@ -49,7 +49,7 @@ const SETS: &[Set] = &[
     Set::proposal(Proposal::ExceptionHandling, 4, 105),
     Set::proposal(Proposal::GC, 17, 784),
     Set::proposal(Proposal::Memory64, 9, 948),
-    Set::proposal(Proposal::Threads, 1, 300),
+    Set::proposal(Proposal::Threads, 1, 297),
     Set {
         beside: true,
         ..Set::proposal(Proposal::MultiMemory, 41, 912)
