@@ -6,12 +6,12 @@ use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
-    AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
+    AnyRef, AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
     InstantiateError, Limits, Memory, Module, SharedMemory, Stats, Store, Table, Tag,
     TierEventKind, TierMode, Trap, TrapCode, Val,
 };
 
-use crate::event::{End, Event, Value, memory_hash};
+use crate::event::{End, Event, Object, Value, memory_hash};
 use crate::host::Host;
 use crate::input::{self, Random};
 use crate::ops::waits;
@@ -624,7 +624,14 @@ fn to_val(store: &mut AnyStore, value: Value, func: Option<Func>) -> Val {
         Value::F64(bits) => Val::F64(bits),
         Value::V128(bits) => Val::V128(bits),
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
-        Value::Extern(number) => Val::ExternRef(number.map(|number| ExternRef::new(store, number))),
+        Value::Extern(number) => Val::ExternRef(number.map(|number| {
+            ExternRef::new(store, number).expect("there is room for a value of the host")
+        })),
+        Value::Any(Object::I31(value)) => Val::AnyRef(Some(
+            AnyRef::from_i31(store, value).expect("there is room for a handle"),
+        )),
+        // The host makes no others here.
+        Value::Any(_) => Val::AnyRef(None),
         // The host can make none.
         Value::Exn(_) => Val::ExnRef(None),
     }
@@ -643,11 +650,26 @@ fn to_value(store: &AnyStore, value: Val) -> Value {
             Value::Func(ty.is_some())
         }
         Val::ExnRef(reference) => Value::Exn(reference.is_some()),
+        Val::AnyRef(reference) => Value::Any(to_object(store, reference)),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             *reference
                 .data(store)
                 .downcast_ref::<u32>()
                 .expect("references are made of numbers")
         })),
+    }
+}
+
+fn to_object(store: &AnyStore, reference: Option<AnyRef>) -> Object {
+    let Some(reference) = reference else {
+        return Object::Null;
+    };
+    if let Some(value) = reference.i31(store) {
+        return Object::I31(value);
+    }
+    match (reference.to_struct(store), reference.to_array(store)) {
+        (Some(_), _) => Object::Struct,
+        (None, Some(_)) => Object::Array,
+        (None, None) => Object::Host,
     }
 }

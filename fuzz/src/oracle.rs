@@ -344,6 +344,7 @@ fn to_val(store: &mut impl wasmi::AsContextMut, value: Value, func: Option<Func>
                 .map_or(Nullable::Null, Nullable::Val),
         ),
         Value::Exn(_) => unreachable!("no peer is given a module with exceptions"),
+        Value::Any(_) => unreachable!("this peer is given no module with objects"),
         Value::Extern(number) => Val::ExternRef(match number {
             Some(number) => Nullable::Val(ExternRef::new(store, number)),
             None => Nullable::Null,

@@ -313,6 +313,7 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
         // The host can make none.
         Value::Exn(_) => Val::ExnRef(None),
+        Value::Any(_) => unreachable!("this peer is given no module with objects"),
         Value::Extern(number) => Val::ExternRef(
             number
                 .map(|number| ExternRef::new(store, number).expect("there is room for references")),

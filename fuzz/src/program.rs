@@ -770,6 +770,7 @@ mod tests {
             for_wasmi: false,
             references: true,
             tail_calls: true,
+            atomics: true,
         };
         let mut random = Random(1);
         for number in 0..3000 {

@@ -122,15 +122,18 @@ pub(crate) struct RunArgs {
     pub(crate) max_compile_memory: Option<u64>,
     /// Limit how many descriptors the program may have open, its streams and directories included [default: 65536; never
     /// more than three quarters of `ulimit -n`]
-    #[arg(long, value_name = "N", value_parser = text(parse_fds))]
+    #[arg(long, value_name = "N", value_parser = text(parse_number))]
     pub(crate) max_open_fds: Option<usize>,
+    /// Limit how many threads the program may start; more can start when some have ended [default: 128]
+    #[arg(long, value_name = "N", value_parser = text(parse_number))]
+    pub(crate) max_threads: Option<usize>,
     /// Stop the program after this time, loading included: 500ms, 2s, 1.5, 10m
     #[arg(long, value_name = "DURATION", value_parser = text(parse_duration))]
     pub(crate) timeout: Option<Duration>,
     /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) fuel: Option<u64>,
-    /// Guard compiled code against Spectre: make no access that is compared with a limit out of bounds, not even in advance
+    /// Guard compiled code against Spectre: let no access leave its memory or table, not even in advance
     #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
     pub(crate) spectre_guards: YesNo,
     /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
@@ -432,7 +435,7 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     threads.ok_or_else(|| format!("expected a number of threads, at most {MOST}"))
 }
 
-fn parse_fds(text: &str) -> Result<usize, String> {
+fn parse_number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "expected a number".into())
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum Capability {
     Clocks,
     Random,
     ProcessExit,
+    Threads,
 }
 
 impl Capability {
@@ -33,6 +34,7 @@ impl Capability {
             Capability::Clocks => "clocks",
             Capability::Random => "random numbers",
             Capability::ProcessExit => "process exit",
+            Capability::Threads => "threads",
         }
     }
 }
@@ -56,6 +58,8 @@ impl<'a> Needs<'a> {
         for (module, name) in imports {
             if WASI_MODULES.contains(&module) {
                 needs.capabilities.extend(implied(name));
+            } else if (module, name) == tiered_wasi::THREAD_SPAWN {
+                needs.capabilities.insert(Capability::Threads);
             } else {
                 needs.unknown_modules.insert(module);
             }

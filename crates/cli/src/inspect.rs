@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tiered::PAGE_BYTES;
-use tiered::decode::module::ExportKind;
+use tiered::decode::module::{ExportKind, ImportType};
 use tiered::decode::printable::{Line, Name};
 use tiered::decode::types::{ExternType, GlobalType, IndexType, Limits, MemoryType, TableType};
 use tiered::{Engine, Module};
@@ -122,6 +122,9 @@ impl<'a> Report<'a> {
     fn of(file: String, module: &'a Module) -> Report<'a> {
         let imports = module.imports().iter();
         let imported_funcs = module.imported_funcs() as usize;
+        // A memory for threads is made whatever its name is.
+        let is_given = |ty: &ImportType| matches!(ty, ImportType::Memory(ty) if ty.shared);
+        let asked_for = imports.clone().filter(|import| !is_given(&import.ty));
         Report {
             file,
             size: module.bytes().len(),
@@ -154,7 +157,7 @@ impl<'a> Report<'a> {
                     size: section.range().len(),
                 })
                 .collect(),
-            needs: Needs::of(imports.map(|import| (&*import.module, &*import.name))),
+            needs: Needs::of(asked_for.map(|import| (&*import.module, &*import.name))),
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tiered::decode::printable::{Line, Name};
-use tiered::{Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap};
-use tiered_wasi::WasiCtx;
+use tiered::{
+    Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap,
+};
+use tiered_wasi::{Threads, WasiCtx};
 
 use crate::args::{Preload, RunArgs};
 use crate::failure::Failure;
@@ -17,6 +20,12 @@ use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
 const MOST_NAMES: usize = 20;
+
+/// How many threads a program may start, unless told otherwise.
+const MAX_THREADS: usize = 128;
+
+/// What the store of each of the program's threads holds.
+type Context = Arc<WasiCtx>;
 
 /// Why a program does not run to its end.
 enum Stop {
@@ -55,19 +64,22 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let ctx = context::build(args)?;
     let peak_memory = args.stats.map(|_| PeakMemory::open());
     let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
-    let mut store =
-        Store::new(&engine, ctx).map_err(|err| Failure::host(args.module().display(), err))?;
-    let mut linker = Linker::new();
-    tiered_wasi::add_to_linker(&mut linker, |ctx| ctx)
-        .map_err(|err| Failure::host(args.module().display(), err))?;
+    let (threads, mut store) = threads(args, &engine, &module, Arc::new(ctx))?;
     if let Some(watchdog) = &watchdog {
         guard(watchdog, &store);
     }
 
     // Without a timer the numbers say less.
     let sampler = args.stats.and_then(|_| Sampler::start().ok());
-    let ending = preload(&mut store, &mut linker, &preloads)
-        .and_then(|()| execute(args, &mut store, &linker, &module));
+    let ending = preload(&mut store, &threads, &preloads).and_then(|linker| {
+        let linked = match &linker {
+            Some(linker) => linker.instantiate(&mut store, &module),
+            None => threads.instantiate(&mut store),
+        };
+        let instance = instantiated(args.module(), linked)?;
+        execute(args, &mut store, instance, &module)
+    });
+    let ending = finish(&threads, ending);
     if let Some(format) = args.stats {
         let ending = Ending {
             tier_time: sampler.and_then(|sampler| sampler.time().ok()),
@@ -82,7 +94,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
     // for what is still being compiled.
-    std::mem::forget((store, linker, preloads, module, engine));
+    std::mem::forget((store, threads, preloads, module, engine));
     exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
 }
 
@@ -114,6 +126,34 @@ fn exit_code(
     }
 }
 
+/// The program with what it imports, and the store of its first thread.
+fn threads(
+    args: &RunArgs,
+    engine: &Engine,
+    module: &Module,
+    ctx: Context,
+) -> Result<(Threads<Context>, Store<Context>), Failure> {
+    let failure = |err: &dyn Display| Failure::host(args.module().display(), err);
+    let mut linker = Linker::new();
+    tiered_wasi::add_to_linker(&mut linker, |ctx: &Context| ctx).map_err(|err| failure(&err))?;
+    let max_threads = args.max_threads.unwrap_or(MAX_THREADS);
+    let context = move || Arc::clone(&ctx);
+    Threads::new(engine, module, linker, max_threads, context).map_err(|err| failure(&err))
+}
+
+/// Stops the program's other threads, one of which may have ended it.
+fn finish(threads: &Threads<Context>, ending: Result<(), Stop>) -> Result<(), Stop> {
+    match ending {
+        Ok(()) => Ok(threads.finish(Ok(()))?),
+        Err(Stop::Trap(trap)) => Ok(threads.finish(Err(trap))?),
+        Err(Stop::Failure(failure)) => {
+            // Whatever another thread has met, this is what there is to say.
+            let _ = threads.finish(Ok(()));
+            Err(failure.into())
+        }
+    }
+}
+
 /// Starts the clock if there is a time limit.
 fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
     let Some(timeout) = args.timeout else {
@@ -127,49 +167,58 @@ fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
 }
 
 /// From here on the program itself is stopped when its time is up.
-fn guard(watchdog: &Watchdog, store: &Store<WasiCtx>) {
+fn guard(watchdog: &Watchdog, store: &Store<Context>) {
     let guest = store.interrupt_handle();
     watchdog.guard(move || guest.interrupt());
 }
 
-/// Instantiates the modules that the program imports from, and defines what they export.
+/// Instantiates the modules that the program imports from; if there are any, what links the program to them.
 fn preload(
-    store: &mut Store<WasiCtx>,
-    linker: &mut Linker<WasiCtx>,
+    store: &mut Store<Context>,
+    threads: &Threads<Context>,
     preloads: &[(&Preload, Module)],
-) -> Result<(), Stop> {
+) -> Result<Option<Linker<Context>>, Stop> {
+    let Some((Preload { name, file }, _)) = preloads.first() else {
+        return Ok(None);
+    };
+    let option = |name: &str, file: &OsStr| format!("--preload {name}={}", file.display());
+    if threads.may_start() {
+        let reason = "a program that starts threads can't import from other modules";
+        return Err(Failure::host(option(name, file), reason).into());
+    }
+    let mut linker = threads
+        .linker(store)
+        .map_err(|err| Failure::host(option(name, file), err))?;
     for (Preload { name, file }, module) in preloads {
-        let instance = instantiate(file, store, linker, module)?;
+        let instance = instantiated(file, linker.instantiate(store, module))?;
         if let Some(initialize) = instance.func(store, "_initialize") {
             call(file, store, "_initialize", initialize)?;
         }
         linker
             .instance(store, name, instance)
-            .map_err(|err| Failure::usage(format!("--preload {name}={}", file.display()), err))?;
+            .map_err(|err| Failure::usage(option(name, file), err))?;
     }
-    Ok(())
+    Ok(Some(linker))
 }
 
-fn instantiate(
+/// The instance of a file's module, or why there is none.
+fn instantiated(
     file: &OsStr,
-    store: &mut Store<WasiCtx>,
-    linker: &Linker<WasiCtx>,
-    module: &Module,
+    result: Result<Instance, InstantiateError>,
 ) -> Result<Instance, Stop> {
-    linker.instantiate(store, module).map_err(|err| match err {
+    result.map_err(|err| match err {
         InstantiateError::Trap(trap) => Stop::Trap(trap),
         err => Failure::host(file.display(), err).into(),
     })
 }
 
-/// Instantiates the module and calls what the command line or WASI says, in WASI's order.
+/// Calls what the command line or WASI says, in WASI's order.
 fn execute(
     args: &RunArgs,
-    store: &mut Store<WasiCtx>,
-    linker: &Linker<WasiCtx>,
+    store: &mut Store<Context>,
+    instance: Instance,
     module: &Module,
 ) -> Result<(), Stop> {
-    let instance = instantiate(args.module(), store, linker, module)?;
     let initialize = instance.func(store, "_initialize");
     if let Some(initialize) = initialize {
         call(args.module(), store, "_initialize", initialize)?;
@@ -189,7 +238,7 @@ fn execute(
 }
 
 /// Calls a function that takes and returns nothing.
-fn call(file: &OsStr, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Result<(), Stop> {
+fn call(file: &OsStr, store: &mut Store<Context>, name: &str, func: Func) -> Result<(), Stop> {
     let func = func
         .typed::<(), ()>(store)
         .map_err(|err| Failure::host(file.display(), format!("export {:?}: {err}", Name(name))))?;
@@ -199,7 +248,7 @@ fn call(file: &OsStr, store: &mut Store<WasiCtx>, name: &str, func: Func) -> Res
 /// Calls the export that `--invoke` names, and prints its results.
 fn invoke_export(
     args: &RunArgs,
-    store: &mut Store<WasiCtx>,
+    store: &mut Store<Context>,
     instance: Instance,
     name: &str,
 ) -> Result<(), Stop> {
@@ -216,7 +265,7 @@ fn invoke_export(
     Ok(output::print(&invoke::results_text(&results))?)
 }
 
-fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) -> Failure {
+fn nothing_to_run(args: &RunArgs, store: &Store<Context>, instance: Instance) -> Failure {
     let exports = exported_functions(store, instance);
     Failure::host(
         args.module().display(),
@@ -225,7 +274,7 @@ fn nothing_to_run(args: &RunArgs, store: &Store<WasiCtx>, instance: Instance) ->
 }
 
 /// What can be named after `--invoke`, or the first of that, as the end of a message.
-fn exported_functions(store: &Store<WasiCtx>, instance: Instance) -> String {
+fn exported_functions(store: &Store<Context>, instance: Instance) -> String {
     let funcs = instance
         .exports(store)
         .filter(|(_, value)| matches!(value, Extern::Func(_)));

@@ -71,6 +71,7 @@ mod file;
 mod body;
 mod hints;
 mod loops;
+mod many_types;
 mod refusal;
 mod section;
 mod source;

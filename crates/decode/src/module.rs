@@ -15,12 +15,12 @@ use crate::hints::{self, Hints};
 use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
 pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
-use crate::section::{self, Sections};
+use crate::section::{self, ReadTypes, Sections};
 use crate::types::{
     ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
 };
 use crate::validate::{Bodies, Validation};
-use crate::{loops, proposals, refusal, source};
+use crate::{loops, many_types, proposals, refusal, source};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -212,17 +212,8 @@ impl Module {
         let bytes = checked_size(bytes.into())?;
         let bytes = checked_size(source::into_binary(bytes)?)?;
         let features = config.proposals & proposals::ACCEPTED;
-        let start = |sections: &Sections| {
-            Bodies::new(&bytes, sections, features)
-                .map(|bodies| Validation::start(bodies, config.threads))
-        };
-        let mut validation = None;
-        let (sections, read) =
-            section::read(&bytes, features, |sections| validation = start(sections));
-        let validation = validation.or_else(|| start(&sections));
-        let validated = validation.map_or(Ok(()), Validation::finish);
-        // Both may fail: a body, and what comes after it.
-        first_error(read, validated).map_err(|error| {
+        let (sections, result) = read(&bytes, features, config.threads);
+        let features = result.map_err(|error| {
             let error = refusal::explain(&bytes, features, error);
             error.with_func_name(|func| {
                 let name =
@@ -570,6 +561,43 @@ fn checked_size(bytes: Bytes) -> Result<Bytes, Error> {
     }
 }
 
+/// Reads a module and validates its bodies, and says what was accepted. What is read before an error is returned with it.
+fn read(
+    bytes: &Bytes,
+    features: WasmFeatures,
+    threads: Option<usize>,
+) -> (Sections, Result<WasmFeatures, Error>) {
+    if let Some(types) = many_types::plain_types(bytes) {
+        let fewer = many_types::features(features);
+        let (mut sections, result) = read_as(bytes, fewer, threads, ReadTypes::Later);
+        if result.is_ok() {
+            let types = many_types::read(types).map(|types| sections.types = types);
+            return (sections, types.map(|()| fewer));
+        }
+    }
+    let (sections, result) = read_as(bytes, features, threads, ReadTypes::AtOnce);
+    (sections, result.map(|()| features))
+}
+
+fn read_as(
+    bytes: &Bytes,
+    features: WasmFeatures,
+    threads: Option<usize>,
+    types: ReadTypes,
+) -> (Sections, Result<(), Error>) {
+    let start = |sections: &Sections| {
+        Bodies::new(bytes, sections, features).map(|bodies| Validation::start(bodies, threads))
+    };
+    let mut validation = None;
+    let (sections, read) = section::read(bytes, features, types, |sections| {
+        validation = start(sections);
+    });
+    let validation = validation.or_else(|| start(&sections));
+    let validated = validation.map_or(Ok(()), Validation::finish);
+    (sections, first_error(read, validated))
+}
+
+/// Both may fail: a body, and what comes after it.
 fn first_error(a: Result<(), Error>, b: Result<(), Error>) -> Result<(), Error> {
     match (a, b) {
         (Err(a), Err(b)) => Err(if a.offset() < b.offset() { a } else { b }),

@@ -8,12 +8,12 @@ use crate::body::BodyRange;
 use crate::const_expr::ConstExpr;
 use crate::error::Error;
 use crate::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx, TypeIdx};
+use crate::many_types::repeated_types;
 use crate::module::{
     CustomSection, Data, DataMode, Element, ElementItems, ElementMode, Export, ExportKind, Import,
     ImportType,
 };
 use crate::types::{GlobalType, MemoryType, RefType, TableType, Types};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use wasmparser::{
@@ -59,17 +59,29 @@ pub(crate) struct Imported {
     pub(crate) tags: u32,
 }
 
+/// When types are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadTypes {
+    /// With their section.
+    AtOnce,
+    /// By [`many_types`], once the validator is done with all and its memory is given back. What refers to a type by more
+    /// than its index must not be accepted.
+    Later,
+}
+
 /// Reads `bytes`; the sections before an error are returned with it. `on_code` is called when all bodies are found,
 /// with what is read by then: all that they can refer to.
 pub(crate) fn read(
     bytes: &[u8],
     features: WasmFeatures,
+    types: ReadTypes,
     on_code: impl FnMut(&Sections),
 ) -> (Sections, Result<(), Error>) {
     let mut reader = SectionReader {
         on_code,
         bytes,
         features,
+        types,
         version: None,
         validator: Validator::new_with_features(features),
         sections: Sections::default(),
@@ -84,6 +96,7 @@ struct SectionReader<'a, F> {
     bytes: &'a [u8],
     /// What is accepted.
     features: WasmFeatures,
+    types: ReadTypes,
     /// The module's version, as long as the validator has seen nothing else.
     version: Option<(u16, Encoding, Range<u64>)>,
     validator: Validator,
@@ -220,6 +233,9 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
         section: TypeSectionReader<'_>,
         version: Option<(u16, Encoding, Range<u64>)>,
     ) -> Result<(), Error> {
+        if self.types == ReadTypes::Later {
+            return Ok(self.validator.type_section(&section)?);
+        }
         let places = version.and_then(|version| {
             let places = repeated_types(self.bytes, &section)?;
             self.keep_equal_types_once(version).ok()?;
@@ -478,43 +494,6 @@ impl<F: FnMut(&Sections)> SectionReader<'_, F> {
     }
 }
 
-/// The byte that explicit recursion groups begin with.
-const REC: u8 = 0x4e;
-
-/// A section of fewer types is read as it is.
-const MIN_REPEATED_TYPES: usize = 4096;
-
-/// For each type, the first one that has the same bytes; `None` unless there are many and few are distinct, for a section
-/// with explicit recursion groups, and for one that is not valid.
-fn repeated_types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Option<Vec<u32>> {
-    let count = section.count() as usize;
-    if count < MIN_REPEATED_TYPES {
-        return None;
-    }
-    let end = section.range().end;
-    let mut starts = section.clone().into_iter_with_offsets();
-    let mut start = starts.next()?.ok()?.0;
-    let mut known: HashMap<&[u8], u32> = HashMap::new();
-    let mut places = Vec::new();
-    loop {
-        let next = starts.next().transpose().ok()?.map(|(offset, _)| offset);
-        let ty = bytes.get(start as usize..next.unwrap_or(end) as usize)?;
-        if ty.first() == Some(&REC) {
-            return None;
-        }
-        let place = places.len() as u32;
-        let place = *known.entry(ty).or_insert(place);
-        places.push(place);
-        if known.len() > count / 8 {
-            return None;
-        }
-        match next {
-            Some(next) => start = next,
-            None => return Some(places),
-        }
-    }
-}
-
 fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Element, Error> {
     let mode = match element.kind {
         ElementKind::Passive => ElementMode::Passive,
@@ -548,6 +527,6 @@ fn read_element(element: wasmparser::Element<'_>, types: &Types) -> Result<Eleme
 }
 
 /// A type that validation lets through but `types.rs` cannot express; no proposal in `ACCEPTED` has one.
-fn unsupported_type() -> Error {
+pub(crate) fn unsupported_type() -> Error {
     Error::new(0, "unsupported type")
 }

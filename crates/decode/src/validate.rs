@@ -232,12 +232,12 @@ impl Queue {
 mod tests {
     use super::Bodies;
     use crate::proposals::ACCEPTED;
-    use crate::section;
+    use crate::section::{self, ReadTypes};
     use bytes::Bytes;
 
     fn with_bodies<R>(funcs: &str, check: impl FnOnce(&Bodies) -> R) -> R {
         let bytes = Bytes::from(wat::parse_str(format!("(module {funcs})")).unwrap());
-        let (sections, _) = section::read(&bytes, ACCEPTED, |_| {});
+        let (sections, _) = section::read(&bytes, ACCEPTED, ReadTypes::AtOnce, |_| {});
         check(&Bodies::new(&bytes, &sections, ACCEPTED).unwrap())
     }
 

@@ -299,8 +299,8 @@ impl Config {
         self
     }
 
-    /// Whether compiled code is guarded against Spectre's variant 1: no access that is compared with a limit is made out of
-    /// bounds, not even in advance. It is by default. Interpreted code always is.
+    /// Whether compiled code is guarded against Spectre's variant 1: no access that is compared with a limit leaves
+    /// what is reserved for its memory, or its table, not even in advance. It is by default. Interpreted code always is.
     #[must_use]
     pub fn spectre_guards(mut self, guards: bool) -> Config {
         self.spectre_guards = Some(guards);

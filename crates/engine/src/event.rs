@@ -47,6 +47,11 @@ pub enum TierEventKind<'a> {
         /// How many wait, this one included.
         waiting: usize,
     },
+    /// It takes the place of another loop of the function that waited to be compiled, and that the function has left.
+    Moved {
+        /// The other's `loop` instruction, a byte of the module.
+        from: u32,
+    },
     /// It has been compiled.
     Compiled {
         /// How long it waited for that.
@@ -83,6 +88,7 @@ impl fmt::Display for TierEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.kind {
             TierEventKind::Queued { .. } => "queued",
+            TierEventKind::Moved { .. } => "moved",
             TierEventKind::Compiled { .. } => "compiled",
             TierEventKind::Published => "published",
             TierEventKind::Entered => "entered",
@@ -126,6 +132,12 @@ impl fmt::Display for TierEvent<'_> {
                     ": {:.3} ms, {}; it stays interpreted",
                     millis(took),
                     Line(reason)
+                )
+            }
+            TierEventKind::Moved { from } => {
+                write!(
+                    f,
+                    ": in place of loop @{from:#x}, which the function has left"
                 )
             }
             TierEventKind::Dropped => f.write_str(": hotter ones wait"),

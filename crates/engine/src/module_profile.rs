@@ -4,7 +4,7 @@
 //! here, and it goes with the module.
 //!
 //! * *Invariant:* a part of a function is compiled once at most: it is claimed before it is compiled, and it ends as ready
-//!   or as failed. Only a claim that found no room in the queue is taken back.
+//!   or as failed. Only a claim that found no room in the queue is taken back, or one of a loop that was left while it waited.
 //! * *Invariant:* nothing here blocks, compiles or reads a clock; the caller holds the lock and passes the time.
 //! * *Invariant:* code that was made stays until the profile goes: calls of it may be running.
 //!
@@ -39,7 +39,16 @@ enum Status {
 struct LoopProfile {
     offset: u32,
     status: Status,
+    /// How many of the function's last samples found it in this loop: each counts [`SAMPLE_WEIGHT`], and less with every
+    /// one that comes after.
+    weight: u32,
 }
+
+/// What a sample adds to the weight of its loop.
+const SAMPLE_WEIGHT: u32 = 64;
+
+/// What part of its weight a loop loses with each sample of the function.
+const FADING: u32 = 8;
 
 /// The size of a body as far as compiling it takes time: a call is two or three bytes, but takes as
 /// long as this many.
@@ -84,18 +93,43 @@ impl FuncProfile {
     }
 
     fn status(&mut self, part: Part) -> &mut Status {
-        let Part::Loop(offset) = part else {
-            return &mut self.function;
-        };
+        match part {
+            Part::Function => &mut self.function,
+            Part::Loop(offset) => &mut self.loop_at(offset).status,
+        }
+    }
+
+    fn loop_at(&mut self, offset: u32) -> &mut LoopProfile {
         let known = self.loops.iter().position(|of| of.offset == offset);
         let at = known.unwrap_or_else(|| {
             self.loops.push(LoopProfile {
                 offset,
                 status: Status::Cold,
+                weight: 0,
             });
             self.loops.len() - 1
         });
-        &mut self.loops[at].status
+        &mut self.loops[at]
+    }
+
+    /// A sample has found the loop running, or what it calls.
+    fn see(&mut self, offset: u32) {
+        for of in &mut self.loops {
+            of.weight -= of.weight / FADING;
+        }
+        self.loop_at(offset).weight += SAMPLE_WEIGHT;
+    }
+
+    /// The loop that most of the last samples found, unless it can't be compiled: where the function is now, and will soon
+    /// begin again.
+    fn busiest_loop(&self) -> Option<u32> {
+        let may_be = |of: &&LoopProfile| !matches!(of.status, Status::Failed) && of.weight > 0;
+        let busiest = self
+            .loops
+            .iter()
+            .filter(may_be)
+            .max_by_key(|of| of.weight)?;
+        Some(busiest.offset)
     }
 
     /// Claims a part.
@@ -149,7 +183,8 @@ impl FuncProfile {
     ) -> [Option<Part>; 2] {
         let function = matches!(self.function, Status::Cold)
             && policy.wants_function(&self.heat, all_work, compile_ns);
-        let running = at.running.and_then(|(offset, stay)| {
+        let running = at.running.zip(self.busiest_loop());
+        let running = running.and_then(|((_, stay), offset)| {
             let siblings = self.siblings(offset);
             let part = Part::Loop(offset);
             let cold = matches!(self.status(part), Status::Cold);
@@ -294,6 +329,9 @@ impl<C> ModuleProfile<C> {
         self.samples += 1;
         let (key, at) = self.attribute(policy, code, sample);
         let func = self.func(code, key);
+        if let Some((offset, _)) = at.running {
+            func.see(offset);
+        }
         match at.leaf_cost {
             Some(cost) => func.heat.add_in_callee(sample.work, at.seen, cost),
             None => func.heat.add(sample.work, at.seen),
@@ -369,8 +407,11 @@ impl<C> ModuleProfile<C> {
         if let Some(cost) = small_leaf(policy, sample.func) {
             return (caller_key, Point::in_leaf(&caller, sample.work, cost));
         }
-        let heat = &mut self.func(code, caller_key).heat;
-        heat.add_call(sample.func.cost());
+        let calling = self.func(code, caller_key);
+        calling.heat.add_call(sample.func.cost());
+        if let Some(of) = caller.of {
+            calling.see(of.offset);
+        }
         own
     }
 
@@ -464,6 +505,24 @@ impl<C> ModuleProfile<C> {
         if let Some(func) = self.funcs.get_mut(&job.key) {
             *func.status(job.part) = Status::Cold;
         }
+    }
+
+    /// If a job is of a loop that the function has left meanwhile, makes it one of the loop where the function is now.
+    pub(crate) fn keep_up(&mut self, job: &mut Job) -> bool {
+        let (Part::Loop(waited), Some(func)) = (job.part, self.funcs.get_mut(&job.key)) else {
+            return false;
+        };
+        let Some(offset) = func.busiest_loop().filter(|&offset| offset != waited) else {
+            return false;
+        };
+        let now = Part::Loop(offset);
+        if !matches!(func.status(now), Status::Cold) {
+            return false;
+        }
+        *func.status(job.part) = Status::Cold;
+        *func.status(now) = Status::InFlight;
+        job.part = now;
+        true
     }
 
     /// Whether a part is claimed and its job has not ended.

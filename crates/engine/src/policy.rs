@@ -31,8 +31,8 @@
 //! counts for more than makes it due.
 //!
 //! # Which loop of a nest
-//! All loops of a nest lead to the same compiled body, and none leads back. So one is compiled, the one that was found
-//! when it was due; another of the function only if the function has earned the price once more since code was ready,
+//! All loops of a nest lead to the same compiled body, and none leads back. So one is compiled: that which most of the
+//! function's last samples found, for it begins again soonest. Another of the function only if the function has earned the price once more since code was ready,
 //! for it keeps clear of that.
 //!
 //! # How work became time

@@ -67,6 +67,15 @@ impl<C> SharedProfile<C> {
         self.ended.notify_all();
     }
 
+    /// As [`ModuleProfile::keep_up`].
+    pub(crate) fn keep_up(&self, job: &mut Job) -> bool {
+        let has_moved = self.lock().keep_up(job);
+        if has_moved {
+            self.ended.notify_all();
+        }
+        has_moved
+    }
+
     /// Waits until nobody compiles the part, or the guest is to stop.
     pub(crate) fn wait(&self, key: FuncKey, part: Part, stop: &dyn StopSignal) {
         let mut profile = self.lock();

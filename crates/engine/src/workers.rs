@@ -15,6 +15,9 @@
 //!   ([`Policy::outlasts_interrupts`]). All else is handed over: a compile thread takes it before what nobody waits for,
 //!   and the guest waits until that has ended or the guest is to stop ([`SharedProfile::wait`]). There is such a thread even
 //!   if the guest's is to compile. If it can't be started, the function stays interpreted.
+//! * *Invariant:* a loop that has waited is compiled where its function is by then: of two loops that follow one another, the
+//!   first may be over ([`ModuleProfile::keep_up`](crate::module_profile::ModuleProfile::keep_up)). What a guest waits for is
+//!   what it asked for.
 //! * *Invariant:* a job that ends, fails, finds no room or meets a fault of this program wakes who waits for it. No thread
 //!   waits while it tells an event: it may be a compile thread, or in the compile that it would wait for.
 //! * *Invariant:* jobs that were handed over are bounded like others, and go on when their guest has been stopped.
@@ -286,7 +289,10 @@ impl<B: Backend> Shared<B> {
             let dearer = MutexGuard::unlocked(&mut state, || {
                 let thought_ns = waiting.cost_ns;
                 let is_dearer = |cost_ns| self.policy.is_dearer(thought_ns, cost_ns);
-                let run = || self.weigh_and_run(&mut compiler, waiting, is_dearer);
+                let run = || {
+                    let waiting = self.kept_up(waiting);
+                    self.weigh_and_run(&mut compiler, waiting, is_dearer)
+                };
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
                     // A fault of this program: one part stays interpreted. The thread must count as it did.
                     compiler = None;
@@ -299,6 +305,21 @@ impl<B: Backend> Shared<B> {
                 MutexGuard::unlocked(&mut state, || self.dropped(&waiting.job));
             }
         }
+    }
+
+    /// What is to be compiled for a job that has waited.
+    fn kept_up(&self, mut waiting: Waiting) -> Waiting {
+        if !waiting.awaited
+            && let Some(from) = waiting.job.part.loop_offset()
+            && let Some(module) = waiting.job.code.upgrade()
+            && profile_of::<B>(&module).keep_up(&mut waiting.job)
+        {
+            self.tell(
+                subject(&module, &waiting.job),
+                TierEventKind::Moved { from },
+            );
+        }
+        waiting
     }
 
     /// Compiles what has waited; if it turns out to be dearer than it may, gives it back at its price instead.
@@ -564,6 +585,7 @@ impl<B: Backend> Workers<B> {
 
     /// Compiles here and now what was taken out of the queue, unless it turns out to take long: then it waits on.
     pub(crate) fn compile_waited(&self, waiting: Waiting, stop: &dyn StopSignal) {
+        let waiting = self.0.kept_up(waiting);
         let (mut dearer, job) = (None, waiting.job.clone());
         self.0.for_guest(&job, |compiler| {
             let is_dearer = |cost_ns| self.0.policy.is_noticed(cost_ns);

@@ -21,6 +21,8 @@ in_all_modes! {
     memories_of_bytes,
     wide_memories_of_pages,
     wide_memories_of_bytes,
+    wide_memories_that_stay_small,
+    imports_lead_to_what_is_reserved_for_them,
     limits_hold_for_all_memories,
     compiled_loops_see_a_memory_grow,
     large_segments_leave_those_of_other_memories,
@@ -124,10 +126,16 @@ struct Kind {
     page_bytes: u64,
     /// The pages that it has, one after the other.
     pages: &'static [u64],
+    /// It has a maximum, the last of these.
+    is_bounded: bool,
     is_second: bool,
 }
 
 impl Kind {
+    fn max(&self) -> Option<u64> {
+        self.pages.last().copied().filter(|_| self.is_bounded)
+    }
+
     /// As a number of the type of its addresses.
     fn wrap(&self, number: u64) -> u64 {
         match self.index {
@@ -234,9 +242,10 @@ impl Grid {
         let index = ValType::from(kind.index);
         let first = "(memory (export \"other\") 1)";
         let mut text = format!(
-            "(module {} (memory $m (export \"memory\") {index} {} (pagesize {}))",
+            "(module {} (memory $m (export \"memory\") {index} {} {} (pagesize {}))",
             if kind.is_second { first } else { "" },
             kind.pages[0],
+            kind.max().map_or_else(String::new, |max| max.to_string()),
             kind.page_bytes
         );
         let all = || {
@@ -375,6 +384,26 @@ fn first_and_second(config: &Config, index: IndexType, page_bytes: u64, pages: &
             index,
             page_bytes,
             pages,
+            is_bounded: false,
+            is_second,
+        };
+        check(config, kind);
+    }
+}
+
+/// With a maximum that 32 bits can reach; one of them as long as that.
+fn wide_memories_that_stay_small(config: &Config) {
+    let kinds: [(u64, &[u64], bool); 3] = [
+        (PAGE, &[1, 65_536], false),
+        (PAGE, &[1, 2], true),
+        (1, &[17, 0x1_0000_0000], true),
+    ];
+    for (page_bytes, pages, is_second) in kinds {
+        let kind = Kind {
+            index: IndexType::I64,
+            page_bytes,
+            pages,
+            is_bounded: true,
             is_second,
         };
         check(config, kind);
@@ -407,6 +436,54 @@ fn without_spectre_guards() {
     memories_of_bytes(&config);
     wide_memories_of_pages(&config);
     wide_memories_of_bytes(&config);
+    wide_memories_that_stay_small(&config);
+}
+
+/// What an importing module says of a memory's length is not what is reserved for it.
+fn imports_lead_to_what_is_reserved_for_them(config: &Config) {
+    const LENGTH: u64 = 2 * PAGE;
+    for guards in [true, false] {
+        let engine = Engine::new(&config.clone().spectre_guards(guards));
+        let mut store = Store::new(&engine, ()).expect("a store has a stack");
+        let owner = "(module (memory (export \"memory\") i64 2 3))";
+        let owner = Module::new(&engine, owner).expect("it is valid");
+        let owner = Linker::new().instantiate(&mut store, &owner);
+        let mut linker = Linker::new();
+        linker
+            .instance(&store, "owner", owner.expect("it imports nothing"))
+            .expect("its names are new");
+        for max in ["", "3", "65536", "65537"] {
+            let text = format!(
+                r#"(module (import "owner" "memory" (memory i64 1 {max}))
+                (func (export "load") (param i64) (result i64) (i64.load offset=16 (local.get 0)))
+                (func (export "store") (param i64) (result i64)
+                    (i64.store offset=16 (local.get 0) (i64.const 7)) (i64.const 7)))"#
+            );
+            let module = Module::new(&engine, text).expect("it is valid");
+            let instance = linker.instantiate(&mut store, &module);
+            let instance = instance.expect("it has its import");
+            for name in ["store", "load"] {
+                let func = instance.func(&store, name).expect("it is exported");
+                let mut at = |address: u64| {
+                    let args = [Val::I64(address.cast_signed())];
+                    func.call(&mut store, &args).map_err(|trap| trap.code())
+                };
+                let inside = LENGTH - 24;
+                let outside = [inside + 1, LENGTH, 1 << 32, (1 << 32) + 8, 1 << 36, 1 << 47];
+                for _ in 0..3 {
+                    assert_eq!(at(inside), Ok(vec![Val::I64(7)]), "{max} {name}");
+                    for address in outside
+                        .into_iter()
+                        .chain([1 << 63, u64::MAX - 23, u64::MAX])
+                    {
+                        let found = at(address);
+                        let trap = Err(Some(TrapCode::MemoryOutOfBounds));
+                        assert_eq!(found, trap, "{max} {name} {address:#x}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Of 64 bits or of bytes: what the store may have is what it may have together.

@@ -34,8 +34,8 @@ pub struct Config {
     pub verify: bool,
     /// Uses no instruction that only some of the processors have that there is code for, for tests.
     pub baseline: bool,
-    /// Has accesses that are compared with a limit depend on the comparison, against Spectre's variant 1: those of tables
-    /// and arrays, and those of memories that are not bounded by the mapping alone.
+    /// Against Spectre's variant 1: has accesses of tables and arrays depend on the comparison with the length, and masks the
+    /// indices of those of memories that are not bounded by the mapping alone.
     pub spectre_guards: bool,
     /// Which of the results that the spec allows relaxed vector instructions have: as in every other tier of the engine.
     pub relaxed: Relaxed,

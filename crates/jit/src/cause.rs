@@ -9,7 +9,7 @@
 //! | out of bounds of a memory | an address within a memory of the store that runs, or within the guard behind one |
 //! | the guest is to stop | an address in the store's poll page |
 //! | a null element, a call of the null reference, access to what null refers to, a cast of null | an address in the null page |
-//! | out of bounds of a memory, table or array, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
+//! | out of bounds of a table or array, guarded against speculation ([`crate::Config::spectre_guards`]) | the same |
 //! | division | the processor's own complaint about one |
 //! | every one but for the first two of these, arrays that are null, and the poll page | an instruction made to stop there |
 //!
@@ -79,7 +79,7 @@ impl Cause {
             Cause::Access(address) => {
                 let is_null = address < NULL_PAGE_BYTES;
                 match code {
-                    trap::MEMORY_OUT_OF_BOUNDS => is_null || store.has_memory_at(address),
+                    trap::MEMORY_OUT_OF_BOUNDS => store.has_memory_at(address),
                     trap::INTERRUPT => store.has_poll_page_at(address),
                     trap::UNINITIALIZED_ELEMENT
                     | trap::NULL_FUNCTION_REFERENCE

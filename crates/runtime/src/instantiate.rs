@@ -32,7 +32,6 @@ use crate::vm::global::GlobalRecord;
 use crate::vm::limits::LimitError;
 use crate::vm::memory::MemoryRecord;
 use crate::vm::module_code::ModuleCode;
-use crate::vm::plan::MemoryPlan;
 use crate::vm::table::TableRecord;
 use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::{ImportedFunc, VmCtx, VmCtxParts};
@@ -256,7 +255,7 @@ fn matches(found: &Found, expected: &ImportType, module: &Module) -> bool {
         }
         (Found::Memory(found), ImportType::Memory(expected)) => {
             found.shared == expected.shared
-                && MemoryPlan::of(found) == MemoryPlan::of(expected)
+                && (found.index, found.page_log2) == (expected.index, expected.page_log2)
                 && limits_match(&found.limits, &expected.limits)
         }
         (Found::Tag(found), ImportType::Tag(expected)) => *found == module.types().id(*expected),

@@ -23,6 +23,7 @@ use crate::interrupt;
 use crate::shared_memory::SharedMemory;
 use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::RawStore;
+use crate::vm::allowance::Allowance;
 use crate::vm::code::{FuncRecord, Tier};
 use crate::vm::epoch::Epoch;
 use crate::vm::exception::TagRecord;
@@ -102,7 +103,9 @@ impl AnyStore {
             fuel,
             epoch,
             gc_stress,
+            common,
         } = config;
+        let common = common.unwrap_or_else(|| Allowance::new(limits.memory_bytes, None));
         let mut stack = ValueStack::new(limits.stack_bytes)?;
         let limits_of_stack = StackLimits {
             base: stack.base(),
@@ -110,7 +113,7 @@ impl AnyStore {
             last: stack.limit(),
         };
         let mut ctx = Arena(Vec::with_capacity(1));
-        let new_ctx = StoreCtx::new(tier, limits, limits_of_stack, gc_stress)?;
+        let new_ctx = StoreCtx::new(tier, limits, limits_of_stack, common, gc_stress)?;
         if fuel.is_some() {
             new_ctx.set_fuel(fuel);
         }
@@ -202,12 +205,15 @@ impl AnyStore {
         }
     }
 
-    /// The fuel that is left; `None` if it is not counted.
+    /// The fuel that is left; `None` if it is not counted. Of what stores have [in common](StoreConfig::in_common), it is what
+    /// this one has taken, and what is left for all.
     pub fn fuel(&self) -> Option<u64> {
-        self.ctx().fuel()
+        let ctx = self.ctx();
+        Some(ctx.fuel()?.saturating_add(ctx.common_fuel_left()))
     }
 
-    /// Bytes of linear memory that the store has made: what threads share is counted where it was made, however it grows.
+    /// Bytes of linear memory that the store has made, together with those with which it has its limit
+    /// [in common](StoreConfig::in_common): what threads share is counted where it was made, however it grows.
     pub fn memory_bytes(&self) -> u64 {
         self.ctx().memory_account.used()
     }
@@ -415,6 +421,7 @@ impl<Tail: ?Sized> Drop for AnyStore<Tail> {
         // SAFETY: the context is freed by the drop of its field, after this.
         let ctx = unsafe { self.ctx.0[0].as_ref() };
         ctx.leave_unsampled();
+        ctx.leave_fuel();
         interrupt::forget(&ctx.guard, &self.epoch);
         if ctx.is_deep() {
             self.stack.set_deep();

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::vm::allowance::Allowance;
 use crate::vm::code::Tier;
 use crate::vm::epoch::Epoch;
 use crate::vm::limits::Limits;
+use crate::vm::module_code::{ModuleCode, ToModuleCode};
 
 /// How a store works: what runs its functions, what it may use, and which epoch stops it.
 #[derive(Clone)]
@@ -15,6 +17,8 @@ pub struct StoreConfig {
     pub(crate) fuel: Option<u64>,
     pub(crate) epoch: Epoch,
     pub(crate) gc_stress: bool,
+    /// What all stores made of this, or of clones of it, may use together; otherwise each may use as much.
+    pub(crate) common: Option<Allowance>,
 }
 
 impl StoreConfig {
@@ -27,6 +31,7 @@ impl StoreConfig {
             fuel: None,
             epoch: Epoch::new(),
             gc_stress: false,
+            common: None,
         }
     }
 
@@ -47,6 +52,27 @@ impl StoreConfig {
     #[must_use]
     pub fn gc_stress(self, gc_stress: bool) -> StoreConfig {
         StoreConfig { gc_stress, ..self }
+    }
+
+    /// Has all stores that are made of what this returns, or of clones of it, share the limit on bytes of memory and the
+    /// fuel as they are now: what a guest's threads may use together, each of which has a store. A store takes fuel in
+    /// portions of up to 4096 units beyond what it needs, and gives back what it has left when it ends: when one of them has
+    /// no fuel left, others may have so much.
+    #[must_use]
+    pub fn in_common(self) -> StoreConfig {
+        let common = Allowance::new(self.limits.memory_bytes, self.fuel);
+        StoreConfig {
+            // It is taken from there.
+            fuel: self.fuel.map(|_| 0),
+            common: Some(common),
+            ..self
+        }
+    }
+
+    /// The code of a module for such stores.
+    #[must_use]
+    pub fn code_of(&self, module: &impl ToModuleCode) -> Arc<ModuleCode> {
+        module.to_module_code(&self.tier)
     }
 
     /// The epoch that the store's [epoch deadline](crate::AnyStore::set_epoch_deadline) is one of.

@@ -31,7 +31,7 @@
 //!
 //! *Invariant:* no call reaches the host outside a granted directory, whatever the path, the links in it, or what changes
 //! while it is resolved. What leads out is `NOTCAPABLE`; `ACCES` is the host's own refusal.
-//! *Invariant:* only `link.rs` knows the runtime.
+//! *Invariant:* only `link.rs` and `threads.rs` know the runtime.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -45,6 +45,7 @@
 mod ctx;
 mod functions;
 mod link;
+mod threads;
 
 mod abi;
 mod error;
@@ -85,6 +86,7 @@ pub use guest::{GuestMemory, SharedBytes};
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
+pub use threads::{THREAD_SPAWN, Threads, ThreadsError};
 pub use work::{Halt, Meter};
 
 #[cfg(test)]

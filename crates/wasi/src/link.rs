@@ -1,4 +1,4 @@
-//! Binds the calls to tiered's runtime; the only file that knows it.
+//! Binds the calls to tiered's runtime, which else only `threads.rs` knows.
 //!
 //! A call gets the memory its caller exports as `memory`. A caller without one traps in the first call that needs it.
 //!

@@ -78,13 +78,43 @@ impl TypeId {
 #[derive(Debug)]
 pub(super) struct Group {
     /// The definitions by which it is found: what refers to the group is [relative](TypeId::relative).
-    key: Box<[SubType]>,
+    key: Definitions,
     /// The number of the first type.
     first: TypeId,
     /// How often it is registered, and how many groups refer to it. Changes under the registry's lock.
     users: AtomicUsize,
     /// `None` for one type that refers to no other, as nearly all do of which there are many.
     more: Option<Box<More>>,
+}
+
+/// The definitions of a group. That of a type which is alone in its group is kept with the group.
+#[derive(Debug)]
+enum Definitions {
+    One(SubType),
+    Many(Box<[SubType]>),
+}
+
+impl From<Vec<SubType>> for Definitions {
+    fn from(mut types: Vec<SubType>) -> Definitions {
+        match types.pop() {
+            Some(only) if types.is_empty() => Definitions::One(only),
+            last => {
+                types.extend(last);
+                Definitions::Many(types.into())
+            }
+        }
+    }
+}
+
+impl Deref for Definitions {
+    type Target = [SubType];
+
+    fn deref(&self) -> &[SubType] {
+        match self {
+            Definitions::One(only) => std::slice::from_ref(only),
+            Definitions::Many(types) => types,
+        }
+    }
 }
 
 /// What else there is to a recursion group.
@@ -136,7 +166,7 @@ impl Borrow<[SubType]> for ByKey {
 
 impl PartialEq for ByKey {
     fn eq(&self, other: &ByKey) -> bool {
-        self.0.key == other.0.key
+        self.0.key[..] == other.0.key[..]
     }
 }
 
@@ -144,7 +174,8 @@ impl Eq for ByKey {}
 
 impl Hash for ByKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key.hash(state);
+        // As the slice by which it is looked for.
+        self.0.key[..].hash(state);
     }
 }
 
@@ -168,6 +199,9 @@ impl fmt::Display for Definition {
         fmt::Display::fmt(&**self, f)
     }
 }
+
+/// The registry keeps room for so many groups and types when there are none.
+const KEPT: usize = 4096;
 
 #[derive(Default)]
 struct Registry {
@@ -226,7 +260,7 @@ impl Registry {
         let first = self.new_id();
         let others = key.iter().skip(1).map(|_| self.new_id());
         let ids: Box<[TypeId]> = std::iter::once(first).chain(others).collect();
-        let types = absolute(&key, &ids);
+        let types = absolute(&mut key, &ids);
         let is_plain = types.is_none() && ids.len() == 1 && refers_to.is_empty();
         let more = (!is_plain).then(|| {
             Box::new(More {
@@ -304,11 +338,18 @@ impl Registry {
         }
     }
 
+    /// Makes room for so many more, which would else be moved many times.
+    fn reserve(&mut self, count: usize) {
+        self.groups.reserve(count);
+        self.types.reserve(count.saturating_sub(self.free.len()));
+    }
+
     /// Gives back what is left of many types when they are gone.
     fn shrink(&mut self) {
-        const KEPT: usize = 4096;
         let used = self.types.len() - self.free.len();
-        if self.free.len() < KEPT || self.free.len() / 2 < used {
+        let is_free = self.free.len() >= KEPT && self.free.len() / 2 >= used;
+        // Room was made for a module whose types were registered already.
+        if !is_free && self.groups.capacity() / 4 < used + KEPT {
             return;
         }
         self.groups.shrink_to(KEPT);
@@ -322,18 +363,24 @@ impl Registry {
 }
 
 /// The definitions of `key` with the numbers of the group's types, which are `ids`; `None` if they don't refer to those.
-fn absolute(key: &[SubType], ids: &[TypeId]) -> Option<Box<[SubType]>> {
-    let mut types: Box<[SubType]> = key.into();
+/// Leaves `key` as it is.
+fn absolute(key: &mut [SubType], ids: &[TypeId]) -> Option<Box<[SubType]>> {
     let mut is_recursive = false;
+    for ty in &mut *key {
+        ty.for_each_id(|id, _| is_recursive |= id.place().is_some());
+    }
+    if !is_recursive {
+        return None;
+    }
+    let mut types: Box<[SubType]> = (&*key).into();
     for ty in &mut types {
         ty.for_each_id(|id, _| {
             if let Some(place) = id.place() {
                 *id = ids[place];
-                is_recursive = true;
             }
         });
     }
-    is_recursive.then_some(types)
+    Some(types)
 }
 
 /// Groups of types, kept registered.
@@ -383,8 +430,12 @@ impl Registered {
         &self.groups
     }
 
+    /// Makes room for `count` groups.
     pub(super) fn reserve(&mut self, count: usize) {
         self.groups.reserve_exact(count);
+        if count >= KEPT {
+            write().reserve(count);
+        }
     }
 }
 

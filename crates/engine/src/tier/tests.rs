@@ -20,6 +20,7 @@ use crate::backend::Size;
 use crate::config::CostModel;
 use crate::queue::Job;
 
+mod loops;
 mod stop;
 mod waiting;
 

@@ -21,7 +21,7 @@ use super::Translator;
 
 impl Translator<'_, '_> {
     /// What the type of a memory means.
-    fn plan(&self, memory: u32) -> MemoryPlan {
+    pub(super) fn plan(&self, memory: u32) -> MemoryPlan {
         MemoryPlan::of(&self.module.memories()[memory as usize])
     }
 
@@ -30,12 +30,17 @@ impl Translator<'_, '_> {
         self.plan(memory).index()
     }
 
+    /// The address of a memory's record.
+    pub(super) fn memory_record(&mut self, memory: u32) -> Value {
+        self.fixed(self.vmctx, self.layout.memory(MemoryIdx(memory)))
+    }
+
     /// The address of byte 0.
     fn memory_base(&mut self, memory: u32) -> Value {
         if let (0, Some(base)) = (memory, self.memory_base) {
             return base;
         }
-        let record = self.fixed(self.vmctx, self.layout.memory(MemoryIdx(memory)));
+        let record = self.memory_record(memory);
         self.fixed(record, offsets::MEMORY_BASE)
     }
 
@@ -49,30 +54,35 @@ impl Translator<'_, '_> {
             return Err(CompileError::Unsupported("arrays"));
         };
         let plan = self.plan(memory);
-        let base = self.memory_base(memory);
         let index = self.pop_index(plan.index());
-        let address = self.builder.ins().iadd(base, index);
-        let is_outside = match plan.check(memarg.offset, size) {
-            Check::None => {
-                let offset = i32::try_from(memarg.offset).expect("the guard is shorter than 2 GiB");
-                return Ok((address, offset));
+        let near = |offset| i32::try_from(offset).expect("the guard is shorter than 2 GiB");
+        let (index, offset) = match plan.check(memarg.offset, size) {
+            Check::None => (index, near(memarg.offset)),
+            Check::Reach => (self.within_reach(memory, index), near(memarg.offset)),
+            Check::End(end) => {
+                let is_outside = self.is_end_outside(memory, index, end);
+                self.trap_outside(is_outside);
+                if MemoryPlan::is_near(memarg.offset, size) {
+                    (self.masked(memory, index), near(memarg.offset))
+                } else {
+                    let offset = memarg.offset.cast_signed();
+                    let start = self.builder.ins().iadd_imm_s(index, offset);
+                    (self.masked(memory, start), 0)
+                }
             }
-            Check::Address => {
-                let length = self.memory_length(memory);
-                let is_above = IntCC::UnsignedGreaterThanOrEqual;
-                self.builder.ins().icmp(is_above, index, length)
+            Check::Outside => {
+                let always = self.builder.ins().iconst(I8, 1);
+                self.trap_outside(always);
+                (self.masked(memory, index), 0)
             }
-            Check::End(end) => self.is_end_outside(memory, index, end),
-            Check::Outside => self.builder.ins().iconst(I8, 1),
         };
-        // All of it is guarded: what a small address and an offset lead to is not in the null page.
-        let offset = memarg.offset.cast_signed();
-        let address = match offset {
-            0 => address,
-            offset => self.builder.ins().iadd_imm_s(address, offset),
-        };
-        let address = self.guarded(address, is_outside, trap::MEMORY_OUT_OF_BOUNDS);
-        Ok((address, 0))
+        let base = self.memory_base(memory);
+        Ok((self.builder.ins().iadd(base, index), offset))
+    }
+
+    fn trap_outside(&mut self, is_outside: Value) {
+        let outside = trap::MEMORY_OUT_OF_BOUNDS;
+        self.builder.ins().trapnz(is_outside, outside);
     }
 
     /// Whether `end` bytes from `index` on are more than there are. The sum is of more than 64 bits only where the index is
@@ -96,7 +106,7 @@ impl Translator<'_, '_> {
     }
 
     fn memory_length(&mut self, memory: u32) -> Value {
-        let record = self.fixed(self.vmctx, self.layout.memory(MemoryIdx(memory)));
+        let record = self.memory_record(memory);
         let flags = self.access.memory_length;
         if self.module.memories()[memory as usize].shared {
             // Another thread may make it longer at any time.

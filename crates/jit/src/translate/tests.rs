@@ -15,6 +15,7 @@ use tiered_decode::numeric::NumOp;
 
 use super::*;
 
+mod bounds;
 mod hints;
 mod objects;
 mod vectors;
@@ -603,45 +604,4 @@ fn count(func: &ir::Function, opcode: Opcode) -> usize {
     insts
         .filter(|&inst| func.dfg.insts[inst].opcode() == opcode)
         .count()
-}
-
-#[test]
-fn what_is_compared_with_a_limit_is_guarded_and_nothing_else() {
-    // The body, and how many accesses of it are compared.
-    for (body, compared) in [
-        ("(drop (i32.load offset=100 (local.get 0)))", 0),
-        ("(i64.store offset=33554424 (local.get 0) (i64.const 1))", 0),
-        ("(i64.store offset=33554425 (local.get 0) (i64.const 1))", 1),
-        ("(drop (f32.load offset=0xffffffff (local.get 0)))", 1),
-        ("(drop (table.get 0 (local.get 0)))", 1),
-        ("(table.set 0 (local.get 0) (ref.null func))", 1),
-        ("(call_indirect (type 0) (local.get 0) (local.get 0))", 1),
-    ] {
-        let text = format!(
-            "(module (type (func (param i32))) (memory 1) (table 1 funcref) (func (type 0) {body}))"
-        );
-        let module = module(&text);
-        for spectre_guards in [false, true] {
-            let job = Job {
-                module: &module,
-                func: FuncIdx(0),
-                entry: Entry::Start,
-                metered: false,
-                spectre_guards,
-                relaxed: Relaxed::DETERMINISTIC,
-            };
-            let (func, _) = try_translate_job(&job).expect("it translates");
-            if let Err(errors) = verify_function(&func, &**ISA) {
-                panic!("{errors}\n{func}");
-            }
-            let guards = count(&func, Opcode::SelectSpectreGuard);
-            assert_eq!(
-                guards,
-                if spectre_guards { compared } else { 0 },
-                "{body}\n{func}"
-            );
-            let traps = count(&func, Opcode::Trapnz) - usize::from(body.contains("call_indirect"));
-            assert_eq!(traps, compared - guards, "{body}\n{func}");
-        }
-    }
 }

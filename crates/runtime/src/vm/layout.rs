@@ -70,6 +70,9 @@ pub mod offsets {
     pub const MEMORY_BASE: i32 = MemoryRecord::BASE as i32;
     /// [`MemoryRecord`]: the length in bytes, 64 bits.
     pub const MEMORY_LENGTH: i32 = MemoryRecord::LENGTH as i32;
+    /// [`MemoryRecord`]: the greatest address of what is reserved, all ones
+    /// ([`Reach::Recorded`](crate::vm::plan::Reach::Recorded)), 64 bits.
+    pub const MEMORY_MASK: i32 = MemoryRecord::MASK as i32;
 }
 
 /// Where a function's record is.

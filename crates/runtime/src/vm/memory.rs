@@ -12,7 +12,7 @@
 //!
 //! * *Invariant:* the base never changes, so running code keeps it in a register over any call. A memory with addresses
 //!   of 64 bits has as much address space from the start on as its type and its store let it grow to; if the host has
-//!   less, it can't grow as far.
+//!   less, it can't grow as far. It is a power of two of bytes, so the low bits of whatever number are an address of it.
 //! * *Invariant:* what says how long a memory is stands in its record, far from its bytes ([`MemoryBounds`]): an access
 //!   that goes wrong by a little, on either side, finds nothing to read and nothing to change.
 //! * *Invariant:* a memory that threads share grows under a lock, and its new length is stored once the bytes are there.
@@ -35,7 +35,7 @@ use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
 use crate::vm::memory_account::MemoryAccount;
 use crate::vm::plan::{MOST_BYTES, MemoryPlan};
-use crate::vm::reservation::{Reservation, total_bytes};
+use crate::vm::reservation::{REACHABLE_BYTES, Reservation, total_bytes};
 use crate::vm::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly, where a memory's type says nothing else.
@@ -127,6 +127,7 @@ pub(crate) fn no_memory() -> NonNull<MemoryBounds> {
 impl MemoryRecord {
     pub(crate) const BASE: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.base);
     pub(crate) const LENGTH: usize = std::mem::offset_of!(MemoryRecord, reservation.bounds.length);
+    pub(crate) const MASK: usize = std::mem::offset_of!(MemoryRecord, reservation.mask);
 
     /// A memory whose bytes, those of now and those that it grows by, are taken from `account`.
     pub(crate) fn new(
@@ -157,7 +158,7 @@ impl MemoryRecord {
     fn reserve(plan: MemoryPlan, wanted: u64, reach: usize) -> Result<Reservation, LimitError> {
         debug_assert!(wanted.is_multiple_of(1 << plan.page_log2()));
         let host = |error, length| {
-            let request = Request::reserved(total_bytes(length)).writable(length);
+            let request = Request::reserved(total_bytes(length)).writable(wanted as usize);
             LimitError::host("a memory", error, request)
         };
         // What a process can't have at all need not be asked for.
@@ -165,7 +166,13 @@ impl MemoryRecord {
             return Err(host(Errno::NOMEM, reach));
         }
         let length = wanted as usize;
-        Reservation::take(length, reach).map_err(|error| host(error, length))
+        // As little as is asked for in the end.
+        let least = if reach.max(length) > REACHABLE_BYTES {
+            length.next_power_of_two()
+        } else {
+            length
+        };
+        Reservation::take(length, reach).map_err(|error| host(error, least))
     }
 
     /// The address of byte 0.

@@ -29,6 +29,7 @@ mod address_map;
 #[cfg(all(loom, test))]
 mod models;
 
+pub(crate) mod allowance;
 pub(crate) mod deadline;
 pub(crate) mod epoch;
 pub(crate) mod global;

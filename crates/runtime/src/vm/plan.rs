@@ -5,11 +5,14 @@
 //! | memory | offset and size together | check |
 //! |---|---|---|
 //! | 32 bits, pages of 64 KiB | within the guard | none: whatever the address, what is not in the memory faults |
-//! | 64 bits, pages of 64 KiB | within the guard | the address is below the length; what lies behind the length faults |
+//! | 64 bits, pages of 64 KiB | within the guard | the address is within the reservation; what lies behind the length faults |
 //! | any | any | the end of the access, as a whole |
 //!
-//! * *Invariant:* this depends on what a module declares, apart from the limits of a size. An import matches only if it
-//!   is declared alike, so code that was made by one module's plan is right for every memory that it comes to.
+//! A reservation is a power of two of bytes, of which the address of an access is a few low bits: its [`Reach`]. They are
+//! known beforehand for memories that never become longer than 4 GiB; for others they are in the memory's record.
+//!
+//! * *Invariant:* this depends on what a module declares. Code that was made by one module's plan is right for every memory
+//!   that it comes to: an import matches only if it is declared alike, and no longer than the importing module says.
 //! * *Invariant:* the first two rows stand on lengths that are whole pages of the host, and on [`GUARD_BYTES`] behind
 //!   whatever a memory may grow to.
 
@@ -22,11 +25,21 @@ use crate::vm::reservation::REACHABLE_BYTES;
 /// The most bytes of address space that one memory asks for: half of what a process of x86-64 has.
 pub(crate) const MOST_BYTES: u64 = 1 << 46;
 
-/// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// See the module. Two that differ may be of one memory: each module has its own, by what it declares.
+#[derive(Clone, Copy, Debug)]
 pub struct MemoryPlan {
     index: IndexType,
     page_log2: u8,
+    reach: Reach,
+}
+
+/// How much of the address space behind a memory's base is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// 4 GiB: what 32 bits can say.
+    Bits32,
+    /// A power of two of bytes. The greatest number below is in the memory's record, and never changes.
+    Recorded,
 }
 
 /// What must be known of an access before it is made.
@@ -34,8 +47,8 @@ pub struct MemoryPlan {
 pub enum Check {
     /// Nothing: one that is out of bounds faults.
     None,
-    /// That the address is below the length. One that is, and is out of bounds with its offset and size, faults.
-    Address,
+    /// That the address is within the memory's [`Reach`]. One that is, and is out of bounds with its offset and size, faults.
+    Reach,
     /// That the address and this many bytes, whose sum may be more than 64 bits, are at most the length.
     End(u64),
     /// It is out of bounds whatever the address.
@@ -46,9 +59,33 @@ impl MemoryPlan {
     /// That of memories of type `ty`.
     #[must_use]
     pub const fn of(ty: &MemoryType) -> MemoryPlan {
+        let reach = match (ty.index, ty.limits.max) {
+            (IndexType::I32, _) => Reach::Bits32,
+            (IndexType::I64, Some(max)) if max <= REACHABLE_BYTES as u64 >> ty.page_log2 => {
+                Reach::Bits32
+            }
+            (IndexType::I64, _) => Reach::Recorded,
+        };
         MemoryPlan {
             index: ty.index,
             page_log2: ty.page_log2,
+            reach,
+        }
+    }
+
+    /// Which addresses lead to what is reserved for the memory.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Whether an access at this offset from an address within the [`Reach`] is at most as far behind it as the guard is
+    /// long.
+    #[must_use]
+    pub const fn is_near(offset: u64, size: usize) -> bool {
+        match offset.checked_add(size as u64) {
+            Some(end) => end <= GUARD_BYTES as u64,
+            None => false,
         }
     }
 
@@ -72,9 +109,9 @@ impl MemoryPlan {
         };
         let pages_of_host = (1usize << self.page_log2).is_multiple_of(HOST_PAGE_BYTES);
         match self.index {
-            _ if end > GUARD_BYTES as u64 || !pages_of_host => Check::End(end),
+            _ if !MemoryPlan::is_near(offset, size) || !pages_of_host => Check::End(end),
             IndexType::I32 => Check::None,
-            IndexType::I64 => Check::Address,
+            IndexType::I64 => Check::Reach,
         }
     }
 
@@ -122,7 +159,7 @@ mod tests {
         const GUARD: u64 = GUARD_BYTES as u64;
         let near = [
             (IndexType::I32, Check::None),
-            (IndexType::I64, Check::Address),
+            (IndexType::I64, Check::Reach),
         ];
         for (index, check) in near {
             let (pages, bytes) = (plan(index, 16), plan(index, 0));
@@ -138,6 +175,33 @@ mod tests {
                 assert_eq!(pages.check(offset, size), Check::Outside);
                 assert_eq!(bytes.check(offset, size), Check::Outside);
             }
+        }
+    }
+
+    #[test]
+    fn what_stays_within_32_bits_has_their_reach() {
+        let reach = |index, page_log2, max| {
+            let limits = Limits { min: 0, max };
+            let ty = MemoryType {
+                index,
+                page_log2,
+                ..MemoryType::new(limits)
+            };
+            let plan = MemoryPlan::of(&ty);
+            let taken = plan.reservation(max, 1 << 40);
+            assert!(plan.reach() == Reach::Recorded || taken <= REACHABLE_BYTES);
+            plan.reach()
+        };
+        for max in [None, Some(0), Some(1 << 16)] {
+            assert_eq!(reach(IndexType::I32, 16, max), Reach::Bits32);
+        }
+        for (page_log2, most) in [(16, 1 << 16), (0, 1 << 32)] {
+            let wide = |max| reach(IndexType::I64, page_log2, max);
+            assert_eq!(wide(Some(0)), Reach::Bits32);
+            assert_eq!(wide(Some(most)), Reach::Bits32);
+            assert_eq!(wide(Some(most + 1)), Reach::Recorded);
+            assert_eq!(wide(Some(u64::MAX)), Reach::Recorded);
+            assert_eq!(wide(None), Reach::Recorded);
         }
     }
 

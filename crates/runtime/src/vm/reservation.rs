@@ -6,8 +6,9 @@
 //! * *Invariant:* the bytes below the length, up to the end of the last one's page of the host, are readable and writable;
 //!   nothing else of the reservation is, neither in front of them nor behind. This holds in the pool, too, where the
 //!   accessible bytes are the key.
-//! * *Invariant:* behind the bytes that may become accessible there is a guard, however many they are. Reservations of more
-//!   than 4 GiB, of memories with addresses of 64 bits, are not kept in the pool.
+//! * *Invariant:* the bytes that may become accessible are a power of two, so that the low bits of any number lead to one of
+//!   them. Behind them there is a guard, however many they are. Reservations of more than 4 GiB, of memories with addresses
+//!   of 64 bits, are not kept in the pool.
 //! * *Invariant:* nothing of this program's is kept in a reservation.
 //! * *Invariant:* what is in the pool, or comes from it, is all zeros. [`Reservation::clear`] is where that is made true.
 //! * *Invariant:* the pool's lock is held for a few instructions, never while the kernel is asked for something.
@@ -69,8 +70,8 @@ const MAX_STRETCHES: usize = 16;
 #[repr(C)]
 pub(crate) struct Reservation {
     pub(crate) bounds: MemoryBounds,
-    /// The most bytes that may become accessible.
-    reach: usize,
+    /// The last byte that may become accessible: a number of ones.
+    pub(crate) mask: u64,
     /// It is not the first memory here.
     reused: bool,
     /// Start and length of what is mapped from a [`MemoryImage`].
@@ -170,13 +171,11 @@ unsafe fn resize(base: NonNull<u8>, old: usize, new: usize) -> Result<(), Errno>
     }
 }
 
-/// A new reservation of as many bytes up to `reach` as the host gives, and how many these are.
+/// A new reservation of as many bytes up to `reach`, a power of two, as the host gives, and how many these are.
 fn map_up_to(length: usize, mut reach: usize) -> Result<(NonNull<u8>, usize), Errno> {
     loop {
         match insist(|| map(length, reach)) {
-            Err(Errno::NOMEM) if reach > length => {
-                reach = whole_pages(reach / 2).max(length);
-            }
+            Err(Errno::NOMEM) if reach / 2 >= length.max(HOST_PAGE_BYTES) => reach /= 2,
             mapped => return mapped.map(|base| (base, reach)),
         }
     }
@@ -216,18 +215,19 @@ impl Pool {
 }
 
 impl Reservation {
-    /// A reservation of which `length` bytes are accessible, which may become `reach`, or as many as the host can give.
+    /// A reservation of which `length` bytes are accessible, which may become `reach` or more, or as many as the host can give.
     /// They are zeros.
     ///
     /// # Errors
-    /// Not even `length` bytes can be had.
+    /// Not even a power of two that holds `length` bytes can be had.
     ///
     /// # Panics
     /// If either is more than a process has.
     pub(crate) fn take(length: usize, reach: usize) -> Result<Reservation, Errno> {
         let accessible = whole_pages(length);
         if reach.max(accessible) > REACHABLE_BYTES {
-            let (base, reach) = map_up_to(accessible, whole_pages(reach).max(accessible))?;
+            let reach = reach.max(accessible).next_power_of_two();
+            let (base, reach) = map_up_to(accessible, reach)?;
             return Ok(Reservation::new(base, reach, false, length));
         }
         let reach = REACHABLE_BYTES;
@@ -249,7 +249,7 @@ impl Reservation {
                 base,
                 length: AtomicU64::new(length as u64),
             },
-            reach,
+            mask: reach as u64 - 1,
             reused,
             image: Cell::new(None),
         }
@@ -272,15 +272,15 @@ impl Reservation {
         whole_pages(self.length() as usize)
     }
 
-    /// How many bytes may become accessible.
+    /// How many bytes may become accessible: a power of two.
     pub(crate) fn reach(&self) -> usize {
-        self.reach
+        self.mask as usize + 1
     }
 
     /// Makes it longer, by zeros. One thread at a time.
     pub(crate) fn extend(&self, length: usize) -> Result<(), Errno> {
         let old = self.accessible();
-        assert!((self.length() as usize..=self.reach).contains(&length));
+        assert!((self.length() as usize..=self.reach()).contains(&length));
         // SAFETY: no byte becomes inaccessible.
         insist(|| unsafe { resize(self.base(), old, whole_pages(length)) })?;
         // Behind the protection: who reads the new length finds the bytes there.
@@ -363,7 +363,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let length = self.accessible();
-        let is_pooled = length <= MAX_POOLED_LENGTH && self.reach == REACHABLE_BYTES;
+        let is_pooled = length <= MAX_POOLED_LENGTH && self.reach() == REACHABLE_BYTES;
         let keep = POOL.lock().room().filter(|_| is_pooled);
         // SAFETY: nothing outlives the reservation to look at it.
         match keep.and_then(|keep| unsafe { self.clear(length, keep) }) {
@@ -373,7 +373,7 @@ impl Drop for Reservation {
                 let resident = kept + length / 512;
                 POOL.lock().put(length, Free { base, resident });
             }
-            None => retire(self.base(), self.reach),
+            None => retire(self.base(), self.reach()),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tiered_heap::HeapConfig;
 
+use crate::vm::allowance::{Allowance, CommonFuel};
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
 use crate::vm::exception::InFlight;
@@ -76,6 +77,8 @@ pub struct StoreCtx {
     pub(crate) references: References,
     /// Bytes of the memories that were made here.
     pub(crate) memory_account: Arc<MemoryAccount>,
+    /// Where more fuel comes from.
+    common_fuel: Option<Arc<CommonFuel>>,
     pub(crate) table_used: Cell<u64>,
     pub(crate) limits: Limits,
     pub(crate) guard: Arc<Guard>,
@@ -139,6 +142,7 @@ impl StoreCtx {
         tier: Arc<dyn Tier>,
         limits: Limits,
         stack: StackLimits,
+        allowance: Allowance,
         gc_stress: bool,
     ) -> Result<StoreCtx, LimitError> {
         let points = tier.entry_points();
@@ -168,7 +172,8 @@ impl StoreCtx {
             last_stack_limit: stack.last,
             memories: RefCell::default(),
             references: References::new(heap),
-            memory_account: Arc::new(MemoryAccount::new(limits.memory_bytes)),
+            memory_account: allowance.memory,
+            common_fuel: allowance.fuel,
             table_used: Cell::new(0),
             limits,
             guard: Arc::new(Guard::new()?),
@@ -506,14 +511,28 @@ impl StoreCtx {
         self.misfit.set((part, native_depth().saturating_add(WAY)));
     }
 
+    /// The fuel, of which there is `rest` beyond the account: at least `owed`, if need be from what stores have in common.
+    ///
+    /// # Errors
+    /// [`TrapCode::OutOfFuel`], and there is none left.
+    fn cover(&self, rest: u64, owed: u64) -> Result<u64, TrapCode> {
+        if rest >= owed {
+            return Ok(rest);
+        }
+        let common = self.common_fuel.as_ref();
+        if let Some(units) = common.and_then(|fuel| fuel.take(owed - rest)) {
+            self.fuel.set(Some(rest + units));
+            return Ok(rest + units);
+        }
+        self.fuel.set(Some(0));
+        self.fill(self.done(), 0);
+        Err(TrapCode::OutOfFuel)
+    }
+
     /// Pays what the account is overdrawn from `rest`, the fuel, and fills the account again.
     fn draw_on(&self, rest: u64) -> Result<(), TrapCode> {
         let owed = u64::from(self.work.get().unsigned_abs());
-        if rest < owed {
-            self.fuel.set(Some(0));
-            self.fill(self.done(), 0);
-            return Err(TrapCode::OutOfFuel);
-        }
+        let rest = self.cover(rest, owed)?;
         self.draw(rest - owed, 0);
         Ok(())
     }
@@ -552,10 +571,8 @@ impl StoreCtx {
         }
         // What is owed beyond the account is paid when that is next filled, if there is enough.
         let owed = u64::from(self.work.get().min(0).unsigned_abs());
-        if self.fuel.get().is_some_and(|rest| rest < owed) {
-            self.fuel.set(Some(0));
-            self.fill(self.done(), 0);
-            return Err(TrapCode::OutOfFuel);
+        if let Some(rest) = self.fuel.get() {
+            self.cover(rest, owed)?;
         }
         Ok(())
     }
@@ -569,11 +586,9 @@ impl StoreCtx {
         let Some(rest) = self.fuel.get() else {
             return Ok(());
         };
-        if self.fuel().is_none_or(|left| left < units) {
-            self.fuel.set(Some(0));
-            self.fill(self.done(), 0);
-            return Err(TrapCode::OutOfFuel);
-        }
+        // What the account holds, or is overdrawn, counts, too.
+        let owed = units.saturating_add_signed(-i64::from(self.work.get()));
+        let rest = self.cover(rest, owed)?;
         let of_rest = rest.min(units);
         self.fuel.set(Some(rest - of_rest));
         // Where the rest is too small, the account holds what is missing, so it fits.
@@ -606,6 +621,18 @@ impl StoreCtx {
         let rest = self.fuel.get()?;
         // What the account is overdrawn is paid when it is next filled.
         Some(rest.saturating_add_signed(self.work.get().into()))
+    }
+
+    /// What is left for all stores that have their fuel in common with this one.
+    pub(crate) fn common_fuel_left(&self) -> u64 {
+        self.common_fuel.as_ref().map_or(0, |fuel| fuel.left())
+    }
+
+    /// Gives back the fuel that is left, if stores have it in common: this one ends.
+    pub(crate) fn leave_fuel(&self) {
+        if let (Some(common), Some(left)) = (&self.common_fuel, self.fuel()) {
+            common.give_back(left);
+        }
     }
 
     /// Takes what stores that have ended left unsampled of `code` as done here.

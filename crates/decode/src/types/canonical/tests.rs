@@ -178,3 +178,17 @@ fn subtypes_are_declared() {
         .first;
     assert!(!alone.is_subtype_of(chain[0]) && !chain[5].is_subtype_of(alone));
 }
+
+/// Room is made for all types of a module at one time; it goes if they need none.
+#[test]
+fn room_that_is_not_needed_is_given_back() {
+    let mut registry = Registry::default();
+    let group = registry.add(vec![SubType::of_func(func_type([]))]);
+    registry.reserve(1_000_000);
+    assert!(registry.groups.capacity() >= 1_000_000 && registry.types.capacity() >= 1_000_000);
+    registry.shrink();
+    assert!(registry.groups.capacity() < 10_000 && registry.types.capacity() < 10_000);
+    registry.remove(&group.expect("it refers to nothing"));
+    registry.shrink();
+    assert_eq!((registry.groups.len(), registry.free.len()), (0, 1));
+}

@@ -187,9 +187,10 @@ fn a_refusal_empties_the_pool_and_is_tried_again() {
 
 #[test]
 fn one_that_is_longer_than_most_has_a_guard_where_it_ends() {
-    let reach = 6 << 30;
-    let reservation = Reservation::take(PAGE, reach).expect("there is address space");
+    let reservation = Reservation::take(PAGE, 6 << 30).expect("there is address space");
+    let reach = 8 << 30;
     assert_eq!(reservation.reach(), reach);
+    assert_eq!(reservation.mask, 0x1_ffff_ffff);
     let length = REACHABLE_BYTES + PAGE;
     reservation.extend(length).expect("it costs nothing");
     // SAFETY: within the reservation.
@@ -217,7 +218,7 @@ fn what_the_host_has_not_is_less_reach() {
     assert!(reaches.iter().sum::<usize>() < 1 << 47, "{reaches:x?}");
     for mut reservation in all {
         let reach = reservation.reach();
-        assert!(reach >= PAGE);
+        assert!(reach >= PAGE && reach.is_power_of_two());
         bytes(&mut reservation).fill(1);
         // SAFETY: within the reservation.
         let behind = unsafe { reservation.base().add(reach + GUARD_BYTES - 1) };
