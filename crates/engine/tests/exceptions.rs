@@ -651,7 +651,13 @@ fn references_are_thrown_on_and_kept_wherever_they_may_be(config: &Config) {
         (func (export "make") (param i32) (result exnref) (call $make (local.get 0)))
         (func (export "churn") (param i32) (call $churn (local.get 0)))
         (func (export "null") (result i32) (throw_ref (ref.null exn))))"#;
-    let (mut store, instance) = guest(config, text, &Linker::new(), ());
+    // So small that it is collected while the guest has references in locals and operands.
+    let limits = tiered::Limits {
+        gc_heap_bytes: 256 << 10,
+        ..Default::default()
+    };
+    let config = config.clone().limits(limits);
+    let (mut store, instance) = guest(&config, text, &Linker::new(), ());
     for n in 0..4 {
         assert_eq!(int(&mut store, instance, "keep", n * 100), 5 * n * 100 + 10);
     }
@@ -701,6 +707,7 @@ fn too_many_live_exceptions_are_a_trap(config: &Config) {
     assert!(store.heap_stats().occupied_bytes <= 1 << 20);
     // They are dead now, once nothing is left of the references where stacks were.
     assert_eq!(int(&mut store, instance, "deep", 500), 500);
+    store.collect_garbage();
     assert_eq!(int(&mut store, instance, "run", 20_000), 1);
 }
 
