@@ -375,7 +375,7 @@ fn host_functions_take_and_give_references(config: &Config) {
                 |mut caller: Caller<'_, ()>, value: Option<AnyRef>| {
                     let object = value.and_then(|value| value.to_struct(&caller));
                     let object = object.expect("it is one");
-                    let number = object.get(&mut caller, 0).expect("a field");
+                    let number = object.get(&caller, 0).expect("a field");
                     let number = number.i32().expect("an i32");
                     object
                         .set(&mut caller, 0, Val::I32(number * 2))
