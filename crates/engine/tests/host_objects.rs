@@ -82,41 +82,41 @@ fn constants_make_objects(config: &Config) {
         store.collect_garbage();
         let inner = global(&mut store, instance, "inner");
         let pair = inner.to_struct(&store).expect("it is one");
-        assert_eq!(pair.get(&mut store, 0).expect("a field"), Val::I32(7));
-        assert_eq!(pair.get(&mut store, 2).expect("a field"), Val::I32(0x81));
+        assert_eq!(pair.get(&store, 0).expect("a field"), Val::I32(7));
+        assert_eq!(pair.get(&store, 2).expect("a field"), Val::I32(0x81));
         assert_eq!(
-            pair.get(&mut store, 3).expect("a field"),
+            pair.get(&store, 3).expect("a field"),
             Val::V128(2 << 64 | 1)
         );
-        let bytes = any(&pair.get(&mut store, 1).expect("a field"));
+        let bytes = any(&pair.get(&store, 1).expect("a field"));
         let bytes = bytes.to_array(&store).expect("it is one");
-        let values = (0..3).map(|at| bytes.get(&mut store, at).expect("an element"));
+        let values = (0..3).map(|at| bytes.get(&store, at).expect("an element"));
         assert_eq!(values.collect::<Vec<_>>(), [1, 0xff, 3].map(Val::I32));
         let outer = global(&mut store, instance, "outer").to_array(&store);
         let outer = outer.expect("it is one");
         assert_eq!(outer.len(&store), 4);
         let elements: Vec<Val> = (0..4)
-            .map(|at| outer.get(&mut store, at).expect("an element"))
+            .map(|at| outer.get(&store, at).expect("an element"))
             .collect();
         assert_eq!(any(&elements[0]), inner);
         assert_eq!(any(&elements[1]).i31(&store), Some(-5));
         assert_eq!(elements[2], Val::AnyRef(None));
         let last = any(&elements[3]).to_struct(&store).expect("it is one");
-        assert_eq!(last.get(&mut store, 0).expect("a field"), Val::I32(8));
-        let filled = any(&last.get(&mut store, 1).expect("a field"));
+        assert_eq!(last.get(&store, 0).expect("a field"), Val::I32(8));
+        let filled = any(&last.get(&store, 1).expect("a field"));
         let filled = filled.to_array(&store).expect("it is one");
         assert_eq!(
-            filled.get(&mut store, 0).expect("an element"),
-            filled.get(&mut store, 2).expect("an element")
+            filled.get(&store, 0).expect("an element"),
+            filled.get(&store, 2).expect("an element")
         );
         let defaults = global(&mut store, instance, "defaults").to_array(&store);
         let defaults = defaults.expect("it is one");
         assert_eq!(defaults.len(&store), 1000);
-        assert_eq!(defaults.get(&mut store, 999).expect("there"), Val::I32(0));
+        assert_eq!(defaults.get(&store, 999).expect("there"), Val::I32(0));
         let table = instance.table(&store, "table").expect("it is exported");
         let row = any(&table.get(&store, 2).expect("an element"));
         let row = row.to_struct(&store).expect("it is one");
-        assert_eq!(row.get(&mut store, 0).expect("a field"), Val::I32(9));
+        assert_eq!(row.get(&store, 0).expect("a field"), Val::I32(9));
         let active = instance.table(&store, "active").expect("it is exported");
         let places: Vec<Val> = (0..4u64)
             .map(|at| active.get(&store, at).expect("there"))
@@ -183,10 +183,7 @@ fn the_host_reads_and_writes_what_the_guest_made(config: &Config) {
         assert!(named.to_array(&store).is_none() && named.i31(&store).is_none());
         let fields = named.to_struct(&store).expect("it is one");
         assert_eq!(fields.field_types(&store).len(), 4);
-        assert_eq!(
-            fields.get(&mut store, 1).expect("a field"),
-            Val::I32(0xffff)
-        );
+        assert_eq!(fields.get(&store, 1).expect("a field"), Val::I32(0xffff));
         fields
             .set(&mut store, 0, Val::I32(-9))
             .expect("it is mutable");
@@ -195,7 +192,7 @@ fn the_host_reads_and_writes_what_the_guest_made(config: &Config) {
             .expect("it is mutable");
         fields.set(&mut store, 3, made[0]).expect("a subtype's");
         store.collect_garbage();
-        assert_eq!(any(&fields.get(&mut store, 3).expect("a field")), named);
+        assert_eq!(any(&fields.get(&store, 3).expect("a field")), named);
         assert_eq!(
             call(&mut store, instance, "x", &made).expect("it returns"),
             [Val::I32(-9), Val::I32(-0x8000)]
@@ -217,7 +214,7 @@ fn the_host_reads_and_writes_what_the_guest_made(config: &Config) {
             "{refused:?}"
         );
         for index in [4, u32::MAX] {
-            let refused = fields.get(&mut store, index);
+            let refused = fields.get(&store, index);
             assert!(
                 matches!(refused, Err(ObjectError::OutOfBounds { length: 4, .. })),
                 "{refused:?}"
@@ -230,8 +227,8 @@ fn the_host_reads_and_writes_what_the_guest_made(config: &Config) {
         array
             .set(&mut store, 2, Val::I64(-100))
             .expect("it is mutable");
-        assert_eq!(array.get(&mut store, 2).expect("there"), Val::I64(-100));
-        let refused = array.get(&mut store, 3);
+        assert_eq!(array.get(&store, 2).expect("there"), Val::I64(-100));
+        let refused = array.get(&store, 3);
         assert!(
             matches!(refused, Err(ObjectError::OutOfBounds { .. })),
             "{refused:?}"
@@ -378,7 +375,7 @@ fn host_functions_take_and_give_references(config: &Config) {
                 |mut caller: Caller<'_, ()>, value: Option<AnyRef>| {
                     let object = value.and_then(|value| value.to_struct(&caller));
                     let object = object.expect("it is one");
-                    let number = object.get(&mut caller, 0).expect("a field");
+                    let number = object.get(&caller, 0).expect("a field");
                     let number = number.i32().expect("an i32");
                     object
                         .set(&mut caller, 0, Val::I32(number * 2))
@@ -595,7 +592,7 @@ fn exceptions_are_kept_by_objects_and_keep_objects(config: &Config) {
         let values = values.values();
         assert_eq!((values[0], values[3]), (Val::I32(5), Val::ExternRef(None)));
         let first = any(&values[1]).to_struct(&store).expect("it is one");
-        assert_eq!(first.get(&mut store, 0).expect("a field"), Val::I32(5));
+        assert_eq!(first.get(&store, 0).expect("a field"), Val::I32(5));
         kept.release(&mut store);
     });
 }
