@@ -29,7 +29,7 @@ const TIMES_BYTES: usize = 3;
 const MORE_BYTES: usize = 2 << 20;
 
 /// Time may be this many times what is foreseen, and a fixed time more.
-const TIMES: u32 = 12;
+const TIMES: u32 = 6;
 const MORE_TIME: Duration = Duration::from_millis(50);
 
 /// Bytes of memory are foreseen for each instruction of the machine, at least.

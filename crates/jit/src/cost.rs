@@ -14,6 +14,8 @@
 //!   each of these at those in between ([`elaboration`]).
 //! * The trampolines of functions with hundreds of parameters and results ([`trampolines`]).
 //! * Both allocators look at all values that live at the begin of a block, one of them for each branch to it ([`liveness`]).
+//! * The register allocator compares each value that got no register with all that each register holds while the value
+//!   lives ([`crowding`]). Where that takes most of the time, a single pass is taken.
 //! * The front end makes a value for each local that a loop may carry, and takes most of them back; the optimizer has room
 //!   for all.
 //!
@@ -28,13 +30,14 @@
 //! code, calls, types of many values, with 1 to 100 locals) and the largest functions of a program of 20 MB were compiled
 //! both ways on a machine of 2025, and random bodies of the fuzz target `compile_cost` beside other work. The memory of those
 //! that take over 8 MiB was within three times of what is foreseen. The time was within three times too, but for straight code
-//! that repeats itself, which takes a fourth, and for what is not foreseen: a bundle that crosses many calls, or that many
-//! values compete with, is tried again after each split, for each register. Generated bodies of 17 to 50 kB took up to twelve
-//! times as long for that, the longest 2.2 seconds. The example `cost` prints both.
+//! that repeats itself, which takes a fourth, and for two thousand branches and more past which many values live that the
+//! allocator does not split: one body in some thousands took up to six times as long, 0.9 seconds. The example `cost`
+//! prints both.
 //! Structures and casts were counted, but not timed.
 //! Vectors are counted as Cranelift has them, casts between lanes and all: that is about as many instructions as the machine
 //! has for them.
 
+mod crowding;
 mod elaboration;
 #[cfg(test)]
 mod kinds;
@@ -95,6 +98,8 @@ pub struct Work {
     pub live: u64,
     /// The same as the allocator of a single pass sees it, for each branch to the block and once more.
     pub spanned: u64,
+    /// Instructions that values live across that get no register, all together.
+    pub crowded: u64,
 }
 
 /// How registers are allocated.
@@ -151,6 +156,7 @@ impl Work {
         work.loops = elaboration.loops;
         work.dominators = elaboration.dominators;
         (work.live, work.spanned) = (elaboration.live, elaboration.spanned);
+        work.crowded = elaboration.crowded;
         work
     }
 
@@ -236,6 +242,7 @@ impl Work {
         let splitting = self.splits.saturating_mul(19);
         let beyond = merging.saturating_add(splitting);
         let beyond = beyond.saturating_add(self.scans(self.live.min(2 * self.params)));
+        let beyond = beyond.saturating_add(self.chances());
         (linear, linear.saturating_add(beyond))
     }
 
@@ -244,6 +251,14 @@ impl Work {
     fn scans(&self, live: u64) -> u64 {
         let args = self.carried - self.params;
         live.saturating_add(self.params).saturating_mul(args) / 2
+    }
+
+    /// Values without a register are compared with what registers hold. That takes longer once more is to be looked up than
+    /// there is in caches.
+    fn chances(&self) -> u64 {
+        let compared = self.insts.saturating_add(self.copies);
+        let beyond_caches = compared.saturating_sub(20_000).min(70_000);
+        self.crowded.saturating_mul(50 + beyond_caches / 400)
     }
 
     fn single_pass_ns(&self) -> u64 {

@@ -250,6 +250,8 @@ struct State {
     ended: Option<Ended>,
     last_tid: i32,
     running: BTreeMap<i32, Running>,
+    /// Those that run no guest code any more, and are about to end.
+    leaving: Vec<JoinHandle<()>>,
 }
 
 /// A thread that runs, besides the first one.
@@ -325,6 +327,7 @@ impl<T: Send + 'static> Group<T> {
         if !state.has_room(self.max_threads) {
             return None;
         }
+        state.leaving.retain(|thread| !thread.is_finished());
         let tid = state.new_tid();
         let group = Arc::clone(self);
         let thread = thread::Builder::new()
@@ -344,7 +347,10 @@ impl<T: Send + 'static> Group<T> {
             Ok(Err(trap)) => self.end(Ended::Trap(trap)),
             Err(payload) => self.end(Ended::Panic(payload)),
         }
-        self.state.lock().running.remove(&tid);
+        let mut state = self.state.lock();
+        if let Some(Running { thread, .. }) = state.running.remove(&tid) {
+            state.leaving.push(thread);
+        }
     }
 
     fn call_start(&self, mut store: Store<T>, tid: i32, argument: i32) -> Result<(), Trap> {
@@ -378,8 +384,13 @@ impl<T: Send + 'static> Group<T> {
 
     /// Waits for all threads but the first one, which is the caller's. None starts any more.
     fn join(&self) {
-        let running = std::mem::take(&mut self.state.lock().running);
-        for Running { thread, .. } in running.into_values() {
+        let (running, leaving) = {
+            let mut state = self.state.lock();
+            let running = std::mem::take(&mut state.running);
+            (running, std::mem::take(&mut state.leaving))
+        };
+        let running = running.into_values().map(|running| running.thread);
+        for thread in running.chain(leaving) {
             // It catches all panics of the guest's host functions, which are in the state.
             let _ = thread.join();
         }

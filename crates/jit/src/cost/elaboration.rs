@@ -17,6 +17,7 @@ use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 
+use super::crowding::Crowding;
 use super::liveness::Liveness;
 
 /// How many copies of each instruction are counted, over the whole body. More is too much, whatever it is.
@@ -37,6 +38,8 @@ pub(super) struct Counts {
     /// Values that live at the begin of blocks, and as the allocator of a single pass sees it: [`Liveness`].
     pub(super) live: u64,
     pub(super) spanned: u64,
+    /// Instructions that values without a register live across: [`Crowding`].
+    pub(super) crowded: u64,
 }
 
 /// A loop around the present block.
@@ -81,6 +84,7 @@ struct Elaboration<'a> {
     around: Vec<Around>,
     steps: Vec<Step>,
     liveness: Liveness,
+    crowding: Crowding,
     counts: Counts,
     most: u64,
 }
@@ -107,6 +111,7 @@ pub(super) fn counts(func: &Function) -> Counts {
     Counts {
         live: elaboration.liveness.live(),
         spanned: elaboration.liveness.spanned(),
+        crowded: elaboration.crowding.crowded(),
         ..elaboration.counts
     }
 }
@@ -135,6 +140,7 @@ impl<'a> Elaboration<'a> {
         }
         let mut elaboration = Elaboration {
             liveness: Liveness::new(func, domtree, &place),
+            crowding: Crowding::new(func, &place),
             func,
             depths: vec![0; count + 2],
             place,
@@ -188,9 +194,10 @@ impl<'a> Elaboration<'a> {
             });
         }
         self.counts.loops += u64::from(self.depths[place as usize]);
+        self.crowding.begin();
         for &param in self.func.dfg.block_params(block) {
             self.available[param] = depth;
-            self.liveness.define(param, place);
+            self.define(param, place);
         }
         for inst in self.func.layout.block_insts(block) {
             if is_pure(self.func, inst) {
@@ -202,9 +209,13 @@ impl<'a> Elaboration<'a> {
                 self.elaborate(place)?;
                 self.need(value, place);
             }
+            self.crowding.put(place);
+            if self.func.dfg.insts[inst].opcode().is_call() {
+                self.crowding.call(place);
+            }
             for &result in self.func.dfg.inst_results(inst) {
                 self.available[result] = depth;
-                self.liveness.define(result, place);
+                self.define(result, place);
             }
         }
         Some(())
@@ -239,7 +250,9 @@ impl<'a> Elaboration<'a> {
                         continue;
                     }
                     self.steps.push(Step::Placed(inst, value));
-                    self.steps.extend(args.iter().map(|&arg| Step::Value(arg)));
+                    // The first is placed first.
+                    self.steps
+                        .extend(args.iter().rev().map(|&arg| Step::Value(arg)));
                 }
                 Step::Placed(inst, value) => {
                     // Something may need it twice.
@@ -275,10 +288,16 @@ impl<'a> Elaboration<'a> {
         let place = place.max(1);
         self.seen[value] = place;
         self.scopes[scope].push(value);
-        self.liveness.define(value, place);
         for &arg in self.func.dfg.inst_args(inst) {
             self.need(arg, place);
         }
+        self.crowding.put(place);
+        self.define(value, place);
+    }
+
+    fn define(&mut self, value: Value, place: u32) {
+        self.liveness.define(value, place);
+        self.crowding.define(value, place);
     }
 
     /// A value is needed in the block `place`, and as long as the loops around the present block last that it is not in.
@@ -290,6 +309,7 @@ impl<'a> Elaboration<'a> {
         let end = end.map_or(0, |around| around.last);
         let value = self.func.dfg.resolve_aliases(value);
         self.liveness.need(value, place, end);
+        self.crowding.need(self.func, value, place, end);
     }
 
     /// Where a value is.

@@ -210,6 +210,54 @@ fn what_lives_where_blocks_begin_counts_for_each_branch() {
     assert!(straight.live < 10, "{straight:?}");
 }
 
+/// Values that are loaded first and stored last live across all that is in between, up to a call.
+#[test]
+fn values_without_registers_count_by_what_they_live_across() {
+    let of = |values: usize, between: &str| {
+        let each = |op: &dyn Fn(usize) -> String| (1..=values).map(op).collect::<String>();
+        let loads = each(&|at| format!("(local.set {at} (i32.load offset={at}00 (local.get 0)))"));
+        let stores =
+            each(&|at| format!("(i32.store offset={at}00 (local.get 0) (local.get {at}))"));
+        let locals = "i32 ".repeat(values);
+        let module = module_of(&format!(
+            "(module (memory 1) (func (param i32) (local {locals}) {loads} {between} {stores}) (func))"
+        ));
+        work(&module).crowded
+    };
+    let stores = "(i32.store8 offset=7 (local.get 0) (local.get 0))".repeat(1000);
+    let least = 80 * 1000;
+    let straight = of(100, &stores);
+    assert!((least..5 * least).contains(&straight), "{straight}");
+    assert!(of(5, &stores) < 1000, "they have registers");
+    // A call takes the registers of all at once, wherever it is.
+    let (before, after) = (
+        of(100, &format!("(call 1) {stores}")),
+        of(100, &format!("{stores} (call 1)")),
+    );
+    assert!(before < least / 2, "{before}");
+    assert!(after >= least, "{after}");
+    // The same over many blocks.
+    let branches = "(if (local.get 0) (then (i32.store8 (local.get 0) (local.get 0))))".repeat(500);
+    let over_blocks = of(100, &branches);
+    assert!(over_blocks >= least, "{over_blocks}");
+    let before = of(100, &format!("(call 1) {branches}"));
+    assert!(before < least / 2, "{before}");
+    // And in a loop, where they are needed again.
+    let in_loop = of(100, &format!("(loop {branches} (br_if 0 (local.get 0)))"));
+    assert!(in_loop >= over_blocks, "{in_loop} {over_blocks}");
+    // Where that would take most of the time, a single pass is made.
+    let work = Work {
+        insts: 20_000,
+        ..Work::default()
+    };
+    let allocator = |crowded| {
+        let work = Work { crowded, ..work };
+        work.estimate(MOST_BYTES).map(|estimate| estimate.allocator)
+    };
+    assert_eq!(allocator(200_000), Some(Allocator::Thorough));
+    assert_eq!(allocator(20_000_000), Some(Allocator::SinglePass));
+}
+
 /// A loop seems to carry each local until it is translated.
 #[test]
 fn values_that_are_taken_back_have_room() {
