@@ -272,6 +272,12 @@ impl Run<'_> {
             Err(InstantiateError::Limit(_)) => self
                 .events
                 .push(Event::Instantiated(Err(End::Limit("limits")))),
+            // What the host makes is of no recursion group, and final.
+            Err(InstantiateError::IncompatibleImport {
+                expected: ref ty, ..
+            }) if matches!(**ty, ExternType::Func(_) | ExternType::Tag(_)) => self
+                .events
+                .push(Event::Instantiated(Err(End::Limit("imports")))),
             Err(error) => panic!("the imports are the module's: {error}"),
         }
     }
@@ -651,12 +657,12 @@ fn to_value(store: &AnyStore, value: Val) -> Value {
         }
         Val::ExnRef(reference) => Value::Exn(reference.is_some()),
         Val::AnyRef(reference) => Value::Any(to_object(store, reference)),
-        Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
-            *reference
-                .data(store)
-                .downcast_ref::<u32>()
-                .expect("references are made of numbers")
-        })),
+        Val::ExternRef(None) => Value::Extern(None),
+        Val::ExternRef(Some(reference)) => match reference.data(store).downcast_ref::<u32>() {
+            Some(number) => Value::Extern(Some(*number)),
+            // The guest made it of an object of its own.
+            None => Value::Any(to_object(store, Some(reference.to_any()))),
+        },
     }
 }
 
