@@ -13,7 +13,7 @@
 //! conversions do nothing, and an `anyref` may be an extern object.
 //!
 //! * *Invariant:* objects never move; a reference is good as long as it, or an address in the object, is in a register, on a
-//!   stack, or in a place that the store knows of ([`crate::vm::references`]). There are no barriers.
+//!   stack, or in a place that the store knows of (`vm/references.rs`). There are no barriers.
 //! * *Invariant:* a collection happens only in what allocates here. Before the next one, all of a new object is written; what
 //!   a function here leaves for its caller to write is said to be *undefined*.
 //! * *Invariant:* what a tier passes as `end` is where the next frame of the value stack would begin: no slot from there on
