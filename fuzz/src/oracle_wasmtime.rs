@@ -19,7 +19,9 @@ use wasmtime::{
 use crate::event::{End, Value};
 use crate::host::Host;
 use crate::input::Random;
-use crate::peer::{self, LOOKED_AT, MEMORY_BYTES, Peer, TABLE_ELEMENTS, TABLE_OUT_OF_BOUNDS};
+use crate::peer::{
+    self, LOOKED_AT, MEMORY_BYTES, NULL_REFERENCE, Peer, TABLE_ELEMENTS, TABLE_OUT_OF_BOUNDS,
+};
 use crate::program;
 
 /// The fuel of wasmtime, which takes some for each instruction; ours takes it for each call and iteration.
@@ -273,6 +275,7 @@ fn end_of(error: &Error) -> End {
         Some(Trap::UnreachableCodeReached) => End::Trap("unreachable"),
         Some(Trap::MemoryOutOfBounds) => End::Trap("out of bounds memory access"),
         Some(Trap::TableOutOfBounds) => TABLE_OUT_OF_BOUNDS,
+        Some(Trap::NullReference) => NULL_REFERENCE,
         Some(Trap::IndirectCallToNull) => End::Trap("uninitialized element"),
         Some(Trap::BadSignature) => End::Trap("indirect call type mismatch"),
         Some(Trap::IntegerDivisionByZero) => End::Trap("integer divide by zero"),

@@ -28,6 +28,9 @@ pub(crate) const LOOKED_AT: u64 = 300;
 /// Stands for both of the spec's texts for an index that a table does not have: some engines have one trap for them.
 pub(crate) const TABLE_OUT_OF_BOUNDS: End = End::Trap("out of bounds table access");
 
+/// Stands for all of the spec's texts for a null reference that is used: some engines have one trap for them.
+pub(crate) const NULL_REFERENCE: End = End::Trap("null reference");
+
 /// Another engine, with a store and an instance in it.
 pub(crate) trait Peer: Sized {
     /// The proposals that the engine lacks, or that its values are not compared for.
@@ -223,12 +226,17 @@ fn look<P: Peer>(peer: &mut P, module: &Module, events: &mut Vec<Event>) {
 
 fn canonical(event: Event) -> Event {
     match event.canonical() {
-        Event::Called(number, Err(End::Trap("undefined element"))) => {
-            Event::Called(number, Err(TABLE_OUT_OF_BOUNDS))
-        }
-        Event::Instantiated(Err(End::Trap("undefined element"))) => {
-            Event::Instantiated(Err(TABLE_OUT_OF_BOUNDS))
-        }
+        Event::Called(number, Err(end)) => Event::Called(number, Err(common(end))),
+        Event::Instantiated(Err(end)) => Event::Instantiated(Err(common(end))),
+        other => other,
+    }
+}
+
+/// An end, as an engine tells it that has fewer kinds of traps than the spec's scripts have texts.
+fn common(end: End) -> End {
+    match end {
+        End::Trap("undefined element") => TABLE_OUT_OF_BOUNDS,
+        End::Trap("null function reference" | "null exception reference") => NULL_REFERENCE,
         other => other,
     }
 }
