@@ -1,7 +1,8 @@
 #!/bin/sh
-# Rebuilds the guest programs of this folder: each NAME.c becomes NAME.wasm (or those named as arguments).
+# Rebuilds the guest programs of this folder: each NAME.c becomes NAME.wasm, as does each gc/NAME.wat (or those named as
+# arguments).
 #
-# Usage: build.sh [NAME...]
+# Usage: build.sh [FILE...]
 #
 # WASI_CC chooses the compiler. Without it: `python3 -m ziglang cc` if that package is installed, else `zig cc`, else
 # clang with Debian's wasi-libc. The committed files are made by ziglang 0.15.2.
@@ -22,10 +23,15 @@ fi
 flags='-O2 -std=c11 -Wall -Wextra -fno-ident -Wl,--strip-all -Wl,-z,stack-size=1048576'
 
 if [ $# -eq 0 ]; then
-    set -- *.c
+    set -- *.c gc/*.wat
 fi
 for source in "$@"; do
-    name=${source%.c}
+    name=${source%.*}
+    if [ "$source" != "$name.c" ]; then
+        cargo run -q -p tiered-decode --example binary -- "$source" "$name.wasm"
+        printf '%8d %s\n' "$(wc -c <"$name.wasm")" "$name.wasm"
+        continue
+    fi
     vectors=
     case $name in
         sqlite_shell | lua_runner) continue ;; # by real.sh, against libraries
