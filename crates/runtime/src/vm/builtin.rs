@@ -106,17 +106,22 @@ pub fn memory_fill(
 ) -> Result<(), TrapCode> {
     let memory = memory(ctx, index);
     let target = within(memory, start, count)?;
-    let is_shared = memory.is_shared();
+    if memory.is_shared() {
+        return fill_shared(ctx, target, value, count);
+    }
     by_pieces(ctx, count, 1, false, |at, count| {
-        // SAFETY: the bytes are within the memory, and there is no reference to them. Either the store's thread alone has
-        // them, or the access is atomic.
-        unsafe {
-            let (target, count) = (target.add(at as usize), count as usize);
-            match is_shared {
-                true => shared_bytes::fill(target, value, count),
-                false => target.write_bytes(value, count),
-            }
-        };
+        // SAFETY: the bytes are within the memory; the store's thread alone has them, and there is no reference to them.
+        unsafe { target.add(at as usize).write_bytes(value, count as usize) };
+    })
+}
+
+/// Apart, so that short fills of other memories stay short.
+#[cold]
+#[inline(never)]
+fn fill_shared(ctx: &VmCtx, target: *mut u8, value: u8, count: u64) -> Result<(), TrapCode> {
+    by_pieces(ctx, count, 1, false, |at, count| {
+        // SAFETY: the caller has found the bytes to be within the memory. They are accessed atomically.
+        unsafe { shared_bytes::fill(target.add(at as usize), value, count as usize) };
     })
 }
 
@@ -133,17 +138,43 @@ pub fn memory_copy(
     let (to, from) = (memory(ctx, to), memory(ctx, from));
     let target = within(to, start, count)?;
     let source = within(from, from_start, count)?;
-    let is_shared = to.is_shared() || from.is_shared();
     // What is read must not have been written: where they overlap, the end that is further away comes first.
     let backward = source.addr() < target.addr();
+    if to.is_shared() || from.is_shared() {
+        return copy_shared(ctx, source, target, count, backward);
+    }
     by_pieces(ctx, count, 1, backward, |at, count| {
-        // SAFETY: the bytes are within bounds on both sides; both copies allow them to overlap. As above of threads.
+        // SAFETY: the bytes are within bounds on both sides, and the store's thread alone has them; `copy` allows them to
+        // overlap.
         unsafe {
-            let (source, target) = (source.add(at as usize), target.add(at as usize));
-            match is_shared {
-                true => shared_bytes::copy(source, target, count as usize),
-                false => std::ptr::copy(source, target, count as usize),
-            }
+            std::ptr::copy(
+                source.add(at as usize),
+                target.add(at as usize),
+                count as usize,
+            )
+        };
+    })
+}
+
+/// Apart, as above.
+#[cold]
+#[inline(never)]
+fn copy_shared(
+    ctx: &VmCtx,
+    source: *const u8,
+    target: *mut u8,
+    count: u64,
+    backward: bool,
+) -> Result<(), TrapCode> {
+    by_pieces(ctx, count, 1, backward, |at, count| {
+        // SAFETY: the caller has found the bytes to be within bounds on both sides; they may overlap. They are accessed
+        // atomically.
+        unsafe {
+            shared_bytes::copy(
+                source.add(at as usize),
+                target.add(at as usize),
+                count as usize,
+            )
         };
     })
 }
@@ -167,7 +198,8 @@ pub fn memory_init(
     let is_shared = memory.is_shared();
     by_pieces(ctx, count, 1, false, |at, count| {
         let piece = &source[at as usize..(at + count) as usize];
-        // SAFETY: the bytes are within the memory, and a module's bytes are no part of one. As above of threads.
+        // SAFETY: the bytes are within the memory, and a module's bytes are no part of one. Where threads share
+        // the memory, they are accessed atomically.
         unsafe {
             let target = target.add(at as usize);
             match is_shared {
