@@ -25,7 +25,7 @@ use crate::report::{Comparison, Outcome};
 #[derive(Parser)]
 #[command(name = "compare", version)]
 struct Args {
-    /// Programs to run, each with its arguments ("real/esbuild.wasm --version"). Default: all of --programs.
+    /// Programs to run, each with its arguments ("real/esbuild.wasm --version"). Default: all of --programs-dir.
     #[arg(value_name = "PROGRAM")]
     programs: Vec<String>,
     /// The folder whose .wasm files run when none is named.

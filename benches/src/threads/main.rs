@@ -24,7 +24,7 @@ const ADDITIONS: u32 = 4_000_000;
 const NUMBERS: usize = 1 << 20;
 
 /// How often they are, in a round.
-const PASSES: u32 = 8;
+const PASSES: u32 = 200;
 
 /// Compare threads of guests with native ones
 #[derive(Debug, Parser)]

@@ -140,9 +140,9 @@ pub enum NewObject {
     Struct(TypeIdx),
     /// A structure, whose fields have the default values of their types.
     StructDefault(TypeIdx),
-    /// An array of so many elements, each of which is the one operand.
+    /// An array of this many elements, each of which is the one operand.
     Array(TypeIdx, u32),
-    /// An array of so many elements, which have the default value of their type.
+    /// An array of this many elements, which have the default value of their type.
     ArrayDefault(TypeIdx, u32),
     /// An array, whose elements are the operands in their order.
     ArrayFixed(TypeIdx),

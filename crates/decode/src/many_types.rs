@@ -103,9 +103,15 @@ fn is_plain(ty: u8) -> bool {
     matches!(ty, 0x7b..=0x7f | 0x70 | 0x6f)
 }
 
+/// What has types that refer to other types, and exceptions: with these, the validator looks for equal types.
+const NOT_PLAIN: WasmFeatures = WasmFeatures::FUNCTION_REFERENCES
+    .union(WasmFeatures::GC)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::LEGACY_EXCEPTIONS);
+
 /// What is accepted of a module with plain types at first.
 pub(crate) fn features(accepted: WasmFeatures) -> WasmFeatures {
-    accepted & crate::proposals::PLAIN_TYPES
+    accepted.difference(NOT_PLAIN)
 }
 
 /// The types of a section that the validator has accepted.

@@ -20,18 +20,6 @@ pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::CUSTOM_PAGE_SIZES)
     .union(WasmFeatures::WIDE_ARITHMETIC);
 
-/// What has no types that refer to other types, nor exceptions: the validator keeps types once for each that is written, and
-/// looks for no equal ones.
-pub(crate) const PLAIN_TYPES: WasmFeatures = WasmFeatures::WASM2
-    .union(WasmFeatures::RELAXED_SIMD)
-    .union(WasmFeatures::TAIL_CALL)
-    .union(WasmFeatures::THREADS)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::MEMORY64)
-    .union(WasmFeatures::MULTI_MEMORY)
-    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
-    .union(WasmFeatures::WIDE_ARITHMETIC);
-
 /// Every proposal for modules: its name as subject and verb.
 ///
 /// One that contains another comes first.

@@ -263,7 +263,7 @@ fn a_waiter_is_notified_and_counted(config: &Config) {
             })
             .collect();
         let (mut store, instance) = guest(&engine, &module, &memory);
-        // All three wait at 8; nobody is woken twice, for the sum is exact.
+        // All three wait at 8; none is woken twice, for the sum is exact.
         call(&mut store, instance, "wake", &[Val::I32(8), Val::I32(3)]).expect("no trap");
         for waiter in waiters {
             assert_eq!(waiter.join().expect("no panic"), Val::I32(0));

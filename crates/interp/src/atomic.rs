@@ -98,7 +98,7 @@ trait Parks: 'static {
     const OPERANDS: usize;
 }
 
-/// `memory.atomic.wait32`, `memory.atomic.wait64`: of so many bytes.
+/// `memory.atomic.wait32`, `memory.atomic.wait64`: of `SIZE` bytes.
 struct Wait<const SIZE: u64>;
 
 impl<const SIZE: u64> Parks for Wait<SIZE> {

@@ -57,7 +57,7 @@ impl StoreConfig {
     /// Has all stores that are made of what this returns, or of clones of it, share the limit on bytes of memory and the
     /// fuel as they are now: what a guest's threads may use together, each of which has a store. A store takes fuel in
     /// portions of up to 4096 units beyond what it needs, and gives back what it has left when it ends: when one of them has
-    /// no fuel left, others may have so much.
+    /// no fuel left, each of the others may still have that much.
     #[must_use]
     pub fn in_common(self) -> StoreConfig {
         let common = Allowance::new(self.limits.memory_bytes, self.fuel);

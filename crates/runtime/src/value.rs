@@ -314,13 +314,13 @@ pub trait HostValue: Sized + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct RawStore {
     pub(crate) id: StoreId,
-    /// Alive as long as the store, which whoever has this has borrowed.
+    /// Alive as long as the store, which is borrowed while this exists.
     pub(crate) ctx: NonNull<StoreCtx>,
 }
 
 impl RawStore {
     pub(crate) fn references<'a>(self) -> &'a References {
-        // SAFETY: whoever has this has the store, and looks at it only as long.
+        // SAFETY: the store is borrowed while this exists, and the value is alive as long.
         unsafe { &self.ctx.as_ref().references }
     }
 }

@@ -217,18 +217,6 @@ fn scripts_of_other_versions_run_to_their_end() {
     let files = spec(SpecVersion::V3).chain(proposals);
     let scripts: Vec<_> = files.map(Script::of_file).collect();
     let runs = run_all(&scripts);
-    for run in &runs {
-        println!(
-            "SURVEY {:?} {} {} {}",
-            run.mode,
-            run.name,
-            run.report.passed,
-            run.report.failures.len()
-        );
-        for f in run.report.failures.iter().take(3) {
-            println!("SURVEYF {:?} {} {}", run.mode, run.name, f);
-        }
-    }
     assert_eq!(runs.len(), MODES.len() * scripts.len());
     assert!(
         runs.iter()

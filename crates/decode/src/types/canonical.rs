@@ -200,7 +200,7 @@ impl fmt::Display for Definition {
     }
 }
 
-/// The registry keeps room for so many groups and types when there are none.
+/// The registry keeps room for this many groups and types when there are none.
 const KEPT: usize = 4096;
 
 #[derive(Default)]
@@ -338,7 +338,7 @@ impl Registry {
         }
     }
 
-    /// Makes room for so many more, which would else be moved many times.
+    /// Makes room for that many more, which would otherwise be moved many times.
     fn reserve(&mut self, count: usize) {
         self.groups.reserve(count);
         self.types.reserve(count.saturating_sub(self.free.len()));

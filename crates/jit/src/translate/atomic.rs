@@ -17,7 +17,7 @@ use crate::trap;
 
 use super::Translator;
 
-/// The integer that is so many bytes long.
+/// The integer type of that many bytes.
 fn int(size: usize) -> Type {
     match size {
         1 => I8,

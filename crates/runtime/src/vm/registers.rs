@@ -1,8 +1,8 @@
-//! The registers of whoever is on the native stack, written to that stack: a collection looks for references there.
+//! The registers of all frames on the native stack, written to that stack: a collection looks for references there.
 //!
 //! A function that is called may leave its caller's registers as they are, and its callees, too. So what a frame of
 //! compiled code holds in a register that is kept over calls may be in none of the frames below it, but in the register
-//! still. Whether the host's compiler happens to save it is nobody's promise, so it is done by hand.
+//! still. Nothing promises that the host's compiler saves it, so it is done by hand.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
