@@ -41,7 +41,7 @@ in_all_modes! { objects_far_up, a_full_heap_is_a_trap, large_structures_take_fue
 fn objects_far_up(config: &Config) {
     let engine = Engine::new(&config.clone().gc_stress(true));
     let new = || Store::new(&engine, 0).expect("a store has a stack");
-    objects::far_up(&[1, 3], || {
+    objects::far_up::far_up(&[1, 3], || {
         objects::numbers_are_references(&new);
         objects::objects_have_identity(&new);
         objects::segments_become_arrays(&new);

@@ -60,7 +60,7 @@ macro_rules! tests_far_up {
             $(
                 #[test]
                 fn $test() {
-                    control::far_up(&[0, 1, 2, 3, 7], || control::$test(&store));
+                    control::far_up::far_up(&[0, 1, 2, 3, 7], || control::$test(&store));
                 }
             )*
         }
@@ -81,10 +81,10 @@ tests_far_up! {
 /// These have many functions.
 #[test]
 fn branches_far_up() {
-    control::far_up(&[5], || control::branches_at_all_heights(&store));
+    control::far_up::far_up(&[5], || control::branches_at_all_heights(&store));
 }
 
 #[test]
 fn selections_far_up() {
-    control::far_up(&[2], || control::selections(&store));
+    control::far_up::far_up(&[2], || control::selections(&store));
 }

@@ -42,7 +42,7 @@ macro_rules! tests {
             $(
                 #[test]
                 fn $test() {
-                    objects::far_up(&[0, 1, 2, 3, 5], || objects::$test(&stressed));
+                    objects::far_up::far_up(&[0, 1, 2, 3, 5], || objects::$test(&stressed));
                 }
             )*
         }
@@ -73,7 +73,7 @@ fn what_is_referred_to_lives() {
 fn objects_may_have_many_operands() {
     objects::objects_may_have_many_operands(&store);
     objects::objects_may_have_many_operands(&stressed);
-    objects::far_up(&[0, 1, 2, 4000], || {
+    objects::far_up::far_up(&[0, 1, 2, 4000], || {
         objects::objects_may_have_many_operands(&stressed);
     });
 }

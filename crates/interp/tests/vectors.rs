@@ -25,7 +25,7 @@ macro_rules! tests {
             $(
                 #[test]
                 fn $test() {
-                    vectors::far_up(&[0, 1, 2, 3, 4, 5, 9], || vectors::$test(&store));
+                    vectors::far_up::far_up(&[0, 1, 2, 3, 4, 5, 9], || vectors::$test(&store));
                 }
             )*
         }

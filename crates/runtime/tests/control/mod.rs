@@ -3,20 +3,18 @@
 //! Each test is a module in the text format and a list of calls. Where a rule is about positions (heights, depths,
 //! numbers of values), the module is generated for all of them. A tier's tests include this as a module.
 
-#[path = "../deepen/mod.rs"]
-mod deepen;
+#[path = "../far_up/mod.rs"]
+pub(crate) mod far_up;
 mod frames;
 mod locals;
 mod nans;
 mod wide;
 
-use std::cell::Cell;
 use std::fmt::Write;
-use std::sync::Arc;
 
-use tiered_decode::Module;
 use tiered_runtime::{Instance, Linker, Store, Trap, Val};
 
+use far_up::far_up;
 pub(crate) use frames::*;
 pub(crate) use locals::*;
 pub(crate) use nans::*;
@@ -24,21 +22,6 @@ pub(crate) use wide::*;
 
 /// What makes a store of the tier that is tested.
 pub(crate) type New<'a> = &'a dyn Fn() -> Store<i32>;
-
-thread_local! {
-    /// How many operands of each function instructions can name; `None` for modules as they are.
-    static NEAR: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// Runs a test with functions that have enough operands below their own that only `near` of these are in slots that
-/// instructions can name.
-pub(crate) fn far_up(near: &[u32], test: impl Fn()) {
-    for &near in near {
-        NEAR.set(Some(near));
-        test();
-    }
-    NEAR.set(None);
-}
 
 /// Some of the tests below so: in every mode, for a loop may be left and a function entered by another tier.
 pub(crate) fn blocks_and_loops_far_up(new: New<'_>) {
@@ -57,15 +40,10 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(new: New<'_>, text: &str) -> Guest {
-        let module =
-            Module::new(text.as_bytes().to_vec()).unwrap_or_else(|err| panic!("{err}\n{text}"));
-        let module = match NEAR.get() {
-            Some(near) => deepen::deepen(&module, near),
-            None => module,
-        };
+        let module = far_up::module(text);
         let mut store = new();
         let instance = Linker::new()
-            .instantiate(&mut store, &Arc::new(module))
+            .instantiate(&mut store, &module)
             .expect("it imports nothing");
         Guest { store, instance }
     }

@@ -7,14 +7,10 @@
 //! A tier's tests include this as a module. They run each test in stores that collect at each allocation, too.
 
 mod casts;
-#[path = "../deepen/mod.rs"]
-mod deepen;
+#[path = "../far_up/mod.rs"]
+pub(crate) mod far_up;
 mod stored;
 
-use std::cell::Cell;
-use std::sync::Arc;
-
-use tiered_decode::Module;
 use tiered_runtime::{Instance, Linker, Store, Trap, TrapCode, Val};
 
 pub(crate) use casts::{casts_tell_types_apart, functions_have_supertypes};
@@ -22,20 +18,6 @@ pub(crate) use stored::{elements_hold_all_types, fields_hold_all_types, segments
 
 /// What makes a store of the tier that is tested.
 pub(crate) type New<'a> = &'a dyn Fn() -> Store<i32>;
-
-thread_local! {
-    /// How many operands of each function instructions can name; `None` for modules as they are.
-    static NEAR: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// Runs a test with functions that have enough operands below their own that only `near` slots of these can be named.
-pub(crate) fn far_up(near: &[u32], test: impl Fn()) {
-    for &near in near {
-        NEAR.set(Some(near));
-        test();
-    }
-    NEAR.set(None);
-}
 
 /// How often everything is called.
 const ROUNDS: usize = 3;
@@ -47,12 +29,7 @@ struct Guest {
 
 impl Guest {
     fn new(new: New<'_>, text: &str) -> Guest {
-        let module = Module::new(text.as_bytes().to_vec());
-        let module = module.unwrap_or_else(|err| panic!("{err}\n{text}"));
-        let module = Arc::new(match NEAR.get() {
-            Some(near) => deepen::deepen(&module, near),
-            None => module,
-        });
+        let module = far_up::module(text);
         let mut store = new();
         let instance = Linker::new().instantiate(&mut store, &module);
         let instance = instance.unwrap_or_else(|err| panic!("{err}\n{text}"));

@@ -7,32 +7,16 @@
 //!
 //! A tier's tests include this as a module.
 
-#[path = "../deepen/mod.rs"]
-mod deepen;
+#[path = "../far_up/mod.rs"]
+pub(crate) mod far_up;
 
-use std::cell::Cell;
-use std::sync::Arc;
-
-use tiered_decode::Module;
 use tiered_decode::types::{FuncType, GlobalType, ValType};
 use tiered_runtime::{Caller, Extern, Func, Global, Instance, Linker, Store, Trap, TrapCode, Val};
 
+use far_up::far_up;
+
 /// What makes a store of the tier that is tested.
 pub(crate) type New<'a> = &'a dyn Fn() -> Store<i32>;
-
-thread_local! {
-    /// How many operands of each function instructions can name; `None` for modules as they are.
-    static NEAR: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// Runs a test with functions that have enough operands below their own that only `near` slots of these can be named.
-pub(crate) fn far_up(near: &[u32], test: impl Fn()) {
-    for &near in near {
-        NEAR.set(Some(near));
-        test();
-    }
-    NEAR.set(None);
-}
 
 /// Most of the tests below so, in every mode: compiled code leaves such functions to the interpreter, which calls it.
 pub(crate) fn vectors_far_up(new: New<'_>) {
@@ -46,15 +30,6 @@ pub(crate) fn vectors_far_up(new: New<'_>) {
 /// How often everything is called.
 const ROUNDS: usize = 3;
 
-fn decode(text: &str) -> Arc<Module> {
-    let module = Module::new(text.as_bytes().to_vec());
-    let module = module.unwrap_or_else(|err| panic!("{err}\n{text}"));
-    Arc::new(match NEAR.get() {
-        Some(near) => deepen::deepen(&module, near),
-        None => module,
-    })
-}
-
 struct Guest {
     store: Store<i32>,
     instance: Instance,
@@ -66,7 +41,7 @@ impl Guest {
     }
 
     fn linked(mut store: Store<i32>, linker: &Linker<i32>, text: &str) -> Guest {
-        let instance = linker.instantiate(&mut store, &decode(text));
+        let instance = linker.instantiate(&mut store, &far_up::module(text));
         let instance = instance.unwrap_or_else(|err| panic!("{err}\n{text}"));
         Guest { store, instance }
     }
@@ -182,7 +157,7 @@ fn assert_passed(new: New<'_>, names: &[&str]) {
     linker
         .func_new("host", "f", func_type, host)
         .expect("a new name");
-    let other = decode(&format!("(module (func (export \"f\") {ty} {reverse}))"));
+    let other = far_up::module(&format!("(module (func (export \"f\") {ty} {reverse}))"));
     let other = linker
         .instantiate(&mut store, &other)
         .expect("it imports nothing");
@@ -557,10 +532,10 @@ pub(crate) fn traps_behind_vectors_say_where(new: New<'_>) {
         assert_eq!(trap.code(), Some(TrapCode::Unreachable));
         let frames = trap.frames().iter();
         let names: Vec<_> = frames.map(|frame| frame.func_name()).collect();
-        if NEAR.get().is_none() {
-            assert_eq!(names, [Some("inner"), Some("middle"), Some("outer")]);
-        } else {
+        if far_up::is_far_up() {
             assert_eq!(names.len(), 3);
+        } else {
+            assert_eq!(names, [Some("inner"), Some("middle"), Some("outer")]);
         }
     }
 }
