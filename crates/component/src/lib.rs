@@ -10,3 +10,14 @@
 //! *Invariant:* this crate knows no WASI.
 
 #![forbid(unsafe_code)]
+
+mod handles;
+mod linker;
+mod lowered;
+mod names;
+mod resource;
+mod state;
+
+pub use linker::{LinkError, Linker};
+pub use lowered::Lowered;
+pub use resource::{HostResource, ResourceType};
