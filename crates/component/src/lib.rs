@@ -10,3 +10,9 @@
 //! *Invariant:* this crate knows no WASI.
 
 #![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod types;
+mod val;
+
+pub use val::{Handle, Val};
