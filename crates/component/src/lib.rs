@@ -21,3 +21,8 @@ mod state;
 pub use linker::{LinkError, Linker};
 pub use lowered::Lowered;
 pub use resource::{HostResource, ResourceType};
+pub mod abi;
+pub mod types;
+mod val;
+
+pub use val::{Handle, Val};
