@@ -3,8 +3,7 @@
 //!
 //! The rules are those of the canonical ABI's `ResourceHandle`. The first index is 1, and a freed one is the next to be used.
 
-use thiserror::Error;
-
+use crate::abi::HandleError;
 use crate::resource::ResourceType;
 
 /// The most handles that a table can have, by the canonical ABI.
@@ -36,21 +35,6 @@ enum Entry {
     /// The next free one, or 0.
     Free(u32),
     Resource(ResourceHandle),
-}
-
-/// Why a handle is not good: a trap of the guest that used it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum HandleError {
-    #[error("unknown handle index {0}")]
-    Unknown(u32),
-    #[error("handle index {0} is used with the wrong type of resource")]
-    WrongType(u32),
-    #[error("handle index {0} is a borrow where an own is needed")]
-    NotOwned(u32),
-    #[error("handle index {0} can't be dropped or passed on while it is lent")]
-    Lent(u32),
-    #[error("no more than {0} handles may exist")]
-    Limit(u32),
 }
 
 /// The handles of a component instance.
@@ -86,7 +70,7 @@ impl HandleTable {
         hold: Hold,
     ) -> Result<u32, HandleError> {
         if self.live >= self.limit {
-            return Err(HandleError::Limit(self.limit));
+            return Err(HandleError::Full);
         }
         let entry = Entry::Resource(ResourceHandle {
             ty,
@@ -113,7 +97,7 @@ impl HandleTable {
         let place = (index as usize).wrapping_sub(1);
         match self.entries.get_mut(place) {
             Some(Entry::Resource(handle)) if handle.ty == ty => Ok(handle),
-            Some(Entry::Resource(_)) => Err(HandleError::WrongType(index)),
+            Some(Entry::Resource(_)) => Err(HandleError::OtherType(index)),
             Some(Entry::Free(_)) | None => Err(HandleError::Unknown(index)),
         }
     }
@@ -147,6 +131,23 @@ impl HandleTable {
         Ok(self.remove(ty, index)?.0)
     }
 
+    /// Takes out all that was lent for a call that is not made.
+    pub(crate) fn forget_borrows(&mut self, call: u32) {
+        let hold = Hold::Borrow { call };
+        for index in (1..).take(self.entries.len()) {
+            if matches!(self.entries[index as usize - 1], Entry::Resource(handle) if handle.hold == hold)
+            {
+                self.free(index);
+            }
+        }
+    }
+
+    fn free(&mut self, index: u32) {
+        self.entries[index as usize - 1] = Entry::Free(self.free);
+        self.free = index;
+        self.live -= 1;
+    }
+
     /// Takes a handle out, and says what it was of.
     pub(crate) fn remove(
         &mut self,
@@ -157,9 +158,7 @@ impl HandleTable {
         if handle.lends != 0 {
             return Err(HandleError::Lent(index));
         }
-        self.entries[index as usize - 1] = Entry::Free(self.free);
-        self.free = index;
-        self.live -= 1;
+        self.free(index);
         Ok((handle.rep, handle.hold))
     }
 }
@@ -191,10 +190,13 @@ mod tests {
         assert_eq!(table.rep(FILE, 0), Err(HandleError::Unknown(0)));
         assert_eq!(table.rep(FILE, 1), Err(HandleError::Unknown(1)));
         assert_eq!(table.insert(FILE, 7, Hold::Own), Ok(1));
-        assert_eq!(table.rep(SOCKET, 1), Err(HandleError::WrongType(1)));
+        assert_eq!(table.rep(SOCKET, 1), Err(HandleError::OtherType(1)));
         assert_eq!(table.take_own(FILE, 1), Ok(7));
         assert_eq!(table.take_own(FILE, 1), Err(HandleError::Unknown(1)));
-        assert_eq!(table.rep(FILE, u32::MAX), Err(HandleError::Unknown(u32::MAX)));
+        assert_eq!(
+            table.rep(FILE, u32::MAX),
+            Err(HandleError::Unknown(u32::MAX))
+        );
     }
 
     #[test]
@@ -219,11 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lent_for_a_call_is_forgotten_with_it() {
+        let mut table = HandleTable::new(10);
+        let mut add = |call| table.insert(FILE, 7, Hold::Borrow { call });
+        assert_eq!((add(0), add(1), add(1)), (Ok(1), Ok(2), Ok(3)));
+        table.forget_borrows(1);
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.rep(FILE, 1), Ok(7));
+        assert_eq!(table.rep(FILE, 2), Err(HandleError::Unknown(2)));
+        assert_eq!(table.insert(FILE, 8, Hold::Own), Ok(3));
+    }
+
+    #[test]
     fn a_table_is_bounded() {
         let mut table = HandleTable::new(2);
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(1));
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
-        assert_eq!(table.insert(FILE, 0, Hold::Own), Err(HandleError::Limit(2)));
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Err(HandleError::Full));
         assert_eq!(table.take_own(FILE, 2), Ok(0));
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
     }
