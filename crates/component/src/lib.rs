@@ -62,6 +62,8 @@ mod trampoline;
 mod transcode;
 pub mod types;
 mod val;
+#[cfg(feature = "wave")]
+pub mod wave;
 
 pub use component::{Component, ItemType};
 pub use error::{Error, InvalidComponent};
