@@ -34,11 +34,11 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a program (the default)
     Run(RunArgs),
-    /// Decode and validate modules; print nothing if they are valid
+    /// Decode and validate modules and components; print nothing if they are valid
     Validate(ValidateArgs),
     /// Run spec scripts and count the directives that pass
     Wast(WastArgs),
-    /// Show what a module imports, exports and defines, and which capabilities it needs
+    /// Show what a module or component imports, exports and defines, and which capabilities it needs
     Inspect(InspectArgs),
 }
 
@@ -78,7 +78,8 @@ pub(crate) struct RunArgs {
     /// Set argument 0, the program's name [default: the module's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<OsString>,
-    /// Call an exported function with ARGS and print its results, one per line
+    /// Call an exported function with ARGS and print its results, one per line; of a component, 'NAME(ARGUMENTS)' with values
+    /// as WAVE writes them
     #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     pub(crate) invoke: Option<String>,
     /// Instantiate a module in front of the program, which can import its exports from NAME; of several, each from those
@@ -88,6 +89,9 @@ pub(crate) struct RunArgs {
     /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
     #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
     pub(crate) tcplisten: Vec<String>,
+    #[cfg(feature = "component")]
+    #[command(flatten)]
+    pub(crate) network: crate::network::NetworkArgs,
     /// Have the kernel hold the whole process to what is granted, as a second wall: `auto` as far as it can; `require`
     /// wholly, or do not run; `off` not at all. Without a value, `require`
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "require", default_value = "auto")]
@@ -108,7 +112,8 @@ pub(crate) struct RunArgs {
     /// Print the code of a function instead of running the program
     #[arg(long, value_enum, value_name = "WHAT", requires = "func")]
     pub(crate) dump: Option<Dump>,
-    /// Choose the function for `--dump`; `@OFFSET` selects its loop at this byte of the module
+    /// Choose the function for `--dump`; `@OFFSET` selects its loop at this byte of the module; in a component, `N:` in
+    /// front is core module N
     #[arg(long, value_name = "NAME|INDEX", requires = "dump", value_parser = text(as_given))]
     pub(crate) func: Option<String>,
     /// Give `perf` the names of functions, in a map or with their code in a dump
@@ -139,7 +144,7 @@ pub(crate) struct RunArgs {
     /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
     #[arg(long)]
     pub(crate) deterministic_relaxed: bool,
-    /// The module, binary or text; `-` reads it from standard input. The words after it go to the program
+    /// The module or component, binary or text; `-` reads it from standard input. The words after it go to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
     module_and_args: Vec<OsString>,
 }
@@ -162,7 +167,7 @@ impl RunArgs {
 /// `tiered validate`.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Modules, binary or text; `-` is standard input
+    /// Modules or components, binary or text; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -184,7 +189,7 @@ pub(crate) struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// The module, binary or text; `-` is standard input
+    /// The module or component, binary or text; `-` is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
@@ -415,7 +420,7 @@ fn word<T: Clone + Send + Sync + 'static>(
 }
 
 /// A parser of a word that must be text.
-fn text<T: Clone + Send + Sync + 'static>(
+pub(crate) fn text<T: Clone + Send + Sync + 'static>(
     parse: fn(&str) -> Result<T, String>,
 ) -> impl TypedValueParser<Value = T> {
     word(move |word| parse(word.to_str().ok_or("not valid UTF-8")?))

@@ -20,6 +20,7 @@ pub(crate) enum Capability {
     Random,
     ProcessExit,
     Threads,
+    Http,
 }
 
 impl Capability {
@@ -35,6 +36,7 @@ impl Capability {
             Capability::Random => "random numbers",
             Capability::ProcessExit => "process exit",
             Capability::Threads => "threads",
+            Capability::Http => "outgoing HTTP requests",
         }
     }
 }
@@ -47,7 +49,7 @@ const WASI_MODULES: &[&str] = &["wasi_snapshot_preview1", "wasi_unstable"];
 pub(crate) struct Needs<'a> {
     /// Granted or refused by the command line.
     pub(crate) capabilities: BTreeSet<Capability>,
-    /// Modules imported from that are not WASI: this command has nothing to offer them.
+    /// Modules or interfaces imported from that are not WASI: this command has nothing to offer them.
     pub(crate) unknown_modules: BTreeSet<&'a str>,
 }
 
@@ -85,9 +87,54 @@ fn implied(function: &str) -> Option<Capability> {
     }
 }
 
+/// The capability that a function of an interface that components import gives access to. What only works on something
+/// that another function must give first, as a stream, is that one's.
+#[cfg(feature = "component")]
+pub(crate) fn implied_by(interface: &str, function: &str) -> Option<Capability> {
+    let name = interface.strip_prefix("wasi:")?;
+    let (name, _version) = name.split_once('@').unwrap_or((name, ""));
+    let (package, interface) = name.split_once('/')?;
+    match (package, interface) {
+        ("cli", "environment") if function == "get-arguments" => Some(Capability::Arguments),
+        ("cli", "environment") => Some(Capability::Environment),
+        ("cli", "exit") => Some(Capability::ProcessExit),
+        ("cli", _) => Some(Capability::Stdio),
+        ("clocks", _) => Some(Capability::Clocks),
+        ("random", _) => Some(Capability::Random),
+        ("sockets", _) => Some(Capability::Sockets),
+        ("http", "outgoing-handler" | "client") => Some(Capability::Http),
+        // Every C library asks for the directories; only these get at what is in them.
+        ("filesystem", "types")
+            if function.ends_with("-at") || function.ends_with("read-directory") =>
+        {
+            Some(Capability::Files)
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "component")]
+    fn functions_of_components_imply_capabilities() {
+        for (interface, function, capability) in [
+            ("wasi:cli/environment@0.2.0", "get-arguments", Some(Capability::Arguments)),
+            ("wasi:cli/environment@0.2.0", "get-environment", Some(Capability::Environment)),
+            ("wasi:cli/stdout@0.3.0", "write-via-stream", Some(Capability::Stdio)),
+            ("wasi:filesystem/types@0.2.12", "[method]descriptor.open-at", Some(Capability::Files)),
+            ("wasi:filesystem/types@0.2.12", "[method]descriptor.sync", None),
+            ("wasi:filesystem/preopens@0.2.12", "get-directories", None),
+            ("wasi:io/streams@0.2.12", "[method]input-stream.read", None),
+            ("wasi:http/outgoing-handler@0.2.12", "handle", Some(Capability::Http)),
+            ("my:cli/environment", "get-arguments", None),
+            ("wasi:random/random", "get-random-u64", Some(Capability::Random)),
+        ] {
+            assert_eq!(implied_by(interface, function), capability, "{interface} {function}");
+        }
+    }
 
     #[test]
     fn imports_imply_capabilities() {

@@ -51,6 +51,10 @@ pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
             .map_err(|err| Failure::io(format!("--tcplisten {addr}"), &err))?;
         builder = builder.tcp_listener(listener);
     }
+    #[cfg(feature = "component")]
+    {
+        builder = args.network.grant(builder);
+    }
     let ctx = builder.build().map_err(|err| refused(args, &err))?;
     for grant in &args.grants.0 {
         if let Some(danger) = danger(grant) {

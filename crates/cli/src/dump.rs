@@ -9,6 +9,7 @@ use tiered::{Dump, DumpError, Engine, Module};
 use crate::args::{self, RunArgs};
 use crate::failure::Failure;
 use crate::output;
+use crate::source::Program;
 
 /// Prints it.
 ///
@@ -17,11 +18,13 @@ use crate::output;
 pub(crate) fn run(
     args: &RunArgs,
     engine: &Engine,
-    module: &Module,
+    program: &Program,
     what: args::Dump,
     func: &str,
 ) -> Result<ExitCode, Failure> {
-    let (index, loop_offset) = find(module, func).ok_or_else(|| {
+    let found = find_module(program, func);
+    let found = found.and_then(|(module, word)| Some((module, find(module, word)?)));
+    let (module, (index, loop_offset)) = found.ok_or_else(|| {
         let reason = format!("{} has no such function", Line(args.module().display()));
         Failure::usage(format!("--func {func}"), reason)
     })?;
@@ -37,6 +40,20 @@ pub(crate) fn run(
     })?;
     output::print(&(text.trim_end().to_owned() + "\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The module that `word` is about, and what of it names a function: in a component, `N:` in front is the core module of
+/// that number.
+fn find_module<'a>(program: &'a Program, word: &'a str) -> Option<(&'a Module, &'a str)> {
+    match program {
+        Program::Module(module) => Some((module, word)),
+        #[cfg(feature = "component")]
+        Program::Component(component) => {
+            let (number, word) = word.split_once(':')?;
+            let module = component.modules().get(number.parse::<usize>().ok()?)?;
+            Some((module, word))
+        }
+    }
 }
 
 /// The function that `word` names, and the loop if it names one behind `@`. A name may hold an `@` too, so the whole word

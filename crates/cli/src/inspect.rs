@@ -1,8 +1,10 @@
-//! `tiered inspect`: what a module imports, exports and defines, as text or JSON.
+//! `tiered inspect`: what a module or component imports, exports and defines, as text or JSON.
 //!
 //! Invariant: names come from the module, so they print quoted, escaped and bounded: none can steer a terminal. JSON has them
 //! whole, with escapes.
 
+#[cfg(feature = "component")]
+mod component;
 mod types;
 
 use std::fmt::{self, Display, Formatter};
@@ -18,6 +20,7 @@ use tiered::{Engine, Module};
 use crate::args::InspectArgs;
 use crate::capability::Needs;
 use crate::failure::Failure;
+use crate::source::Program;
 use crate::{output, source};
 use types::Type;
 
@@ -102,20 +105,30 @@ struct CustomSection<'a> {
     size: usize,
 }
 
-/// Shows the module.
+/// Shows the module or component.
 ///
 /// # Errors
-/// The file cannot be read, holds no valid module, or nothing can be printed.
+/// The file cannot be read, holds neither, or nothing can be printed.
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let engine = Engine::default();
-    let module = source::load(&engine, args.file.as_os_str())?;
-    let report = Report::of(args.file.display().to_string(), &module);
+    let file = args.file.display().to_string();
+    match source::load(&engine, args.file.as_os_str())? {
+        Program::Module(module) => show(args, &Report::of(file, &module))?,
+        #[cfg(feature = "component")]
+        Program::Component(component) => {
+            show(args, &component::Report::of(file, &component))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a report in the form that is asked for.
+fn show(args: &InspectArgs, report: &(impl Serialize + Display)) -> Result<(), Failure> {
     let text = match args.json {
-        true => output::json(&report).map_err(|err| Failure::host("--json", err))? + "\n",
+        true => output::json(report).map_err(|err| Failure::host("--json", err))? + "\n",
         false => report.to_string(),
     };
-    output::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    output::print(&text)
 }
 
 impl<'a> Report<'a> {
@@ -265,23 +278,16 @@ impl Display for Report<'_> {
         section(f, "globals", self.globals.iter())?;
         section(f, "start", self.start.iter())?;
         section(f, "custom sections", self.custom_sections.iter())?;
-        section(
-            f,
-            "capabilities it can use",
-            self.needs
-                .capabilities
-                .iter()
-                .map(|capability| capability.name()),
-        )?;
-        section(
-            f,
-            "imports from unknown modules",
-            self.needs
-                .unknown_modules
-                .iter()
-                .map(|name| format!("{:?}", Name(name))),
-        )
+        needs_sections(f, &self.needs)
     }
+}
+
+/// What a program needs from its host.
+fn needs_sections(f: &mut Formatter<'_>, needs: &Needs<'_>) -> fmt::Result {
+    let capabilities = needs.capabilities.iter().map(|capability| capability.name());
+    section(f, "capabilities it can use", capabilities)?;
+    let unknown = needs.unknown_modules.iter().map(|name| format!("{:?}", Name(name)));
+    section(f, "imports from unknown modules", unknown)
 }
 
 /// A title with its rows, if there are any.

@@ -7,12 +7,16 @@
 
 mod args;
 mod capability;
+#[cfg(feature = "component")]
+mod component;
 mod context;
 mod dump;
 mod engine;
 mod failure;
 mod inspect;
 mod invoke;
+#[cfg(feature = "component")]
+mod network;
 mod output;
 mod run;
 mod sandbox;

@@ -16,10 +16,13 @@ use crate::args::{Preload, RunArgs};
 use crate::failure::Failure;
 use crate::stats::{Ending, PeakMemory};
 use crate::watchdog::Watchdog;
+use crate::source::Program;
+#[cfg(feature = "component")]
+use crate::component;
 use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
-const MOST_NAMES: usize = 20;
+pub(crate) const MOST_NAMES: usize = 20;
 
 /// How many threads a program may start, unless told otherwise.
 const MAX_THREADS: usize = 128;
@@ -28,7 +31,7 @@ const MAX_THREADS: usize = 128;
 type Context = Arc<WasiCtx>;
 
 /// Why a program does not run to its end.
-enum Stop {
+pub(crate) enum Stop {
     Trap(Trap),
     Failure(Failure),
 }
@@ -51,26 +54,36 @@ impl From<Failure> for Stop {
 /// The host cannot run it, or it traps.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
-    let mut watchdog = watch(args)?;
+    let watchdog = watch(args)?;
     let engine = engine::new(&engine::run_config(args))?;
-    let module = source::load(&engine, args.module())?;
+    let program = source::load(&engine, args.module())?;
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
-        return dump::run(args, &engine, &module, what, func);
+        return dump::run(args, &engine, &program, what, func);
     }
+    match program {
+        Program::Module(module) => run_module(args, begin, watchdog, &engine, module),
+        #[cfg(feature = "component")]
+        Program::Component(component) => {
+            component::run(args, begin, watchdog, &engine, &component)
+        }
+    }
+}
+
+fn run_module(
+    args: &RunArgs,
+    begin: Instant,
+    watchdog: Option<Watchdog>,
+    engine: &Engine,
+    module: Module,
+) -> Result<ExitCode, Failure> {
     let preloads = args.preload.iter();
     let preloads = preloads
-        .map(|preload| Ok((preload, source::load(&engine, &preload.file)?)))
+        .map(|preload| Ok((preload, source::load_module(engine, &preload.file)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
     let ctx = context::build(args)?;
-    let peak_memory = args.stats.map(|_| PeakMemory::open());
-    let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
-    let (threads, mut store) = threads(args, &engine, &module, Arc::new(ctx))?;
-    if let Some(watchdog) = &watchdog {
-        guard(watchdog, &store);
-    }
-
-    // Without a timer the numbers say less.
-    let sampler = args.stats.and_then(|_| Sampler::start().ok());
+    let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
+    let (threads, mut store) = threads(args, engine, &module, Arc::new(ctx))?;
+    session.guard(&store);
     let ending = preload(&mut store, &threads, &preloads).and_then(|linker| {
         let linked = match &linker {
             Some(linker) => linker.instantiate(&mut store, &module),
@@ -80,22 +93,76 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         execute(args, &mut store, instance, &module)
     });
     let ending = finish(&threads, ending);
-    if let Some(format) = args.stats {
-        let ending = Ending {
-            tier_time: sampler.and_then(|sampler| sampler.time().ok()),
-            wall_time: begin.elapsed(),
-            trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
-            interpreter_bytes: store.bytecode_bytes(),
-            heap: store.heap_stats(),
-            peak_memory: peak_memory.and_then(|peak| peak.read()),
-            sandbox,
-        };
-        output::note(&stats::text(format, &engine, &ending));
-    }
+    let exit_code = session.end(&store, ending);
     // The process ends now: the system takes the memory back faster than this program could give it, and nobody waits
     // for what is still being compiled.
-    std::mem::forget((store, threads, preloads, module, engine));
-    exit_code(args, ending, watchdog.filter(Watchdog::has_expired))
+    std::mem::forget((store, threads, preloads, module, engine.clone()));
+    exit_code
+}
+
+/// What is around a program while it runs.
+pub(crate) struct Session<'a> {
+    args: &'a RunArgs,
+    engine: &'a Engine,
+    begin: Instant,
+    watchdog: Option<Watchdog>,
+    peak_memory: Option<PeakMemory>,
+    sandbox: sandbox::Status,
+    /// Without a timer the numbers say less.
+    sampler: Option<Sampler>,
+}
+
+impl<'a> Session<'a> {
+    /// Has the kernel hold the process to what `ctx` was granted, and begins to measure.
+    pub(crate) fn enter(
+        args: &'a RunArgs,
+        engine: &'a Engine,
+        begin: Instant,
+        mut watchdog: Option<Watchdog>,
+        ctx: &WasiCtx,
+    ) -> Result<Session<'a>, Failure> {
+        let peak_memory = args.stats.map(|_| PeakMemory::open());
+        let sandbox = sandbox::enter(args, engine, ctx, watchdog.as_mut())?;
+        Ok(Session {
+            args,
+            engine,
+            begin,
+            watchdog,
+            peak_memory,
+            sandbox,
+            sampler: args.stats.and_then(|_| Sampler::start().ok()),
+        })
+    }
+
+    /// From here on the program itself is stopped when its time is up.
+    pub(crate) fn guard<T>(&self, store: &Store<T>) {
+        if let Some(watchdog) = &self.watchdog {
+            let guest = store.interrupt_handle();
+            watchdog.guard(move || guest.interrupt());
+        }
+    }
+
+    /// Says what there is to say at the end.
+    pub(crate) fn end<T>(
+        self,
+        store: &Store<T>,
+        ending: Result<(), Stop>,
+    ) -> Result<ExitCode, Failure> {
+        if let Some(format) = self.args.stats {
+            let summary = Ending {
+                tier_time: self.sampler.and_then(|sampler| sampler.time().ok()),
+                wall_time: self.begin.elapsed(),
+                trapped: matches!(&ending, Err(Stop::Trap(trap)) if trap.exit_code().is_none()),
+                interpreter_bytes: store.bytecode_bytes(),
+                heap: store.heap_stats(),
+                peak_memory: self.peak_memory.and_then(|peak| peak.read()),
+                sandbox: self.sandbox,
+            };
+            output::note(&stats::text(format, self.engine, &summary));
+        }
+        let expired = self.watchdog.filter(Watchdog::has_expired);
+        exit_code(self.args, ending, expired)
+    }
 }
 
 /// The one place where the end of a program becomes an exit code. With `expired`, its time was up before its end: it
@@ -164,12 +231,6 @@ fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
     watchdog
         .map(Some)
         .map_err(|err| Failure::io("--timeout", &err))
-}
-
-/// From here on the program itself is stopped when its time is up.
-fn guard(watchdog: &Watchdog, store: &Store<Context>) {
-    let guest = store.interrupt_handle();
-    watchdog.guard(move || guest.interrupt());
 }
 
 /// Instantiates the modules that the program imports from; if there are any, what links the program to them.
@@ -288,7 +349,7 @@ fn exported_functions(store: &Store<Context>, instance: Instance) -> String {
 }
 
 /// The module's file, in one line.
-fn module_name(args: &RunArgs) -> impl Display {
+pub(crate) fn module_name(args: &RunArgs) -> impl Display {
     Line(args.module().display())
 }
 

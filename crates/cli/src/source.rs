@@ -1,4 +1,4 @@
-//! Reads a module from where the command line says: a file, or standard input.
+//! Reads a program from where the command line says: a file, or standard input.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -6,14 +6,48 @@ use std::path::Path;
 
 use tiered::decode::Bytes;
 use tiered::{Engine, Module};
+#[cfg(feature = "component")]
+use tiered_component::Component;
 
 use crate::failure::Failure;
 
-/// Decodes and validates the module at `path`, binary or text; `-` is standard input.
+/// What a file holds.
+pub(crate) enum Program {
+    Module(Module),
+    #[cfg(feature = "component")]
+    Component(Component),
+}
+
+/// Decodes and validates the module or the component at `path`, binary or text; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or holds neither.
+pub(crate) fn load(engine: &Engine, path: &OsStr) -> Result<Program, Failure> {
+    let (name, bytes) = read(path)?;
+    #[cfg(feature = "component")]
+    if Component::is_component(&bytes) {
+        let component = Component::new(engine, bytes);
+        let component = component.map_err(|err| Failure::host(name, err))?;
+        return Ok(Program::Component(component));
+    }
+    decode(engine, name, bytes).map(Program::Module)
+}
+
+/// As [`load`], where only a module will do.
 ///
 /// # Errors
 /// The file cannot be read, or holds no valid module.
-pub(crate) fn load(engine: &Engine, path: &OsStr) -> Result<Module, Failure> {
+pub(crate) fn load_module(engine: &Engine, path: &OsStr) -> Result<Module, Failure> {
+    let (name, bytes) = read(path)?;
+    decode(engine, name, bytes)
+}
+
+fn decode(engine: &Engine, name: String, bytes: Bytes) -> Result<Module, Failure> {
+    Module::new(engine, bytes).map_err(|err| Failure::host(name, err))
+}
+
+/// The bytes of a file, and its name for messages.
+fn read(path: &OsStr) -> Result<(String, Bytes), Failure> {
     let (name, bytes) = match path.to_str() {
         Some("-") => ("standard input".into(), read_stdin()),
         _ => (
@@ -21,8 +55,10 @@ pub(crate) fn load(engine: &Engine, path: &OsStr) -> Result<Module, Failure> {
             tiered::read_file(Path::new(path)),
         ),
     };
-    let bytes = bytes.map_err(|err| Failure::io(&name, &err))?;
-    Module::new(engine, bytes).map_err(|err| Failure::host(name, err))
+    match bytes {
+        Ok(bytes) => Ok((name, bytes)),
+        Err(err) => Err(Failure::io(&name, &err)),
+    }
 }
 
 fn read_stdin() -> io::Result<Bytes> {

@@ -22,6 +22,7 @@ const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 pub struct Component(Arc<Inner>);
 
 struct Inner {
+    bytes: Bytes,
     plan: Plan,
     modules: Vec<Module>,
     engine: Engine,
@@ -64,6 +65,7 @@ impl Component {
         let modules = plan.modules.iter().enumerate().map(module);
         let modules = modules.collect::<Result<_, _>>()?;
         Ok(Component(Arc::new(Inner {
+            bytes,
             plan,
             modules,
             engine: engine.clone(),
@@ -85,6 +87,12 @@ impl Component {
             return bytes.starts_with(HEADER);
         }
         text_begins_component(bytes)
+    }
+
+    /// The component in the binary format.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
     }
 
     /// The types that functions of the component have.

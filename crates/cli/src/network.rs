@@ -1,0 +1,105 @@
+//! What of the network a component is granted, in our words and in wasmtime's.
+//!
+//! Invariant: a word of wasmtime's grants no more here than it does there; one that would is refused.
+
+use clap::Args;
+use tiered_wasi::{Peers, WasiCtxBuilder};
+
+use crate::args::text;
+
+/// The options about the network.
+#[derive(Debug, Default, Args)]
+pub(crate) struct NetworkArgs {
+    /// Let a component connect and send to HOST:PORT: an address, a network (10.0.0.0/8), a name or `*`; a port, a range
+    /// or `*`
+    #[arg(long, value_name = "HOST:PORT", value_parser = text(parse_peers))]
+    allow_connect: Vec<Peers>,
+    /// Let a component listen and receive on ADDR:PORT, written alike
+    #[arg(long, value_name = "ADDR:PORT", value_parser = text(parse_peers))]
+    allow_listen: Vec<Peers>,
+    /// Let a component look up the addresses of a name, of all below it (`*.example.com`), or of all names (`*`)
+    #[arg(long, value_name = "NAME", value_parser = text(as_given))]
+    allow_resolve: Vec<String>,
+    /// Grant by wasmtime's words: `inherit-network` the whole network, `allow-ip-name-lookup` all names; `tcp` and `udp`
+    /// as without them
+    #[arg(short = 'S', value_name = "WORD[=y|n]", value_delimiter = ',', value_parser = text(parse_word))]
+    words: Vec<Word>,
+}
+
+/// One of wasmtime's words that says yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    InheritNetwork,
+    AllowIpNameLookup,
+    /// It changes nothing: what it says is so without it.
+    Default,
+}
+
+impl NetworkArgs {
+    /// Grants it all.
+    pub(crate) fn grant(&self, mut builder: WasiCtxBuilder) -> WasiCtxBuilder {
+        for peers in &self.allow_connect {
+            builder = builder.allow_connect(peers.clone());
+        }
+        for addresses in &self.allow_listen {
+            builder = builder.allow_listen(addresses.clone());
+        }
+        for name in &self.allow_resolve {
+            builder = builder.allow_resolve(name);
+        }
+        for word in &self.words {
+            builder = match word {
+                Word::InheritNetwork => {
+                    builder.allow_connect(Peers::any()).allow_listen(Peers::any())
+                }
+                Word::AllowIpNameLookup => builder.allow_resolve("*"),
+                Word::Default => builder,
+            };
+        }
+        builder
+    }
+}
+
+fn parse_peers(text: &str) -> Result<Peers, String> {
+    text.parse().map_err(|err: tiered_wasi::PeersError| err.to_string())
+}
+
+fn as_given(text: &str) -> Result<String, String> {
+    Ok(text.into())
+}
+
+fn parse_word(text: &str) -> Result<Word, String> {
+    let (word, value) = text.split_once('=').unwrap_or((text, "y"));
+    let yes = match value {
+        "y" | "yes" | "true" => true,
+        "n" | "no" | "false" => false,
+        _ => return Err("expected y or n behind `=`".into()),
+    };
+    match (word, yes) {
+        ("inherit-network", true) => Ok(Word::InheritNetwork),
+        ("allow-ip-name-lookup", true) => Ok(Word::AllowIpNameLookup),
+        ("tcp" | "udp" | "cli" | "preview2", true) => Ok(Word::Default),
+        ("inherit-network" | "allow-ip-name-lookup", false) => Ok(Word::Default),
+        ("tcp" | "udp", false) => Err(format!(
+            "without a grant there is no {word} already; name what is allowed by --allow-connect and --allow-listen"
+        )),
+        _ => Err("expected inherit-network, allow-ip-name-lookup, tcp or udp".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_wasmtime_grant_no_more_than_there() {
+        assert_eq!(parse_word("inherit-network"), Ok(Word::InheritNetwork));
+        assert_eq!(parse_word("inherit-network=y"), Ok(Word::InheritNetwork));
+        assert_eq!(parse_word("inherit-network=n"), Ok(Word::Default));
+        assert_eq!(parse_word("allow-ip-name-lookup=true"), Ok(Word::AllowIpNameLookup));
+        assert_eq!(parse_word("tcp"), Ok(Word::Default));
+        for word in ["tcp=n", "udp=no", "inherit-env", "", "=y", "inherit-network=x"] {
+            parse_word(word).expect_err(word);
+        }
+    }
+}
