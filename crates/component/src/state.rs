@@ -17,6 +17,8 @@ struct Call {
     borrows: u32,
     /// The handles that were lent to it: the instance that has each, and its index.
     lends: Vec<(u32, u32)>,
+    /// The words of context of whoever called.
+    context: [u32; 2],
 }
 
 /// Whether an instance may be entered.
@@ -92,7 +94,6 @@ impl State {
         match self.status {
             Status::Idle => {
                 self.status = Status::Entered;
-                self.context = [0; 2];
                 self.begin_call()
             }
             Status::Entered => Err(Trap::message(
@@ -119,7 +120,10 @@ impl State {
         if self.calls.len() >= MAX_CALLS {
             return Err(Trap::new(tiered::TrapCode::StackOverflow));
         }
-        self.calls.push(Call::default());
+        self.calls.push(Call {
+            context: std::mem::take(&mut self.context),
+            ..Call::default()
+        });
         Ok(())
     }
 
@@ -133,6 +137,7 @@ impl State {
                 "borrow handles still remain at the end of the call",
             ));
         }
+        self.context = call.context;
         for (instance, index) in call.lends {
             self.table(instance).take_back(index);
         }

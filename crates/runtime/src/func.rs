@@ -115,7 +115,7 @@ impl Func {
 
     /// Enters the function: `write` lays the arguments down, `read` takes the results up.
     #[inline]
-    fn invoke<R>(
+    pub(crate) fn invoke<R>(
         &self,
         store: &mut AnyStore,
         write: impl FnOnce(NonNull<Slot>),

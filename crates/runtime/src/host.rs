@@ -29,7 +29,7 @@ use crate::vm::vmctx::VmCtx;
 
 pub use caller::Caller;
 pub use meter::Meter;
-pub use slots::Slots;
+pub use slots::{Slots, SlotsFunc};
 pub(crate) use slots::of_slots;
 pub use typed::{HostError, HostReturn, HostValues, IntoHostFunc};
 

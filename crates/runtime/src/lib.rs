@@ -46,7 +46,7 @@ pub use extern_ref::{ExternRef, GuestObject};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
-pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc, Meter, Slots};
+pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc, Meter, Slots, SlotsFunc};
 pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;
