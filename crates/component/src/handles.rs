@@ -3,8 +3,7 @@
 //!
 //! The rules are those of the canonical ABI's `ResourceHandle`. The first index is 1, and a freed one is the next to be used.
 
-use thiserror::Error;
-
+use crate::abi::HandleError;
 use crate::resource::ResourceType;
 
 /// The most handles that a table can have, by the canonical ABI.
@@ -36,21 +35,6 @@ enum Entry {
     /// The next free one, or 0.
     Free(u32),
     Resource(ResourceHandle),
-}
-
-/// Why a handle is not good: a trap of the guest that used it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum HandleError {
-    #[error("unknown handle index {0}")]
-    Unknown(u32),
-    #[error("handle index {0} is used with the wrong type of resource")]
-    WrongType(u32),
-    #[error("handle index {0} is a borrow where an own is needed")]
-    NotOwned(u32),
-    #[error("handle index {0} can't be dropped or passed on while it is lent")]
-    Lent(u32),
-    #[error("no more than {0} handles may exist")]
-    Limit(u32),
 }
 
 /// The handles of a component instance.
@@ -86,7 +70,7 @@ impl HandleTable {
         hold: Hold,
     ) -> Result<u32, HandleError> {
         if self.live >= self.limit {
-            return Err(HandleError::Limit(self.limit));
+            return Err(HandleError::Full);
         }
         let entry = Entry::Resource(ResourceHandle {
             ty,
@@ -113,7 +97,7 @@ impl HandleTable {
         let place = (index as usize).wrapping_sub(1);
         match self.entries.get_mut(place) {
             Some(Entry::Resource(handle)) if handle.ty == ty => Ok(handle),
-            Some(Entry::Resource(_)) => Err(HandleError::WrongType(index)),
+            Some(Entry::Resource(_)) => Err(HandleError::OtherType(index)),
             Some(Entry::Free(_)) | None => Err(HandleError::Unknown(index)),
         }
     }
@@ -191,7 +175,7 @@ mod tests {
         assert_eq!(table.rep(FILE, 0), Err(HandleError::Unknown(0)));
         assert_eq!(table.rep(FILE, 1), Err(HandleError::Unknown(1)));
         assert_eq!(table.insert(FILE, 7, Hold::Own), Ok(1));
-        assert_eq!(table.rep(SOCKET, 1), Err(HandleError::WrongType(1)));
+        assert_eq!(table.rep(SOCKET, 1), Err(HandleError::OtherType(1)));
         assert_eq!(table.take_own(FILE, 1), Ok(7));
         assert_eq!(table.take_own(FILE, 1), Err(HandleError::Unknown(1)));
         assert_eq!(table.rep(FILE, u32::MAX), Err(HandleError::Unknown(u32::MAX)));
@@ -223,7 +207,7 @@ mod tests {
         let mut table = HandleTable::new(2);
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(1));
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
-        assert_eq!(table.insert(FILE, 0, Hold::Own), Err(HandleError::Limit(2)));
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Err(HandleError::Full));
         assert_eq!(table.take_own(FILE, 2), Ok(0));
         assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
     }

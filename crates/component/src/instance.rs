@@ -9,8 +9,10 @@ use tiered::decode::types::{FuncType, GlobalType, ValType};
 use tiered::{AnyStore, Extern, Func as CoreFunc, Global, Memory, Module, Store, Val as CoreVal};
 
 use crate::component::Component;
-use crate::error::Error;
-use crate::func::Func;
+use crate::error::{Error, ImportName};
+use crate::func::{Func, abi_options};
+use crate::host::{HostCall, HostLowering};
+use crate::limits::Limits;
 use crate::linker::{InstancePre, Provided};
 use crate::lowered::{Lowered, Lowering, flag};
 use crate::names::{self, DidYouMean};
@@ -33,6 +35,7 @@ pub struct Instance(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) component: Component,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
     /// In the order of the plan's functions that are exported.
     exports: Vec<(Box<str>, Exported)>,
     cores: Vec<tiered::Instance>,
@@ -72,7 +75,7 @@ impl Instance {
             Some(Exported::Func(func)) => Ok(Func::new(self, func)),
             Some(_) => Err(Error::Export(format!(
                 "the export {} is no function",
-                crate::error::ImportName(interface, name)
+                ImportName(interface, name)
             ))),
             None => Err(self.no_export(interface, name)),
         }
@@ -135,7 +138,7 @@ impl Instance {
         let nearest = names::nearest(&wanted, names.iter().map(|name| &**name));
         Error::Export(format!(
             "no export {}{}",
-            crate::error::ImportName(interface, name),
+            ImportName(interface, name),
             DidYouMean(nearest)
         ))
     }
@@ -186,6 +189,7 @@ pub(crate) fn instantiate<T: 'static>(
     Ok(Instance(Arc::new(Inner {
         component: pre.component().clone(),
         exports: ended?,
+        limits: pre.limits().clone(),
         shared,
         cores,
     })))
@@ -425,22 +429,24 @@ impl<T: 'static> Instantiator<'_, T> {
         let tables = Arc::clone(&self.tables);
         Ok(match what {
             Trampoline::Lower {
-                import, options, ..
-            } => return self.lower(ty, *import, *options),
+                import,
+                ty: func_type,
+                options,
+            } => return self.lower(ty, (*import, *func_type), *options),
             Trampoline::Transcode { op, from, to } => {
                 let (from, to) = (self.memories[*from as usize], self.memories[*to as usize]);
                 trampoline::transcoder(self.store, ty, *op, from, to)
             }
             Trampoline::ResourceNew(table) => {
-                let (builtin, resource) = self.builtin(*table);
+                let (builtin, resource) = self.builtin(*table)?;
                 trampoline::resource_new(self.store, ty, builtin, resource)
             }
             Trampoline::ResourceRep(table) => {
-                let (builtin, resource) = self.builtin(*table);
+                let (builtin, resource) = self.builtin(*table)?;
                 trampoline::resource_rep(self.store, ty, builtin, resource)
             }
             Trampoline::ResourceDrop(table) => {
-                let (builtin, resource) = self.builtin(*table);
+                let (builtin, resource) = self.builtin(*table)?;
                 trampoline::resource_drop(self.store, ty, builtin, resource)
             }
             Trampoline::ResourceTransferOwn => {
@@ -459,14 +465,15 @@ impl<T: 'static> Instantiator<'_, T> {
         })
     }
 
-    fn builtin(&mut self, table: ResourceTable) -> (Builtin, ResourceInfo) {
+    fn builtin(&mut self, table: ResourceTable) -> Result<(Builtin, ResourceInfo), Error> {
         let builtin = Builtin {
             shared: Arc::clone(&self.shared),
             instance: table.instance,
             may_leave: self.may_leave(table.instance),
         };
-        let resource = self.shared.state(self.store).resource(table.ty.0);
-        (builtin, resource)
+        let resource = self.shared.state(self.store).resource(table.ty);
+        let resource = resource.map_err(tiered::Trap::host)?;
+        Ok((builtin, resource))
     }
 
     fn memory(&self, options: &Options) -> Option<Memory> {
@@ -478,7 +485,12 @@ impl<T: 'static> Instantiator<'_, T> {
     }
 
     /// A function of the host, as a core module of the component calls it.
-    fn lower(&mut self, ty: FuncType, import: u32, options: u32) -> Result<CoreFunc, Error> {
+    fn lower(
+        &mut self,
+        ty: FuncType,
+        (import, func_type): (u32, FuncTypeId),
+        options: u32,
+    ) -> Result<CoreFunc, Error> {
         let options = &self.plan.options[options as usize];
         let memory = self.memory(options);
         let realloc = self.realloc(options);
@@ -498,6 +510,34 @@ impl<T: 'static> Instantiator<'_, T> {
                         return Err(cannot_leave());
                     }
                     body(&mut Lowered {
+                        caller,
+                        slots,
+                        lowering: &lowering,
+                    })
+                });
+                Ok(func)
+            }
+            Provided::Func(body) => {
+                let (interface, name) = self.plan.import_name(import);
+                let lowering = HostLowering {
+                    shared: Arc::clone(&self.shared),
+                    component: self.pre.component().clone(),
+                    name: format!("{}", ImportName(&interface, name)).into(),
+                    ty: func_type,
+                    instance: options.instance,
+                    options: abi_options(options, memory, self.store),
+                    memory,
+                    realloc,
+                    may_leave,
+                    params: ty.params.len(),
+                    lifted_bytes: self.pre.limits().lifted_bytes,
+                };
+                let body = Arc::clone(body);
+                let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                    if !flag(&caller, lowering.may_leave) {
+                        return Err(cannot_leave());
+                    }
+                    body(HostCall {
                         caller,
                         slots,
                         lowering: &lowering,

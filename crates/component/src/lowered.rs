@@ -170,7 +170,8 @@ impl<T: 'static> Lowered<'_, T> {
             shared, instance, ..
         } = self.lowering;
         let state = shared.state(&mut self.caller);
-        state.push_own(*instance, ResourceType::of_host(ty), rep)
+        let done = state.push_own(*instance, ResourceType::of_host(ty), rep);
+        done.map_err(Trap::host)
     }
 
     /// The number of the resource that the calling instance has under `handle`, as its own or borrowed.
@@ -182,7 +183,8 @@ impl<T: 'static> Lowered<'_, T> {
             shared, instance, ..
         } = self.lowering;
         let state = shared.state(&mut self.caller);
-        state.rep(*instance, ResourceType::of_host(ty), handle)
+        let done = state.rep(*instance, ResourceType::of_host(ty), handle);
+        done.map_err(Trap::host)
     }
 
     /// Takes the resource from the calling instance, which must own it; its number. The host has it now, and its destructor is
@@ -195,7 +197,8 @@ impl<T: 'static> Lowered<'_, T> {
             shared, instance, ..
         } = self.lowering;
         let state = shared.state(&mut self.caller);
-        state.take_own(*instance, ResourceType::of_host(ty), handle)
+        let done = state.take_own(*instance, ResourceType::of_host(ty), handle);
+        done.map_err(Trap::host)
     }
 }
 

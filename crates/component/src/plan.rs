@@ -17,6 +17,7 @@ use std::ops::Range;
 use tiered::decode::module::ExportKind;
 use tiered::decode::types::FuncType;
 
+use crate::abi::StringEncoding;
 use crate::types::{FuncTypeId, ResourceId, Types, ValType};
 
 pub(crate) use translate::{translate, trap_message};
@@ -106,21 +107,12 @@ pub(crate) enum Step {
     },
 }
 
-/// How strings are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Utf8,
-    Utf16,
-    /// Latin-1, or UTF-16 with a tag.
-    Latin1Utf16,
-}
-
 /// Canonical options.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// The component instance that they are of.
     pub(crate) instance: u32,
-    pub(crate) encoding: Encoding,
+    pub(crate) encoding: StringEncoding,
     pub(crate) memory: Option<u32>,
     pub(crate) realloc: Option<u32>,
     pub(crate) post_return: Option<u32>,

@@ -4,7 +4,10 @@
 //! where its type is.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::val::Handle;
 
 /// A resource type of the host, or of one instance of a component that defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +27,17 @@ impl ResourceType {
     pub(crate) fn of_guest() -> ResourceType {
         static TYPES: AtomicU64 = AtomicU64::new(0);
         ResourceType(TYPES.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The handle of a resource of this type that the host holds.
+    pub(crate) fn handle(self, index: u64) -> Handle {
+        let owner = self.0;
+        Handle { owner, index }
+    }
+
+    /// Whether a handle that the host holds is of this type.
+    pub(crate) fn is_type_of(self, handle: Handle) -> bool {
+        handle.owner == self.0
     }
 
     /// Whether the host has made it.
@@ -65,6 +79,19 @@ impl HostResource {
         HostResource { id, name }
     }
 
+    /// The handle by which the resource of this type with the number `rep` is passed to a component as a value.
+    #[must_use]
+    pub fn handle(self, rep: u32) -> Handle {
+        ResourceType::of_host(self).handle(rep.into())
+    }
+
+    /// The number of the resource that a component has passed as a value; `None` if it is of another type.
+    #[must_use]
+    pub fn rep(self, handle: Handle) -> Option<u32> {
+        let is_of_this = ResourceType::of_host(self).is_type_of(handle);
+        is_of_this.then(|| u32::try_from(handle.index).ok())?
+    }
+
     /// The name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -79,6 +106,12 @@ impl PartialEq for HostResource {
 }
 
 impl Eq for HostResource {}
+
+impl Hash for HostResource {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
 
 impl fmt::Debug for HostResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

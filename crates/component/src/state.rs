@@ -5,10 +5,15 @@
 //! * *Invariant:* what a call has borrowed is given back when it returns: until then its owner can't drop it, and a call that
 //!   keeps a borrow is a trap.
 
-use tiered::{AnyStore, Func, StoreCell, Trap};
+use std::collections::HashMap;
 
+use tiered::{AnyStore, Func, Memory, StoreCell, Trap};
+
+use crate::abi::HandleError;
 use crate::handles::{HandleTable, Hold};
 use crate::resource::ResourceType;
+use crate::types::ResourceId;
+use crate::val::Handle;
 
 /// A call in progress, of one instance by another or by the host.
 #[derive(Debug, Default)]
@@ -17,8 +22,22 @@ struct Call {
     borrows: u32,
     /// The handles that were lent to it: the instance that has each, and its index.
     lends: Vec<(u32, u32)>,
+    /// What the host holds that was lent to it.
+    held_lends: Vec<u64>,
+    /// What the host holds for the time of the call.
+    held: Vec<u64>,
     /// The words of context of whoever called.
     context: [u32; 2],
+}
+
+/// A resource that a component has defined and the host holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    ty: ResourceType,
+    rep: u32,
+    is_own: bool,
+    /// How many calls in progress it is lent to.
+    lends: u32,
 }
 
 /// Whether an instance may be entered.
@@ -42,6 +61,10 @@ pub(crate) struct State {
     pub(crate) context: [u32; 2],
     /// By the component's resource types.
     resources: Vec<ResourceInfo>,
+    /// What the host holds, by numbers that are never used again.
+    held: HashMap<u64, Held>,
+    next_held: u64,
+    limit: u32,
 }
 
 /// What a resource type of a component is when it is instantiated.
@@ -69,9 +92,32 @@ impl Shared {
             status: Status::Idle,
             context: [0; 2],
             resources: Vec::new(),
+            held: HashMap::new(),
+            next_held: 0,
+            limit: handles,
         };
         Shared {
             cell: StoreCell::new(store, state),
+        }
+    }
+
+    /// Whether the instance is one of `store`.
+    pub(crate) fn belongs_to(&self, store: &AnyStore) -> bool {
+        self.cell.belongs_to(store)
+    }
+
+    /// The state together with the bytes of a memory, if there is one.
+    ///
+    /// # Panics
+    /// As [`Shared::state`].
+    pub(crate) fn state_and_bytes<'a>(
+        &'a self,
+        store: &'a mut AnyStore,
+        memory: Option<Memory>,
+    ) -> (&'a mut State, &'a mut [u8]) {
+        match memory {
+            Some(memory) => self.cell.get_with_bytes(store, memory),
+            None => (self.cell.get(store), &mut []),
         }
     }
 
@@ -103,6 +149,15 @@ impl State {
                 "cannot enter component instance: it has trapped before",
             )),
         }
+    }
+
+    /// The host's call was given up before the guest was entered: what was lent is given back.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(call) = self.calls.last_mut() {
+            call.borrows = 0;
+        }
+        let ended = self.end_call();
+        self.leave(ended.is_err());
     }
 
     /// The host's call has returned, or has trapped.
@@ -141,6 +196,14 @@ impl State {
         for (instance, index) in call.lends {
             self.table(instance).take_back(index);
         }
+        for held in call.held_lends {
+            if let Some(held) = self.held.get_mut(&held) {
+                held.lends -= 1;
+            }
+        }
+        for held in call.held {
+            self.held.remove(&held);
+        }
         Ok(())
     }
 
@@ -154,10 +217,11 @@ impl State {
         self.resources.push(resource);
     }
 
-    /// What the component's resource type of this number is.
+    /// What the component's resource type of this number is; one that no instance has is nobody's.
     #[inline]
-    pub(crate) fn resource(&self, index: u32) -> ResourceInfo {
-        self.resources[index as usize]
+    pub(crate) fn resource(&self, id: ResourceId) -> Result<ResourceInfo, HandleError> {
+        let info = self.resources.get(id.0 as usize).copied();
+        info.ok_or(HandleError::Foreign)
     }
 
     /// A new handle of a resource that `instance` owns.
@@ -166,28 +230,33 @@ impl State {
         instance: u32,
         ty: ResourceType,
         rep: u32,
-    ) -> Result<u32, Trap> {
-        let handle = self.table(instance).insert(ty, rep, Hold::Own);
-        handle.map_err(Trap::host)
+    ) -> Result<u32, HandleError> {
+        self.table(instance).insert(ty, rep, Hold::Own)
     }
 
-    /// A new handle of a resource that the innermost call has borrowed.
+    /// What an instance is given for a resource that the innermost call has borrowed: a new handle, or, if the instance has
+    /// defined it, what it has made itself.
     pub(crate) fn push_borrow(
         &mut self,
         instance: u32,
-        ty: ResourceType,
+        resource: ResourceInfo,
         rep: u32,
-    ) -> Result<u32, Trap> {
-        let Some(innermost) = self.calls.len().checked_sub(1) else {
-            return Err(Trap::message("something is borrowed outside of a call"));
-        };
+    ) -> Result<u32, HandleError> {
+        if resource.instance == Some(instance) {
+            return Ok(rep);
+        }
+        let innermost = self.innermost()?;
         let hold = Hold::Borrow {
             call: innermost as u32,
         };
-        let handle = self.table(instance).insert(ty, rep, hold);
-        let handle = handle.map_err(Trap::host)?;
+        let handle = self.table(instance).insert(resource.ty, rep, hold)?;
         self.calls[innermost].borrows += 1;
         Ok(handle)
+    }
+
+    /// The place of the innermost call: nothing is lent outside of one.
+    fn innermost(&self) -> Result<usize, HandleError> {
+        self.calls.len().checked_sub(1).ok_or(HandleError::Foreign)
     }
 
     /// The number of a resource, by whichever handle.
@@ -196,8 +265,8 @@ impl State {
         instance: u32,
         ty: ResourceType,
         handle: u32,
-    ) -> Result<u32, Trap> {
-        self.table(instance).rep(ty, handle).map_err(Trap::host)
+    ) -> Result<u32, HandleError> {
+        self.table(instance).rep(ty, handle)
     }
 
     /// The number of a resource that is lent to the innermost call.
@@ -206,11 +275,9 @@ impl State {
         instance: u32,
         ty: ResourceType,
         handle: u32,
-    ) -> Result<u32, Trap> {
-        let Some(innermost) = self.calls.len().checked_sub(1) else {
-            return Err(Trap::message("something is lent outside of a call"));
-        };
-        let rep = self.table(instance).lend(ty, handle).map_err(Trap::host)?;
+    ) -> Result<u32, HandleError> {
+        let innermost = self.innermost()?;
+        let rep = self.table(instance).lend(ty, handle)?;
         self.calls[innermost].lends.push((instance, handle));
         Ok(rep)
     }
@@ -221,9 +288,8 @@ impl State {
         instance: u32,
         ty: ResourceType,
         handle: u32,
-    ) -> Result<u32, Trap> {
-        let rep = self.table(instance).take_own(ty, handle);
-        rep.map_err(Trap::host)
+    ) -> Result<u32, HandleError> {
+        self.table(instance).take_own(ty, handle)
     }
 
     /// Drops a handle; the resource's number if it was owned, so that its destructor is to be called.
@@ -232,9 +298,8 @@ impl State {
         instance: u32,
         ty: ResourceType,
         handle: u32,
-    ) -> Result<Option<u32>, Trap> {
-        let removed = self.table(instance).remove(ty, handle);
-        let (rep, hold) = removed.map_err(Trap::host)?;
+    ) -> Result<Option<u32>, HandleError> {
+        let (rep, hold) = self.table(instance).remove(ty, handle)?;
         match hold {
             Hold::Own => Ok(Some(rep)),
             Hold::Borrow { call } => {
@@ -246,8 +311,93 @@ impl State {
         }
     }
 
-    /// How many handles there are.
+    /// The host has a resource now: one of its own is known by its number, for one of a component there is a place; one that
+    /// it does not own goes when the innermost call ends.
+    pub(crate) fn hold(
+        &mut self,
+        ty: ResourceType,
+        rep: u32,
+        is_own: bool,
+    ) -> Result<Handle, HandleError> {
+        if ty.is_of_host() {
+            return Ok(ty.handle(rep.into()));
+        }
+        if self.held.len() >= self.limit as usize {
+            return Err(HandleError::Full);
+        }
+        let index = self.next_held;
+        if !is_own {
+            let innermost = self.innermost()?;
+            self.calls[innermost].held.push(index);
+        }
+        let lends = 0;
+        let held = Held {
+            ty,
+            rep,
+            is_own,
+            lends,
+        };
+        self.held.insert(index, held);
+        self.next_held += 1;
+        Ok(ty.handle(index))
+    }
+
+    /// Takes from the host what it owns; its number.
+    pub(crate) fn take_held(
+        &mut self,
+        ty: ResourceType,
+        handle: Handle,
+    ) -> Result<u32, HandleError> {
+        if !ty.is_type_of(handle) {
+            return Err(HandleError::Foreign);
+        }
+        if ty.is_of_host() {
+            return u32::try_from(handle.index).map_err(|_| HandleError::Foreign);
+        }
+        match self.held.get(&handle.index) {
+            Some(held) if held.ty != ty || !held.is_own => Err(HandleError::Foreign),
+            Some(held) if held.lends > 0 => Err(HandleError::Lent(handle.index as u32)),
+            Some(held) => {
+                let rep = held.rep;
+                self.held.remove(&handle.index);
+                Ok(rep)
+            }
+            None => Err(HandleError::Foreign),
+        }
+    }
+
+    /// The number of what the host lends to the innermost call.
+    pub(crate) fn lend_held(
+        &mut self,
+        ty: ResourceType,
+        handle: Handle,
+    ) -> Result<u32, HandleError> {
+        if !ty.is_type_of(handle) {
+            return Err(HandleError::Foreign);
+        }
+        if ty.is_of_host() {
+            return u32::try_from(handle.index).map_err(|_| HandleError::Foreign);
+        }
+        let innermost = self.innermost()?;
+        match self.held.get_mut(&handle.index) {
+            Some(held) if held.ty == ty => {
+                held.lends += 1;
+                self.calls[innermost].held_lends.push(handle.index);
+                Ok(held.rep)
+            }
+            _ => Err(HandleError::Foreign),
+        }
+    }
+
+    /// The resource type of a handle that the host holds.
+    pub(crate) fn type_of(&self, handle: Handle) -> Option<ResourceInfo> {
+        let mut resources = self.resources.iter();
+        resources.find(|resource| resource.ty.is_type_of(handle)).copied()
+    }
+
+    /// How many handles there are, those that the host holds among them.
     pub(crate) fn handles(&self) -> u64 {
-        self.tables.iter().map(|table| u64::from(table.len())).sum()
+        let tables = self.tables.iter().map(|table| u64::from(table.len()));
+        tables.sum::<u64>() + self.held.len() as u64
     }
 }

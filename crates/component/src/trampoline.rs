@@ -38,7 +38,8 @@ pub(crate) fn resource_new<T: 'static>(
             return Err(cannot_leave());
         }
         let state = builtin.shared.state(&mut caller);
-        let handle = state.push_own(builtin.instance, resource.ty, slots.get(0) as u32)?;
+        let handle = state.push_own(builtin.instance, resource.ty, slots.get(0) as u32);
+        let handle = handle.map_err(Trap::host)?;
         slots.set(0, handle.into());
         Ok(())
     })
@@ -53,7 +54,8 @@ pub(crate) fn resource_rep<T: 'static>(
 ) -> Func {
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
         let state = builtin.shared.state(&mut caller);
-        let rep = state.rep(builtin.instance, resource.ty, slots.get(0) as u32)?;
+        let rep = state.rep(builtin.instance, resource.ty, slots.get(0) as u32);
+        let rep = rep.map_err(Trap::host)?;
         slots.set(0, rep.into());
         Ok(())
     })
@@ -72,8 +74,8 @@ pub(crate) fn resource_drop<T: 'static>(
             return Err(cannot_leave());
         }
         let state = builtin.shared.state(&mut caller);
-        let dropped = state.drop_handle(builtin.instance, resource.ty, slots.get(0) as u32)?;
-        match (dropped, destructor) {
+        let dropped = state.drop_handle(builtin.instance, resource.ty, slots.get(0) as u32);
+        match (dropped.map_err(Trap::host)?, destructor) {
             (Some(rep), Some(destructor)) => destroy(&mut caller, &builtin.shared, destructor, rep),
             _ => Ok(()),
         }
@@ -103,10 +105,11 @@ pub(crate) fn transfer_own<T: 'static>(
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
         let (from, to) = ends(&tables, &slots)?;
         let state = shared.state(&mut caller);
-        let resource = state.resource(from.ty.0).ty;
-        let rep = state.take_own(from.instance, resource, slots.get(0) as u32)?;
-        let resource = state.resource(to.ty.0).ty;
-        let handle = state.push_own(to.instance, resource, rep)?;
+        let mut pass = |handle| {
+            let rep = state.take_own(from.instance, state.resource(from.ty)?.ty, handle)?;
+            state.push_own(to.instance, state.resource(to.ty)?.ty, rep)
+        };
+        let handle = pass(slots.get(0) as u32).map_err(Trap::host)?;
         slots.set(0, handle.into());
         Ok(())
     })
@@ -122,13 +125,11 @@ pub(crate) fn transfer_borrow<T: 'static>(
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
         let (from, to) = ends(&tables, &slots)?;
         let state = shared.state(&mut caller);
-        let resource = state.resource(from.ty.0).ty;
-        let rep = state.lend(from.instance, resource, slots.get(0) as u32)?;
-        let resource = state.resource(to.ty.0);
-        let passed = match resource.instance {
-            Some(definer) if definer == to.instance => rep,
-            _ => state.push_borrow(to.instance, resource.ty, rep)?,
+        let mut pass = |handle| {
+            let rep = state.lend(from.instance, state.resource(from.ty)?.ty, handle)?;
+            state.push_borrow(to.instance, state.resource(to.ty)?, rep)
         };
+        let passed = pass(slots.get(0) as u32).map_err(Trap::host)?;
         slots.set(0, passed.into());
         Ok(())
     })

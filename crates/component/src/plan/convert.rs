@@ -9,7 +9,7 @@ use wasmtime_environ::component::{
     self as environ, CanonicalOptions, CanonicalOptionsDataModel, Component, ComponentExternData,
     ComponentTranslation, ComponentTypes, ExportIndex, ExportItem, FixedEncoding,
     GlobalInitializer, InstantiateModule, InterfaceType, NameMap, StaticModuleIndex,
-    StringEncoding, TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable,
+    TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable,
     TypeResourceTableIndex, UnsafeIntrinsic,
 };
 use wasmtime_environ::collections::TryString;
@@ -18,9 +18,10 @@ use wasmtime_environ::{
 };
 
 use super::{
-    CoreDef, CoreExport, CoreItem, Encoding, Export, Exports, Extract, ImportPath, Item,
+    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item,
     ModuleSource, Options, Plan, ResourceTable, Step, Trampoline, Transcode,
 };
+use crate::abi::StringEncoding;
 use crate::error::InvalidComponent;
 use crate::types::{Case, Field, FuncTypeId, Param, ResourceId, TypeDef, Types, ValType};
 
@@ -222,9 +223,9 @@ impl<'a> Converter<'a> {
         Ok(Options {
             instance: options.instance.as_u32(),
             encoding: match options.string_encoding {
-                StringEncoding::Utf8 => Encoding::Utf8,
-                StringEncoding::Utf16 => Encoding::Utf16,
-                StringEncoding::CompactUtf16 => Encoding::Latin1Utf16,
+                environ::StringEncoding::Utf8 => StringEncoding::Utf8,
+                environ::StringEncoding::Utf16 => StringEncoding::Utf16,
+                environ::StringEncoding::CompactUtf16 => StringEncoding::Latin1OrUtf16,
             },
             memory: memory.memory.map(|memory| memory.as_u32()),
             realloc: memory.realloc.map(|realloc| realloc.as_u32()),
