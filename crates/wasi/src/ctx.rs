@@ -36,13 +36,13 @@ use crate::abi::Rights;
 use crate::args::Strings;
 use crate::clock::Monotonic;
 use crate::fd_share::Share;
-use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
+use crate::fd_table::{Entry, FdTable};
 use crate::functions::Call;
 use crate::guest::GuestMemory;
 use crate::interrupt::{InterruptHandle, Interrupts};
 use crate::kernel_fs::Origin;
+use crate::objects::{Access, Grant, ListingBudget, Object, OpenDir};
 use crate::path::reopened_for_reading;
-use crate::readdir::ListingBudget;
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
 /// How many bytes of entries may be read ahead for a guest unless told otherwise.
@@ -58,7 +58,7 @@ pub struct WasiCtx {
     pub(crate) table: FdTable,
     pub(crate) listings: ListingBudget,
     /// Breaks the waiting of all threads.
-    interrupt: InterruptHandle,
+    pub(crate) interrupt: InterruptHandle,
     pub(crate) monotonic: Monotonic,
     pub(crate) tracer: Option<Tracer>,
 }
@@ -97,7 +97,10 @@ pub struct GrantedDir(Arc<Entry>);
 impl GrantedDir {
     /// What may be done below it.
     pub fn access(&self) -> Access {
-        self.0.grant.access
+        preopened(&self.0)
+            .expect("nothing else is made one")
+            .grant
+            .access
     }
 }
 
@@ -105,14 +108,15 @@ impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         preopened(&self.0)
             .expect("nothing else is made one")
+            .dir
             .as_fd()
     }
 }
 
 /// The directory, if it is one of the embedder's.
-fn preopened(entry: &Entry) -> Option<&Dir> {
-    match &entry.object {
-        Object::Dir(dir) if dir.preopen.is_some() => Some(&dir.dir),
+fn preopened(entry: &Entry) -> Option<&OpenDir> {
+    match &**entry.object {
+        Object::Dir(dir) if dir.preopen.is_some() => Some(dir),
         _ => None,
     }
 }
@@ -396,7 +400,7 @@ impl WasiCtxBuilder {
         let limit = self.max_open_fds.unwrap_or(share.each);
         let table = FdTable::new(limit);
         let mut entries = vec![
-            Entry::stream(
+            Entry::new(
                 Object::Stdin(Input::from(self.stdin)),
                 Rights::STDIN,
                 Rights::NONE,
@@ -411,7 +415,7 @@ impl WasiCtxBuilder {
         for listener in self.listeners {
             listener.set_nonblocking(true)?;
             let object = Object::Listener(listener);
-            entries.push(Entry::stream(object, Rights::LISTENER, Rights::SOCKET));
+            entries.push(Entry::new(object, Rights::LISTENER, Rights::SOCKET));
         }
         for entry in entries {
             if table.is_full() {
@@ -436,7 +440,7 @@ impl WasiCtxBuilder {
 
 fn output(stdout: Stdout, inherited: rustix::fd::BorrowedFd<'static>) -> Entry {
     let object = Object::Stdout(Output::new(stdout, inherited));
-    Entry::stream(object, Rights::STDOUT, Rights::NONE)
+    Entry::new(object, Rights::STDOUT, Rights::NONE)
 }
 
 /// Opens a directory and makes it a grant of its own.
@@ -457,11 +461,8 @@ fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
     let origin = Origin::of(&dir).map_err(io::Error::from)?;
     let access = origin.limit(access);
     let grant = Grant { id, access, origin };
-    Ok(Entry::preopen(
-        reopened_for_reading(dir),
-        name.into(),
-        grant,
-    ))
+    let dir = OpenDir::preopen(reopened_for_reading(dir), name.into(), grant);
+    Ok(Entry::preopen(dir))
 }
 
 /// Refuses a read-only directory that lies within one for writing, or is one.
