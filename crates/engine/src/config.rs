@@ -182,6 +182,12 @@ impl Config {
         Config::default()
     }
 
+    /// The proposals that modules may use.
+    #[must_use]
+    pub fn proposals(&self) -> tiered_decode::wasmparser::WasmFeatures {
+        self.decode.proposals
+    }
+
     /// Which tiers run functions; [`TierMode::Auto`] by default.
     #[must_use]
     pub fn tier(mut self, tier: TierMode) -> Config {

@@ -8,7 +8,7 @@ use tiered_decode::types::{FuncType, ValType};
 
 use crate::exception::Exception;
 use crate::handles::Handle;
-use crate::host::{self, Caller, HostValues, IntoHostFunc};
+use crate::host::{self, Caller, HostValues, IntoHostFunc, Slots};
 use crate::store::{AnyStore, Store};
 use crate::value::{Val, read_values};
 use crate::vm::code::{self, FuncRecord, Outcome};
@@ -43,6 +43,19 @@ impl Func {
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
     ) -> Func {
         store.add_host_func(host::dynamic(ty, body))
+    }
+
+    /// Makes a host function of type `ty` whose body works on the [`Slots`] of its call. It costs what one that
+    /// [`Func::wrap`] makes costs, with a type that is known only at run time.
+    ///
+    /// # Panics
+    /// If one of the parameters or results is no number: others have slots of forms of their own.
+    pub fn of_slots<T: 'static>(
+        store: &mut Store<T>,
+        ty: FuncType,
+        body: impl Fn(Caller<'_, T>, Slots<'_>) -> Result<(), Trap> + Send + Sync + 'static,
+    ) -> Func {
+        store.add_host_func(host::of_slots(ty, body))
     }
 
     /// The type.
@@ -102,7 +115,7 @@ impl Func {
 
     /// Enters the function: `write` lays the arguments down, `read` takes the results up.
     #[inline]
-    fn invoke<R>(
+    pub(crate) fn invoke<R>(
         &self,
         store: &mut AnyStore,
         write: impl FnOnce(NonNull<Slot>),

@@ -180,6 +180,22 @@ impl Memory {
         unsafe { self.0.record(store).bytes_mut() }
     }
 
+    /// The bytes of this memory, and those of another one to change; `None` if both are the same one. There are none of a
+    /// memory that threads share.
+    pub fn data_and_other_mut<'a>(
+        &self,
+        other: Memory,
+        store: &'a mut AnyStore,
+    ) -> Option<(&'a [u8], &'a mut [u8])> {
+        if *self == other {
+            return None;
+        }
+        self.0.check(store.id());
+        // SAFETY: the record lives as long as the store, which is borrowed mutably, and the bytes of two memories are apart.
+        let bytes = unsafe { self.0.record.as_ref().bytes() };
+        Some((bytes, other.data_mut(store)))
+    }
+
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors

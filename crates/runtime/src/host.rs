@@ -8,6 +8,7 @@
 mod caller;
 mod error;
 mod meter;
+mod slots;
 mod typed;
 
 use std::any::Any;
@@ -28,6 +29,8 @@ use crate::vm::vmctx::VmCtx;
 
 pub use caller::Caller;
 pub use meter::Meter;
+pub use slots::{Slots, SlotsFunc};
+pub(crate) use slots::of_slots;
 pub use typed::{HostError, HostReturn, HostValues, IntoHostFunc};
 
 /// What a host function does: arguments in the frame become results in the frame.

@@ -109,6 +109,23 @@ impl Instance {
         unsafe { record.as_ref().code().as_ref() }
     }
 
+    /// What is at this place of the instance's index spaces, whether it is exported or not.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn item(&self, store: &AnyStore, kind: ExportKind) -> Extern {
+        let module = self.0.record(store).module();
+        let (index, count) = match kind {
+            ExportKind::Func(index) => (index.index(), module.funcs().len()),
+            ExportKind::Table(index) => (index.index(), module.tables().len()),
+            ExportKind::Memory(index) => (index.index(), module.memories().len()),
+            ExportKind::Global(index) => (index.index(), module.globals().len()),
+            ExportKind::Tag(index) => (index.index(), module.tags().len()),
+        };
+        assert!(index < count, "{kind:?} of {count}");
+        resolve(self.0, store, kind)
+    }
+
     /// The module.
     pub fn module(&self, store: &AnyStore) -> Arc<Module> {
         Arc::clone(self.0.record(store).module())

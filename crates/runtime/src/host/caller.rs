@@ -90,16 +90,41 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// The bytes of [`Caller::memory`], `None` if there is none, together with the host's data and what work on them is
     /// [charged](Meter::charge) to. Of a memory that threads share there are none: [`Caller::shared_memory`].
     pub fn memory_data_and_meter(&mut self) -> (Option<&mut [u8]>, &mut T, Meter<'_>) {
-        // SAFETY: the context lives as long as the store, which is borrowed; it changes by cells only and is no part of a
-        // memory or of the data.
-        let meter = Meter::new(unsafe { self.store.ctx_ptr().as_ref() });
         match self.memory() {
             Some(memory) => {
-                let (bytes, data) = self.bytes_and_data(memory);
+                let (bytes, data, meter) = self.bytes_data_and_meter(memory);
                 (Some(bytes), data, meter)
             }
-            None => (None, self.data_mut(), meter),
+            None => {
+                let (data, meter) = self.data_and_meter();
+                (None, data, meter)
+            }
         }
+    }
+
+    /// [`Caller::bytes_and_data`], and what work on them is [charged](Meter::charge) to.
+    ///
+    /// # Panics
+    /// If the memory is of another store.
+    #[inline]
+    pub fn bytes_data_and_meter(&mut self, memory: Memory) -> (&mut [u8], &mut T, Meter<'_>) {
+        let meter = self.free_meter();
+        let (bytes, data) = self.bytes_and_data(memory);
+        (bytes, data, meter)
+    }
+
+    /// The host's data, and what work is [charged](Meter::charge) to.
+    #[inline]
+    pub fn data_and_meter(&mut self) -> (&mut T, Meter<'_>) {
+        let meter = self.free_meter();
+        (self.data_mut(), meter)
+    }
+
+    /// A meter that borrows nothing but the time of the caller.
+    fn free_meter(&self) -> Meter<'a> {
+        // SAFETY: the context lives as long as the store, which is borrowed for `'a`; it changes by cells only and is no
+        // part of a memory or of the data.
+        Meter::new(unsafe { self.store.ctx_ptr().as_ref() })
     }
 }
 

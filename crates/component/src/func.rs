@@ -1,0 +1,378 @@
+//! Calls of a component's functions by the host: the canonical ABI's `lift`, as far as it is no adapter's.
+//!
+//! *Invariant:* while values are lowered to a guest, or it cleans up after a call, the guest may not call out.
+//! *Invariant:* whatever ends a call early after the guest was entered leaves the instance so that it is not entered again.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tiered::{AnyStore, Func as CoreFunc, Memory, SlotsFunc, Trap};
+
+use crate::abi::{
+    self, AbiError, AbiErrorKind, FlatValues, Guest, HandleError, HandleType, Lift, LiftContext,
+    LiftHandles, Lower, LowerContext, Params,
+};
+use crate::error::Error;
+use crate::instance::{Instance, LiftedFunc};
+use crate::lowered::set_flag;
+use crate::state::{Shared, State};
+use crate::trampoline;
+use crate::types::{AddressType, CallKind, FuncType, MAX_FLAT_PARAMS};
+use crate::val::{Handle, Val};
+
+/// A function that an instance of a component exports. Clones are the same function.
+#[derive(Clone, Debug)]
+pub struct Func {
+    instance: Instance,
+    func: Arc<LiftedFunc>,
+}
+
+impl Func {
+    pub(crate) fn new(instance: &Instance, func: &Arc<LiftedFunc>) -> Func {
+        Func {
+            instance: instance.clone(),
+            func: Arc::clone(func),
+        }
+    }
+
+    /// Its type; the types in it are those of [`Component::types`](crate::Component::types).
+    #[must_use]
+    pub fn ty(&self) -> &FuncType {
+        self.instance.component().types().func(self.func.ty)
+    }
+
+    /// The instance that it belongs to.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Calls it; what it returns, if it returns something.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the arguments are not of its type, then the guest has not run, or as [`TypedFunc::call`].
+    pub fn call(&self, store: &mut AnyStore, args: &[Val]) -> Result<Option<Val>, Error> {
+        let ty = self.func.ty;
+        self.call_with(
+            store,
+            |cx| cx.params(ty, CallKind::Lift, args),
+            |cx| cx.result(ty, CallKind::Lift),
+        )
+    }
+
+    /// The function with its parameters and its result as Rust types: see [`abi`].
+    ///
+    /// # Errors
+    /// [`Error::Export`] if it is of another type, with what differs.
+    pub fn typed<P: Params + Lower, R: Lift>(&self) -> Result<TypedFunc<P, R>, Error> {
+        let types = self.instance.component().types();
+        let ty = self.ty();
+        let params = P::check_params(types, ty.params());
+        let checked = params.and_then(|()| R::check_optional(types, ty.result()));
+        checked.map_err(|mismatch| {
+            Error::Export(format!(
+                "the export {:?} is of another type: {mismatch}",
+                self.func.name
+            ))
+        })?;
+        Ok(TypedFunc {
+            func: self.clone(),
+            types: PhantomData,
+        })
+    }
+
+    /// Calls it: `lower` gives the arguments, `lift` takes the result.
+    fn call_with<R>(
+        &self,
+        store: &mut AnyStore,
+        lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
+        lift: impl FnOnce(&mut LiftContext<'_>) -> Result<R, AbiError>,
+    ) -> Result<R, Error> {
+        let shared = &self.instance.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        if self.func.options.is_async {
+            let what = format!("an asynchronous call of {:?}", self.func.name);
+            return Err(Error::Unsupported(what));
+        }
+        shared.state(store).enter()?;
+        let called = self.entered(store, lower, lift);
+        match &called {
+            Ok(_) => shared.state(store).leave(false),
+            Err(Error::Value(_)) => {
+                set_flag(store, self.func.may_leave, true);
+                shared.state(store).give_up();
+            }
+            Err(_) => shared.state(store).leave(true),
+        }
+        called
+    }
+
+    fn entered<R>(
+        &self,
+        store: &mut AnyStore,
+        lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
+        lift: impl FnOnce(&mut LiftContext<'_>) -> Result<R, AbiError>,
+    ) -> Result<R, Error> {
+        let (func, shared) = (&*self.func, &*self.instance.0.shared);
+        let types = self.instance.component().types();
+        let options = abi_options(&func.options, func.memory, store);
+        set_flag(store, func.may_block, self.ty().is_async());
+
+        set_flag(store, func.may_leave, false);
+        let mut guest = LoweredTo {
+            shared,
+            instance: func.options.instance,
+            memory: func.memory,
+            realloc: func.realloc,
+            store,
+        };
+        let args = lower(&mut LowerContext::new(types, options, &mut guest));
+        let args = args.map_err(|error| self.lowering_failed(error))?;
+        set_flag(store, func.may_leave, true);
+
+        let mut slots = [0; MAX_FLAT_PARAMS];
+        slots[..args.len()].copy_from_slice(&args);
+        with_slots(func.core, store)?.call(store, &mut slots)?;
+
+        let (state, bytes) = shared.state_and_bytes(store, func.memory);
+        let mut handles = LiftedFrom {
+            state,
+            instance: func.options.instance,
+        };
+        let budget = self.instance.0.limits.lifted_bytes;
+        let cx = LiftContext::new(types, options, bytes, &slots[..1], &mut handles);
+        let result = lift(&mut cx.with_budget(budget));
+        let result = result.map_err(|error| self.value_trap(&error))?;
+
+        if let Some(post_return) = func.post_return {
+            set_flag(store, func.may_leave, false);
+            with_slots(post_return, store)?.call(store, &mut slots)?;
+            set_flag(store, func.may_leave, true);
+        }
+        shared.state(store).end_call()?;
+        Ok(result)
+    }
+
+    /// What an error is that came up when the arguments were lowered.
+    fn lowering_failed(&self, error: AbiError) -> Error {
+        let types = self.instance.component().types();
+        let mut params = self.ty().params().iter();
+        // A handle that is lent to nobody's call would stay.
+        let has_borrows = params.any(|param| types.has_borrows(param.ty));
+        if error.is_of_host() && !has_borrows {
+            return Error::Value(format!("{}: {error}", self.func.name));
+        }
+        match realloc_trap(error) {
+            Ok(trap) => Error::Trap(trap),
+            Err(error) => self.value_trap(&error).into(),
+        }
+    }
+
+    fn value_trap(&self, error: &AbiError) -> Trap {
+        Trap::message(format!("{}: {error}", self.func.name))
+    }
+}
+
+/// The trap of a guest's `realloc`, if that is what went wrong.
+pub(crate) fn realloc_trap(error: AbiError) -> Result<Trap, AbiError> {
+    if !matches!(error.kind(), AbiErrorKind::Realloc(tiered::Error::Trap(_))) {
+        return Err(error);
+    }
+    match error.into_kind() {
+        AbiErrorKind::Realloc(tiered::Error::Trap(trap)) => Ok(trap),
+        other => Err(other.into()),
+    }
+}
+
+/// A core function of a component; its parameters and results are numbers, and few.
+fn with_slots(func: CoreFunc, store: &AnyStore) -> Result<SlotsFunc, Trap> {
+    let func = func.with_slots(store);
+    func.ok_or_else(|| Trap::message("a core function has more than numbers for parameters"))
+}
+
+/// The options that the form of values depends on.
+pub(crate) fn abi_options(
+    options: &crate::plan::Options,
+    memory: Option<Memory>,
+    store: &AnyStore,
+) -> abi::Options {
+    use tiered::decode::types::IndexType;
+    let index = memory.map(|memory| memory.ty(store).index);
+    abi::Options {
+        encoding: options.encoding,
+        address: match index {
+            Some(IndexType::I64) => AddressType::I64,
+            _ => AddressType::I32,
+        },
+    }
+}
+
+/// A function whose parameters and result are Rust types. Nothing is allocated for a call but what its values take.
+pub struct TypedFunc<P, R> {
+    func: Func,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P: Params + Lower, R: Lift> TypedFunc<P, R> {
+    /// Calls it.
+    ///
+    /// # Errors
+    /// [`Error::Trap`] if the guest traps or exits, if a value of it is wrong, or if its instance can't be entered: it runs
+    /// already, or has trapped before. [`Error::OtherStore`] if it is not of this store; [`Error::Unsupported`] if the call
+    /// would be asynchronous.
+    pub fn call(&self, store: &mut AnyStore, params: &P) -> Result<R, Error> {
+        let ty = self.func.func.ty;
+        self.func.call_with(
+            store,
+            |cx| cx.params_as(ty, CallKind::Lift, params),
+            |cx| cx.result_as(ty, CallKind::Lift),
+        )
+    }
+}
+
+impl<P, R> TypedFunc<P, R> {
+    /// The function without its types.
+    #[must_use]
+    pub fn func(&self) -> &Func {
+        &self.func
+    }
+}
+
+impl<P, R> Clone for TypedFunc<P, R> {
+    fn clone(&self) -> TypedFunc<P, R> {
+        TypedFunc {
+            func: self.func.clone(),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<P, R> fmt::Debug for TypedFunc<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.func.fmt(f)
+    }
+}
+
+impl Instance {
+    /// Drops a resource that the host owns and this instance has defined: its destructor runs.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the host does not own such a resource, or as [`TypedFunc::call`].
+    pub fn drop_resource(&self, store: &mut AnyStore, handle: Handle) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        let state = shared.state(store);
+        state.enter()?;
+        let not_owned = HandleError::Foreign;
+        let owned = match state.type_of(handle) {
+            Some(resource) if !resource.ty.is_of_host() => {
+                let rep = state.take_held(resource.ty, handle);
+                rep.map(|rep| (resource.destructor, rep))
+            }
+            _ => Err(not_owned),
+        };
+        let (destructor, rep) = match owned {
+            Ok(owned) => owned,
+            Err(error) => {
+                state.give_up();
+                return Err(Error::Value(error.to_string()));
+            }
+        };
+        let destroyed = match destructor.and_then(|destructor| destructor.with_slots(store)) {
+            Some(destructor) => trampoline::destroy(store, shared, destructor, rep),
+            None => Ok(()),
+        };
+        let ended = destroyed.and_then(|()| shared.state(store).end_call());
+        shared.state(store).leave(ended.is_err());
+        Ok(ended?)
+    }
+}
+
+/// The guest that values are lowered to.
+pub(crate) struct LoweredTo<'a> {
+    pub(crate) store: &'a mut AnyStore,
+    pub(crate) shared: &'a Shared,
+    pub(crate) instance: u32,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) realloc: Option<CoreFunc>,
+}
+
+impl Guest for LoweredTo<'_> {
+    fn memory(&mut self) -> &mut [u8] {
+        match self.memory {
+            Some(memory) => memory.data_mut(self.store),
+            None => &mut [],
+        }
+    }
+
+    fn realloc(
+        &mut self,
+        old: u64,
+        old_size: u64,
+        align: u32,
+        size: u64,
+    ) -> Result<u64, tiered::Error> {
+        let Some(realloc) = self.realloc else {
+            return Err(Trap::message("the component gives no realloc for a value in memory").into());
+        };
+        let mut slots = [old, old_size, align.into(), size];
+        with_slots(realloc, self.store)?.call(self.store, &mut slots)?;
+        let is_long = self.memory.is_some_and(|memory| {
+            use tiered::decode::types::IndexType;
+            memory.ty(self.store).index == IndexType::I64
+        });
+        Ok(if is_long { slots[0] } else { u64::from(slots[0] as u32) })
+    }
+
+    fn lower_handle(&mut self, ty: HandleType, handle: Handle) -> Result<u32, HandleError> {
+        let state = self.shared.state(self.store);
+        match ty {
+            HandleType::Own(id) => {
+                let resource = state.resource(id)?;
+                let rep = state.take_held(resource.ty, handle)?;
+                state.push_own(self.instance, resource.ty, rep)
+            }
+            HandleType::Borrow(id) => {
+                let resource = state.resource(id)?;
+                let rep = state.lend_held(resource.ty, handle)?;
+                state.push_borrow(self.instance, resource, rep)
+            }
+            // Only asynchronous calls make them.
+            HandleType::Stream(_) | HandleType::Future(_) | HandleType::ErrorContext => {
+                Err(HandleError::Foreign)
+            }
+        }
+    }
+}
+
+/// The instance that values are lifted from.
+pub(crate) struct LiftedFrom<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) instance: u32,
+}
+
+impl LiftHandles for LiftedFrom<'_> {
+    fn lift_handle(&mut self, ty: HandleType, index: u32) -> Result<Handle, HandleError> {
+        match ty {
+            HandleType::Own(id) => {
+                let ty = self.state.resource(id)?.ty;
+                let rep = self.state.take_own(self.instance, ty, index)?;
+                self.state.hold(ty, rep, true)
+            }
+            HandleType::Borrow(id) => {
+                let ty = self.state.resource(id)?.ty;
+                let rep = self.state.lend(self.instance, ty, index)?;
+                self.state.hold(ty, rep, false)
+            }
+            // Only asynchronous calls make them.
+            HandleType::Stream(_) | HandleType::Future(_) | HandleType::ErrorContext => {
+                Err(HandleError::Unknown(index))
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The table of handles that each component instance has: `own` and `borrow` handles of resources so far; what waits and is
+//! waited for in asynchronous calls will share its indices.
+//!
+//! The rules are those of the canonical ABI's `ResourceHandle`. The first index is 1, and a freed one is the next to be used.
+
+use crate::abi::HandleError;
+use crate::resource::ResourceType;
+
+/// The most handles that a table can have, by the canonical ABI.
+const MAX_LENGTH: u32 = (1 << 28) - 1;
+
+/// Whose a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// The instance's own.
+    Own,
+    /// Lent to the instance for the call at this depth of the stack of calls.
+    Borrow {
+        /// Which of the calls in progress it was passed to.
+        call: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ResourceHandle {
+    ty: ResourceType,
+    rep: u32,
+    hold: Hold,
+    /// How many calls in progress it is lent to.
+    lends: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// The next free one, or 0.
+    Free(u32),
+    Resource(ResourceHandle),
+}
+
+/// The handles of a component instance.
+#[derive(Debug)]
+pub(crate) struct HandleTable {
+    /// Without the index 0, which no handle has.
+    entries: Vec<Entry>,
+    free: u32,
+    live: u32,
+    limit: u32,
+}
+
+impl HandleTable {
+    /// A table of at most `limit` handles.
+    pub(crate) fn new(limit: u32) -> HandleTable {
+        HandleTable {
+            entries: Vec::new(),
+            free: 0,
+            live: 0,
+            limit: limit.min(MAX_LENGTH),
+        }
+    }
+
+    /// How many handles there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.live
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        ty: ResourceType,
+        rep: u32,
+        hold: Hold,
+    ) -> Result<u32, HandleError> {
+        if self.live >= self.limit {
+            return Err(HandleError::Full);
+        }
+        let entry = Entry::Resource(ResourceHandle {
+            ty,
+            rep,
+            hold,
+            lends: 0,
+        });
+        self.live += 1;
+        if self.free == 0 {
+            self.entries.push(entry);
+            // There are no more than the limit, which is less.
+            return Ok(self.entries.len() as u32);
+        }
+        let index = self.free;
+        let place = &mut self.entries[index as usize - 1];
+        if let Entry::Free(next) = *place {
+            self.free = next;
+        }
+        *place = entry;
+        Ok(index)
+    }
+
+    fn get(&mut self, ty: ResourceType, index: u32) -> Result<&mut ResourceHandle, HandleError> {
+        let place = (index as usize).wrapping_sub(1);
+        match self.entries.get_mut(place) {
+            Some(Entry::Resource(handle)) if handle.ty == ty => Ok(handle),
+            Some(Entry::Resource(_)) => Err(HandleError::OtherType(index)),
+            Some(Entry::Free(_)) | None => Err(HandleError::Unknown(index)),
+        }
+    }
+
+    /// The representation of a resource, by whichever handle of it.
+    pub(crate) fn rep(&mut self, ty: ResourceType, index: u32) -> Result<u32, HandleError> {
+        Ok(self.get(ty, index)?.rep)
+    }
+
+    /// The representation, and the handle counts as lent once more.
+    pub(crate) fn lend(&mut self, ty: ResourceType, index: u32) -> Result<u32, HandleError> {
+        let handle = self.get(ty, index)?;
+        // Each lend takes a place in the list of its call, so there are fewer.
+        handle.lends += 1;
+        Ok(handle.rep)
+    }
+
+    /// Takes back one [`HandleTable::lend`].
+    pub(crate) fn take_back(&mut self, index: u32) {
+        if let Some(Entry::Resource(handle)) = self.entries.get_mut(index as usize - 1) {
+            handle.lends -= 1;
+        }
+    }
+
+    /// Takes an `own` handle out, as it is passed on.
+    pub(crate) fn take_own(&mut self, ty: ResourceType, index: u32) -> Result<u32, HandleError> {
+        let handle = self.get(ty, index)?;
+        if handle.hold != Hold::Own {
+            return Err(HandleError::NotOwned(index));
+        }
+        Ok(self.remove(ty, index)?.0)
+    }
+
+    /// Takes a handle out, and says what it was of.
+    pub(crate) fn remove(
+        &mut self,
+        ty: ResourceType,
+        index: u32,
+    ) -> Result<(u32, Hold), HandleError> {
+        let handle = *self.get(ty, index)?;
+        if handle.lends != 0 {
+            return Err(HandleError::Lent(index));
+        }
+        self.entries[index as usize - 1] = Entry::Free(self.free);
+        self.free = index;
+        self.live -= 1;
+        Ok((handle.rep, handle.hold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::HostResource;
+
+    const FILE: ResourceType = ResourceType::of_host(HostResource::new("file"));
+    const SOCKET: ResourceType = ResourceType::of_host(HostResource::new("socket"));
+
+    #[test]
+    fn indices_begin_at_one_and_are_used_again() {
+        let mut table = HandleTable::new(10);
+        let mut add = |rep| table.insert(FILE, rep, Hold::Own);
+        assert_eq!((add(7), add(8), add(9)), (Ok(1), Ok(2), Ok(3)));
+        assert_eq!(table.take_own(FILE, 1), Ok(7));
+        assert_eq!(table.take_own(FILE, 3), Ok(9));
+        assert_eq!(table.insert(FILE, 1, Hold::Own), Ok(3));
+        assert_eq!(table.insert(FILE, 2, Hold::Own), Ok(1));
+        assert_eq!(table.insert(FILE, 3, Hold::Own), Ok(4));
+        assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        let mut table = HandleTable::new(10);
+        assert_eq!(table.rep(FILE, 0), Err(HandleError::Unknown(0)));
+        assert_eq!(table.rep(FILE, 1), Err(HandleError::Unknown(1)));
+        assert_eq!(table.insert(FILE, 7, Hold::Own), Ok(1));
+        assert_eq!(table.rep(SOCKET, 1), Err(HandleError::OtherType(1)));
+        assert_eq!(table.take_own(FILE, 1), Ok(7));
+        assert_eq!(table.take_own(FILE, 1), Err(HandleError::Unknown(1)));
+        assert_eq!(table.rep(FILE, u32::MAX), Err(HandleError::Unknown(u32::MAX)));
+    }
+
+    #[test]
+    fn a_lent_handle_stays() {
+        let mut table = HandleTable::new(10);
+        assert_eq!(table.insert(FILE, 7, Hold::Own), Ok(1));
+        assert_eq!((table.lend(FILE, 1), table.lend(FILE, 1)), (Ok(7), Ok(7)));
+        table.take_back(1);
+        assert_eq!(table.take_own(FILE, 1), Err(HandleError::Lent(1)));
+        assert_eq!(table.remove(FILE, 1), Err(HandleError::Lent(1)));
+        table.take_back(1);
+        assert_eq!(table.remove(FILE, 1), Ok((7, Hold::Own)));
+    }
+
+    #[test]
+    fn a_borrow_is_not_passed_on() {
+        let mut table = HandleTable::new(10);
+        let hold = Hold::Borrow { call: 3 };
+        assert_eq!(table.insert(FILE, 7, hold), Ok(1));
+        assert_eq!(table.take_own(FILE, 1), Err(HandleError::NotOwned(1)));
+        assert_eq!(table.remove(FILE, 1), Ok((7, hold)));
+    }
+
+    #[test]
+    fn a_table_is_bounded() {
+        let mut table = HandleTable::new(2);
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(1));
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Err(HandleError::Full));
+        assert_eq!(table.take_own(FILE, 2), Ok(0));
+        assert_eq!(table.insert(FILE, 0, Hold::Own), Ok(2));
+    }
+}
