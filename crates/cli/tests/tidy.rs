@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tiered-decode",
         ],
     ),
-    ("wasi", &["tiered-runtime"]),
+    ("wasi", &["tiered-component", "tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
     ("runtime", &["tiered-decode", "tiered-heap", "tiered-pages"]),

@@ -89,6 +89,16 @@ impl Hold {
             outside: None,
         }
     }
+
+    /// For one outside the table, counted there.
+    #[cfg(feature = "component")]
+    pub(crate) fn outside(lease: Lease, count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self {
+            _lease: lease,
+            outside: Some(Arc::clone(count)),
+        }
+    }
 }
 
 impl Drop for Hold {

@@ -154,6 +154,25 @@ pub(crate) struct Room<'a> {
     lease: Option<Lease>,
 }
 
+#[cfg(feature = "component")]
+impl Room<'_> {
+    /// Uses it for what the guest holds by another name than a number of the table.
+    pub(crate) fn keep_outside(self, object: &Held) {
+        if let Some(hold) = self.hold() {
+            object.keep(hold);
+        }
+    }
+
+    /// The permission for one outside the table.
+    pub(crate) fn hold(mut self) -> Option<Hold> {
+        let lease = self.lease.take()?;
+        // Counted there before it is not counted here any more: never too few.
+        let hold = Hold::outside(lease, &self.table.outside);
+        self.table.slots.write().asked -= 1;
+        Some(hold)
+    }
+}
+
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         if self.lease.is_some() {

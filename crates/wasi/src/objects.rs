@@ -10,9 +10,15 @@
 mod attributes;
 mod file;
 mod listing;
+#[cfg(feature = "component")]
+pub(crate) mod lookup;
 mod names;
 mod open;
 pub(crate) mod socket;
+#[cfg(feature = "component")]
+pub(crate) mod sockopt;
+#[cfg(feature = "component")]
+pub(crate) mod tcp;
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};

@@ -85,12 +85,35 @@ pub(crate) fn ask<'a>(
     interrupts: Interrupts<'_>,
 ) -> Result<Vec<PollFlags>, Errno> {
     let (set, places) = poll_set(watches.clone());
-    let answers = interrupts.poll(set, timeout)?;
-    let of_each = watches.zip(places).map(|((_, asks), place)| {
+    let answered = interrupts.poll(set, timeout)?;
+    Ok(answers(watches, &places, |place| answered[place]))
+}
+
+/// As [`ask`], without waiting, so that there is nothing to break.
+#[cfg(feature = "component")]
+pub(crate) fn ask_now<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)> + Clone,
+) -> Result<Vec<PollFlags>, Errno> {
+    let (mut set, places) = poll_set(watches.clone());
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut set, Some(&now)))?;
+    Ok(answers(watches, &places, |place| set[place].revents()))
+}
+
+/// What each of `watches` is told by what was answered about its descriptor.
+fn answers<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+    places: &[usize],
+    answer: impl Fn(usize) -> PollFlags,
+) -> Vec<PollFlags> {
+    let of_each = watches.zip(places).map(|((_, asks), &place)| {
         let unasked = (PollFlags::IN | PollFlags::OUT) - asks;
-        answers[place] - unasked
+        answer(place) - unasked
     });
-    Ok(of_each.collect())
+    of_each.collect()
 }
 
 /// What to ask the host, once for each descriptor, and which of that answers each of `watches`.
