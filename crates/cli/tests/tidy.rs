@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("component", &["tiered"]),
-    ("wasi", &["tiered-runtime"]),
+    ("wasi", &["tiered-component", "tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
     ("runtime", &["tiered-decode", "tiered-heap", "tiered-pages"]),

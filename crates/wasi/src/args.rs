@@ -58,6 +58,23 @@ impl Strings {
         Ok(())
     }
 
+    /// The strings, without their NULs.
+    #[cfg(feature = "component")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let ends = self.starts.iter().skip(1).map(|&start| start as usize);
+        let ends = ends.chain([self.bytes.len()]);
+        self.starts.iter().zip(ends).map(|(&start, end)| {
+            let bytes = &self.bytes[start as usize..end - 1];
+            std::str::from_utf8(bytes).expect("it was made from strings")
+        })
+    }
+
+    /// How many bytes there are.
+    #[cfg(feature = "component")]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Writes how many strings there are and how many bytes they take.
     pub(crate) fn sizes(
         &self,

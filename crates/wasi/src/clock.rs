@@ -50,6 +50,14 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// How finely it tells the time, in nanoseconds.
+    pub(crate) fn resolution(self) -> Result<u64, Errno> {
+        let resolution = nanoseconds(clock_getres(self.host()));
+        u64::try_from(resolution).map_err(|_| Errno::OVERFLOW)
+    }
+}
+
 /// Where the guest's monotonic clock began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Monotonic {
@@ -77,9 +85,7 @@ pub(crate) fn clock_res_get(
     resolution: u32,
 ) -> Result<(), Error> {
     let resolution = memory.ptr::<u64>("resolution", resolution)?;
-    let clock = Clock::from_raw(id)?;
-    let value =
-        u64::try_from(nanoseconds(clock_getres(clock.host()))).map_err(|_| Errno::OVERFLOW)?;
+    let value = Clock::from_raw(id)?.resolution()?;
     memory.store(resolution, value);
     Ok(())
 }

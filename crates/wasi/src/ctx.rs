@@ -13,13 +13,14 @@
 //! 1. that of the descriptor table ([`FdTable`]), for looking up and exchanging entries;
 //! 2. that of an [`InputBuffer`](crate::InputBuffer) or [`OutputBuffer`](crate::OutputBuffer), for copying bytes;
 //! 3. that of an [`InterruptHandle`], for raising and clearing it;
-//! 4. one for each directory's listing, and one for each stream of the host's that can only wait. They are held while the
+//! 4. that of what a connection has not sent yet, which only the thread that uses the connection takes;
+//! 5. one for each directory's listing, and one for each stream of the host's that can only wait. They are held while the
 //!    host works, so nobody waits for them: who finds one taken does without.
 //!
 //! Invariant: nobody waits for a lock that is held over a call to the host that may block or take long: reading, writing,
 //! polling, accepting, sleeping, syncing, opening, closing, listing. A call that waits holds nothing that others need.
 //! Invariant: a thread that has one of the locks 1 to 3 takes no other, so there is no order to get wrong. One that has one of 4
-//! may take any of 1 to 3.
+//! or 5 may take any of 1 to 3.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -36,13 +37,17 @@ use crate::abi::Rights;
 use crate::args::Strings;
 use crate::clock::Monotonic;
 use crate::fd_share::Share;
-use crate::fd_table::{Access, Entry, FdTable, Grant, Object};
+use crate::fd_table::{Entry, FdTable};
 use crate::functions::Call;
 use crate::guest::GuestMemory;
 use crate::interrupt::{InterruptHandle, Interrupts};
 use crate::kernel_fs::Origin;
+#[cfg(feature = "component")]
+use crate::net_grants::{NetGrants, Peers};
+#[cfg(feature = "component")]
+use crate::objects::lookup::Lookups;
+use crate::objects::{Access, Grant, ListingBudget, Object, OpenDir};
 use crate::path::reopened_for_reading;
-use crate::readdir::ListingBudget;
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
 /// How many bytes of entries may be read ahead for a guest unless told otherwise.
@@ -58,9 +63,19 @@ pub struct WasiCtx {
     pub(crate) table: FdTable,
     pub(crate) listings: ListingBudget,
     /// Breaks the waiting of all threads.
-    interrupt: InterruptHandle,
+    pub(crate) interrupt: InterruptHandle,
     pub(crate) monotonic: Monotonic,
     pub(crate) tracer: Option<Tracer>,
+    /// What a component holds by handles.
+    #[cfg(feature = "component")]
+    pub(crate) resources: crate::p2::Resources,
+    #[cfg(feature = "component")]
+    pub(crate) net: NetGrants,
+    #[cfg(feature = "component")]
+    pub(crate) lookups: Lookups,
+    /// The most random bytes of one call.
+    #[cfg(feature = "component")]
+    pub(crate) max_random_bytes: u64,
 }
 
 impl WasiCtx {
@@ -97,7 +112,10 @@ pub struct GrantedDir(Arc<Entry>);
 impl GrantedDir {
     /// What may be done below it.
     pub fn access(&self) -> Access {
-        self.0.grant.access
+        preopened(&self.0)
+            .expect("nothing else is made one")
+            .grant
+            .access
     }
 }
 
@@ -105,14 +123,15 @@ impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         preopened(&self.0)
             .expect("nothing else is made one")
+            .dir
             .as_fd()
     }
 }
 
 /// The directory, if it is one of the embedder's.
-fn preopened(entry: &Entry) -> Option<&Dir> {
-    match &entry.object {
-        Object::Dir(dir) if dir.preopen.is_some() => Some(&dir.dir),
+fn preopened(entry: &Entry) -> Option<&OpenDir> {
+    match &**entry.object {
+        Object::Dir(dir) if dir.preopen.is_some() => Some(dir),
         _ => None,
     }
 }
@@ -195,6 +214,16 @@ pub enum BuildError {
         /// The limit.
         limit: usize,
     },
+    /// A name of hosts was given to listen on: that is a matter of this host's addresses.
+    #[cfg(feature = "component")]
+    #[error(
+        "cannot listen on {}: name an address of this host, or `*`",
+        Line(addresses)
+    )]
+    ListenName {
+        /// What was given.
+        addresses: Peers,
+    },
     /// The host refused something else.
     #[error("cannot set up the context: {0}")]
     Host(#[from] io::Error),
@@ -226,6 +255,43 @@ pub struct WasiCtxBuilder {
     max_open_fds: Option<usize>,
     max_listing_bytes: usize,
     tracer: Option<Tracer>,
+    #[cfg(feature = "component")]
+    components: ForComponents,
+}
+
+/// What only components can use.
+#[cfg(feature = "component")]
+struct ForComponents {
+    net: NetGrants,
+    listen: Vec<Peers>,
+    max_resources: usize,
+    max_random_bytes: u64,
+}
+
+#[cfg(feature = "component")]
+impl Default for ForComponents {
+    fn default() -> Self {
+        Self {
+            net: NetGrants::default(),
+            listen: Vec::new(),
+            max_resources: crate::p2::DEFAULT_MAX_RESOURCES,
+            max_random_bytes: crate::p2::DEFAULT_MAX_RANDOM_BYTES,
+        }
+    }
+}
+
+#[cfg(feature = "component")]
+impl ForComponents {
+    /// Checks what could not be checked when it was given.
+    fn checked(mut self) -> Result<Self, BuildError> {
+        for addresses in std::mem::take(&mut self.listen) {
+            if addresses.name().is_some() {
+                return Err(BuildError::ListenName { addresses });
+            }
+            self.net.allow_listen(&addresses);
+        }
+        Ok(self)
+    }
 }
 
 impl Default for WasiCtxBuilder {
@@ -241,6 +307,8 @@ impl Default for WasiCtxBuilder {
             max_open_fds: None,
             max_listing_bytes: DEFAULT_MAX_LISTING_BYTES,
             tracer: None,
+            #[cfg(feature = "component")]
+            components: ForComponents::default(),
         }
     }
 }
@@ -382,6 +450,54 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Grants connecting to peers by TCP, and sending datagrams to them. A name also grants looking it up, and stands for the
+    /// addresses that it is found to have then. Without a grant, nothing can be reached.
+    ///
+    /// A socket may then be bound to a port that the host picks; what others than granted peers send there is dropped.
+    ///
+    /// Preview 1 has no call that connects, so this is for components only, as the next four are.
+    #[cfg(feature = "component")]
+    #[must_use]
+    pub fn allow_connect(mut self, peers: impl Into<Peers>) -> Self {
+        self.components.net.allow_connect(peers.into());
+        self
+    }
+
+    /// Grants binding to addresses of this host, to accept connections and to receive datagrams from anyone. An address for
+    /// all interfaces (`0.0.0.0`, `[::]`) is one of its own, and port 0 lets the host pick one.
+    #[cfg(feature = "component")]
+    #[must_use]
+    pub fn allow_listen(mut self, addresses: impl Into<Peers>) -> Self {
+        self.components.listen.push(addresses.into());
+        self
+    }
+
+    /// Grants looking up a name, all names below one (`*.example.com`), or all (`*`). Whether what is found may be connected
+    /// to is another matter.
+    #[cfg(feature = "component")]
+    #[must_use]
+    pub fn allow_resolve(mut self, name: impl AsRef<str>) -> Self {
+        self.components.net.allow_resolve(name.as_ref());
+        self
+    }
+
+    /// Limits how many resources (descriptors, streams, pollables, sockets, errors, …) a component may have of WASI at once;
+    /// one more is a trap. 65,536 unless set.
+    #[cfg(feature = "component")]
+    #[must_use]
+    pub fn max_resources(mut self, limit: usize) -> Self {
+        self.components.max_resources = limit;
+        self
+    }
+
+    /// Limits how many random bytes a component may ask for in one call; more is a trap. 64 MiB unless set.
+    #[cfg(feature = "component")]
+    #[must_use]
+    pub fn max_random_bytes(mut self, limit: u64) -> Self {
+        self.components.max_random_bytes = limit;
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
     /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
@@ -392,11 +508,13 @@ impl WasiCtxBuilder {
 
     /// Checks everything and opens the directories.
     pub fn build(self) -> Result<WasiCtx, BuildError> {
+        #[cfg(feature = "component")]
+        let components = self.components.checked()?;
         let share = Share::of_process();
         let limit = self.max_open_fds.unwrap_or(share.each);
         let table = FdTable::new(limit);
         let mut entries = vec![
-            Entry::stream(
+            Entry::new(
                 Object::Stdin(Input::from(self.stdin)),
                 Rights::STDIN,
                 Rights::NONE,
@@ -411,7 +529,7 @@ impl WasiCtxBuilder {
         for listener in self.listeners {
             listener.set_nonblocking(true)?;
             let object = Object::Listener(listener);
-            entries.push(Entry::stream(object, Rights::LISTENER, Rights::SOCKET));
+            entries.push(Entry::new(object, Rights::LISTENER, Rights::SOCKET));
         }
         for entry in entries {
             if table.is_full() {
@@ -430,13 +548,21 @@ impl WasiCtxBuilder {
             interrupt: InterruptHandle::new(),
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
+            #[cfg(feature = "component")]
+            resources: crate::p2::Resources::new(components.max_resources),
+            #[cfg(feature = "component")]
+            net: components.net,
+            #[cfg(feature = "component")]
+            lookups: Lookups::default(),
+            #[cfg(feature = "component")]
+            max_random_bytes: components.max_random_bytes,
         })
     }
 }
 
 fn output(stdout: Stdout, inherited: rustix::fd::BorrowedFd<'static>) -> Entry {
     let object = Object::Stdout(Output::new(stdout, inherited));
-    Entry::stream(object, Rights::STDOUT, Rights::NONE)
+    Entry::new(object, Rights::STDOUT, Rights::NONE)
 }
 
 /// Opens a directory and makes it a grant of its own.
@@ -457,11 +583,8 @@ fn open(preopen: Preopen, id: u32) -> Result<Entry, BuildError> {
     let origin = Origin::of(&dir).map_err(io::Error::from)?;
     let access = origin.limit(access);
     let grant = Grant { id, access, origin };
-    Ok(Entry::preopen(
-        reopened_for_reading(dir),
-        name.into(),
-        grant,
-    ))
+    let dir = OpenDir::preopen(reopened_for_reading(dir), name.into(), grant);
+    Ok(Entry::preopen(dir))
 }
 
 /// Refuses a read-only directory that lies within one for writing, or is one.

@@ -1,14 +1,13 @@
 //! Calls on a descriptor that move no data: closing, renumbering, seeking, syncing, and what a preopen is called.
 
-use std::num::NonZeroU64;
-
-use rustix::fs::{Advice, FallocateFlags, SeekFrom};
+use rustix::fs::SeekFrom;
 
 use crate::abi::{Abi, Errno, Prestat, Rights, Whence};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::{Entry, Object, OpenFile};
+use crate::fd_table::Entry;
 use crate::guest::GuestMemory;
+use crate::objects::{Object, Sync, advice as advice_of};
 use crate::work::LOOKUP;
 
 /// `fd_close`: any descriptor, stdio and preopens too.
@@ -29,7 +28,7 @@ pub(crate) fn fd_renumber(
 
 /// The guest's name of a preopened directory; everything else is `BADF`, which ends libc's scan for preopens.
 fn preopen_name(entry: &Entry) -> Result<&str, Errno> {
-    match &entry.object {
+    match &**entry.object {
         Object::Dir(dir) => dir.preopen.as_deref().ok_or(Errno::BADF),
         _ => Err(Errno::BADF),
     }
@@ -95,7 +94,7 @@ pub(crate) fn fd_seek(
     };
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(rights, Errno::SPIPE)?;
-    let at = rustix::fs::seek(&file.file, position)?;
+    let at = file.seek(position)?;
     memory.store(newoffset, at);
     Ok(())
 }
@@ -110,7 +109,7 @@ pub(crate) fn fd_tell(
     let offset = memory.ptr::<u64>("offset", offset)?;
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_TELL, Errno::SPIPE)?;
-    let at = rustix::fs::tell(&file.file)?;
+    let at = file.tell()?;
     memory.store(offset, at);
     Ok(())
 }
@@ -119,18 +118,8 @@ pub(crate) fn fd_tell(
 pub(crate) fn fd_sync(ctx: &WasiCtx, memory: &mut GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
-    match &entry.object {
-        Object::File(file) => {
-            entry.require(Rights::FD_SYNC)?;
-            Ok(rustix::fs::fsync(&file.file)?)
-        }
-        Object::Dir(dir) => {
-            entry.require(Rights::FD_SYNC)?;
-            Ok(rustix::fs::fsync(&dir.dir)?)
-        }
-        Object::Stdin(_) | Object::Stdout(_) => Ok(()),
-        Object::Listener(_) | Object::Stream(_) => Err(Errno::INVAL.into()),
-    }
+    entry.require_in_file_system(Rights::FD_SYNC)?;
+    Ok(entry.object.sync(Sync::All)?)
 }
 
 /// `fd_datasync`: as `fd_sync`, without attributes that do not matter for reading the data back.
@@ -141,18 +130,8 @@ pub(crate) fn fd_datasync(
 ) -> Result<(), Error> {
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
-    match &entry.object {
-        Object::File(file) => {
-            entry.require(Rights::FD_DATASYNC)?;
-            Ok(rustix::fs::fdatasync(&file.file)?)
-        }
-        Object::Dir(dir) => {
-            entry.require(Rights::FD_DATASYNC)?;
-            Ok(rustix::fs::fdatasync(&dir.dir)?)
-        }
-        Object::Stdin(_) | Object::Stdout(_) => Ok(()),
-        Object::Listener(_) | Object::Stream(_) => Err(Errno::INVAL.into()),
-    }
+    entry.require_in_file_system(Rights::FD_DATASYNC)?;
+    Ok(entry.object.sync(Sync::Data)?)
 }
 
 /// `fd_advise`: tells the host how a file will be read; never changes the file.
@@ -165,34 +144,14 @@ pub(crate) fn fd_advise(
     advice: u32,
 ) -> Result<(), Error> {
     memory.work().units(LOOKUP)?;
-    let advice = match advice {
-        0 => Advice::Normal,
-        1 => Advice::Sequential,
-        2 => Advice::Random,
-        3 => Advice::WillNeed,
-        4 => Advice::DontNeed,
-        5 => Advice::NoReuse,
-        _ => return Err(Errno::INVAL.into()),
-    };
+    let advice = advice_of(advice).ok_or(Errno::INVAL)?;
     let entry = ctx.table.get(fd)?;
-    let OpenFile { file, .. } = match &entry.object {
+    let file = match &**entry.object {
         Object::Dir(_) => return Err(Errno::BADF.into()),
         _ => entry.as_file(Rights::FD_ADVISE, Errno::SPIPE)?,
     };
-    // The host counts in signed numbers; advice about what lies beyond them is advice about nothing.
-    if i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
-        return Ok(());
-    }
-    Ok(rustix::fs::fadvise(
-        file,
-        offset,
-        NonZeroU64::new(len),
-        advice,
-    )?)
+    Ok(file.advise(offset, len, advice)?)
 }
-
-/// Bytes that are allocated at a time.
-const ALLOCATED: u64 = 64 << 20;
 
 /// `fd_allocate`: makes sure of room in a file; only ever grows it.
 pub(crate) fn fd_allocate(
@@ -204,19 +163,5 @@ pub(crate) fn fd_allocate(
 ) -> Result<(), Error> {
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_ALLOCATE, Errno::SPIPE)?;
-    entry.grant.require_write()?;
-    let end = offset.checked_add(len).ok_or(Errno::FBIG)?;
-    let mut at = offset;
-    loop {
-        let piece = ALLOCATED.min(end - at);
-        memory.work().bytes(piece as usize)?;
-        rustix::fs::fallocate(&file.file, FallocateFlags::empty(), at, piece)?;
-        at += piece;
-        if at == end {
-            return Ok(());
-        }
-        if ctx.interrupts(memory).is_raised() {
-            return Err(Errno::INTR.into());
-        }
-    }
+    file.allocate(offset, len, memory.work(), ctx.interrupts(memory))
 }

@@ -6,6 +6,7 @@
 //!
 //! Invariant: every descriptor that a guest holds beyond the call that opened it has a [`Lease`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Resource, getrlimit};
@@ -69,6 +70,42 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         LEASED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The permission to hold one descriptor of the host's, and the count of those that a guest holds by other names than the
+/// numbers of its descriptor table.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    _lease: Lease,
+    outside: Option<Arc<AtomicUsize>>,
+}
+
+impl Hold {
+    /// For a descriptor in the table, which counts those itself.
+    pub(crate) fn in_table(lease: Lease) -> Self {
+        Self {
+            _lease: lease,
+            outside: None,
+        }
+    }
+
+    /// For one outside the table, counted there.
+    #[cfg(feature = "component")]
+    pub(crate) fn outside(lease: Lease, count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self {
+            _lease: lease,
+            outside: Some(Arc::clone(count)),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(count) = &self.outside {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

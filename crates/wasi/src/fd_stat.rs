@@ -1,12 +1,12 @@
 //! Attributes of descriptors: type, flags and rights; size and times of the file behind.
 
-use rustix::fs::{FileType as HostType, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{FileType as HostType, Stat, Timestamps};
 
 use crate::abi::{Abi, Errno, FdFlags, Fdstat, FileType, Filestat, FstFlags, Rights, strict_flags};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::Object;
 use crate::guest::GuestMemory;
+use crate::objects::{self, NewTime, Object};
 use crate::work::LOOKUP;
 
 impl From<HostType> for FileType {
@@ -50,7 +50,7 @@ fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
     u64::try_from(total.max(0)).unwrap_or(u64::MAX)
 }
 
-/// The times to set, in the host's form.
+/// The times to set.
 pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps, Errno> {
     let flags = strict_flags!(FstFlags, flags)?;
     let pick = |time: u64, set: FstFlags, now: FstFlags| match (
@@ -58,23 +58,17 @@ pub(crate) fn timestamps(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps,
         flags.contains(now),
     ) {
         (true, true) => Err(Errno::INVAL),
-        (true, false) => Ok(Timespec {
-            tv_sec: (time / 1_000_000_000) as i64,
-            tv_nsec: (time % 1_000_000_000) as _,
+        (true, false) => Ok(NewTime::At {
+            seconds: (time / 1_000_000_000) as i64,
+            nanoseconds: (time % 1_000_000_000) as u32,
         }),
-        (false, true) => Ok(Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW as _,
-        }),
-        (false, false) => Ok(Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT as _,
-        }),
+        (false, true) => Ok(NewTime::Now),
+        (false, false) => Ok(NewTime::Keep),
     };
-    Ok(Timestamps {
-        last_access: pick(atim, FstFlags::ATIM, FstFlags::ATIM_NOW)?,
-        last_modification: pick(mtim, FstFlags::MTIM, FstFlags::MTIM_NOW)?,
-    })
+    Ok(objects::timestamps(
+        pick(atim, FstFlags::ATIM, FstFlags::ATIM_NOW)?,
+        pick(mtim, FstFlags::MTIM, FstFlags::MTIM_NOW)?,
+    ))
 }
 
 /// `fd_fdstat_get`: type, flags and rights.
@@ -87,7 +81,7 @@ pub(crate) fn fd_fdstat_get(
     let stat = memory.ptr::<Fdstat>("stat", stat)?;
     let entry = ctx.table.get(fd)?;
     let value = Fdstat {
-        filetype: entry.filetype(),
+        filetype: entry.object.filetype(),
         flags: entry.flags(),
         base: entry.base(),
         inheriting: entry.inheriting(),
@@ -106,7 +100,7 @@ pub(crate) fn fd_fdstat_set_flags(
     let flags = strict_flags!(FdFlags, flags)?;
     let entry = ctx.table.get(fd)?;
     entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
-    let changeable = match &entry.object {
+    let changeable = match &**entry.object {
         Object::File(_) | Object::Stdin(_) | Object::Stdout(_) => {
             FdFlags::APPEND | FdFlags::NONBLOCK
         }
@@ -115,7 +109,7 @@ pub(crate) fn fd_fdstat_set_flags(
     if flags & !changeable != entry.flags() & !changeable {
         return Err(Errno::INVAL.into());
     }
-    if !matches!(entry.object, Object::Dir(_)) {
+    if !matches!(&**entry.object, Object::Dir(_)) {
         entry.set_flags(flags);
     }
     Ok(())
@@ -153,10 +147,9 @@ pub(crate) fn fd_filestat_get(
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     entry.require(Rights::FD_FILESTAT_GET)?;
-    let stat = match &entry.object {
-        Object::File(file) => Filestat::from(&rustix::fs::fstat(&file.file)?),
-        Object::Dir(dir) => Filestat::from(&rustix::fs::fstat(&dir.dir)?),
-        _ => Filestat::bare(entry.filetype()),
+    let stat = match entry.object.stat()? {
+        Some(stat) => Filestat::from(&stat),
+        None => Filestat::bare(entry.object.filetype()),
     };
     stat.store(abi, memory, buf);
     Ok(())
@@ -172,11 +165,7 @@ pub(crate) fn fd_filestat_set_size(
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
     let file = entry.as_file(Rights::FD_FILESTAT_SET_SIZE, Errno::INVAL)?;
-    entry.grant.require_write()?;
-    if i64::try_from(size).is_err() {
-        return Err(Errno::INVAL.into());
-    }
-    Ok(rustix::fs::ftruncate(&file.file, size)?)
+    Ok(file.set_size(size)?)
 }
 
 /// `fd_filestat_set_times`: sets access and modification time.
@@ -191,19 +180,8 @@ pub(crate) fn fd_filestat_set_times(
     let times = timestamps(atim, mtim, fst_flags)?;
     memory.work().units(LOOKUP)?;
     let entry = ctx.table.get(fd)?;
-    match &entry.object {
-        Object::File(file) => {
-            entry.require(Rights::FD_FILESTAT_SET_TIMES)?;
-            entry.grant.require_write()?;
-            Ok(rustix::fs::futimens(&file.file, &times)?)
-        }
-        Object::Dir(dir) => {
-            entry.require(Rights::FD_FILESTAT_SET_TIMES)?;
-            entry.grant.require_write()?;
-            Ok(rustix::fs::futimens(&dir.dir, &times)?)
-        }
-        _ => Err(Errno::BADF.into()),
-    }
+    entry.require_in_file_system(Rights::FD_FILESTAT_SET_TIMES)?;
+    Ok(entry.object.set_times(&times)?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The descriptors of a guest: what is behind each, and what may be done with it.
+//! The descriptors of a guest: which object is behind each, and what may be done with it by that number.
 //!
 //! The guest's threads share them. A call takes the entry of a descriptor out of the table, without taking it away from
 //! others, and works with that: whoever closes the descriptor meanwhile, or moves another onto its number, takes it from
@@ -16,140 +16,32 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
-use cap_std::fs::Dir;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
-use crate::abi::{Errno, FdFlags, FileType, Rights};
-use crate::fd_share::Lease;
-use crate::interrupt::Blocking;
-use crate::kernel_fs::Origin;
-use crate::readdir::Listing;
-use crate::stdio::{Input, Output};
-
-/// Whether what lies below a preopened directory may be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Files may be read, and nothing may be created, changed or removed.
-    ReadOnly,
-    /// Everything may be done that the host allows.
-    ReadWrite,
-}
-
-/// The preopened directory through which a descriptor was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
-    /// Which one, counted from 0.
-    pub(crate) id: u32,
-    pub(crate) access: Access,
-    pub(crate) origin: Origin,
-}
-
-impl Grant {
-    /// Of descriptors that no directory leads to: stdio and sockets.
-    pub(crate) const NONE: Self = Self {
-        id: u32::MAX,
-        access: Access::ReadWrite,
-        origin: Origin::NONE,
-    };
-
-    /// The same grant, for no more than `access`.
-    pub(crate) fn at_most(self, access: Access) -> Self {
-        match access {
-            Access::ReadOnly => Self { access, ..self },
-            Access::ReadWrite => self,
-        }
-    }
-
-    /// Refuses changes below a read-only directory.
-    pub(crate) fn require_write(self) -> Result<(), Errno> {
-        match self.access {
-            Access::ReadWrite => Ok(()),
-            Access::ReadOnly => Err(Errno::NOTCAPABLE),
-        }
-    }
-
-    /// Refuses to make something of this grant reachable through `target` where `target` allows more.
-    pub(crate) fn require_no_stronger(self, target: Self) -> Result<(), Errno> {
-        if self.id == target.id
-            || (self.access, target.access) != (Access::ReadOnly, Access::ReadWrite)
-        {
-            Ok(())
-        } else {
-            Err(Errno::NOTCAPABLE)
-        }
-    }
-}
-
-/// An open file that is neither a directory nor a socket.
-#[derive(Debug)]
-pub(crate) struct OpenFile {
-    pub(crate) file: File,
-    pub(crate) filetype: FileType,
-    /// What the guest opened it for: `FD_READ` and `FD_WRITE` among the rights.
-    pub(crate) access: Rights,
-    /// `Never` for regular files; pipes and devices are opened non-blocking.
-    pub(crate) blocking: Blocking,
-}
-
-/// An open directory.
-#[derive(Debug)]
-pub(crate) struct OpenDir {
-    pub(crate) dir: Dir,
-    /// The guest's name for it, if it is a preopen.
-    pub(crate) preopen: Option<Box<str>>,
-    /// The names found when the guest last began to list it, while it has not seen them all. Whoever lists has the lock
-    /// while the host reads the directory, so nobody waits for it: see [`crate::readdir`].
-    pub(crate) listing: Mutex<Option<Listing>>,
-}
-
-impl OpenDir {
-    pub(crate) fn new(dir: Dir, preopen: Option<Box<str>>) -> Self {
-        Self {
-            dir,
-            preopen,
-            listing: Mutex::new(None),
-        }
-    }
-}
-
-/// What is behind a descriptor.
-#[derive(Debug)]
-pub(crate) enum Object {
-    Stdin(Input),
-    Stdout(Output),
-    File(OpenFile),
-    Dir(OpenDir),
-    Listener(TcpListener),
-    Stream(TcpStream),
-}
+use crate::abi::{Errno, FdFlags, Rights};
+use crate::fd_share::{Hold, Lease};
+use crate::objects::{Held, Object, OpenDir, OpenFile};
 
 /// A descriptor.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) object: Object,
-    pub(crate) grant: Grant,
+    pub(crate) object: Arc<Held>,
     /// Each only ever loses bits.
     base: AtomicU64,
     inheriting: AtomicU64,
     flags: AtomicU16,
-    /// The permission to hold the object's descriptor of the host's, which is closed before it is given back.
-    _lease: Option<Lease>,
 }
 
 impl Entry {
-    pub(crate) fn new(object: Object, base: Rights, inheriting: Rights, grant: Grant) -> Self {
+    pub(crate) fn new(object: Object, base: Rights, inheriting: Rights) -> Self {
         Self {
-            object,
-            grant,
+            object: Held::new(object),
             base: AtomicU64::new(base.raw()),
             inheriting: AtomicU64::new(inheriting.raw()),
             flags: AtomicU16::new(FdFlags::NONE.raw()),
-            _lease: None,
         }
     }
 
@@ -159,31 +51,24 @@ impl Entry {
         self
     }
 
-    /// A directory of the embedder's, which the guest sees as `name`, with all rights.
-    pub(crate) fn preopen(dir: Dir, name: Box<str>, grant: Grant) -> Self {
-        Self::new(
-            Object::Dir(OpenDir::new(dir, Some(name))),
-            Rights::DIRECTORY,
-            Rights::DIRECTORY.union(Rights::FILE),
-            grant,
-        )
+    /// A directory of the embedder's, with all rights.
+    pub(crate) fn preopen(dir: OpenDir) -> Self {
+        let inheriting = Rights::DIRECTORY.union(Rights::FILE);
+        Self::new(Object::Dir(dir), Rights::DIRECTORY, inheriting)
     }
 
-    /// A directory opened through this one: it has what this one has itself and passes on, but is never for more than
-    /// `access`.
-    pub(crate) fn dir_below(&self, dir: Dir, access: Access) -> Self {
+    /// What was opened through this one for `access`, reading and writing among the rights. A directory has what this one
+    /// has itself and passes on, anything else what this one passes on.
+    pub(crate) fn below(&self, opened: Object, access: Rights, flags: FdFlags) -> Self {
         let inheriting = self.inheriting();
-        Self::new(
-            Object::Dir(OpenDir::new(dir, None)),
-            self.base() & inheriting,
-            inheriting,
-            self.grant.at_most(access),
-        )
-    }
-
-    /// A stream outside every directory.
-    pub(crate) fn stream(object: Object, base: Rights, inheriting: Rights) -> Self {
-        Self::new(object, base, inheriting, Grant::NONE)
+        match opened {
+            Object::Dir(_) => Self::new(opened, self.base() & inheriting, inheriting),
+            _ => {
+                let unasked = (Rights::FD_READ | Rights::FD_WRITE) & !access;
+                let base = Rights::FILE & inheriting & !unasked;
+                Self::new(opened, base, Rights::NONE).flagged(flags)
+            }
+        }
     }
 
     /// What may be done with it.
@@ -214,7 +99,7 @@ impl Entry {
     /// Refuses when a right is missing; `BADF` where the guest itself did not open a file for that.
     pub(crate) fn require(&self, rights: Rights) -> Result<(), Errno> {
         let direction = rights & (Rights::FD_READ | Rights::FD_WRITE);
-        if let Object::File(file) = &self.object
+        if let Object::File(file) = &**self.object
             && !file.access.contains(direction)
         {
             return Err(Errno::BADF);
@@ -233,7 +118,7 @@ impl Entry {
 
     /// The directory, with `rights` on it; anything else is `NOTDIR`.
     pub(crate) fn as_dir(&self, rights: Rights) -> Result<&OpenDir, Errno> {
-        let Object::Dir(dir) = &self.object else {
+        let Object::Dir(dir) = &**self.object else {
             return Err(Errno::NOTDIR);
         };
         self.require(rights)?;
@@ -242,7 +127,7 @@ impl Entry {
 
     /// The regular file or device, with `rights` on it; a directory is `ISDIR` and a stream is `stream`.
     pub(crate) fn as_file(&self, rights: Rights, stream: Errno) -> Result<&OpenFile, Errno> {
-        match &self.object {
+        match &**self.object {
             Object::File(file) => {
                 self.require(rights)?;
                 Ok(file)
@@ -252,25 +137,11 @@ impl Entry {
         }
     }
 
-    /// The type the guest sees.
-    pub(crate) fn filetype(&self) -> FileType {
-        match &self.object {
-            Object::Stdin(input) => input.filetype(),
-            Object::Stdout(output) => output.filetype(),
-            Object::File(file) => file.filetype,
-            Object::Dir(_) => FileType::Directory,
-            Object::Listener(_) | Object::Stream(_) => FileType::SocketStream,
-        }
-    }
-}
-
-impl Object {
-    /// Whether a descriptor of the host's is held open for it.
-    fn holds_host_fd(&self) -> bool {
-        match self {
-            Self::Stdin(input) => input.holds_host_fd(),
-            Self::Stdout(output) => output.holds_host_fd(),
-            Self::File(_) | Self::Dir(_) | Self::Listener(_) | Self::Stream(_) => true,
+    /// Requires rights on a file or directory; what is neither has other rules.
+    pub(crate) fn require_in_file_system(&self, rights: Rights) -> Result<(), Errno> {
+        match self.object.in_file_system() {
+            Some(_) => self.require(rights),
+            None => Ok(()),
         }
     }
 }
@@ -281,6 +152,25 @@ pub(crate) struct Room<'a> {
     table: &'a FdTable,
     /// Taken out when the room is used.
     lease: Option<Lease>,
+}
+
+#[cfg(feature = "component")]
+impl Room<'_> {
+    /// Uses it for what the guest holds by another name than a number of the table.
+    pub(crate) fn keep_outside(self, object: &Held) {
+        if let Some(hold) = self.hold() {
+            object.keep(hold);
+        }
+    }
+
+    /// The permission for one outside the table.
+    pub(crate) fn hold(mut self) -> Option<Hold> {
+        let lease = self.lease.take()?;
+        // Counted there before it is not counted here any more: never too few.
+        let hold = Hold::outside(lease, &self.table.outside);
+        self.table.slots.write().asked -= 1;
+        Some(hold)
+    }
 }
 
 impl Drop for Room<'_> {
@@ -298,6 +188,8 @@ const STREAMS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct FdTable {
     slots: RwLock<Slots>,
+    /// How many objects the guest holds by other names: they count, too.
+    outside: Arc<AtomicUsize>,
 }
 
 /// What is behind the lock.
@@ -319,8 +211,9 @@ impl Slots {
         slot.and_then(Option::as_ref).ok_or(Errno::BADF)
     }
 
-    fn is_full(&self) -> bool {
-        self.entries.len() - self.free.len() - self.vacated + self.asked >= self.limit
+    fn is_full(&self, outside: &AtomicUsize) -> bool {
+        let inside = self.entries.len() - self.free.len() - self.vacated;
+        inside + self.asked + outside.load(Ordering::Relaxed) >= self.limit
     }
 
     fn insert(&mut self, entry: Entry) -> Result<u32, Errno> {
@@ -357,6 +250,7 @@ impl FdTable {
                 asked: 0,
                 limit,
             }),
+            outside: Arc::default(),
         }
     }
 
@@ -384,14 +278,14 @@ impl FdTable {
 
     /// Whether there are as many descriptors as there may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.slots.read().is_full()
+        self.slots.read().is_full(&self.outside)
     }
 
     /// Room for another descriptor, asked for before the host opens anything; `MFILE` if there is none, be it that this
     /// guest has all that it may have, or that all guests together have.
     pub(crate) fn room(&self) -> Result<Room<'_>, Errno> {
         let mut slots = self.slots.write();
-        if slots.is_full() {
+        if slots.is_full(&self.outside) {
             return Err(Errno::MFILE);
         }
         let lease = Some(Lease::take()?);
@@ -401,26 +295,23 @@ impl FdTable {
 
     /// Adds a descriptor at the lowest free number.
     pub(crate) fn insert(&self, entry: Entry, mut room: Room<'_>) -> Result<u32, Errno> {
-        let lease = room.lease.take();
+        if let Some(lease) = room.lease.take() {
+            entry.object.keep(Hold::in_table(lease));
+        }
         let mut slots = self.slots.write();
         slots.asked -= 1;
-        slots.insert(Entry {
-            _lease: lease,
-            ..entry
-        })
+        slots.insert(entry)
     }
 
     /// Adds a descriptor of the embedder's at the lowest free number.
     pub(crate) fn insert_first(&self, entry: Entry) -> Result<u32, Errno> {
-        let holds = entry.object.holds_host_fd();
-        let lease = holds.then(Lease::take).transpose()?;
+        if entry.object.holds_host_fd() {
+            entry.object.keep(Hold::in_table(Lease::take()?));
+        }
         let mut slots = self.slots.write();
-        match slots.is_full() {
+        match slots.is_full(&self.outside) {
             true => Err(Errno::MFILE),
-            false => slots.insert(Entry {
-                _lease: lease,
-                ..entry
-            }),
+            false => slots.insert(entry),
         }
     }
 
@@ -450,9 +341,10 @@ impl FdTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stdio::Input;
 
     fn entry() -> Entry {
-        Entry::stream(Object::Stdin(Input::Null), Rights::STDIN, Rights::NONE)
+        Entry::new(Object::Stdin(Input::Null), Rights::STDIN, Rights::NONE)
     }
 
     #[test]
@@ -553,19 +445,5 @@ mod tests {
         entry.keep_rights(held & !one, Rights::NONE);
         entry.keep_rights(held & !other, Rights::NONE);
         assert_eq!(entry.base(), held & !one & !other);
-    }
-
-    #[test]
-    fn nothing_crosses_to_a_stronger_grant() {
-        let grant = |id, access| Grant {
-            id,
-            access,
-            ..Grant::NONE
-        };
-        let (ro, rw) = (grant(0, Access::ReadOnly), grant(1, Access::ReadWrite));
-        assert_eq!(ro.require_no_stronger(rw), Err(Errno::NOTCAPABLE));
-        assert_eq!(rw.require_no_stronger(ro), Ok(()));
-        assert_eq!(rw.require_no_stronger(grant(2, Access::ReadWrite)), Ok(()));
-        assert_eq!(ro.require_write(), Err(Errno::NOTCAPABLE));
     }
 }

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{FsWord, PROC_SUPER_MAGIC, Stat, fstat, fstatfs, major};
 
 use crate::abi::Errno;
-use crate::fd_table::Access;
+use crate::objects::Access;
 
 /// The other interfaces of the kernel, by the numbers of its `magic.h`.
 const INTERFACES: [FsWord; 12] = [

@@ -1,4 +1,6 @@
-//! WASI preview 1 on cap-std: a program gets exactly the capabilities it was granted.
+//! WASI preview 1 and 0.2 on cap-std: a program gets exactly the capabilities it was granted.
+//!
+//! WASI 0.2, for components, is in the module `p2`, with the feature `component`.
 //!
 //! A [`WasiCtx`] holds what one guest was given: arguments, environment, streams, directories with their grants, listening
 //! sockets. The 46 calls of `wasi_snapshot_preview1`, and those of the older `wasi_unstable`, are plain functions on it and
@@ -31,7 +33,7 @@
 //!
 //! *Invariant:* no call reaches the host outside a granted directory, whatever the path, the links in it, or what changes
 //! while it is resolved. What leads out is `NOTCAPABLE`; `ACCES` is the host's own refusal.
-//! *Invariant:* only `link.rs` and `threads.rs` know the runtime.
+//! *Invariant:* only `link.rs`, `threads.rs` and `p2` know the runtime.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -57,6 +59,9 @@ mod fd_share;
 mod fd_table;
 mod interrupt;
 mod kernel_fs;
+#[cfg(feature = "component")]
+mod net_grants;
+mod objects;
 mod stdio;
 
 mod args;
@@ -77,14 +82,19 @@ mod readdir;
 mod sched;
 mod sock;
 
+#[cfg(feature = "component")]
+pub mod p2;
+
 pub use abi::{Abi, Errno, FdFlags, FileType, FstFlags, OFlags, Rights};
 pub use ctx::{BuildError, GrantedDir, WasiCtx, WasiCtxBuilder};
 pub use error::{Fault, FaultKind, Stop};
-pub use fd_table::Access;
 pub use functions::{Call, FUNCTIONS, Function, Param, calls};
 pub use guest::{GuestMemory, SharedBytes};
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
+#[cfg(feature = "component")]
+pub use net_grants::{Peers, PeersError};
+pub use objects::Access;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
 pub use threads::{THREAD_SPAWN, Threads, ThreadsError};
 pub use work::{Halt, Meter};

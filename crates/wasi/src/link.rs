@@ -139,13 +139,21 @@ impl Interruptible for InterruptHandle {
     }
 }
 
+impl From<Halt> for Trap {
+    fn from(halt: Halt) -> Self {
+        Self::new(match halt {
+            Halt::Interrupted => TrapCode::Interrupted,
+            Halt::OutOfFuel => TrapCode::OutOfFuel,
+        })
+    }
+}
+
 /// The error number as the guest's result, or the trap that stops the guest.
 fn outcome(result: Result<Errno, Stop>) -> Result<u32, Trap> {
     result.map(u32::from).map_err(|stop| match stop {
         Stop::Exit(code) => Trap::exit(code.cast_signed()),
         Stop::Fault(fault) => Trap::host(fault),
-        Stop::Halt(Halt::Interrupted) => Trap::new(TrapCode::Interrupted),
-        Stop::Halt(Halt::OutOfFuel) => Trap::new(TrapCode::OutOfFuel),
+        Stop::Halt(halt) => halt.into(),
     })
 }
 

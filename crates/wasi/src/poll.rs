@@ -19,9 +19,10 @@ use crate::abi::{Abi, Errno, Event, Rights, SUBSCRIPTION_MAX, Subscription, Subs
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::{Entry, Object};
+use crate::fd_table::Entry;
 use crate::guest::{GuestMemory, Layout};
 use crate::interrupt::{Blocking, Interrupts};
+use crate::objects::Object;
 use crate::stdio::Readiness;
 use crate::work::{ITEMS, Work};
 
@@ -29,7 +30,7 @@ use crate::work::{ITEMS, Work};
 pub(crate) const WRITABLE: u64 = 4096;
 
 /// The most subscriptions in one call; more than any guest can have descriptors.
-const MAX_SUBSCRIPTIONS: u32 = 65_536 * 2;
+pub(crate) const MAX_SUBSCRIPTIONS: u32 = 65_536 * 2;
 
 /// A clock's timeout is a point in time, not a span.
 const CLOCK_ABSTIME: u16 = 1;
@@ -56,20 +57,63 @@ struct Watch {
 impl Watch {
     /// What the host is asked.
     fn asks(&self) -> PollFlags {
-        if self.kind == FD_READ {
-            PollFlags::IN
-        } else {
-            PollFlags::OUT
-        }
+        asks(self.kind)
     }
 
     /// Whom it is asked about; `None` if that is known without the host, which is no stream to wait for.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match answer(&self.entry, self.kind) {
+        match readiness(&self.entry.object, self.asks()) {
             Ok(Readiness::Host(fd)) => Some(fd),
             _ => None,
         }
     }
+}
+
+/// What the host is asked for a kind of subscription.
+fn asks(kind: u8) -> PollFlags {
+    if kind == FD_READ {
+        PollFlags::IN
+    } else {
+        PollFlags::OUT
+    }
+}
+
+/// Waits until the host says something about one of `watches`, and says what it says about each.
+pub(crate) fn ask<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)> + Clone,
+    timeout: Option<Duration>,
+    interrupts: Interrupts<'_>,
+) -> Result<Vec<PollFlags>, Errno> {
+    let (set, places) = poll_set(watches.clone());
+    let answered = interrupts.poll(set, timeout)?;
+    Ok(answers(watches, &places, |place| answered[place]))
+}
+
+/// As [`ask`], without waiting, so that there is nothing to break.
+#[cfg(feature = "component")]
+pub(crate) fn ask_now<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)> + Clone,
+) -> Result<Vec<PollFlags>, Errno> {
+    let (mut set, places) = poll_set(watches.clone());
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut set, Some(&now)))?;
+    Ok(answers(watches, &places, |place| set[place].revents()))
+}
+
+/// What each of `watches` is told by what was answered about its descriptor.
+fn answers<'a>(
+    watches: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+    places: &[usize],
+    answer: impl Fn(usize) -> PollFlags,
+) -> Vec<PollFlags> {
+    let of_each = watches.zip(places).map(|((_, asks), &place)| {
+        let unasked = (PollFlags::IN | PollFlags::OUT) - asks;
+        answer(place) - unasked
+    });
+    of_each.collect()
 }
 
 /// What to ask the host, once for each descriptor, and which of that answers each of `watches`.
@@ -143,7 +187,7 @@ impl Waits {
     fn add_fd(&mut self, ctx: &WasiCtx, userdata: u64, fd: u32, kind: u8) -> Result<(), Errno> {
         let entry = ctx.table.get(fd)?;
         require_direction(&entry, kind)?;
-        match answer(&entry, kind)? {
+        match readiness(&entry.object, asks(kind))? {
             Readiness::Now(nbytes) => self.events.push(event(userdata, kind, Ok(nbytes))),
             Readiness::Host(_) => self.watches.push(Watch {
                 userdata,
@@ -166,14 +210,12 @@ impl Waits {
         let watched: Vec<_> = watched
             .filter_map(|watch| watch.fd().map(|fd| (watch, fd)))
             .collect();
-        let (set, places) = poll_set(watched.iter().map(|(watch, fd)| (*fd, watch.asks())));
-        let answers = interrupts.poll(set, timeout.map(Duration::from_nanos))?;
-        for (index, ((watch, fd), place)) in watched.iter().zip(places).enumerate() {
+        let asked = watched.iter().map(|(watch, fd)| (*fd, watch.asks()));
+        let answers = ask(asked, timeout.map(Duration::from_nanos), interrupts)?;
+        for (index, ((watch, fd), answer)) in watched.iter().zip(answers).enumerate() {
             if index % ITEMS == ITEMS - 1 {
                 pause(interrupts, work, 0)?;
             }
-            let unasked = (PollFlags::IN | PollFlags::OUT) - watch.asks();
-            let answer = answers[place] - unasked;
             if !answer.is_empty() {
                 self.events.push(polled_event(watch, *fd, answer));
             }
@@ -221,7 +263,7 @@ fn require_direction(entry: &Entry, kind: u8) -> Result<(), Errno> {
     } else {
         Rights::FD_WRITE
     };
-    match (&entry.object, kind) {
+    match (&**entry.object, kind) {
         (Object::Stdin(_), FD_WRITE) | (Object::Stdout(_), FD_READ) | (Object::Dir(_), _) => {
             Err(Errno::BADF)
         }
@@ -230,27 +272,20 @@ fn require_direction(entry: &Entry, kind: u8) -> Result<(), Errno> {
     }
 }
 
-/// Whether it is ready, or which host descriptor to ask. That is the same for as long as there is the entry.
-fn answer(entry: &Entry, kind: u8) -> Result<Readiness<'_>, Errno> {
-    match &entry.object {
+/// Whether an object is ready, or which host descriptor to ask. That is the same for as long as there is the object.
+pub(crate) fn readiness(object: &Object, events: PollFlags) -> Result<Readiness<'_>, Errno> {
+    match object {
         Object::Stdin(input) => Ok(input.readiness()),
         Object::Stdout(output) => Ok(output.readiness()),
         Object::File(file) if file.blocking != Blocking::Never => {
             Ok(Readiness::Host(file.file.as_fd()))
         }
-        Object::File(_) if kind == FD_WRITE => Ok(Readiness::Now(WRITABLE)),
-        Object::File(_) => Ok(Readiness::Now(bytes_left(entry)?)),
+        Object::File(_) if events.contains(PollFlags::OUT) => Ok(Readiness::Now(WRITABLE)),
+        Object::File(file) => Ok(Readiness::Now(file.bytes_left()?)),
         Object::Listener(listener) => Ok(Readiness::Host(listener.as_fd())),
         Object::Stream(stream) => Ok(Readiness::Host(stream.as_fd())),
         Object::Dir(_) => Err(Errno::BADF),
     }
-}
-
-/// Bytes of a regular file after its position.
-fn bytes_left(entry: &Entry) -> Result<u64, Errno> {
-    let file = entry.as_file(Rights::NONE, Errno::BADF)?;
-    let size = u64::try_from(rustix::fs::fstat(&file.file)?.st_size).unwrap_or(0);
-    Ok(size.saturating_sub(rustix::fs::tell(&file.file)?))
 }
 
 /// What the host's answer for a stream means to the guest.

@@ -1,258 +1,15 @@
-//! Listing directories, however large, with cookies that stay valid.
-//!
-//! A cookie is the host's own: the offset that it gives with each entry, which stays where it is while others come and go,
-//! as far as the file system keeps to POSIX's `telldir`. Entries are read in batches; the last batch is kept, because a
-//! guest goes on at an entry that did not fit into its buffer. So a directory that is read on is neither read again nor
-//! looked for a place in, and takes no more memory the larger it is.
-//!
-//! Threads that list one descriptor at the same time do not wait for each other: who finds the kept batch in another's
-//! hands opens the directory once more, for this call alone, and goes there by its cookie.
-//!
-//! Invariant: a directory's descriptor is the guest's alone, and its position is behind the kept batch. Whoever reads or
-//! moves it has the lock of the batch.
-//! Invariant: what a context keeps of all directories together stays within its [`ListingBudget`]; what does not fit is
-//! read again.
-//! Invariant: no entry has the inode 0 unless the host says so: to a libc that means "unknown", and it would look up `..`,
-//! which may lie outside the grant.
+//! Listing directories: entries laid out one after another in the guest's buffer, the last one cut off where it ends.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use cap_std::fs::Dir;
-use rustix::fs::{RawDir, SeekFrom};
 
 use crate::abi::{Dirent, Errno, FileType, Rights};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::Object;
 use crate::guest::GuestMemory;
 use crate::interrupt::Interrupts;
-use crate::kernel_fs::Origin;
-use crate::path::{open_for_reading, stat_name_for};
+use crate::objects::{DOTS, Lister, Listing, Object, inode};
+use crate::path::open_for_reading;
 use crate::work::Work;
-
-/// The entries every directory has; their cookies are 0 and 1.
-const DOTS: u64 = 2;
-
-/// The cookie at the host's offset 0. Cookies after that are above those of the dots, and above this one.
-const BEGIN: u64 = DOTS;
-
-/// Bytes asked of the host at a time.
-const BATCH_BYTES: usize = 32 << 10;
-
-/// What handing out an entry costs: it is looked up.
-const ENTRY: u64 = 4;
-
-/// The bytes of entries that a context may still keep.
-#[derive(Debug)]
-pub(crate) struct ListingBudget(Arc<AtomicUsize>);
-
-impl ListingBudget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
-    }
-
-    /// Takes `bytes` out of the account, if there are as many.
-    fn take(&self, bytes: usize) -> Option<Taken> {
-        let less = |left: usize| left.checked_sub(bytes);
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.ok().map(|_| Taken {
-            budget: Arc::clone(&self.0),
-            bytes,
-        })
-    }
-}
-
-/// Bytes taken out of a budget, given back in the end.
-#[derive(Debug)]
-struct Taken {
-    budget: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.budget.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// What the directory itself says about a name.
-#[derive(Debug)]
-struct Listed {
-    /// Where the name ends.
-    end: usize,
-    /// The cookie of what follows.
-    next: u64,
-    ino: u64,
-    filetype: FileType,
-}
-
-/// Entries that follow one another in a directory, `.` and `..` not among them.
-#[derive(Debug)]
-pub(crate) struct Listing {
-    /// All names, one after another.
-    names: String,
-    listed: Vec<Listed>,
-    /// The cookie of the first.
-    first: u64,
-    /// What is taken out of the budget for it between two calls.
-    taken: Option<Taken>,
-}
-
-impl Listing {
-    fn at(cookie: u64) -> Self {
-        Self {
-            names: String::new(),
-            listed: Vec::new(),
-            first: cookie,
-            taken: None,
-        }
-    }
-
-    fn push(&mut self, name: &str, next: u64, ino: u64, filetype: FileType) {
-        self.names.push_str(name);
-        self.listed.push(Listed {
-            end: self.names.len(),
-            next,
-            ino,
-            filetype,
-        });
-    }
-
-    /// The cookie of what follows.
-    fn next(&self) -> u64 {
-        self.listed.last().map_or(self.first, |listed| listed.next)
-    }
-
-    /// Which entry has the cookie; one after the last if it is the next.
-    fn position(&self, cookie: u64) -> Option<usize> {
-        if cookie == self.first {
-            return Some(0);
-        }
-        let before = self
-            .listed
-            .iter()
-            .position(|listed| listed.next == cookie)?;
-        Some(before + 1)
-    }
-
-    fn entry(&self, index: usize) -> Option<(&str, &Listed)> {
-        let listed = self.listed.get(index)?;
-        let start = index
-            .checked_sub(1)
-            .map_or(0, |previous| self.listed[previous].end);
-        Some((&self.names[start..listed.end], listed))
-    }
-
-    fn bytes(&self) -> usize {
-        self.names.capacity() + self.listed.capacity() * size_of::<Listed>()
-    }
-}
-
-/// What became of the position in the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    More,
-    End,
-}
-
-/// A directory in the hands of the call that lists it.
-struct Lister<'a> {
-    dir: &'a Dir,
-    listing: &'a mut Option<Listing>,
-    origin: Origin,
-}
-
-impl Lister<'_> {
-    /// The kept entries, and which of them has the cookie, after moving there if it is none of them. `None` if there is no
-    /// such place in the directory.
-    fn seek(&mut self, cookie: u64) -> Result<Option<usize>, Errno> {
-        let cookie = cookie.max(BEGIN);
-        let known = self.listing.as_ref();
-        if let Some(index) = known.and_then(|listing| listing.position(cookie)) {
-            return Ok(Some(index));
-        }
-        *self.listing = None;
-        let offset = cookie.saturating_sub(BEGIN + 1);
-        match rustix::fs::seek(self.dir, SeekFrom::Start(offset)) {
-            Ok(_) => {
-                *self.listing = Some(Listing::at(cookie));
-                Ok(Some(0))
-            }
-            Err(rustix::io::Errno::INVAL) => Ok(None),
-            Err(error) => Err(unreadable(error)),
-        }
-    }
-
-    /// Replaces the kept entries by the next ones; there may be none of them among what the host says. Names that are not
-    /// UTF-8 are left out, for no call could name them.
-    fn read_on(&mut self, work: Work<'_>) -> Result<Read, Error> {
-        let first = self.listing.as_ref().map_or(BEGIN, Listing::next);
-        let mut listing = Listing::at(first);
-        let mut space = Vec::with_capacity(BATCH_BYTES);
-        let mut batch = RawDir::new(self.dir, space.spare_capacity_mut());
-        let mut read = 0;
-        while let Some(entry) = batch.next() {
-            let entry = entry.map_err(unreadable)?;
-            // An offset that large is none of a place to go to.
-            let next = entry.next_entry_cookie().saturating_add(BEGIN + 1);
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => listing.push(name, next, entry.ino(), entry.file_type().into()),
-            }
-            read += 1;
-            if batch.is_buffer_empty() {
-                break;
-            }
-        }
-        listing.names.shrink_to_fit();
-        listing.listed.shrink_to_fit();
-        *self.listing = Some(listing);
-        work.units(read)?;
-        Ok(if read > 0 { Read::More } else { Read::End })
-    }
-
-    /// The entry as it is now; `None` if it is gone.
-    fn look_up(&self, name: &str, listed: &Listed) -> Option<(u64, FileType)> {
-        match stat_name_for(self.dir, name, self.origin) {
-            Ok(stat) => {
-                let filetype = rustix::fs::FileType::from_raw_mode(stat.st_mode).into();
-                Some((inode(&stat), filetype))
-            }
-            Err(Errno::NOENT) => None,
-            // Listed but not to be looked at, as in a directory without search permission.
-            Err(_) => Some((listed.ino, listed.filetype)),
-        }
-    }
-
-    /// Keeps what was read ahead for the next call, unless that was the end or the budget does not allow it.
-    fn keep(&mut self, budget: &ListingBudget, is_end: bool) {
-        *self.listing = self.listing.take().and_then(|mut listing| {
-            let taken = listing.taken.take();
-            listing.taken = taken.or_else(|| budget.take(listing.bytes()));
-            (!is_end && listing.taken.is_some()).then_some(listing)
-        });
-    }
-}
-
-/// A directory that may not be read is held by a descriptor that cannot.
-fn unreadable(error: rustix::io::Errno) -> Errno {
-    match error {
-        rustix::io::Errno::BADF => Errno::ACCES,
-        other => other.into(),
-    }
-}
-
-#[allow(
-    clippy::unnecessary_cast,
-    reason = "the width of the field is the host's"
-)]
-fn inode(stat: &rustix::fs::Stat) -> u64 {
-    stat.st_ino as u64
-}
 
 /// The guest's buffer.
 struct Buffer<'a, 'm> {
@@ -297,7 +54,7 @@ pub(crate) fn fd_readdir(
     let work = memory.work();
     let entry = ctx.table.get(fd)?;
     let allowed = entry.require(Rights::FD_READDIR);
-    let Object::Dir(dir) = &entry.object else {
+    let Object::Dir(dir) = &**entry.object else {
         return Err(Errno::NOTDIR.into());
     };
     allowed?;
@@ -306,17 +63,17 @@ pub(crate) fn fd_readdir(
         memory,
         left: range.clone(),
     };
+    let origin = dir.grant.origin;
     let mut list = |dir, listing: &mut Option<Listing>| {
         if cookie == 0 {
             *listing = None;
         }
-        let origin = entry.grant.origin;
         let mut lister = Lister {
             dir,
             listing,
             origin,
         };
-        lister.emit(cookie, &mut buffer, work, interrupts)?;
+        emit(&mut lister, cookie, &mut buffer, work, interrupts)?;
         // A guest that goes back from the end nevertheless finds the directory as it is then.
         lister.keep(&ctx.listings, !buffer.is_full());
         Ok::<(), Error>(())
@@ -330,96 +87,30 @@ pub(crate) fn fd_readdir(
     Ok(())
 }
 
-impl Lister<'_> {
-    /// Writes entries from `cookie` on until the buffer is full or the directory ends.
-    fn emit(
-        &mut self,
-        cookie: u64,
-        buffer: &mut Buffer<'_, '_>,
-        work: Work<'_>,
-        interrupts: Interrupts<'_>,
-    ) -> Result<(), Error> {
-        for dot in cookie..DOTS {
-            // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
-            let stat = rustix::fs::fstat(self.dir)?;
-            let name = if dot == 0 { "." } else { ".." };
-            buffer.put(name, dot + 1, inode(&stat), FileType::Directory);
-        }
-        if buffer.is_full() {
-            return Ok(());
-        }
-        let Some(mut index) = self.seek(cookie)? else {
-            return Ok(());
-        };
-        loop {
-            while let Some((name, listed)) =
-                self.listing.as_ref().and_then(|known| known.entry(index))
-            {
-                if let Some((ino, filetype)) = self.look_up(name, listed) {
-                    buffer.put(name, listed.next, ino, filetype);
-                }
-                work.units(ENTRY)?;
-                if buffer.is_full() {
-                    return Ok(());
-                }
-                index += 1;
-            }
-            if interrupts.is_raised() {
-                return Err(Errno::INTR.into());
-            }
-            if self.read_on(work)? == Read::End {
-                return Ok(());
-            }
-            index = 0;
-        }
+/// Writes entries from `cookie` on until the buffer is full or the directory ends.
+fn emit(
+    lister: &mut Lister<'_>,
+    cookie: u64,
+    buffer: &mut Buffer<'_, '_>,
+    work: Work<'_>,
+    interrupts: Interrupts<'_>,
+) -> Result<(), Error> {
+    for dot in cookie..DOTS {
+        // The parent may lie outside the grant, so nothing is told about it: it looks like the root's, the same again.
+        let stat = rustix::fs::fstat(lister.dir)?;
+        let name = if dot == 0 { "." } else { ".." };
+        buffer.put(name, dot + 1, inode(&stat), FileType::Directory);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use cap_std::ambient_authority;
-
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_looked_at_is_as_the_directory_says() {
-        let mut listing = Listing::at(BEGIN);
-        // A name that the host refuses to look up, for it cannot be one.
-        listing.push("a\0b", 9, 77, FileType::RegularFile);
-        let host = tempfile::tempdir().unwrap();
-        let lister = Lister {
-            dir: &Dir::open_ambient_dir(host.path(), ambient_authority()).unwrap(),
-            listing: &mut None,
-            origin: Origin::NONE,
-        };
-        let (name, listed) = listing.entry(0).unwrap();
-        assert_eq!(
-            lister.look_up(name, listed),
-            Some((77, FileType::RegularFile))
-        );
-        assert_eq!(lister.look_up("gone", listed), None);
+    if buffer.is_full() {
+        return Ok(());
     }
-
-    #[test]
-    fn kept_entries_are_found_by_their_cookies() {
-        let mut listing = Listing::at(50);
-        assert_eq!((listing.position(50), listing.next()), (Some(0), 50));
-        listing.push("a", 70, 1, FileType::Unknown);
-        listing.push("bc", 60, 1, FileType::Unknown);
-        assert_eq!(listing.position(50), Some(0));
-        assert_eq!(listing.position(70), Some(1));
-        assert_eq!(listing.position(60), Some(2), "one after the last");
-        assert_eq!((listing.position(51), listing.next()), (None, 60));
-        assert_eq!(listing.entry(1).unwrap().0, "bc");
-        assert!(listing.entry(2).is_none());
+    let Some(mut index) = lister.seek(cookie)? else {
+        return Ok(());
+    };
+    while !buffer.is_full()
+        && let Some(found) = lister.next(&mut index, work, interrupts)?
+    {
+        buffer.put(found.name, found.next, found.ino, found.filetype);
     }
-
-    #[test]
-    fn a_budget_gets_back_what_was_taken() {
-        let budget = ListingBudget::new(100);
-        let taken = budget.take(60);
-        assert!(taken.is_some() && budget.take(60).is_none());
-        drop(taken);
-        assert!(budget.take(100).is_some());
-    }
+    Ok(())
 }

@@ -1,20 +1,17 @@
 //! Sockets: accepting on a listener the embedder opened, and receiving and sending on what was accepted.
-//!
-//! All sockets are non-blocking for the host; a guest that wants to block is made to wait where it can be interrupted.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{Shutdown, TcpStream};
 
-use rustix::event::PollFlags;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::RecvFlags;
 
 use crate::abi::{Errno, FdFlags, Rights, strict_flags};
 use crate::ctx::WasiCtx;
 use crate::error::Error;
-use crate::fd_table::{Entry, Object};
+use crate::fd_table::Entry;
 use crate::guest::GuestMemory;
-use crate::interrupt::Blocking;
 use crate::iovec::{Flow, Iovecs};
+use crate::objects::{Object, socket};
 
 /// Receive without taking the data out.
 const RECV_PEEK: u32 = 1;
@@ -23,7 +20,7 @@ const RECV_WAITALL: u32 = 2;
 
 /// The connected socket behind `entry`, with `rights` on it.
 fn stream(entry: &Entry, rights: Rights) -> Result<&TcpStream, Errno> {
-    match &entry.object {
+    match &**entry.object {
         Object::Stream(stream) => {
             entry.require(rights)?;
             Ok(stream)
@@ -47,28 +44,17 @@ pub(crate) fn sock_accept(
         return Err(Errno::INVAL.into());
     }
     let entry = ctx.table.get(fd)?;
-    let listener = match &entry.object {
+    let listener = match &**entry.object {
         Object::Listener(listener) => listener,
         Object::Stream(_) => return Err(Errno::INVAL.into()),
         _ => return Err(Errno::NOTSOCK.into()),
     };
     entry.require(Rights::SOCK_ACCEPT)?;
     let room = ctx.table.room()?;
-    let mut accepted = None;
-    Blocking::Ours.run(
-        listener,
-        PollFlags::IN,
-        entry.nonblock(),
-        ctx.interrupts(memory),
-        || {
-            let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-            accepted = Some(rustix::net::accept_with(listener, flags)?);
-            Ok(0)
-        },
-    )?;
-    let stream = TcpStream::from(accepted.ok_or(Errno::AGAIN)?);
+    let accepted = socket::accept(listener, entry.nonblock(), ctx.interrupts(memory))?;
+    let stream = TcpStream::from(accepted);
     let base = Rights::SOCKET & entry.inheriting();
-    let accepted = Entry::stream(Object::Stream(stream), base, Rights::NONE);
+    let accepted = Entry::new(Object::Stream(stream), base, Rights::NONE);
     let new = ctx.table.insert(accepted.flagged(flags), room)?;
     memory.store(result_fd, new);
     Ok(())
@@ -104,10 +90,7 @@ pub(crate) fn sock_recv(
         RecvFlags::empty()
     };
     let receive = |slices: &mut [IoSliceMut<'_>]| {
-        Blocking::Ours.run(stream, PollFlags::IN, entry.nonblock(), interrupts, || {
-            let mut control = RecvAncillaryBuffer::default();
-            Ok(rustix::net::recvmsg(stream, slices, &mut control, flags)?.bytes)
-        })
+        socket::receive(stream, slices, flags, entry.nonblock(), interrupts)
     };
     let received = match all {
         true => list.scatter(memory, Flow::ToTheEnd, interrupts, |slices| {
@@ -142,12 +125,6 @@ fn fill(
     Ok(done)
 }
 
-/// Sends on a socket; a closed connection is an error, never a signal.
-pub(crate) fn send(stream: &TcpStream, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
-    let mut control = SendAncillaryBuffer::default();
-    rustix::net::sendmsg(stream, slices, &mut control, SendFlags::NOSIGNAL)
-}
-
 /// `sock_send`: sends; there are no flags.
 pub(crate) fn sock_send(
     ctx: &WasiCtx,
@@ -167,9 +144,7 @@ pub(crate) fn sock_send(
         return Err(Errno::INVAL.into());
     }
     let sent = list.gather(memory, Flow::Once, interrupts, |slices| {
-        Blocking::Ours.run(stream, PollFlags::OUT, entry.nonblock(), interrupts, || {
-            send(stream, slices)
-        })
+        socket::send(stream, slices, entry.nonblock(), interrupts)
     })?;
     memory.store(so_datalen, sent);
     Ok(())

@@ -13,9 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ReadWriteFlags;
 
 use crate::abi::{Errno, FileType};
-use crate::fd_io::CURRENT_POSITION;
 use crate::interrupt::{Blocking, Interrupts};
 use crate::iovec::{Flow, read_into, write_from};
+use crate::objects::CURRENT_POSITION;
 use crate::poll::WRITABLE;
 
 /// Where a guest's standard input comes from.

@@ -1,7 +1,7 @@
 //! What a grant of the whole host does not give: the files of procfs, and changes of the kernel's other interfaces.
 
 use super::*;
-use crate::fd_table::Object;
+use crate::objects::Object;
 
 /// A granted host directory, as descriptor 4.
 fn granting(path: &str, access: Access) -> Guest {
@@ -151,7 +151,7 @@ fn a_listing_tells_that_procfs_is_there_and_no_more() {
 fn a_grant_of_procfs_is_for_reading() {
     for path in ["/proc", "/proc/self"] {
         let mut guest = granting(path, Access::ReadWrite);
-        let Object::Dir(_) = &guest.ctx.table.get(HOST).unwrap().object else {
+        let Object::Dir(_) = &**guest.ctx.table.get(HOST).unwrap().object else {
             panic!("not a directory")
         };
         let below = if path == "/proc" { "self/" } else { "" };

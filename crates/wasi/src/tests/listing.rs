@@ -255,8 +255,8 @@ fn a_directory_of_any_size_is_listed_with_little_kept() {
 #[test]
 fn what_is_kept_stays_within_the_limit() {
     let kept = |guest: &Guest| {
-        let is_kept = |fd| match &guest.ctx.table.get(fd).ok()?.object {
-            crate::fd_table::Object::Dir(dir) => Some(dir.listing.lock().is_some()),
+        let is_kept = |fd| match &**guest.ctx.table.get(fd).ok()?.object {
+            crate::objects::Object::Dir(dir) => Some(dir.listing.lock().is_some()),
             _ => None,
         };
         let dirs = (ROOT..ROOT + 4).filter(|&fd| is_kept(fd) == Some(true));

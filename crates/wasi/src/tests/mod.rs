@@ -27,9 +27,9 @@ use tempfile::TempDir;
 use crate::abi::{Abi, Errno, FdFlags, OFlags, Rights};
 use crate::ctx::{WasiCtx, WasiCtxBuilder};
 use crate::error::Stop;
-use crate::fd_table::Access;
 use crate::functions::Function;
 use crate::guest::{GuestMemory, SharedBytes};
+use crate::objects::Access;
 use crate::work::{Halt, Meter};
 
 /// The descriptor of `inside`.

@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, Weak};
 
 use super::*;
-use crate::fd_table::{Entry, Object};
+use crate::fd_table::Entry;
 use crate::guest::tests::Atomics;
 use crate::interrupt::InterruptHandle;
+use crate::objects::Object;
 use crate::stdio::Stdin;
 
 /// Each thread's part of the memory.
@@ -581,7 +582,7 @@ fn a_listing_in_progress_is_not_waited_for() {
     let mut thread = process.thread(0);
     let names = thread.list(ROOT);
     let entry = process.guest.ctx.table.get(ROOT).unwrap();
-    let Object::Dir(dir) = &entry.object else {
+    let Object::Dir(dir) = &**entry.object else {
         panic!("not a directory")
     };
     let mut kept = dir.listing.lock();

@@ -1,0 +1,180 @@
+//! Attributes of what is open and of what a path names: type, size, times, and what tells two of them apart.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use rustix::fs::{FileType as HostType, Stat};
+
+use super::{Descriptor, Done, ErrorCode, dir_of, follows, look, mutable, object, path, with_path};
+use crate::abi::{Errno, FileType, Filestat};
+use crate::objects::{Access, NewTime, Object, timestamps};
+use crate::p2::call::{Call, Outcome};
+use crate::p2::clocks::{Datetime, datetime};
+use crate::p2::lower::enums;
+
+enums! {
+    /// `descriptor-type`.
+    DescriptorType {
+        Unknown,
+        BlockDevice,
+        CharacterDevice,
+        Directory,
+        Fifo,
+        SymbolicLink,
+        RegularFile,
+        Socket,
+    }
+}
+
+impl From<FileType> for DescriptorType {
+    fn from(filetype: FileType) -> Self {
+        match filetype {
+            FileType::Unknown => Self::Unknown,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::CharacterDevice => Self::CharacterDevice,
+            FileType::Directory => Self::Directory,
+            FileType::RegularFile => Self::RegularFile,
+            FileType::SocketDgram | FileType::SocketStream => Self::Socket,
+            FileType::SymbolicLink => Self::SymbolicLink,
+        }
+    }
+}
+
+/// The type of what has these attributes.
+fn type_of(stat: &Stat) -> DescriptorType {
+    match HostType::from_raw_mode(stat.st_mode) {
+        HostType::Fifo => DescriptorType::Fifo,
+        other => FileType::from(other).into(),
+    }
+}
+
+/// `descriptor-stat`: type, links, size; times of access, modification and status change.
+type DescriptorStat = (
+    DescriptorType,
+    u64,
+    u64,
+    Option<Datetime>,
+    Option<Datetime>,
+    Option<Datetime>,
+);
+
+fn descriptor_stat(stat: &Stat) -> DescriptorStat {
+    let filestat = Filestat::from(stat);
+    (
+        type_of(stat),
+        filestat.nlink,
+        filestat.size,
+        Some(datetime(filestat.atim)),
+        Some(datetime(filestat.mtim)),
+        Some(datetime(filestat.ctim)),
+    )
+}
+
+/// Attributes of what is open.
+fn stat_of(object: &Object) -> Result<Stat, Errno> {
+    object.stat()?.ok_or(Errno::BADF)
+}
+
+pub(super) fn get_type(call: &mut Call<'_>) -> Outcome<Done<DescriptorType>> {
+    let object = object(call)?;
+    look(call, || Ok(type_of(&stat_of(&object)?)))
+}
+
+pub(super) fn stat(call: &mut Call<'_>) -> Outcome<Done<DescriptorStat>> {
+    let object = object(call)?;
+    look(call, || Ok(descriptor_stat(&stat_of(&object)?)))
+}
+
+/// Looks at the attributes of what a path names.
+fn look_at<T>(call: &mut Call<'_>, read: impl FnOnce(&Stat) -> T) -> Outcome<Done<T>> {
+    let object = object(call)?;
+    let follow = follows(call);
+    let path = path(call)?;
+    with_path(call, &path, |path| {
+        Ok(read(&dir_of(&object)?.stat_at(path, follow)?))
+    })
+}
+
+pub(super) fn stat_at(call: &mut Call<'_>) -> Outcome<Done<DescriptorStat>> {
+    look_at(call, descriptor_stat)
+}
+
+/// `new-timestamp`; `None` for a date that is none.
+fn new_time(call: &mut Call<'_>) -> Outcome<Option<NewTime>> {
+    let case = call.case(3)?;
+    let (seconds, nanoseconds) = (call.u64(), call.u32());
+    Ok(match case {
+        0 => Some(NewTime::Keep),
+        1 => Some(NewTime::Now),
+        _ if nanoseconds >= 1_000_000_000 => None,
+        _ => i64::try_from(seconds).ok().map(|seconds| NewTime::At {
+            seconds,
+            nanoseconds,
+        }),
+    })
+}
+
+pub(super) fn set_times(call: &mut Call<'_>) -> Outcome<Done<()>> {
+    let object = object(call)?;
+    let (access, modification) = (new_time(call)?, new_time(call)?);
+    let (Some(access), Some(modification)) = (access, modification) else {
+        return Ok(Err(ErrorCode::Invalid));
+    };
+    let grant = object.in_file_system().map(|(_, grant)| grant.access);
+    if grant == Some(Access::ReadOnly) {
+        return Ok(Err(ErrorCode::ReadOnly));
+    }
+    look(call, || object.set_times(&timestamps(access, modification)))
+}
+
+pub(super) fn set_times_at(call: &mut Call<'_>) -> Outcome<Done<()>> {
+    let object = object(call)?;
+    let follow = follows(call);
+    let path = path(call)?;
+    let (access, modification) = (new_time(call)?, new_time(call)?);
+    let (Some(access), Some(modification)) = (access, modification) else {
+        return Ok(Err(ErrorCode::Invalid));
+    };
+    with_path(call, &path, |path| {
+        let times = timestamps(access, modification);
+        Ok(mutable(&object)?.set_times_at(path, follow, &times)?)
+    })
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the widths of the fields are the host's"
+)]
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
+}
+
+pub(super) fn is_same_object(call: &mut Call<'_>) -> Outcome<bool> {
+    let (this, other) = (call.handle::<Descriptor>()?, call.handle::<Descriptor>()?);
+    let resources = &mut call.ctx().resources;
+    let of = |descriptor: &Descriptor| stat_of(&descriptor.object).map(|stat| identity(&stat));
+    let (this, other) = resources.both(this, other, of)?;
+    Ok(this.is_ok() && this == other)
+}
+
+/// `metadata-hash-value`: of device and inode, which is what libcs make inode numbers of, so it does not change as long as
+/// it is the same file.
+fn hash(stat: &Stat) -> (u64, u64) {
+    let (device, inode) = identity(stat);
+    let half = |which: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(which);
+        hasher.write_u64(device);
+        hasher.write_u64(inode);
+        hasher.finish()
+    };
+    (half(0), half(1))
+}
+
+pub(super) fn metadata_hash(call: &mut Call<'_>) -> Outcome<Done<(u64, u64)>> {
+    let object = object(call)?;
+    look(call, || Ok(hash(&stat_of(&object)?)))
+}
+
+pub(super) fn metadata_hash_at(call: &mut Call<'_>) -> Outcome<Done<(u64, u64)>> {
+    look_at(call, hash)
+}

@@ -1,0 +1,196 @@
+//! `wasi:io/poll`: waiting for the first of some resources, in one `poll` of the host's.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+
+use crate::clock::Clock;
+use crate::objects::Object;
+use crate::p2::call::{Call, Env, Outcome, trap};
+use crate::p2::error::settle_errno;
+use crate::p2::lower::New;
+use crate::p2::resources::{InTable, Resource, Resources};
+use crate::p2::rows::{Row, row};
+use crate::poll::{self, MAX_SUBSCRIPTIONS};
+use crate::work::ITEMS;
+
+/// `pollable`: what is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pollable {
+    /// The resource that it was made from.
+    Parent,
+    /// A reading of the monotonic clock, in nanoseconds.
+    Instant(u64),
+}
+
+/// What has to happen before a resource is ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait<'a> {
+    /// Nothing.
+    Ready,
+    /// This much time, in nanoseconds.
+    Time(u64),
+    /// What the host is asked of a descriptor.
+    Host(BorrowedFd<'a>, PollFlags),
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row!("[method]pollable.ready" [I32] ready),
+    row!("[method]pollable.block" [I32] block),
+    row!("poll" [I32 I32] poll_list),
+];
+
+/// Makes a pollable for a resource: a child of it.
+pub(super) fn subscribe<R: InTable>(call: &mut Call<'_>) -> Outcome<New> {
+    let parent = call.handle::<R>()?;
+    Ok(New::child(Pollable::Parent, parent))
+}
+
+/// Whose readiness each of the pollables is about, or what time.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Resource(u32),
+    Instant(u64),
+}
+
+fn subject(resources: &mut Resources, rep: u32) -> Outcome<Subject> {
+    match *resources.get::<Pollable>(rep)? {
+        Pollable::Instant(when) => Ok(Subject::Instant(when)),
+        Pollable::Parent => {
+            let parent = resources.parent(rep)?;
+            let parent = parent.ok_or_else(|| trap("a pollable of nothing"))?;
+            Ok(Subject::Resource(parent))
+        }
+    }
+}
+
+/// What a resource has to wait for.
+fn wait_of(resource: &Resource) -> Wait<'_> {
+    match resource {
+        Resource::InputStream(stream) => stream.wait(),
+        Resource::OutputStream(stream) => stream.wait(),
+        Resource::Tcp(socket) => socket.wait(),
+        Resource::Udp(socket) => socket.wait(),
+        Resource::Incoming(stream) => stream.wait(),
+        Resource::Outgoing(stream) => stream.wait(),
+        Resource::Lookup(lookup) => lookup.wait(),
+        _ => Wait::Ready,
+    }
+}
+
+/// Which of `subjects` are ready, by index; waits for the first unless told not to.
+fn wait_for(
+    resources: &Resources,
+    subjects: &[Subject],
+    now: u64,
+    waits: bool,
+    env: Env<'_>,
+) -> Outcome<Vec<u32>> {
+    let mut ready = Vec::new();
+    let mut nearest: Option<u64> = None;
+    let mut timers = Vec::new();
+    let mut watched = Vec::new();
+    for (index, subject) in (0..).zip(subjects) {
+        let wait = match *subject {
+            Subject::Instant(when) if when <= now => Wait::Ready,
+            Subject::Instant(when) => Wait::Time(when - now),
+            Subject::Resource(rep) => resources.peek(rep).map_or(Wait::Ready, wait_of),
+        };
+        match wait {
+            Wait::Ready => ready.push(index),
+            Wait::Time(left) => {
+                nearest = Some(nearest.map_or(left, |nearest| nearest.min(left)));
+                timers.push((index, left));
+            }
+            Wait::Host(fd, events) => watched.push((index, fd, events)),
+        }
+    }
+    let timeout = match ready.is_empty() && waits {
+        true => nearest,
+        false => Some(0),
+    };
+    if !watched.is_empty() || timeout != Some(0) {
+        let asked = watched.iter().map(|&(_, fd, events)| (fd, events));
+        let answers = match timeout {
+            Some(0) => poll::ask_now(asked),
+            _ => poll::ask(asked, timeout.map(Duration::from_nanos), env.interrupts),
+        };
+        let answers = settle_errno(answers)?.map_err(|errno| trap(errno.to_string()))?;
+        for ((index, ..), answer) in watched.iter().zip(answers) {
+            if !answer.is_empty() {
+                ready.push(*index);
+            }
+        }
+    }
+    // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
+    if ready.is_empty() && waits {
+        let due = timers.iter().filter(|(_, left)| Some(*left) <= nearest);
+        ready.extend(due.map(|(index, _)| *index));
+    }
+    ready.sort_unstable();
+    Ok(ready)
+}
+
+/// Waits for the pollables `reps`.
+fn run(call: &mut Call<'_>, reps: &[u32], waits: bool) -> Outcome<Vec<u32>> {
+    let now = monotonic_now(call)?;
+    let mut parts = call.parts();
+    let (resources, env, _) = parts.split();
+    let mut subjects = Vec::with_capacity(reps.len());
+    for piece in reps.chunks(ITEMS) {
+        env.work.units(piece.len() as u64)?;
+        for &rep in piece {
+            subjects.push(subject(resources, rep)?);
+        }
+    }
+    wait_for(resources, &subjects, now, waits, env)
+}
+
+/// The monotonic clock, in nanoseconds.
+pub(super) fn monotonic_now(call: &mut Call<'_>) -> Outcome<u64> {
+    let now = Clock::Monotonic.now(call.ctx().monotonic);
+    now.map_err(|errno| trap(errno.to_string()))
+}
+
+fn ready(call: &mut Call<'_>) -> Outcome<bool> {
+    let this = call.handle::<Pollable>()?;
+    Ok(!run(call, &[this], false)?.is_empty())
+}
+
+fn block(call: &mut Call<'_>) -> Outcome<()> {
+    let this = call.handle::<Pollable>()?;
+    run(call, &[this], true).map(drop)
+}
+
+fn poll_list(call: &mut Call<'_>) -> Outcome<Vec<u32>> {
+    let range = call.list(4, 4)?;
+    let count = range.len() / 4;
+    if count == 0 {
+        return Err(trap("poll of no pollables"));
+    }
+    if count > MAX_SUBSCRIPTIONS as usize {
+        return Err(trap(format!(
+            "poll of {count} pollables: there may be {MAX_SUBSCRIPTIONS}"
+        )));
+    }
+    let handles: Vec<u32> = {
+        let bytes = &call.parts().bytes[range];
+        let handles = bytes.as_chunks::<4>().0.iter();
+        handles.map(|bytes| u32::from_le_bytes(*bytes)).collect()
+    };
+    let reps: Outcome<Vec<u32>> = handles
+        .into_iter()
+        .map(|handle| call.rep_of::<Pollable>(handle))
+        .collect();
+    run(call, &reps?, true)
+}
+
+/// What the host is asked whether a standard stream or a file is ready.
+pub(super) fn wait_of_object(object: &Object, events: PollFlags) -> Wait<'_> {
+    match poll::readiness(object, events) {
+        Ok(crate::stdio::Readiness::Host(fd)) => Wait::Host(fd, events),
+        // What cannot be waited for says why when it is used.
+        Ok(crate::stdio::Readiness::Now(_)) | Err(_) => Wait::Ready,
+    }
+}

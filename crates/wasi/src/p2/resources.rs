@@ -1,0 +1,301 @@
+//! The guest's resources by their numbers, which the component model keeps behind its handles.
+//!
+//! A resource may be made from another, as a pollable is from a stream: then it is a child, and the parent may not be dropped
+//! before it.
+//!
+//! Invariant: there are no more resources than the limit, and each takes bounded memory of the host's.
+//! Invariant: a child's parent is there for as long as the child.
+
+use tiered_component::HostResource;
+use tiered_runtime::Trap;
+
+use crate::p2::call::{Outcome, trap};
+use crate::p2::error::IoError;
+use crate::p2::filesystem::{Descriptor, DirectoryEntries};
+use crate::p2::lookup::Lookup;
+use crate::p2::poll::Pollable;
+use crate::p2::streams::{InputStream, OutputStream};
+use crate::p2::tcp::Tcp;
+use crate::p2::udp::{Incoming, Outgoing, Udp};
+
+/// A kind of resource, which is the enum's variant, the type in the interface, and the type of the value.
+macro_rules! kinds {
+    ($($kind:ident($ty:ty) = $interface:literal $name:literal;)*) => {
+        /// The types of resources.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($kind,)* }
+
+        impl Kind {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The interface that has the type.
+            pub(crate) const fn interface(self) -> &'static str {
+                match self { $(Self::$kind => concat!($interface, "@0.2.12"),)* }
+            }
+
+            /// Its name there.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// The type as the component model knows it.
+            pub(crate) const fn host(self) -> HostResource {
+                match self {
+                    $(Self::$kind => const { HostResource::new(concat!($interface, "/", $name, "@0.2")) },)*
+                }
+            }
+        }
+
+        /// A resource of the guest.
+        #[derive(Debug)]
+        pub(crate) enum Resource { $($kind($ty),)* }
+
+        impl Resource {
+            pub(crate) fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)* }
+            }
+        }
+
+        $(
+            impl From<$ty> for Resource {
+                fn from(value: $ty) -> Self {
+                    Self::$kind(value)
+                }
+            }
+
+            impl InTable for $ty {
+                const KIND: Kind = Kind::$kind;
+
+                fn of(resource: &mut Resource) -> Option<&mut Self> {
+                    match resource {
+                        Resource::$kind(value) => Some(value),
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+/// A type of the values that are in the table.
+pub(crate) trait InTable: Sized {
+    const KIND: Kind;
+
+    fn of(resource: &mut Resource) -> Option<&mut Self>;
+}
+
+/// The network, of which there is one.
+#[derive(Debug)]
+pub(crate) struct Network;
+
+/// That the standard input is a terminal.
+#[derive(Debug)]
+pub(crate) struct TerminalInput;
+
+/// That a standard output is a terminal.
+#[derive(Debug)]
+pub(crate) struct TerminalOutput;
+
+kinds! {
+    Error(IoError) = "wasi:io/error" "error";
+    Pollable(Pollable) = "wasi:io/poll" "pollable";
+    InputStream(InputStream) = "wasi:io/streams" "input-stream";
+    OutputStream(OutputStream) = "wasi:io/streams" "output-stream";
+    TerminalInput(TerminalInput) = "wasi:cli/terminal-input" "terminal-input";
+    TerminalOutput(TerminalOutput) = "wasi:cli/terminal-output" "terminal-output";
+    Descriptor(Descriptor) = "wasi:filesystem/types" "descriptor";
+    DirectoryEntries(DirectoryEntries) = "wasi:filesystem/types" "directory-entry-stream";
+    Network(Network) = "wasi:sockets/network" "network";
+    Tcp(Tcp) = "wasi:sockets/tcp" "tcp-socket";
+    Udp(Udp) = "wasi:sockets/udp" "udp-socket";
+    Incoming(Incoming) = "wasi:sockets/udp" "incoming-datagram-stream";
+    Outgoing(Outgoing) = "wasi:sockets/udp" "outgoing-datagram-stream";
+    Lookup(Lookup) = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
+}
+
+#[derive(Debug)]
+struct Slot {
+    resource: Resource,
+    parent: Option<u32>,
+    /// How many resources have it as their parent.
+    children: u32,
+}
+
+/// All resources of a guest.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    slots: Vec<Option<Slot>>,
+    /// Indices of the empty ones.
+    free: Vec<u32>,
+    limit: usize,
+    /// Where what is read from the host lies until the guest has made room for it.
+    scratch: Vec<u8>,
+}
+
+impl Resources {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            limit,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Adds one, a child of `parent`.
+    pub(crate) fn insert(&mut self, resource: Resource, parent: Option<u32>) -> Outcome<u32> {
+        if self.len() >= self.limit {
+            let limit = self.limit;
+            return Err(trap(format!("more than {limit} resources of WASI at once")));
+        }
+        if let Some(parent) = parent {
+            self.slot(parent)?.children += 1;
+        }
+        let slot = Some(Slot {
+            resource,
+            parent,
+            children: 0,
+        });
+        if let Some(rep) = self.free.pop() {
+            self.slots[rep as usize] = slot;
+            return Ok(rep);
+        }
+        let rep = u32::try_from(self.slots.len()).map_err(|_| trap("too many resources"))?;
+        self.slots.push(slot);
+        Ok(rep)
+    }
+
+    fn slot(&mut self, rep: u32) -> Outcome<&mut Slot> {
+        let slot = self.slots.get_mut(rep as usize);
+        slot.and_then(Option::as_mut).ok_or_else(|| missing(rep))
+    }
+
+    /// The resource, to look at.
+    pub(crate) fn peek(&self, rep: u32) -> Option<&Resource> {
+        let slot = self.slots.get(rep as usize)?.as_ref()?;
+        Some(&slot.resource)
+    }
+
+    /// The resource, whatever it is.
+    pub(crate) fn any(&mut self, rep: u32) -> Outcome<&mut Resource> {
+        Ok(&mut self.slot(rep)?.resource)
+    }
+
+    /// The resource, which is of that type: its handle said so.
+    pub(crate) fn get<R: InTable>(&mut self, rep: u32) -> Outcome<&mut R> {
+        R::of(self.any(rep)?).ok_or_else(|| missing(rep))
+    }
+
+    /// Two resources of one type at once, which may be the same only if they are read.
+    pub(crate) fn both<R: InTable, S>(
+        &mut self,
+        one: u32,
+        other: u32,
+        read: impl Fn(&R) -> S,
+    ) -> Outcome<(S, S)> {
+        let first = read(self.get(one)?);
+        Ok((first, read(self.get(other)?)))
+    }
+
+    /// Takes one out, whose last handle is gone.
+    pub(crate) fn remove(&mut self, rep: u32) -> Outcome<Resource> {
+        let children = self.slot(rep)?.children;
+        if children > 0 {
+            let name = self.any(rep)?.kind().name();
+            return Err(trap(format!(
+                "a resource `{name}` is dropped before {children} that were made from it"
+            )));
+        }
+        let slot = self.slots[rep as usize]
+            .take()
+            .ok_or_else(|| missing(rep))?;
+        self.free.push(rep);
+        if let Some(parent) = slot.parent {
+            self.slot(parent)?.children -= 1;
+        }
+        Ok(slot.resource)
+    }
+
+    /// The resource that one was made from.
+    pub(crate) fn parent(&mut self, rep: u32) -> Outcome<Option<u32>> {
+        Ok(self.slot(rep)?.parent)
+    }
+
+    /// Room for `len` bytes that are read from the host. It is given back, so that the next read has it.
+    pub(crate) fn take_scratch(&mut self, len: usize) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        scratch
+    }
+
+    /// Gives back what [`take_scratch`](Self::take_scratch) gave.
+    pub(crate) fn put_scratch(&mut self, scratch: Vec<u8>) {
+        self.scratch = scratch;
+    }
+}
+
+/// The component model has a handle of it, so only a fault of ours can be the reason.
+#[cold]
+fn missing(rep: u32) -> Trap {
+    trap(format!("there is no such resource: {rep}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Resource {
+        Network.into()
+    }
+
+    #[test]
+    fn a_parent_outlives_its_children() {
+        let mut resources = Resources::new(10);
+        let parent = resources.insert(network(), None).unwrap();
+        let child = resources.insert(network(), Some(parent)).unwrap();
+        let early = resources.remove(parent).unwrap_err();
+        assert!(early.to_string().contains("`network` is dropped before 1"));
+        assert_eq!(resources.parent(child).unwrap(), Some(parent));
+        resources.remove(child).unwrap();
+        resources.remove(parent).unwrap();
+        assert_eq!(resources.len(), 0);
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_limit() {
+        let mut resources = Resources::new(2);
+        let first = resources.insert(network(), None).unwrap();
+        resources.insert(network(), None).unwrap();
+        let beyond = resources.insert(network(), None).unwrap_err();
+        assert!(beyond.to_string().contains("more than 2 resources"));
+        resources.remove(first).unwrap();
+        assert_eq!(resources.insert(network(), None).unwrap(), first);
+    }
+
+    #[test]
+    fn a_resource_is_of_its_type() {
+        let mut resources = Resources::new(2);
+        let rep = resources.insert(network(), None).unwrap();
+        assert!(resources.get::<Network>(rep).is_ok());
+        assert!(resources.get::<TerminalInput>(rep).is_err());
+        assert!(resources.get::<Network>(7).is_err());
+        resources.remove(rep).unwrap();
+        assert!(resources.remove(rep).is_err());
+    }
+
+    #[test]
+    fn names_of_types_tell_them_apart() {
+        let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.host().name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}

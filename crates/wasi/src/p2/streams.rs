@@ -1,0 +1,514 @@
+//! `wasi:io/streams`: bytes in and out of standard streams, files and connections.
+//!
+//! Nothing is read ahead. What is written to standard streams and files has reached the host when the call returns; the
+//! host may make a call wait there, where waiting can be interrupted. A connection takes what it can, and the rest, up to
+//! what one call writes, is kept until it takes more.
+//!
+//! Invariant: one call moves up to [`PERMIT`] bytes.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::ops::Range;
+use std::sync::Arc;
+
+use rustix::event::PollFlags;
+use rustix::net::RecvFlags;
+
+use crate::abi::Errno;
+use crate::interrupt::Blocking;
+use crate::objects::tcp::{Direction, TcpSocket};
+use crate::objects::{Held, Object, positioned, socket};
+use crate::p2::call::{Call, Env, Outcome, trap};
+use crate::p2::error::{Domain, IoError, settle_errno};
+use crate::p2::lower::{New, Piece};
+use crate::p2::poll::{Wait, subscribe, wait_of_object};
+use crate::p2::resources::Resources;
+use crate::p2::rows::{Row, row};
+
+/// The most bytes of one call.
+pub(super) const PERMIT: u64 = 64 << 10;
+
+/// The most bytes of a call that writes and flushes.
+const BLOCKING_WRITE: u64 = 4096;
+
+/// `stream-error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamError {
+    LastOperationFailed(IoError),
+    Closed,
+}
+
+/// What an operation on a stream comes to.
+type Moved<T> = Result<T, StreamError>;
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Standard(Arc<Held>),
+    /// A file, from an offset on.
+    File(Arc<Held>, u64),
+    Tcp(Arc<TcpSocket>),
+}
+
+/// `input-stream`.
+#[derive(Debug)]
+pub(crate) struct InputStream {
+    source: Source,
+    closed: bool,
+}
+
+/// Where bytes go.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Standard(Arc<Held>),
+    /// A file, from an offset on, or at its end.
+    File(Arc<Held>, Option<u64>),
+    Tcp(Arc<TcpSocket>),
+}
+
+/// `output-stream`.
+#[derive(Debug)]
+pub(crate) struct OutputStream {
+    sink: Sink,
+    closed: bool,
+    /// What the next write may have.
+    permit: u64,
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row!("[method]input-stream.read" [I32 I64] read),
+    row!("[method]input-stream.blocking-read" [I32 I64] blocking_read),
+    row!("[method]input-stream.skip" [I32 I64] skip),
+    row!("[method]input-stream.blocking-skip" [I32 I64] blocking_skip),
+    row!("[method]input-stream.subscribe" [I32] subscribe::<InputStream>),
+    row!("[method]output-stream.check-write" [I32] check_write),
+    row!("[method]output-stream.write" [I32 I32 I32] write),
+    row!("[method]output-stream.blocking-write-and-flush" [I32 I32 I32] blocking_write_and_flush),
+    row!("[method]output-stream.flush" [I32] flush),
+    row!("[method]output-stream.blocking-flush" [I32] blocking_flush),
+    row!("[method]output-stream.subscribe" [I32] subscribe::<OutputStream>),
+    row!("[method]output-stream.write-zeroes" [I32 I64] write_zeroes),
+    row!(
+        "[method]output-stream.blocking-write-zeroes-and-flush" [I32 I64]
+        blocking_write_zeroes_and_flush
+    ),
+    row!("[method]output-stream.splice" [I32 I32 I64] splice),
+    row!("[method]output-stream.blocking-splice" [I32 I32 I64] blocking_splice),
+];
+
+impl InputStream {
+    pub(crate) fn new(source: Source) -> Self {
+        Self {
+            source,
+            closed: false,
+        }
+    }
+
+    fn domain(&self) -> Domain {
+        match self.source {
+            Source::Standard(_) => Domain::Streams,
+            Source::File(..) => Domain::Filesystem,
+            Source::Tcp(_) => Domain::Network,
+        }
+    }
+
+    /// Reads into `to`; nothing if there is nothing yet.
+    fn read(&mut self, to: &mut [u8], waits: bool, env: Env<'_>) -> Outcome<Moved<usize>> {
+        if self.closed || self.is_shut() {
+            return Ok(Err(StreamError::Closed));
+        }
+        if to.is_empty() {
+            return Ok(Ok(0));
+        }
+        let slices = &mut [IoSliceMut::new(to)];
+        let interrupts = env.interrupts;
+        let read = match &mut self.source {
+            Source::Standard(held) => match &***held {
+                Object::Stdin(input) => input.read(slices, !waits, interrupts),
+                _ => Err(Errno::BADF),
+            },
+            Source::File(held, at) => match &***held {
+                Object::File(file) if file.blocking == Blocking::Never => positioned(*at)
+                    .and_then(|offset| file.read_at(slices, offset))
+                    .inspect(|&moved| *at += moved as u64),
+                Object::File(file) => file.read(slices, !waits, interrupts),
+                _ => Err(Errno::BADF),
+            },
+            Source::Tcp(tcp) => {
+                socket::receive(tcp.fd(), slices, RecvFlags::empty(), !waits, interrupts)
+            }
+        };
+        Ok(match settle_errno(read)? {
+            Ok(0) => {
+                self.closed = true;
+                Err(StreamError::Closed)
+            }
+            Ok(moved) => {
+                env.work.bytes(moved)?;
+                Ok(moved)
+            }
+            Err(Errno::AGAIN) => Ok(0),
+            Err(errno) => {
+                self.closed = true;
+                let domain = self.domain();
+                Err(StreamError::LastOperationFailed(IoError { errno, domain }))
+            }
+        })
+    }
+
+    /// Whether the guest has shut down receiving.
+    fn is_shut(&self) -> bool {
+        matches!(&self.source, Source::Tcp(tcp) if tcp.is_shut(Direction::Receive))
+    }
+
+    pub(super) fn wait(&self) -> Wait<'_> {
+        if self.closed || self.is_shut() {
+            return Wait::Ready;
+        }
+        match &self.source {
+            Source::Standard(held) | Source::File(held, _) => wait_of_object(held, PollFlags::IN),
+            Source::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::IN),
+        }
+    }
+}
+
+impl OutputStream {
+    pub(crate) fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            closed: false,
+            permit: 0,
+        }
+    }
+
+    fn domain(&self) -> Domain {
+        match self.sink {
+            Sink::Standard(_) => Domain::Streams,
+            Sink::File(..) => Domain::Filesystem,
+            Sink::Tcp(_) => Domain::Network,
+        }
+    }
+
+    /// Closes the stream for an error, which is told unless it says just that.
+    fn fail(&mut self, errno: Errno) -> StreamError {
+        self.closed = true;
+        match errno {
+            Errno::PIPE => StreamError::Closed,
+            errno => StreamError::LastOperationFailed(IoError {
+                errno,
+                domain: self.domain(),
+            }),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed || matches!(&self.sink, Sink::Tcp(tcp) if tcp.is_shut(Direction::Send))
+    }
+
+    pub(super) fn wait(&self) -> Wait<'_> {
+        if self.is_closed() {
+            return Wait::Ready;
+        }
+        match &self.sink {
+            Sink::Standard(held) | Sink::File(held, _) => wait_of_object(held, PollFlags::OUT),
+            Sink::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::OUT),
+        }
+    }
+
+    /// Whether the host takes more right now.
+    fn is_ready(&self) -> Result<bool, Errno> {
+        let Wait::Host(fd, events) = self.wait() else {
+            return Ok(true);
+        };
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut set = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
+        Ok(rustix::event::poll(&mut set, Some(&now))? > 0)
+    }
+
+    /// Has a connection take what is pending, waiting until it has taken it all if told to.
+    fn drain(&mut self, waits: bool, env: Env<'_>) -> Outcome<Moved<()>> {
+        let Sink::Tcp(tcp) = &self.sink else {
+            return Ok(Ok(()));
+        };
+        let drained = settle_errno(tcp.drain(waits, env.interrupts))?;
+        Ok(drained.map_err(|errno| self.fail(errno)))
+    }
+
+    /// How many bytes the next write may have.
+    fn check(&mut self, env: Env<'_>) -> Outcome<Moved<u64>> {
+        self.permit = 0;
+        if self.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        if let Err(error) = self.drain(false, env)? {
+            return Ok(Err(error));
+        }
+        let is_ready = match &self.sink {
+            Sink::Tcp(tcp) => Ok(!tcp.is_pending()),
+            _ => self.is_ready(),
+        };
+        match is_ready {
+            Ok(true) => self.permit = PERMIT,
+            Ok(false) => {}
+            Err(errno) => return Ok(Err(self.fail(errno))),
+        }
+        Ok(Ok(self.permit))
+    }
+
+    /// Writes all of `from`; a connection what it takes, and keeps the rest.
+    fn write(&mut self, from: &[u8], env: Env<'_>) -> Outcome<Moved<()>> {
+        if self.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        let mut rest = from;
+        while !rest.is_empty() {
+            let written = self.write_some(rest, env);
+            match settle_errno(written)? {
+                Ok(0) => return Ok(Err(self.fail(Errno::IO))),
+                Ok(moved) => rest = &rest[moved..],
+                Err(errno) => return Ok(Err(self.fail(errno))),
+            }
+        }
+        env.work.bytes(from.len())?;
+        Ok(Ok(()))
+    }
+
+    /// Writes some of `from`.
+    fn write_some(&mut self, from: &[u8], env: Env<'_>) -> Result<usize, Errno> {
+        let slices = &[IoSlice::new(from)];
+        let interrupts = env.interrupts;
+        match &mut self.sink {
+            Sink::Standard(held) => match &***held {
+                Object::Stdout(output) => output.write(slices, false, interrupts),
+                _ => Err(Errno::BADF),
+            },
+            Sink::File(held, at) => match (&***held, at) {
+                (Object::File(file), Some(at)) if file.blocking == Blocking::Never => {
+                    let moved = file.write_at(slices, positioned(*at)?)?;
+                    *at += moved as u64;
+                    Ok(moved)
+                }
+                (Object::File(file), at) => file.write(slices, at.is_none(), false, interrupts),
+                _ => Err(Errno::BADF),
+            },
+            Sink::Tcp(tcp) => tcp.send(from, interrupts).map(|()| from.len()),
+        }
+    }
+
+    /// Writes all of `from` and waits until it is out.
+    fn write_and_flush(&mut self, from: &[u8], env: Env<'_>) -> Outcome<Moved<()>> {
+        if let Err(error) = self.drain(true, env)? {
+            return Ok(Err(error));
+        }
+        match self.write(from, env)? {
+            Ok(()) => self.drain(true, env),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Takes `len` bytes off what may be written.
+    fn use_permit(&mut self, len: u64) -> Outcome<()> {
+        match self.permit.checked_sub(len) {
+            Some(left) => {
+                self.permit = left;
+                Ok(())
+            }
+            None => Err(trap(format!(
+                "a write of {len} bytes to an output stream that permits {}",
+                self.permit
+            ))),
+        }
+    }
+}
+
+/// Reads up to `len` bytes into the resources' scratch, which is given back by who takes them.
+fn read_piece(
+    resources: &mut Resources,
+    stream: u32,
+    len: u64,
+    waits: bool,
+    env: Env<'_>,
+) -> Outcome<Moved<Piece>> {
+    let len = len.min(PERMIT) as usize;
+    let mut scratch = resources.take_scratch(len);
+    let stream: &mut InputStream = resources.get(stream)?;
+    match stream.read(&mut scratch[..len], waits, env)? {
+        Ok(len) => Ok(Ok(Piece { scratch, len })),
+        Err(error) => {
+            resources.put_scratch(scratch);
+            Ok(Err(error))
+        }
+    }
+}
+
+fn read_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<Piece>> {
+    let this = call.handle::<InputStream>()?;
+    let len = call.u64();
+    let mut parts = call.parts();
+    let (resources, env, _) = parts.split();
+    read_piece(resources, this, len, waits, env)
+}
+
+fn read(call: &mut Call<'_>) -> Outcome<Moved<Piece>> {
+    read_bytes(call, false)
+}
+
+fn blocking_read(call: &mut Call<'_>) -> Outcome<Moved<Piece>> {
+    read_bytes(call, true)
+}
+
+fn skip_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<u64>> {
+    let this = call.handle::<InputStream>()?;
+    let len = call.u64();
+    let mut parts = call.parts();
+    let (resources, env, _) = parts.split();
+    let read = read_piece(resources, this, len, waits, env)?;
+    Ok(read.map(|piece| {
+        resources.put_scratch(piece.scratch);
+        piece.len as u64
+    }))
+}
+
+fn skip(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
+    skip_bytes(call, false)
+}
+
+fn blocking_skip(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
+    skip_bytes(call, true)
+}
+
+/// Runs an operation on an output stream.
+fn on_output<T>(
+    call: &mut Call<'_>,
+    stream: u32,
+    act: impl FnOnce(&mut OutputStream, Env<'_>, &[u8]) -> Outcome<T>,
+) -> Outcome<T> {
+    let mut parts = call.parts();
+    let (resources, env, memory) = parts.split();
+    act(resources.get(stream)?, env, memory)
+}
+
+fn check_write(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
+    let this = call.handle::<OutputStream>()?;
+    on_output(call, this, |stream, env, _| stream.check(env))
+}
+
+fn write(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    let this = call.handle::<OutputStream>()?;
+    let contents = call.bytes()?;
+    on_output(call, this, |stream, env, memory| {
+        stream.use_permit(contents.len() as u64)?;
+        stream.write(&memory[contents], env)
+    })
+}
+
+/// Refuses more than a call that writes and flushes may have.
+fn require_short(len: u64) -> Outcome<()> {
+    match len <= BLOCKING_WRITE {
+        true => Ok(()),
+        false => Err(trap(format!(
+            "a blocking write of {len} bytes: there may be {BLOCKING_WRITE}"
+        ))),
+    }
+}
+
+fn blocking_write_and_flush(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    let this = call.handle::<OutputStream>()?;
+    let contents: Range<usize> = call.bytes()?;
+    require_short(contents.len() as u64)?;
+    on_output(call, this, |stream, env, memory| {
+        stream.write_and_flush(&memory[contents], env)
+    })
+}
+
+/// Has what is kept go out.
+fn flush_with(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<()>> {
+    let this = call.handle::<OutputStream>()?;
+    on_output(call, this, |stream, env, _| match stream.is_closed() {
+        true => Ok(Err(StreamError::Closed)),
+        false => stream.drain(waits, env),
+    })
+}
+
+fn flush(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    flush_with(call, false)
+}
+
+fn blocking_flush(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    flush_with(call, true)
+}
+
+fn write_zeroes(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    let this = call.handle::<OutputStream>()?;
+    let len = call.u64();
+    on_output(call, this, |stream, env, _| {
+        stream.use_permit(len)?;
+        stream.write(&vec![0; len as usize], env)
+    })
+}
+
+fn blocking_write_zeroes_and_flush(call: &mut Call<'_>) -> Outcome<Moved<()>> {
+    let this = call.handle::<OutputStream>()?;
+    let len = call.u64();
+    require_short(len)?;
+    on_output(call, this, |stream, env, _| {
+        stream.write_and_flush(&[0; BLOCKING_WRITE as usize][..len as usize], env)
+    })
+}
+
+/// Moves bytes from one stream to another. If it waits, first until there is room for them.
+fn splice_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<u64>> {
+    let this = call.handle::<OutputStream>()?;
+    let source = call.handle::<InputStream>()?;
+    let len = call.u64();
+    let mut parts = call.parts();
+    let (resources, env, _) = parts.split();
+    let to: &mut OutputStream = resources.get(this)?;
+    if waits {
+        if let Err(error) = to.drain(true, env)? {
+            return Ok(Err(error));
+        }
+        if let Wait::Host(fd, events) = to.wait() {
+            let waited = env.interrupts.wait(fd, events, false);
+            if let Err(errno) = settle_errno(waited)? {
+                return Ok(Err(to.fail(errno)));
+            }
+        }
+    }
+    let permit = match to.check(env)? {
+        Ok(permit) => permit,
+        Err(error) => return Ok(Err(error)),
+    };
+    if permit == 0 {
+        return Ok(Ok(0));
+    }
+    let piece = match read_piece(resources, source, len.min(permit), waits, env)? {
+        Ok(piece) => piece,
+        Err(error) => return Ok(Err(error)),
+    };
+    let to: &mut OutputStream = resources.get(this)?;
+    to.use_permit(piece.len as u64)?;
+    let written = to.write(&piece.scratch[..piece.len], env)?;
+    resources.put_scratch(piece.scratch);
+    Ok(written.map(|()| piece.len as u64))
+}
+
+fn splice(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
+    splice_bytes(call, false)
+}
+
+fn blocking_splice(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
+    splice_bytes(call, true)
+}
+
+/// A stream for the guest to have.
+pub(super) fn input(source: Source) -> New {
+    New::alone(InputStream::new(source))
+}
+
+/// A stream for the guest to have.
+pub(super) fn output(sink: Sink) -> New {
+    New::alone(OutputStream::new(sink))
+}
