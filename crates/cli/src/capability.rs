@@ -121,18 +121,50 @@ mod tests {
     #[cfg(feature = "component")]
     fn functions_of_components_imply_capabilities() {
         for (interface, function, capability) in [
-            ("wasi:cli/environment@0.2.0", "get-arguments", Some(Capability::Arguments)),
-            ("wasi:cli/environment@0.2.0", "get-environment", Some(Capability::Environment)),
-            ("wasi:cli/stdout@0.3.0", "write-via-stream", Some(Capability::Stdio)),
-            ("wasi:filesystem/types@0.2.12", "[method]descriptor.open-at", Some(Capability::Files)),
-            ("wasi:filesystem/types@0.2.12", "[method]descriptor.sync", None),
+            (
+                "wasi:cli/environment@0.2.0",
+                "get-arguments",
+                Some(Capability::Arguments),
+            ),
+            (
+                "wasi:cli/environment@0.2.0",
+                "get-environment",
+                Some(Capability::Environment),
+            ),
+            (
+                "wasi:cli/stdout@0.3.0",
+                "write-via-stream",
+                Some(Capability::Stdio),
+            ),
+            (
+                "wasi:filesystem/types@0.2.12",
+                "[method]descriptor.open-at",
+                Some(Capability::Files),
+            ),
+            (
+                "wasi:filesystem/types@0.2.12",
+                "[method]descriptor.sync",
+                None,
+            ),
             ("wasi:filesystem/preopens@0.2.12", "get-directories", None),
             ("wasi:io/streams@0.2.12", "[method]input-stream.read", None),
-            ("wasi:http/outgoing-handler@0.2.12", "handle", Some(Capability::Http)),
+            (
+                "wasi:http/outgoing-handler@0.2.12",
+                "handle",
+                Some(Capability::Http),
+            ),
             ("my:cli/environment", "get-arguments", None),
-            ("wasi:random/random", "get-random-u64", Some(Capability::Random)),
+            (
+                "wasi:random/random",
+                "get-random-u64",
+                Some(Capability::Random),
+            ),
         ] {
-            assert_eq!(implied_by(interface, function), capability, "{interface} {function}");
+            assert_eq!(
+                implied_by(interface, function),
+                capability,
+                "{interface} {function}"
+            );
         }
     }
 

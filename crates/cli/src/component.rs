@@ -64,7 +64,10 @@ fn refuse_options(args: &RunArgs) -> Result<(), Failure> {
         (None, Some(addr)) => format!("--tcplisten {addr}"),
         (None, None) => return Ok(()),
     };
-    let reason = format!("{} is a component, and this is for modules", module_name(args));
+    let reason = format!(
+        "{} is a component, and this is for modules",
+        module_name(args)
+    );
     Err(Failure::usage(option, reason))
 }
 
@@ -135,7 +138,7 @@ fn find(instance: &Instance, name: &str) -> Result<Func, usize> {
         return Ok(func);
     }
     let exports = functions(instance.component());
-    let mut found = exports.filter(|(_, func)| *func == name);
+    let mut found = exports.filter(|(_, func)| **func == *name);
     let first = found.next();
     match (first, found.count()) {
         (Some((interface, name)), 0) => func(interface.unwrap_or(""), &name).ok_or(0),
@@ -148,7 +151,9 @@ fn functions(component: &Component) -> impl Iterator<Item = (Option<&str>, Box<s
     component.exports().flat_map(|(name, item)| match item {
         ItemType::Func(_) => vec![(None, name.into())],
         ItemType::Instance(items) => {
-            let funcs = items.into_iter().filter(|(_, item)| matches!(item, ItemType::Func(_)));
+            let funcs = items
+                .into_iter()
+                .filter(|(_, item)| matches!(item, ItemType::Func(_)));
             funcs.map(|(func, _)| (Some(name), func)).collect()
         }
         _ => Vec::new(),
@@ -159,7 +164,9 @@ fn nothing_to_run(args: &RunArgs, component: &Component) -> Failure {
     let exports = exported_functions(component);
     Failure::host(
         args.module().display(),
-        format!("no `wasi:cli/run` to run; `--invoke 'NAME(ARGUMENTS)'` calls another function{exports}"),
+        format!(
+            "no `wasi:cli/run` to run; `--invoke 'NAME(ARGUMENTS)'` calls another function{exports}"
+        ),
     )
 }
 

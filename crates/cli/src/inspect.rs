@@ -284,9 +284,15 @@ impl Display for Report<'_> {
 
 /// What a program needs from its host.
 fn needs_sections(f: &mut Formatter<'_>, needs: &Needs<'_>) -> fmt::Result {
-    let capabilities = needs.capabilities.iter().map(|capability| capability.name());
+    let capabilities = needs
+        .capabilities
+        .iter()
+        .map(|capability| capability.name());
     section(f, "capabilities it can use", capabilities)?;
-    let unknown = needs.unknown_modules.iter().map(|name| format!("{:?}", Name(name)));
+    let unknown = needs
+        .unknown_modules
+        .iter()
+        .map(|name| format!("{:?}", Name(name)));
     section(f, "imports from unknown modules", unknown)
 }
 

@@ -49,9 +49,9 @@ impl NetworkArgs {
         }
         for word in &self.words {
             builder = match word {
-                Word::InheritNetwork => {
-                    builder.allow_connect(Peers::any()).allow_listen(Peers::any())
-                }
+                Word::InheritNetwork => builder
+                    .allow_connect(Peers::any())
+                    .allow_listen(Peers::any()),
                 Word::AllowIpNameLookup => builder.allow_resolve("*"),
                 Word::Default => builder,
             };
@@ -61,7 +61,8 @@ impl NetworkArgs {
 }
 
 fn parse_peers(text: &str) -> Result<Peers, String> {
-    text.parse().map_err(|err: tiered_wasi::PeersError| err.to_string())
+    text.parse()
+        .map_err(|err: tiered_wasi::PeersError| err.to_string())
 }
 
 fn as_given(text: &str) -> Result<String, String> {
@@ -96,9 +97,19 @@ mod tests {
         assert_eq!(parse_word("inherit-network"), Ok(Word::InheritNetwork));
         assert_eq!(parse_word("inherit-network=y"), Ok(Word::InheritNetwork));
         assert_eq!(parse_word("inherit-network=n"), Ok(Word::Default));
-        assert_eq!(parse_word("allow-ip-name-lookup=true"), Ok(Word::AllowIpNameLookup));
+        assert_eq!(
+            parse_word("allow-ip-name-lookup=true"),
+            Ok(Word::AllowIpNameLookup)
+        );
         assert_eq!(parse_word("tcp"), Ok(Word::Default));
-        for word in ["tcp=n", "udp=no", "inherit-env", "", "=y", "inherit-network=x"] {
+        for word in [
+            "tcp=n",
+            "udp=no",
+            "inherit-env",
+            "",
+            "=y",
+            "inherit-network=x",
+        ] {
             parse_word(word).expect_err(word);
         }
     }

@@ -13,12 +13,12 @@ use tiered::{
 use tiered_wasi::{Threads, WasiCtx};
 
 use crate::args::{Preload, RunArgs};
-use crate::failure::Failure;
-use crate::stats::{Ending, PeakMemory};
-use crate::watchdog::Watchdog;
-use crate::source::Program;
 #[cfg(feature = "component")]
 use crate::component;
+use crate::failure::Failure;
+use crate::source::Program;
+use crate::stats::{Ending, PeakMemory};
+use crate::watchdog::Watchdog;
 use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
@@ -63,9 +63,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     match program {
         Program::Module(module) => run_module(args, begin, watchdog, &engine, module),
         #[cfg(feature = "component")]
-        Program::Component(component) => {
-            component::run(args, begin, watchdog, &engine, &component)
-        }
+        Program::Component(component) => component::run(args, begin, watchdog, &engine, &component),
     }
 }
 

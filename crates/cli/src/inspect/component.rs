@@ -9,7 +9,7 @@ use tiered_component::types::FuncTypeId;
 use tiered_component::{Component, ItemType};
 
 use super::{needs_sections, section};
-use crate::capability::{self, Capability};
+use crate::capability;
 
 /// Everything that is shown about a component.
 #[derive(Serialize)]
@@ -56,11 +56,13 @@ impl<'a> Report<'a> {
         }
         let item = |(name, item): (&str, ItemType)| Item::of(component, name, &item);
         let modules = component.modules().iter().enumerate();
-        let calls = called.iter().flat_map(|(interface, names)| {
-            names.iter().map(|name| (&**interface, *name))
-        });
+        let calls = called
+            .iter()
+            .flat_map(|(interface, names)| names.iter().map(|name| (&**interface, *name)));
         let mut needs = capability::Needs::default();
-        needs.capabilities = calls.filter_map(|(i, name)| capability::implied_by(i, name)).collect();
+        needs.capabilities = calls
+            .filter_map(|(i, name)| capability::implied_by(i, name))
+            .collect();
         needs.unknown_modules = component
             .imports()
             .map(|(name, _)| name)
@@ -89,7 +91,9 @@ impl Item {
         let (kind, ty, items) = match item {
             ItemType::Func(ty) => ("func", Some(signature(component, *ty)), Vec::new()),
             ItemType::Instance(items) => {
-                let items = items.iter().map(|(name, item)| Item::of(component, name, item));
+                let items = items
+                    .iter()
+                    .map(|(name, item)| Item::of(component, name, item));
                 ("instance", None, items.collect())
             }
             ItemType::Module => ("core module", None, Vec::new()),
@@ -101,7 +105,12 @@ impl Item {
             }
             _ => ("item", None, Vec::new()),
         };
-        Item { name: name.to_owned(), kind, r#type: ty, items }
+        Item {
+            name: name.to_owned(),
+            kind,
+            r#type: ty,
+            items,
+        }
     }
 
     /// The item in a line, and those in it below, further in than `indent`.
@@ -152,7 +161,9 @@ impl Display for Report<'_> {
         section(f, "imports", self.imports.iter())?;
         section(f, "exports", self.exports.iter())?;
         let called = self.called.iter().flat_map(|(interface, names)| {
-            names.iter().map(move |name| format!("{:?} of {:?}", Name(name), Name(interface)))
+            names
+                .iter()
+                .map(move |name| format!("{:?} of {:?}", Name(name), Name(interface)))
         });
         section(f, "functions it can call", called)?;
         needs_sections(f, &self.needs)
@@ -161,6 +172,10 @@ impl Display for Report<'_> {
 
 impl Display for CoreModule {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} bytes, {} functions", self.index, self.size, self.functions)
+        write!(
+            f,
+            "{}: {} bytes, {} functions",
+            self.index, self.size, self.functions
+        )
     }
 }
