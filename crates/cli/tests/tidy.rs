@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tiered-decode",
         ],
     ),
+    ("component", &["tiered"]),
     ("wasi", &["tiered-component", "tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),

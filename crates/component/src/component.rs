@@ -8,7 +8,7 @@ use tiered::decode::Bytes;
 use tiered::{Engine, Module};
 
 use crate::error::{Error, InvalidComponent};
-use crate::plan::{self, Export, Exports, ImportPath, Item, ModuleSource, Plan, Trampoline};
+use crate::plan::{self, ImportPath, Item, ModuleSource, Plan, Trampoline};
 use crate::types::{FuncTypeId, Types, ValType};
 
 /// What begins a binary component: the magic number, the version and the layer.
@@ -218,7 +218,11 @@ fn behind_block_comment(text: &str) -> &str {
         let Some(at) = rest.find(";)").into_iter().chain(rest.find("(;")).min() else {
             return "";
         };
-        depth = if rest[at..].starts_with("(;") { depth + 1 } else { depth - 1 };
+        depth = if rest[at..].starts_with("(;") {
+            depth + 1
+        } else {
+            depth - 1
+        };
         rest = &rest[at + 2..];
     }
     rest
@@ -232,16 +236,6 @@ fn into_binary(bytes: Bytes) -> Result<Bytes, Error> {
     match wat::parse_bytes(&bytes) {
         Ok(binary) => Ok(Bytes::from(binary.into_owned())),
         Err(error) => Err(InvalidComponent::new(&error.to_string()).into()),
-    }
-}
-
-impl Component {
-    /// The export of this name among `exports`, or of a version that fits it.
-    pub(crate) fn find<'a>(exports: &'a Exports, name: &str) -> Option<(&'a str, &'a Export)> {
-        let exact = exports.iter().find(|(export, _)| **export == *name);
-        let fits = |(export, _): &&(Box<str>, Export)| crate::names::are_compatible(export, name);
-        let (name, export) = exact.or_else(|| exports.iter().find(fits))?;
-        Some((name, export))
     }
 }
 

@@ -47,7 +47,11 @@ impl InvalidComponent {
 impl fmt::Display for InvalidComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.offset {
-            Some(offset) => write!(f, "invalid component at offset {offset:#x}: {}", self.reason),
+            Some(offset) => write!(
+                f,
+                "invalid component at offset {offset:#x}: {}",
+                self.reason
+            ),
             None => write!(f, "invalid component: {}", self.reason),
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use tiered::{AnyStore, Func as CoreFunc, Memory, SlotsFunc, Trap};
+use tiered::{AnyStore, Memory, SlotsFunc, Trap};
 
 use crate::abi::{
     self, AbiError, AbiErrorKind, FlatValues, Guest, HandleError, HandleType, Lift, LiftContext,
@@ -93,7 +93,7 @@ impl Func {
         if !shared.belongs_to(store) {
             return Err(Error::OtherStore);
         }
-        if self.func.options.is_async {
+        if self.func.is_async {
             let what = format!("an asynchronous call of {:?}", self.func.name);
             return Err(Error::Unsupported(what));
         }
@@ -118,38 +118,38 @@ impl Func {
     ) -> Result<R, Error> {
         let (func, shared) = (&*self.func, &*self.instance.0.shared);
         let types = self.instance.component().types();
-        let options = abi_options(&func.options, func.memory, store);
         set_flag(store, func.may_block, self.ty().is_async());
 
         set_flag(store, func.may_leave, false);
         let mut guest = LoweredTo {
             shared,
-            instance: func.options.instance,
+            instance: func.instance,
+            options: func.options,
             memory: func.memory,
             realloc: func.realloc,
             store,
         };
-        let args = lower(&mut LowerContext::new(types, options, &mut guest));
+        let args = lower(&mut LowerContext::new(types, func.options, &mut guest));
         let args = args.map_err(|error| self.lowering_failed(error))?;
         set_flag(store, func.may_leave, true);
 
         let mut slots = [0; MAX_FLAT_PARAMS];
         slots[..args.len()].copy_from_slice(&args);
-        with_slots(func.core, store)?.call(store, &mut slots)?;
+        func.core.call(store, &mut slots)?;
 
         let (state, bytes) = shared.state_and_bytes(store, func.memory);
         let mut handles = LiftedFrom {
             state,
-            instance: func.options.instance,
+            instance: func.instance,
         };
         let budget = self.instance.0.limits.lifted_bytes;
-        let cx = LiftContext::new(types, options, bytes, &slots[..1], &mut handles);
+        let cx = LiftContext::new(types, func.options, bytes, &slots[..1], &mut handles);
         let result = lift(&mut cx.with_budget(budget));
         let result = result.map_err(|error| self.value_trap(&error))?;
 
         if let Some(post_return) = func.post_return {
             set_flag(store, func.may_leave, false);
-            with_slots(post_return, store)?.call(store, &mut slots)?;
+            post_return.call(store, &mut slots)?;
             set_flag(store, func.may_leave, true);
         }
         shared.state(store).end_call()?;
@@ -158,11 +158,7 @@ impl Func {
 
     /// What an error is that came up when the arguments were lowered.
     fn lowering_failed(&self, error: AbiError) -> Error {
-        let types = self.instance.component().types();
-        let mut params = self.ty().params().iter();
-        // A handle that is lent to nobody's call would stay.
-        let has_borrows = params.any(|param| types.has_borrows(param.ty));
-        if error.is_of_host() && !has_borrows {
+        if error.is_of_host() {
             return Error::Value(format!("{}: {error}", self.func.name));
         }
         match realloc_trap(error) {
@@ -185,12 +181,6 @@ pub(crate) fn realloc_trap(error: AbiError) -> Result<Trap, AbiError> {
         AbiErrorKind::Realloc(tiered::Error::Trap(trap)) => Ok(trap),
         other => Err(other.into()),
     }
-}
-
-/// A core function of a component; its parameters and results are numbers, and few.
-fn with_slots(func: CoreFunc, store: &AnyStore) -> Result<SlotsFunc, Trap> {
-    let func = func.with_slots(store);
-    func.ok_or_else(|| Trap::message("a core function has more than numbers for parameters"))
 }
 
 /// The options that the form of values depends on.
@@ -299,7 +289,8 @@ pub(crate) struct LoweredTo<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) instance: u32,
     pub(crate) memory: Option<Memory>,
-    pub(crate) realloc: Option<CoreFunc>,
+    pub(crate) options: abi::Options,
+    pub(crate) realloc: Option<SlotsFunc>,
 }
 
 impl Guest for LoweredTo<'_> {
@@ -318,15 +309,16 @@ impl Guest for LoweredTo<'_> {
         size: u64,
     ) -> Result<u64, tiered::Error> {
         let Some(realloc) = self.realloc else {
-            return Err(Trap::message("the component gives no realloc for a value in memory").into());
+            return Err(
+                Trap::message("the component gives no realloc for a value in memory").into(),
+            );
         };
         let mut slots = [old, old_size, align.into(), size];
-        with_slots(realloc, self.store)?.call(self.store, &mut slots)?;
-        let is_long = self.memory.is_some_and(|memory| {
-            use tiered::decode::types::IndexType;
-            memory.ty(self.store).index == IndexType::I64
-        });
-        Ok(if is_long { slots[0] } else { u64::from(slots[0] as u32) })
+        realloc.call(self.store, &mut slots)?;
+        Ok(match self.options.address {
+            AddressType::I32 => u64::from(slots[0] as u32),
+            AddressType::I64 => slots[0],
+        })
     }
 
     fn lower_handle(&mut self, ty: HandleType, handle: Handle) -> Result<u32, HandleError> {

@@ -131,6 +131,23 @@ impl HandleTable {
         Ok(self.remove(ty, index)?.0)
     }
 
+    /// Takes out all that was lent for a call that is not made.
+    pub(crate) fn forget_borrows(&mut self, call: u32) {
+        let hold = Hold::Borrow { call };
+        for index in (1..).take(self.entries.len()) {
+            if matches!(self.entries[index as usize - 1], Entry::Resource(handle) if handle.hold == hold)
+            {
+                self.free(index);
+            }
+        }
+    }
+
+    fn free(&mut self, index: u32) {
+        self.entries[index as usize - 1] = Entry::Free(self.free);
+        self.free = index;
+        self.live -= 1;
+    }
+
     /// Takes a handle out, and says what it was of.
     pub(crate) fn remove(
         &mut self,
@@ -141,9 +158,7 @@ impl HandleTable {
         if handle.lends != 0 {
             return Err(HandleError::Lent(index));
         }
-        self.entries[index as usize - 1] = Entry::Free(self.free);
-        self.free = index;
-        self.live -= 1;
+        self.free(index);
         Ok((handle.rep, handle.hold))
     }
 }
@@ -178,7 +193,10 @@ mod tests {
         assert_eq!(table.rep(SOCKET, 1), Err(HandleError::OtherType(1)));
         assert_eq!(table.take_own(FILE, 1), Ok(7));
         assert_eq!(table.take_own(FILE, 1), Err(HandleError::Unknown(1)));
-        assert_eq!(table.rep(FILE, u32::MAX), Err(HandleError::Unknown(u32::MAX)));
+        assert_eq!(
+            table.rep(FILE, u32::MAX),
+            Err(HandleError::Unknown(u32::MAX))
+        );
     }
 
     #[test]
@@ -200,6 +218,18 @@ mod tests {
         assert_eq!(table.insert(FILE, 7, hold), Ok(1));
         assert_eq!(table.take_own(FILE, 1), Err(HandleError::NotOwned(1)));
         assert_eq!(table.remove(FILE, 1), Ok((7, hold)));
+    }
+
+    #[test]
+    fn what_is_lent_for_a_call_is_forgotten_with_it() {
+        let mut table = HandleTable::new(10);
+        let mut add = |call| table.insert(FILE, 7, Hold::Borrow { call });
+        assert_eq!((add(0), add(1), add(1)), (Ok(1), Ok(2), Ok(3)));
+        table.forget_borrows(1);
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.rep(FILE, 1), Ok(7));
+        assert_eq!(table.rep(FILE, 2), Err(HandleError::Unknown(2)));
+        assert_eq!(table.insert(FILE, 8, Hold::Own), Ok(3));
     }
 
     #[test]

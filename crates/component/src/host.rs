@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tiered::{Caller, Func as CoreFunc, Global, Memory, Slots, Trap};
+use tiered::{Caller, Global, Memory, Slots, SlotsFunc, Trap};
 
 use crate::abi::{self, AbiError, FlatValues, LiftContext, LowerContext};
 use crate::component::Component;
@@ -26,7 +26,7 @@ pub(crate) struct HostLowering {
     pub(crate) instance: u32,
     pub(crate) options: abi::Options,
     pub(crate) memory: Option<Memory>,
-    pub(crate) realloc: Option<CoreFunc>,
+    pub(crate) realloc: Option<SlotsFunc>,
     pub(crate) may_leave: Global,
     /// How many flat arguments there are.
     pub(crate) params: usize,
@@ -91,6 +91,7 @@ impl<T: 'static> HostCall<'_, T> {
             store: &mut self.caller,
             shared,
             instance: *instance,
+            options: *options,
             memory: *memory,
             realloc: *realloc,
         };

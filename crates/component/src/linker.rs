@@ -13,14 +13,16 @@
 //!
 //! *Invariant:* a function's type is compared once, when a component is linked: no call checks it again.
 
-use std::collections::{HashMap, HashSet};
+mod wanted;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use tiered::decode::types::{FuncType as CoreType, ValType as CoreValType};
 use tiered::{Caller, Module, Store, Trap};
 
-use crate::abi::{Lift, Lower, Params, StringEncoding};
+use crate::abi::{Lift, Lower, Params};
 use crate::component::Component;
 use crate::error::Error;
 use crate::host::HostCall;
@@ -28,10 +30,12 @@ use crate::instance::{self, Instance};
 use crate::limits::Limits;
 use crate::lowered::Lowered;
 use crate::names::{self, Names};
-use crate::plan::{Export, Exports, Options, Plan, Step, Trampoline};
+use crate::plan::Plan;
 use crate::resource::HostResource;
-use crate::types::{CallKind, FuncType, FuncTypeId, TypeDef, Types, ValType};
+use crate::types::{CallKind, FuncType, Types};
 use crate::val::Val;
+
+use wanted::{Wanted, wanted};
 
 /// Why a linker refuses a definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +89,7 @@ pub(crate) enum Provided<T: 'static> {
 pub struct Linker<T: 'static> {
     interfaces: Names<Names<Definition<T>>>,
     shadows: bool,
+    unknown_trap: bool,
     limits: Limits,
     resources: HashMap<HostResource, &'static str>,
 }
@@ -96,6 +101,7 @@ impl<T: 'static> Linker<T> {
         Linker {
             interfaces: Names::new(),
             shadows: false,
+            unknown_trap: false,
             limits: Limits::default(),
             resources: HashMap::new(),
         }
@@ -104,6 +110,13 @@ impl<T: 'static> Linker<T> {
     /// Whether a definition may replace an earlier one of the same name; `false` at first, when that is an error.
     pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
         self.shadows = allow;
+        self
+    }
+
+    /// Whether a component may import what is not defined; `false` at first. Calling such a function is a trap that names it;
+    /// such a resource type is one of which there are no resources. Core modules have to be defined all the same.
+    pub fn unknown_imports_trap(&mut self, allow: bool) -> &mut Self {
+        self.unknown_trap = allow;
         self
     }
 
@@ -232,7 +245,11 @@ impl<T: 'static> Linker<T> {
                 |cx, ty, result, args| cx.result(ty, CallKind::Lower, result.as_ref(), args),
             )
         };
-        self.insert(interface, name, Definition::Func(|_, _| Ok(()), Arc::new(body)))
+        self.insert(
+            interface,
+            name,
+            Definition::Func(|_, _| Ok(()), Arc::new(body)),
+        )
     }
 
     /// Defines the core module `name` of `interface`.
@@ -283,7 +300,10 @@ impl<T: 'static> Linker<T> {
         let (interface, name) = plan.import_name(path);
         let interfaces = self.interfaces.candidates(&interface);
         let Some(found) = interfaces.flat_map(|names| names.get_exact(name)).next() else {
-            return Err(self.unknown(interface, name));
+            let stand_in = self.unknown_trap.then(|| wanted.stand_in(&interface, name));
+            return stand_in
+                .flatten()
+                .ok_or_else(|| self.unknown(interface, name));
         };
         let incompatible = |reason: String| Error::IncompatibleImport {
             interface: interface.clone(),
@@ -358,7 +378,9 @@ impl<T: 'static> Default for Linker<T> {
 impl<T: 'static> fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.interfaces.names().collect();
-        f.debug_struct("Linker").field("interfaces", &names).finish_non_exhaustive()
+        f.debug_struct("Linker")
+            .field("interfaces", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -369,123 +391,6 @@ impl<T: 'static> Definition<T> {
             Definition::Resource(..) => "a resource type",
             Definition::Module(_) => "a core module",
         }
-    }
-}
-
-/// How a component calls a function that it imports.
-struct Call<'a> {
-    core_type: &'a CoreType,
-    ty: FuncTypeId,
-    options: &'a Options,
-}
-
-/// What a component wants of an import.
-enum Wanted<'a> {
-    Funcs(Vec<Call<'a>>),
-    Resource,
-    Module,
-}
-
-impl Wanted<'_> {
-    fn kind(&self) -> &'static str {
-        match self {
-            Wanted::Funcs(_) => "a function",
-            Wanted::Resource => "a resource type",
-            Wanted::Module => "a core module",
-        }
-    }
-}
-
-/// What the steps of a plan want of the imports.
-fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
-    let funcs = || Wanted::Funcs(Vec::new());
-    let mut wanted: Vec<_> = plan.paths.iter().map(|_| funcs()).collect();
-    for &path in &plan.imported_resources {
-        wanted[path as usize] = Wanted::Resource;
-    }
-    for step in &plan.steps {
-        if let Step::InstantiateImport { import, .. } = step {
-            wanted[*import as usize] = Wanted::Module;
-        }
-    }
-    exported_modules(&plan.exports, &mut wanted);
-    for (core_type, trampoline) in &plan.trampolines {
-        if let Trampoline::Lower {
-            import,
-            ty,
-            options,
-        } = trampoline
-            && let Wanted::Funcs(calls) = &mut wanted[*import as usize]
-        {
-            calls.push(Call {
-                core_type,
-                ty: *ty,
-                options: &plan.options[*options as usize],
-            });
-        }
-    }
-    wanted
-}
-
-/// Marks the imports that are exported again, which only modules can be.
-fn exported_modules(exports: &Exports, wanted: &mut [Wanted<'_>]) {
-    for (_, export) in exports {
-        match export {
-            Export::ModuleImport(import) => wanted[*import as usize] = Wanted::Module,
-            Export::Instance(exports) => exported_modules(exports, wanted),
-            _ => {}
-        }
-    }
-}
-
-impl Call<'_> {
-    fn is_sync(&self) -> Result<(), String> {
-        match self.options.is_async {
-            true => Err("the component calls it asynchronously, which is not supported".to_owned()),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a function on flat core values of this type can be called so.
-    fn fits_lowered(&self, plan: &Plan, ty: &CoreType) -> Result<(), String> {
-        self.is_sync()?;
-        if self.core_type != ty {
-            return Err(format!(
-                "its flat type is {ty}, and the component calls it as {}",
-                self.core_type
-            ));
-        }
-        let func = plan.types.func(self.ty);
-        let params = func.params().iter().map(|param| param.ty);
-        let mut values = params.chain(func.result());
-        let mut seen = HashSet::new();
-        if self.options.encoding != StringEncoding::Utf8
-            && values.any(|ty| has_strings(&plan.types, ty, &mut seen))
-        {
-            return Err("it takes strings in UTF-8, and the component passes others".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// Whether a value may have strings in it. Types that were looked at before have none.
-fn has_strings(types: &Types, ty: ValType, seen: &mut HashSet<ValType>) -> bool {
-    let ValType::Defined(id) = ty else {
-        return ty == ValType::String;
-    };
-    if !seen.insert(ty) {
-        return false;
-    }
-    let mut has = |ty: ValType| has_strings(types, ty, seen);
-    match types.def(id) {
-        TypeDef::Record(fields) => fields.iter().any(|field| has(field.ty)),
-        TypeDef::Variant(cases) => cases.iter().any(|case| case.ty.is_some_and(&mut has)),
-        TypeDef::Tuple(types) => types.iter().any(|&ty| has(ty)),
-        TypeDef::List(ty) | TypeDef::FixedList(ty, _) | TypeDef::Option(ty) => has(*ty),
-        TypeDef::Map(key, value) => has(*key) || has(*value),
-        TypeDef::Result { ok, err } => [ok, err].into_iter().flatten().any(|&ty| has(ty)),
-        // What goes through them is passed by built-ins with options of their own.
-        TypeDef::Stream(_) | TypeDef::Future(_) | TypeDef::Flags(_) | TypeDef::Enum(_) => false,
     }
 }
 

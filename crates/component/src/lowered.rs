@@ -135,13 +135,7 @@ impl<T: 'static> Lowered<'_, T> {
     /// # Errors
     /// The guest's trap; one of the canonical ABI if what it gives is not aligned or not within its memory, or if it gave no
     /// `realloc` for this function.
-    pub fn realloc(
-        &mut self,
-        old: u32,
-        old_size: u32,
-        align: u32,
-        size: u32,
-    ) -> Result<u32, Trap> {
+    pub fn realloc(&mut self, old: u32, old_size: u32, align: u32, size: u32) -> Result<u32, Trap> {
         let (Some(realloc), Some(memory)) = (self.lowering.realloc, self.lowering.memory) else {
             return Err(Trap::message(
                 "the component gives no realloc and memory for a function that returns what takes some",
@@ -152,11 +146,15 @@ impl<T: 'static> Lowered<'_, T> {
         let at = realloc.call(&mut self.caller, (old, old_size, align, size))?;
         set_flag(&mut self.caller, may_leave, true);
         if !at.is_multiple_of(align.max(1)) {
-            return Err(Trap::message("realloc returned an address that is not aligned"));
+            return Err(Trap::message(
+                "realloc returned an address that is not aligned",
+            ));
         }
         let end = u64::from(at) + u64::from(size);
         if end > memory.data(&self.caller).len() as u64 {
-            return Err(Trap::message("realloc returned memory that is out of bounds"));
+            return Err(Trap::message(
+                "realloc returned memory that is out of bounds",
+            ));
         }
         Ok(at)
     }

@@ -39,6 +39,11 @@ pub(crate) fn are_compatible(a: &str, b: &str) -> bool {
     }
 }
 
+/// The version of a name, if it fits others than itself.
+pub(crate) fn version(name: &str) -> Option<Version> {
+    split(name).map(|(_, _, version)| version)
+}
+
 /// A map by names in which a version stands for those that fit it.
 #[derive(Clone, Debug)]
 pub(crate) struct Names<V> {
@@ -100,10 +105,7 @@ impl<V> Names<V> {
 }
 
 /// The known name that is nearest to `name`, if one is so near that it may be what was meant.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer ones are of hostile components; nobody has mistyped them.
     const LONGEST: usize = 256;
     if name.len() > LONGEST {

@@ -9,6 +9,7 @@
 //! *Invariant:* function bodies of core modules are not looked at here: decoding the modules validates them.
 
 mod convert;
+mod expansion;
 mod translate;
 
 use std::collections::HashMap;
@@ -92,7 +93,10 @@ pub(crate) enum Extract {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// Instantiates one of the core modules with imports in its order.
-    Instantiate { module: u32, imports: Box<[CoreDef]> },
+    Instantiate {
+        module: u32,
+        imports: Box<[CoreDef]>,
+    },
     /// Instantiates a core module that is imported.
     InstantiateImport {
         import: u32,
@@ -116,9 +120,7 @@ pub(crate) struct Options {
     pub(crate) memory: Option<u32>,
     pub(crate) realloc: Option<u32>,
     pub(crate) post_return: Option<u32>,
-    pub(crate) callback: Option<u32>,
     pub(crate) is_async: bool,
-    pub(crate) core_type: FuncType,
 }
 
 /// What is done to a string between two memories.
@@ -183,8 +185,7 @@ pub(crate) enum Export {
     Module(u32),
     /// An imported module, exported again.
     ModuleImport(u32),
-    /// A type; the number of the resource, if it is one.
-    Type(Option<ResourceId>),
+    Type,
 }
 
 /// Exports in their order.

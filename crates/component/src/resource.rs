@@ -68,15 +68,19 @@ impl HostResource {
     /// The type of this name.
     #[must_use]
     pub const fn new(name: &'static str) -> HostResource {
-        // FNV-1a. A linker refuses two names of one hash.
-        let bytes = name.as_bytes();
-        let mut id: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut at = 0;
-        while at < bytes.len() {
-            id = (id ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
-            at += 1;
+        // A linker refuses two names of one hash.
+        HostResource {
+            id: hash(name.as_bytes()),
+            name,
         }
-        HostResource { id, name }
+    }
+
+    /// The type of an import that nobody defines.
+    pub(crate) fn of_nobody(import: &str) -> HostResource {
+        HostResource {
+            id: !hash(import.as_bytes()),
+            name: "",
+        }
     }
 
     /// The handle by which the resource of this type with the number `rep` is passed to a component as a value.
@@ -97,6 +101,17 @@ impl HostResource {
     pub const fn name(&self) -> &'static str {
         self.name
     }
+}
+
+/// FNV-1a.
+const fn hash(bytes: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
 }
 
 impl PartialEq for HostResource {

@@ -155,6 +155,10 @@ impl State {
     pub(crate) fn give_up(&mut self) {
         if let Some(call) = self.calls.last_mut() {
             call.borrows = 0;
+            let innermost = self.calls.len() as u32 - 1;
+            for table in &mut self.tables {
+                table.forget_borrows(innermost);
+            }
         }
         let ended = self.end_call();
         self.leave(ended.is_err());
@@ -304,7 +308,7 @@ impl State {
             Hold::Own => Ok(Some(rep)),
             Hold::Borrow { call } => {
                 if let Some(call) = self.calls.get_mut(call as usize) {
-                    call.borrows -= 1;
+                    call.borrows = call.borrows.saturating_sub(1);
                 }
                 Ok(None)
             }
@@ -392,7 +396,9 @@ impl State {
     /// The resource type of a handle that the host holds.
     pub(crate) fn type_of(&self, handle: Handle) -> Option<ResourceInfo> {
         let mut resources = self.resources.iter();
-        resources.find(|resource| resource.ty.is_type_of(handle)).copied()
+        resources
+            .find(|resource| resource.ty.is_type_of(handle))
+            .copied()
     }
 
     /// How many handles there are, those that the host holds among them.

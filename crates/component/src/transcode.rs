@@ -64,9 +64,7 @@ pub(crate) fn transcode(
             let chars = from.iter().map(|&byte| Ok(char::from(byte)));
             encode_utf8(chars, |_| 1, to, rest.first_pass)
         }
-        Transcode::Utf16ToUtf8 => {
-            encode_utf8(chars(from), char::len_utf16, to, rest.first_pass)
-        }
+        Transcode::Utf16ToUtf8 => encode_utf8(chars(from), char::len_utf16, to, rest.first_pass),
         Transcode::Utf8ToLatin1 => {
             let chars = utf8(from)?.chars().map(Ok);
             encode_latin1(chars, char::len_utf8, to)
@@ -233,7 +231,12 @@ mod tests {
             (Transcode::Utf8ToUtf16, utf8, &utf16, (3, 0)),
             (Transcode::Utf8ToLatin1, utf8, &latin1, (5, 3)),
             (Transcode::Utf16ToLatin1, &utf16, &latin1, (3, 3)),
-            (Transcode::Utf16ToCompactProbablyUtf16, &utf16, &latin1, (3, 0)),
+            (
+                Transcode::Utf16ToCompactProbablyUtf16,
+                &utf16,
+                &latin1,
+                (3, 0),
+            ),
         ] {
             let expected = Some((to.to_vec(), done));
             assert_eq!(run(op, from, to.len(), REST), expected, "{op:?}");

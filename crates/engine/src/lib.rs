@@ -76,9 +76,9 @@ pub use tiered_runtime::{
     ExceptionError, ExnRef, ExportError, Extern, ExternRef, Frame, Func, Global, GuestObject,
     HandleScope, HeapStats, HostError, HostReturn, HostValue, HostValues, Instance, InstancePre,
     InstantiateError, InterruptHandle, Interruptible, IntoHostFunc, LimitError, Limits, LinkError,
-    Linker, Memory, MemoryError, Meter, ObjectError, PAGE_BYTES, SetError, SharedMemory, Slots, SlotsFunc, Store,
-    StoreCell, StoreConfig, StructRef, Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc,
-    Val,
+    Linker, Memory, MemoryError, Meter, ObjectError, PAGE_BYTES, SetError, SharedMemory, Slots,
+    SlotsFunc, Store, StoreCell, StoreConfig, StructRef, Table, Tag, ToStoreConfig, Trap, TrapCode,
+    TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

@@ -29,8 +29,8 @@ use crate::vm::vmctx::VmCtx;
 
 pub use caller::Caller;
 pub use meter::Meter;
-pub use slots::{Slots, SlotsFunc};
 pub(crate) use slots::of_slots;
+pub use slots::{Slots, SlotsFunc};
 pub use typed::{HostError, HostReturn, HostValues, IntoHostFunc};
 
 /// What a host function does: arguments in the frame become results in the frame.

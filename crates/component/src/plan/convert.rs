@@ -5,21 +5,21 @@ use std::collections::HashMap;
 use tiered::decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
 use tiered::decode::module::ExportKind;
 use tiered::decode::types::{FuncType, ValType as CoreType};
+use wasmtime_environ::collections::TryString;
 use wasmtime_environ::component::{
     self as environ, CanonicalOptions, CanonicalOptionsDataModel, Component, ComponentExternData,
     ComponentTranslation, ComponentTypes, ExportIndex, ExportItem, FixedEncoding,
     GlobalInitializer, InstantiateModule, InterfaceType, NameMap, StaticModuleIndex,
-    TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable,
-    TypeResourceTableIndex, UnsafeIntrinsic,
+    TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable, TypeResourceTableIndex,
+    UnsafeIntrinsic,
 };
-use wasmtime_environ::collections::TryString;
 use wasmtime_environ::{
     EntityIndex, EntityRef, ModuleInternedTypeIndex, ModuleTranslation, PrimaryMap, WasmValType,
 };
 
 use super::{
-    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item,
-    ModuleSource, Options, Plan, ResourceTable, Step, Trampoline, Transcode,
+    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item, ModuleSource,
+    Options, Plan, ResourceTable, Step, Trampoline, Transcode,
 };
 use crate::abi::StringEncoding;
 use crate::error::InvalidComponent;
@@ -80,7 +80,10 @@ impl<'a> Converter<'a> {
             import: import.index(),
             path: path.iter().map(|name| name.as_str().into()).collect(),
         });
-        let steps = component.initializers.iter().filter_map(|step| self.step(step));
+        let steps = component
+            .initializers
+            .iter()
+            .filter_map(|step| self.step(step));
         let (paths, steps) = (paths.collect(), steps.collect::<Result<_>>()?);
         let mut trampolines = Vec::with_capacity(component.trampolines.len());
         for (index, ty) in component.trampolines.iter() {
@@ -88,11 +91,14 @@ impl<'a> Converter<'a> {
             trampolines.push((self.core_type(*ty)?, trampoline));
         }
         let options = component.options.values();
-        let options = options.map(|options| self.options(options)).collect::<Result<_>>()?;
+        let options = options
+            .map(|options| self.options(options))
+            .collect::<Result<_>>()?;
         let exports = self.exports(&component.exports)?;
         let export_types = self.export_types(&component.exports)?;
         let tables = 0..self.resource_tables;
-        let resource_tables = tables.map(|table| self.resource_table(TypeResourceTableIndex::from_u32(table)));
+        let resource_tables =
+            tables.map(|table| self.resource_table(TypeResourceTableIndex::from_u32(table)));
         let resource_tables = resource_tables.collect();
         Ok(Plan {
             modules: self.sources(),
@@ -230,9 +236,7 @@ impl<'a> Converter<'a> {
             memory: memory.memory.map(|memory| memory.as_u32()),
             realloc: memory.realloc.map(|realloc| realloc.as_u32()),
             post_return: options.post_return.map(|func| func.as_u32()),
-            callback: options.callback.map(|func| func.as_u32()),
             is_async: options.async_,
-            core_type: self.core_type(options.core_type)?,
         })
     }
 
@@ -308,10 +312,7 @@ impl<'a> Converter<'a> {
             environ::Export::ModuleStatic { index, .. } => Export::Module(index.as_u32()),
             environ::Export::ModuleImport { import, .. } => Export::ModuleImport(import.as_u32()),
             environ::Export::Instance { exports, .. } => Export::Instance(self.exports(exports)?),
-            environ::Export::Type(EnvironDef::Resource(table)) => {
-                Export::Type(Some(self.resource_id(*table)))
-            }
-            environ::Export::Type(_) => Export::Type(None),
+            environ::Export::Type(_) => Export::Type,
         })
     }
 
@@ -447,12 +448,8 @@ impl<'a> Converter<'a> {
                 ok: self.optional(from[ty].ok)?,
                 err: self.optional(from[ty].err)?,
             },
-            InterfaceType::Future(ty) => {
-                TypeDef::Future(self.optional(from[from[ty].ty].payload)?)
-            }
-            InterfaceType::Stream(ty) => {
-                TypeDef::Stream(self.optional(from[from[ty].ty].payload)?)
-            }
+            InterfaceType::Future(ty) => TypeDef::Future(self.optional(from[from[ty].ty].payload)?),
+            InterfaceType::Stream(ty) => TypeDef::Stream(self.optional(from[from[ty].ty].payload)?),
             _ => return Err(InvalidComponent::new("a type that is not known")),
         })
     }

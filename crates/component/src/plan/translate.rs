@@ -7,8 +7,8 @@ use wasmtime_environ::component::{ComponentTypesBuilder, Translator};
 use wasmtime_environ::wasmparser::{self, Validator};
 use wasmtime_environ::{ScopeVec, Trap, Tunables};
 
-use super::Plan;
 use super::convert::Converter;
+use super::{Plan, expansion};
 use crate::error::InvalidComponent;
 
 /// Reads a binary component whose core modules may use the proposals `accepted`.
@@ -26,6 +26,7 @@ pub(crate) fn translate(bytes: &[u8], accepted: WasmFeatures) -> Result<Plan, In
 }
 
 fn translate_in(bytes: &[u8], accepted: WasmFeatures) -> Result<Plan, InvalidComponent> {
+    expansion::check(bytes)?;
     let tunables = Tunables {
         // Nobody looks at what it would find.
         parse_wasm_debuginfo: false,
@@ -71,6 +72,8 @@ fn features(accepted: WasmFeatures) -> wasmparser::WasmFeatures {
 pub(crate) fn trap_message(code: u32) -> String {
     let trap = u8::try_from(code).ok().and_then(Trap::from_u8);
     let message = trap.map(|trap| trap.to_string());
-    let message = message.as_deref().unwrap_or("an unknown trap of an adapter");
+    let message = message
+        .as_deref()
+        .unwrap_or("an unknown trap of an adapter");
     message.trim_start_matches("wasm trap: ").to_owned()
 }

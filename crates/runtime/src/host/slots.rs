@@ -67,8 +67,12 @@ impl Slots<'_> {
 
 /// Whether parameters and results are all numbers.
 fn is_of_numbers(ty: &FuncType) -> bool {
-    let is_number =
-        |ty: &ValType| matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64);
+    let is_number = |ty: &ValType| {
+        matches!(
+            ty,
+            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64
+        )
+    };
     ty.params.iter().chain(&ty.results).all(is_number)
 }
 

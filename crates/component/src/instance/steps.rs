@@ -1,0 +1,492 @@
+//! The steps of a plan, taken on a store.
+//!
+//! *Invariant:* a function of the runtime or the host that a core module imports is made when the module is instantiated: by
+//! then all is known that its canonical options name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tiered::decode::types::{FuncType, GlobalType, ValType};
+use tiered::{
+    Extern, Func as CoreFunc, Global, InstantiateError, Memory, Module, SlotsFunc, Store, Trap,
+    Val as CoreVal,
+};
+
+use super::{Exported, Inner, Instance, LiftedFunc};
+use crate::error::{Error, ImportName};
+use crate::func::abi_options;
+use crate::host::{HostCall, HostLowering};
+use crate::linker::{InstancePre, Provided};
+use crate::lowered::{Lowered, Lowering, flag};
+use crate::plan::{
+    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, Options, Plan, ResourceTable, Step,
+    Trampoline,
+};
+use crate::resource::ResourceType;
+use crate::state::{ResourceInfo, Shared};
+use crate::trampoline::{self, Builtin, cannot_leave};
+use crate::types::FuncTypeId;
+
+/// Runs the steps of a component.
+pub(crate) fn instantiate<T: 'static>(
+    pre: &InstancePre<T>,
+    store: &mut Store<T>,
+) -> Result<Instance, Error> {
+    let plan = pre.component().plan();
+    let shared = Arc::new(Shared::new(store, plan.instances, pre.limits().handles));
+    shared.state(store).enter()?;
+    let mut instantiator = Instantiator {
+        pre,
+        plan,
+        may_leave: vec![None; plan.instances as usize],
+        may_block: None,
+        cores: Vec::new(),
+        memories: Vec::new(),
+        reallocs: Vec::new(),
+        post_returns: Vec::new(),
+        trampolines: vec![None; plan.trampolines.len()],
+        context: [[None; 2]; 2],
+        tables: plan.resource_tables.as_slice().into(),
+        shared,
+        store,
+    };
+    let made = instantiator.run();
+    let Instantiator {
+        shared,
+        cores,
+        store,
+        ..
+    } = instantiator;
+    let ended = made.and_then(|exports| {
+        shared.state(store).end_call()?;
+        Ok(exports)
+    });
+    shared.state(store).leave(ended.is_err());
+    Ok(Instance(Arc::new(Inner {
+        component: pre.component().clone(),
+        exports: ended?,
+        limits: pre.limits().clone(),
+        shared,
+        cores,
+    })))
+}
+
+struct Instantiator<'a, T: 'static> {
+    pre: &'a InstancePre<T>,
+    plan: &'a Plan,
+    store: &'a mut Store<T>,
+    shared: Arc<Shared>,
+    /// By the component instances.
+    may_leave: Vec<Option<Global>>,
+    may_block: Option<Global>,
+    /// What the steps have made, in their order.
+    cores: Vec<tiered::Instance>,
+    memories: Vec<Memory>,
+    reallocs: Vec<SlotsFunc>,
+    post_returns: Vec<SlotsFunc>,
+    /// Those that have been needed.
+    trampolines: Vec<Option<CoreFunc>>,
+    /// `context.get` and `context.set`, by their words.
+    context: [[Option<CoreFunc>; 2]; 2],
+    tables: Arc<[Option<ResourceTable>]>,
+}
+
+impl<T: 'static> Instantiator<'_, T> {
+    fn run(&mut self) -> Result<Vec<(Box<str>, Exported)>, Error> {
+        self.import_resources();
+        for step in &self.plan.steps {
+            self.step(step)?;
+        }
+        self.exports(&self.plan.exports, "")
+    }
+
+    /// Gives the resource types of the host their numbers.
+    fn import_resources(&mut self) {
+        for &path in &self.plan.imported_resources {
+            let Provided::Resource(ty, drop) = self.pre.provided(path) else {
+                unreachable!("what is provided was compared with what is imported");
+            };
+            let drop = Arc::clone(drop);
+            let signature = FuncType::new([ValType::I32], []);
+            let destructor = CoreFunc::of_slots(self.store, signature, move |caller, slots| {
+                drop(caller, slots.get(0) as u32)
+            });
+            self.shared.state(self.store).add_resource(ResourceInfo {
+                ty: ResourceType::of_host(*ty),
+                destructor: Some(destructor),
+                instance: None,
+            });
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Instantiate { module, imports } => {
+                let index = *module as usize;
+                let module = self.pre.component().modules()[index].clone();
+                let imports = imports.iter().map(|def| self.core_def(def));
+                let imports = imports.collect::<Result<Vec<_>, _>>()?;
+                self.instantiate(index, &module, &imports)
+            }
+            Step::InstantiateImport { import, imports } => {
+                self.instantiate_import(*import, imports)
+            }
+            Step::Extract { what, def } => self.extract(*what, def),
+            Step::Resource {
+                destructor,
+                instance,
+            } => {
+                let destructor = destructor.as_ref().map(|def| self.core_func(def));
+                let resource = ResourceInfo {
+                    ty: ResourceType::of_guest(),
+                    destructor: destructor.transpose()?,
+                    instance: Some(*instance),
+                };
+                self.shared.state(self.store).add_resource(resource);
+                Ok(())
+            }
+        }
+    }
+
+    fn instantiate(
+        &mut self,
+        index: usize,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<(), Error> {
+        let instance = tiered::Instance::new(self.store, module, imports);
+        let instance = instance.map_err(|error| match error {
+            InstantiateError::Trap(trap) => Error::Trap(trap),
+            InstantiateError::Limit(error) => Error::Limit(error),
+            InstantiateError::OtherEngine => Error::OtherStore,
+            error => Error::Instantiate { index, error },
+        })?;
+        self.cores.push(instance);
+        Ok(())
+    }
+
+    /// Of a module that is imported, only its own type says in which order its imports are.
+    fn instantiate_import(
+        &mut self,
+        import: u32,
+        defs: &HashMap<(Box<str>, Box<str>), CoreDef>,
+    ) -> Result<(), Error> {
+        let Provided::Module(module) = self.pre.provided(import) else {
+            unreachable!("what is provided was compared with what is imported");
+        };
+        let module = module.clone();
+        let mut imports = Vec::with_capacity(module.imports().len());
+        for wanted in module.imports() {
+            let def = defs.get(&(wanted.module.clone(), wanted.name.clone()));
+            let def = def.ok_or_else(|| {
+                let (interface, name) = self.plan.import_name(import);
+                Error::IncompatibleImport {
+                    interface,
+                    name: name.to_owned(),
+                    reason: format!(
+                        "the module imports {:?} {:?}, which the component does not give it",
+                        wanted.module, wanted.name
+                    ),
+                }
+            })?;
+            imports.push(self.core_def(def)?);
+        }
+        self.instantiate(self.pre.component().modules().len(), &module, &imports)
+    }
+
+    fn extract(&mut self, what: Extract, def: &CoreDef) -> Result<(), Error> {
+        match what {
+            Extract::Memory => {
+                let memory = self.core_def(def)?.memory();
+                self.memories.push(memory.ok_or_else(|| self.mismatch())?);
+            }
+            Extract::Realloc => {
+                let func = self.slots_func(def)?;
+                self.reallocs.push(func);
+            }
+            Extract::PostReturn => {
+                let func = self.slots_func(def)?;
+                self.post_returns.push(func);
+            }
+            // Of asynchronous calls, which are refused where they would be made.
+            Extract::Callback | Extract::Table => {}
+        }
+        Ok(())
+    }
+
+    /// Only an imported module exports something else than the component says.
+    fn mismatch(&self) -> Error {
+        Error::Export("a core module exports something else than the component takes".to_owned())
+    }
+
+    fn core_func(&mut self, def: &CoreDef) -> Result<CoreFunc, Error> {
+        let func = self.core_def(def)?.func();
+        func.ok_or_else(|| self.mismatch())
+    }
+
+    /// A function that the canonical ABI calls.
+    fn slots_func(&mut self, def: &CoreDef) -> Result<SlotsFunc, Error> {
+        let func = self.core_func(def)?.with_slots(self.store);
+        func.ok_or_else(|| self.mismatch())
+    }
+
+    fn core_def(&mut self, def: &CoreDef) -> Result<Extern, Error> {
+        Ok(match def {
+            CoreDef::Export(CoreExport { instance, item }) => {
+                let instance = self.cores[*instance as usize];
+                match item {
+                    CoreItem::Known(kind) => instance.item(self.store, *kind),
+                    CoreItem::Named(name) => {
+                        let export = instance.export(self.store, name);
+                        export.ok_or_else(|| self.mismatch())?
+                    }
+                }
+            }
+            CoreDef::MayLeave(instance) => self.may_leave(*instance).into(),
+            CoreDef::TaskMayBlock => self.may_block().into(),
+            CoreDef::Trampoline(index) => self.trampoline(*index)?.into(),
+            CoreDef::ContextGet(index) => {
+                let made = self.context[0][*index as usize];
+                let func = made.unwrap_or_else(|| {
+                    let shared = Arc::clone(&self.shared);
+                    trampoline::context_get(self.store, shared, *index)
+                });
+                self.context[0][*index as usize] = Some(func);
+                func.into()
+            }
+            CoreDef::ContextSet(index) => {
+                let made = self.context[1][*index as usize];
+                let func = made.unwrap_or_else(|| {
+                    let shared = Arc::clone(&self.shared);
+                    trampoline::context_set(self.store, shared, *index)
+                });
+                self.context[1][*index as usize] = Some(func);
+                func.into()
+            }
+        })
+    }
+
+    fn new_flag(&mut self, value: bool) -> Global {
+        let ty = GlobalType {
+            content: ValType::I32,
+            mutable: true,
+        };
+        match Global::new(self.store, ty, CoreVal::I32(value.into())) {
+            Ok(flag) => flag,
+            Err(error) => unreachable!("a flag is an i32: {error}"),
+        }
+    }
+
+    /// The flag that says whether a component instance may call out.
+    fn may_leave(&mut self, instance: u32) -> Global {
+        if let Some(flag) = self.may_leave[instance as usize] {
+            return flag;
+        }
+        let flag = self.new_flag(true);
+        self.may_leave[instance as usize] = Some(flag);
+        flag
+    }
+
+    /// The flag that says whether the running task may wait.
+    fn may_block(&mut self) -> Global {
+        if let Some(flag) = self.may_block {
+            return flag;
+        }
+        let flag = self.new_flag(false);
+        self.may_block = Some(flag);
+        flag
+    }
+
+    fn trampoline(&mut self, index: u32) -> Result<CoreFunc, Error> {
+        if let Some(func) = self.trampolines[index as usize] {
+            return Ok(func);
+        }
+        let (ty, what) = &self.plan.trampolines[index as usize];
+        let func = self.new_trampoline(ty.clone(), what)?;
+        self.trampolines[index as usize] = Some(func);
+        Ok(func)
+    }
+
+    fn new_trampoline(&mut self, ty: FuncType, what: &Trampoline) -> Result<CoreFunc, Error> {
+        let shared = Arc::clone(&self.shared);
+        let tables = Arc::clone(&self.tables);
+        Ok(match what {
+            Trampoline::Lower {
+                import,
+                ty: func_type,
+                options,
+            } => return self.lower(ty, (*import, *func_type), *options),
+            Trampoline::Transcode { op, from, to } => {
+                let (from, to) = (self.memories[*from as usize], self.memories[*to as usize]);
+                trampoline::transcoder(self.store, ty, *op, from, to)
+            }
+            Trampoline::ResourceNew(table) => {
+                let (builtin, resource) = self.builtin(*table)?;
+                trampoline::resource_new(self.store, ty, builtin, resource)
+            }
+            Trampoline::ResourceRep(table) => {
+                let (builtin, resource) = self.builtin(*table)?;
+                trampoline::resource_rep(self.store, ty, builtin, resource)
+            }
+            Trampoline::ResourceDrop(table) => {
+                let (builtin, resource) = self.builtin(*table)?;
+                trampoline::resource_drop(self.store, ty, builtin, resource)
+            }
+            Trampoline::ResourceTransferOwn => {
+                trampoline::transfer_own(self.store, ty, shared, tables)
+            }
+            Trampoline::ResourceTransferBorrow => {
+                trampoline::transfer_borrow(self.store, ty, shared, tables)
+            }
+            Trampoline::EnterSyncCall => trampoline::enter_call(self.store, ty, shared),
+            Trampoline::ExitSyncCall => trampoline::exit_call(self.store, ty, shared),
+            Trampoline::Trap => trampoline::trap(self.store, ty),
+            Trampoline::Async(name) => {
+                let what = format!("`{name}`, a built-in for asynchronous calls");
+                return Err(Error::Unsupported(what));
+            }
+        })
+    }
+
+    fn builtin(&mut self, table: ResourceTable) -> Result<(Builtin, ResourceInfo), Error> {
+        let builtin = Builtin {
+            shared: Arc::clone(&self.shared),
+            instance: table.instance,
+            may_leave: self.may_leave(table.instance),
+        };
+        let resource = self.shared.state(self.store).resource(table.ty);
+        let resource = resource.map_err(Trap::host)?;
+        Ok((builtin, resource))
+    }
+
+    fn memory(&self, options: &Options) -> Option<Memory> {
+        options.memory.map(|index| self.memories[index as usize])
+    }
+
+    fn realloc(&self, options: &Options) -> Option<SlotsFunc> {
+        options.realloc.map(|index| self.reallocs[index as usize])
+    }
+
+    /// A function of the host, as a core module of the component calls it.
+    fn lower(
+        &mut self,
+        ty: FuncType,
+        (import, func_type): (u32, FuncTypeId),
+        options: u32,
+    ) -> Result<CoreFunc, Error> {
+        let options = &self.plan.options[options as usize];
+        let memory = self.memory(options);
+        let realloc = self.realloc(options);
+        let may_leave = self.may_leave(options.instance);
+        match self.pre.provided(import) {
+            Provided::Lowered(body) => {
+                let lowering = Lowering {
+                    shared: Arc::clone(&self.shared),
+                    instance: options.instance,
+                    may_leave,
+                    memory,
+                    realloc: realloc.and_then(|realloc| realloc.func().typed(self.store).ok()),
+                };
+                let body = Arc::clone(body);
+                let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                    if !flag(&caller, lowering.may_leave) {
+                        return Err(cannot_leave());
+                    }
+                    body(&mut Lowered {
+                        caller,
+                        slots,
+                        lowering: &lowering,
+                    })
+                });
+                Ok(func)
+            }
+            Provided::Func(body) => {
+                let (interface, name) = self.plan.import_name(import);
+                let lowering = HostLowering {
+                    shared: Arc::clone(&self.shared),
+                    component: self.pre.component().clone(),
+                    name: format!("{}", ImportName(&interface, name)).into(),
+                    ty: func_type,
+                    instance: options.instance,
+                    options: abi_options(options, memory, self.store),
+                    memory,
+                    realloc,
+                    may_leave,
+                    params: ty.params.len(),
+                    lifted_bytes: self.pre.limits().lifted_bytes,
+                };
+                let body = Arc::clone(body);
+                let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                    if !flag(&caller, lowering.may_leave) {
+                        return Err(cannot_leave());
+                    }
+                    body(HostCall {
+                        caller,
+                        slots,
+                        lowering: &lowering,
+                    })
+                });
+                Ok(func)
+            }
+            Provided::Resource(..) | Provided::Module(_) => {
+                unreachable!("what is provided was compared with what is imported")
+            }
+        }
+    }
+
+    fn exports(
+        &mut self,
+        exports: &Exports,
+        interface: &str,
+    ) -> Result<Vec<(Box<str>, Exported)>, Error> {
+        let mut exported = Vec::with_capacity(exports.len());
+        for (name, export) in exports {
+            let what = match export {
+                Export::Func { ty, func, options } => {
+                    let name = match interface {
+                        "" => name.clone(),
+                        interface => format!("{interface}#{name}").into(),
+                    };
+                    Exported::Func(Arc::new(self.lifted(name, *ty, func, *options)?))
+                }
+                Export::Instance(exports) => Exported::Instance(self.exports(exports, name)?),
+                Export::Module(index) => {
+                    Exported::Module(self.pre.component().modules()[*index as usize].clone())
+                }
+                Export::ModuleImport(import) => match self.pre.provided(*import) {
+                    Provided::Module(module) => Exported::Module(module.clone()),
+                    _ => unreachable!("what is provided was compared with what is imported"),
+                },
+                Export::Type => Exported::Type,
+            };
+            exported.push((name.clone(), what));
+        }
+        Ok(exported)
+    }
+
+    fn lifted(
+        &mut self,
+        name: Box<str>,
+        ty: FuncTypeId,
+        func: &CoreDef,
+        options: u32,
+    ) -> Result<LiftedFunc, Error> {
+        let core = self.slots_func(func)?;
+        let options = &self.plan.options[options as usize];
+        let post_return = options.post_return;
+        let memory = self.memory(options);
+        Ok(LiftedFunc {
+            name,
+            ty,
+            core,
+            instance: options.instance,
+            is_async: options.is_async,
+            options: abi_options(options, memory, self.store),
+            memory,
+            realloc: self.realloc(options),
+            post_return: post_return.map(|index| self.post_returns[index as usize]),
+            may_leave: self.may_leave(options.instance),
+            may_block: self.may_block(),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Components that call each other, by adapters: strings between all encodings, and values of all shapes.
+
+use tiered::Config;
+use tiered_component::Val;
+
+use crate::guest::{LIBC, instance};
+use crate::modes::in_all_modes;
+use crate::strings::{ENCODINGS, texts};
+use crate::values::{echoed, exported, pads};
+
+in_all_modes! {
+    strings_between_encodings,
+    values_between_components,
+    components_have_modules_of_adapters,
+    a_trap_inside_is_the_trap_of_all,
+    exceptions_do_not_cross,
+}
+
+/// `run` of one component calls `echo` of another.
+pub(crate) fn composed(inner: &str, outer: &str) -> String {
+    format!(
+        r#"(component
+            (component $a {LIBC}
+                (core module $m
+                    (import "libc" "memory" (memory 1))
+                    (func (export "echo") (param i32 i32) (result i32)
+                        (i32.store (i32.const 8) (local.get 0))
+                        (i32.store (i32.const 12) (local.get 1))
+                        (i32.const 8)))
+                (core instance $i (instantiate $m (with "libc" (instance $libc))))
+                (func (export "echo") (param "s" string) (result string)
+                    (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc"))
+                        string-encoding={inner})))
+            (component $b
+                (import "echo" (func $echo (param "s" string) (result string)))
+                {LIBC}
+                (core func $echo (canon lower (func $echo) (memory $libc "memory") (realloc (func $libc "realloc"))
+                    string-encoding={outer}))
+                (core module $m
+                    (import "a" "echo" (func $echo (param i32 i32 i32)))
+                    (func (export "run") (param i32 i32) (result i32)
+                        (call $echo (local.get 0) (local.get 1) (i32.const 16))
+                        (i32.const 16)))
+                (core instance $i (instantiate $m (with "a" (instance (export "echo" (func $echo))))))
+                (func (export "run") (param "s" string) (result string)
+                    (canon lift (core func $i "run") (memory $libc "memory") (realloc (func $libc "realloc"))
+                        string-encoding={outer})))
+            (instance $a (instantiate $a))
+            (instance $b (instantiate $b (with "echo" (func $a "echo"))))
+            (export "run" (func $b "run")))"#
+    )
+}
+
+fn strings_between_encodings(config: &Config) {
+    let texts = texts();
+    for inner in ENCODINGS {
+        for outer in ENCODINGS {
+            let (mut store, instance) = instance(config, &composed(inner, outer));
+            let run = instance.func("", "run").expect("it is exported");
+            let run = run.typed::<(&str,), String>().expect("of this type");
+            for text in &texts {
+                let back = run.call(&mut store, &(text.as_str(),)).expect("no trap");
+                assert_eq!(&back, text, "{inner} in {outer}");
+            }
+        }
+    }
+}
+
+fn components_have_modules_of_adapters(config: &Config) {
+    let (store, instance) = instance(config, &composed("utf8", "utf16"));
+    let modules = instance.component().modules();
+    assert_eq!(modules.len(), 5, "two of each, and one of adapters");
+    assert_eq!(instance.core_instances().len(), 5);
+    for core in instance.core_instances() {
+        assert!(
+            modules
+                .iter()
+                .any(|module| { std::sync::Arc::ptr_eq(&core.module(&store), module) })
+        );
+    }
+}
+
+/// As in `values.rs`, through one more component.
+fn values_between_components(config: &Config) {
+    for (named, ty, value) in echoed() {
+        let (types, pads) = (exported(named), pads());
+        let func = format!("(func (param \"v\" $t) {pads} (result $t))");
+        let (import, with, export) = match named {
+            Some((name, ty)) => (
+                format!("(type ${name}' {ty}) (import \"{name}\" (type ${name} (eq ${name}')))"),
+                format!("(with \"{name}\" (type $a \"{name}\"))"),
+                format!("(export ${name} \"{name}\" (type $a \"{name}\"))"),
+            ),
+            None => Default::default(),
+        };
+        let text = format!(
+            r#"(component
+                (component $a {types} (type $t {ty}) (type $f {func})
+                    {LIBC}
+                    (core module $m (func (export "echo") (param i32) (result i32) (local.get 0)))
+                    (core instance $i (instantiate $m))
+                    (func (export "echo") (type $f)
+                        (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc")))))
+                (component $b {import} (type $t {ty}) (type $f {func})
+                    (import "echo" (func $echo (type $f)))
+                    {LIBC}
+                    (core func $echo (canon lower (func $echo) (memory $libc "memory") (realloc (func $libc "realloc"))
+                        string-encoding=utf16))
+                    (core module $m
+                        (import "a" "echo" (func $echo (param i32 i32)))
+                        (func (export "run") (param i32) (result i32)
+                            (call $echo (local.get 0) (i32.const 64))
+                            (i32.const 64)))
+                    (core instance $i (instantiate $m (with "a" (instance (export "echo" (func $echo))))))
+                    (func (export "run") (type $f)
+                        (canon lift (core func $i "run") (memory $libc "memory") (realloc (func $libc "realloc"))
+                            string-encoding=utf16)))
+                (instance $a (instantiate $a))
+                (instance $b (instantiate $b {with} (with "echo" (func $a "echo"))))
+                {export} (type $t {ty}) (type $f {func})
+                (export "run" (func $b "run") (func (type $f))))"#
+        );
+        let (mut store, instance) = instance(config, &text);
+        let run = instance.func("", "run").expect("it is exported");
+        let mut args = vec![value.clone()];
+        args.extend((0..16u64).map(Val::from));
+        for _ in 0..3 {
+            let back = run.call(&mut store, &args).expect("no trap");
+            assert_eq!(back.as_ref(), Some(&value), "{ty}");
+        }
+    }
+}
+
+/// `run` of one calls `fail` of another.
+fn failing(body: &str) -> String {
+    format!(
+        r#"(component
+            (component $a
+                (core module $m (tag $t) (func (export "fail") (param i32) {body}))
+                (core instance $i (instantiate $m))
+                (func (export "fail") (param "x" u32) (canon lift (core func $i "fail"))))
+            (component $b
+                (import "fail" (func $fail (param "x" u32)))
+                (core func $fail (canon lower (func $fail)))
+                (core module $m
+                    (import "a" "fail" (func $fail (param i32)))
+                    (func (export "run") (param i32)
+                        (block $caught (try_table (catch_all $caught) (call $fail (local.get 0))))))
+                (core instance $i (instantiate $m (with "a" (instance (export "fail" (func $fail))))))
+                (func (export "run") (param "x" u32) (canon lift (core func $i "run"))))
+            (instance $a (instantiate $a))
+            (instance $b (instantiate $b (with "fail" (func $a "fail"))))
+            (export "run" (func $b "run")))"#
+    )
+}
+
+fn a_trap_inside_is_the_trap_of_all(config: &Config) {
+    let body = "(if (i32.eqz (local.get 0)) (then (unreachable)))";
+    let (mut store, instance) = instance(config, &failing(body));
+    let run = instance.func("", "run").expect("it is exported");
+    let run = run.typed::<(u32,), ()>().expect("of this type");
+    run.call(&mut store, &(1,)).expect("no trap");
+    let error = run.call(&mut store, &(0,)).expect_err("it traps");
+    assert!(error.to_string().contains("unreachable"), "{error}");
+    let error = run.call(&mut store, &(1,)).expect_err("it has trapped");
+    assert!(error.to_string().contains("has trapped before"), "{error}");
+}
+
+fn exceptions_do_not_cross(config: &Config) {
+    let (mut store, instance) = instance(config, &failing("(throw $t)"));
+    let run = instance.func("", "run").expect("it is exported");
+    let run = run.typed::<(u32,), ()>().expect("of this type");
+    let error = run
+        .call(&mut store, &(0,))
+        .expect_err("nobody may catch it");
+    assert!(error.to_string().contains("uncaught exception"), "{error}");
+}

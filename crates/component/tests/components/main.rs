@@ -1,0 +1,14 @@
+//! Components that are instantiated and called, in all tier modes: as a host sees them, and as their instances see each other.
+//! They are written as text here.
+
+#[path = "../../../engine/tests/modes/mod.rs"]
+mod modes;
+
+mod calls;
+mod composed;
+mod guest;
+mod linking;
+mod lowered;
+mod resources;
+mod strings;
+mod values;
