@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo run -p tiered-wasi --features component --example component -- \
-//!     [--dir HOST=GUEST] [--env NAME=VALUE] [--connect PEERS] [--listen ADDRESSES] [--resolve NAME] FILE [ARGUMENTS]
+//!     [--dir HOST::GUEST] [--env NAME=VALUE] [--connect PEERS] [--listen ADDRESSES] [--resolve NAME] FILE [ARGUMENTS]
 //! ```
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tiered::{Engine, Store};
@@ -21,7 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         builder = match arg.as_str() {
             "--dir" => {
                 let value = value()?;
-                let (host, guest) = value.split_once('=').unwrap_or((&value, &value));
+                let (host, guest) = value.split_once("::").unwrap_or((&value, &value));
                 builder.preopen_dir(host, guest, Access::ReadWrite)
             }
             "--env" => {
@@ -35,7 +36,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             _ => break arg,
         };
     };
-    let ctx = builder.arg(&file).args(args).build()?;
+    let name = Path::new(&file).file_name().unwrap_or_default();
+    let ctx = builder.arg(name).args(args).build()?;
     let engine = Engine::default();
     let component = Component::from_file(&engine, &file)?;
     let mut linker = Linker::new();

@@ -47,7 +47,8 @@ pub(crate) enum Use {
 }
 
 impl Origin {
-    /// Of what no directory leads to.
+    /// Of no directory, for tests of what asks for none.
+    #[cfg(test)]
     pub(crate) const NONE: Self = Self {
         device: 0,
         is_procfs: false,

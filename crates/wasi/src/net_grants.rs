@@ -175,6 +175,7 @@ pub(crate) struct NetGrants {
     /// What names were found to be.
     found: Vec<(IpAddr, RangeInclusive<u16>)>,
     may_connect: bool,
+    may_listen: bool,
 }
 
 impl fmt::Debug for NetGrants {
@@ -216,12 +217,18 @@ impl NetGrants {
 
     /// Grants binding to addresses of this host, and receiving there from anyone.
     pub(crate) fn allow_listen(&mut self, addresses: &Peers) {
+        self.may_listen = true;
         insert(&mut self.listen, addresses);
     }
 
     /// Grants looking up a name, all names below one (`*.example.com`), or all (`*`).
     pub(crate) fn allow_resolve(&mut self, name: &str) {
         self.resolve.push(name.to_ascii_lowercase());
+    }
+
+    /// Whether a socket could be of any use.
+    pub(crate) fn may_have_sockets(&self) -> bool {
+        self.may_connect || self.may_listen
     }
 
     /// Whether the guest may connect or send to `peer`.
@@ -297,6 +304,7 @@ mod tests {
     #[test]
     fn nothing_is_granted_that_was_not_named() {
         let grants = NetGrants::default();
+        assert!(!grants.may_have_sockets());
         assert!(!grants.may_connect_to(addr("127.0.0.1:80")));
         assert!(!grants.may_bind_to(addr("127.0.0.1:0")));
         assert!(!grants.may_listen_on(addr("[::]:80")));

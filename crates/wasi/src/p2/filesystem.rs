@@ -127,6 +127,14 @@ fn mutable(object: &Held) -> Done<&OpenDir> {
     }
 }
 
+/// Refuses to change what was reached by a grant for reading.
+fn require_changeable(object: &Held) -> Done<()> {
+    match object.in_file_system() {
+        Some((_, grant)) if grant.access == Access::ReadOnly => Err(ErrorCode::ReadOnly),
+        _ => Ok(()),
+    }
+}
+
 /// The object behind the next argument, a descriptor.
 fn object(call: &mut Call<'_>) -> Outcome<Arc<Held>> {
     let this = call.handle::<Descriptor>()?;
@@ -332,13 +340,15 @@ fn append_via_stream(call: &mut Call<'_>) -> Outcome<Done<New>> {
     Ok(writable_stream(object, None))
 }
 
+/// A stream of a file; whether it may be read, reading says.
 fn readable_stream(object: Arc<Held>, offset: u64) -> Done<New> {
-    file_of(&object, Rights::FD_READ)?;
+    file_of(&object, Rights::NONE)?;
     Ok(input(Source::File(object, offset)))
 }
 
+/// A stream to a file; whether it may be written, writing says.
 fn writable_stream(object: Arc<Held>, offset: Option<u64>) -> Done<New> {
-    file_of(&object, Rights::FD_WRITE)?;
+    file_of(&object, Rights::NONE)?;
     Ok(output(Sink::File(object, offset)))
 }
 
@@ -371,7 +381,10 @@ fn get_flags(call: &mut Call<'_>) -> Outcome<Done<u8>> {
 fn set_size(call: &mut Call<'_>) -> Outcome<Done<()>> {
     let object = object(call)?;
     let size = call.u64();
-    look(call, || file_of(&object, Rights::FD_WRITE)?.set_size(size))
+    if let Err(code) = require_changeable(&object) {
+        return Ok(Err(code));
+    }
+    look(call, || file_of(&object, Rights::NONE)?.set_size(size))
 }
 
 fn read(call: &mut Call<'_>) -> Outcome<Done<(Piece, bool)>> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::event::PollFlags;
 use rustix::net::RecvFlags;
 
-use crate::abi::Errno;
+use crate::abi::{Errno, Rights};
 use crate::interrupt::Blocking;
 use crate::objects::tcp::{Direction, TcpSocket};
 use crate::objects::{Held, Object, positioned, socket};
@@ -127,6 +127,7 @@ impl InputStream {
                 _ => Err(Errno::BADF),
             },
             Source::File(held, at) => match &***held {
+                Object::File(file) if !file.access.contains(Rights::FD_READ) => Err(Errno::BADF),
                 Object::File(file) if file.blocking == Blocking::Never => positioned(*at)
                     .and_then(|offset| file.read_at(slices, offset))
                     .inspect(|&moved| *at += moved as u64),
@@ -285,6 +286,9 @@ impl OutputStream {
                 _ => Err(Errno::BADF),
             },
             Sink::File(held, at) => match (&***held, at) {
+                (Object::File(file), _) if !file.access.contains(Rights::FD_WRITE) => {
+                    Err(Errno::BADF)
+                }
                 (Object::File(file), Some(at)) if file.blocking == Blocking::Never => {
                     let moved = file.write_at(slices, positioned(*at)?)?;
                     *at += moved as u64;

@@ -189,6 +189,9 @@ fn connect_error(errno: Errno) -> NetError {
 fn create_tcp_socket(call: &mut Call<'_>) -> Outcome<Done<New>> {
     let family = family(call)?;
     let ctx = call.ctx();
+    if !ctx.net.may_have_sockets() {
+        return Ok(Err(NetError::AccessDenied));
+    }
     let made = (|| {
         let room = ctx.table.room()?;
         let fd = create(family, SocketType::STREAM)?;

@@ -147,6 +147,9 @@ impl Outgoing {
 fn create_udp_socket(call: &mut Call<'_>) -> Outcome<Done<New>> {
     let family = family(call)?;
     let ctx = call.ctx();
+    if !ctx.net.may_have_sockets() {
+        return Ok(Err(NetError::AccessDenied));
+    }
     let made = (|| {
         let room = ctx.table.room()?;
         let fd = create(family, SocketType::DGRAM)?;

@@ -4,9 +4,12 @@ use std::hash::{DefaultHasher, Hasher};
 
 use rustix::fs::{FileType as HostType, Stat};
 
-use super::{Descriptor, Done, ErrorCode, dir_of, follows, look, mutable, object, path, with_path};
+use super::{
+    Descriptor, Done, ErrorCode, dir_of, follows, look, mutable, object, path, require_changeable,
+    with_path,
+};
 use crate::abi::{Errno, FileType, Filestat};
-use crate::objects::{Access, NewTime, Object, timestamps};
+use crate::objects::{NewTime, Object, timestamps};
 use crate::p2::call::{Call, Outcome};
 use crate::p2::clocks::{Datetime, datetime};
 use crate::p2::lower::enums;
@@ -119,9 +122,8 @@ pub(super) fn set_times(call: &mut Call<'_>) -> Outcome<Done<()>> {
     let (Some(access), Some(modification)) = (access, modification) else {
         return Ok(Err(ErrorCode::Invalid));
     };
-    let grant = object.in_file_system().map(|(_, grant)| grant.access);
-    if grant == Some(Access::ReadOnly) {
-        return Ok(Err(ErrorCode::ReadOnly));
+    if let Err(code) = require_changeable(&object) {
+        return Ok(Err(code));
     }
     look(call, || object.set_times(&timestamps(access, modification)))
 }

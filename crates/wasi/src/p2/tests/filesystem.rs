@@ -188,6 +188,35 @@ fn an_error_of_a_stream_is_told_in_the_words_of_files() {
 }
 
 #[test]
+fn a_reader_writes_nothing_and_a_writer_reads_nothing() {
+    let mut guest = Guest::new();
+    std::fs::write(guest.inside("f"), "abc").unwrap();
+    let root = guest.root();
+    // Truncating opens it for writing on the host, which is the host's affair.
+    for how in [0, TRUNCATE] {
+        let reader = guest.open(root, "f", how, READ).unwrap();
+        assert_eq!(guest.write(reader, b"x", 0), Err(BAD_DESCRIPTOR));
+        let output = guest.on("write-via-stream", &[reader, 0], 4).unwrap();
+        let output = guest.u32_at(output).into();
+        let write = "[method]output-stream.blocking-write-and-flush";
+        let [at, len] = guest.put(b"x");
+        guest.ok("io/streams", write, &[output, at, len]);
+        assert_eq!(guest.outcome(4), Err(0));
+        let error = guest.u32_at(RESULT + 8).into();
+        guest.ok(TYPES, "filesystem-error-code", &[error]);
+        assert_eq!(guest.u8_at(RESULT + 1), BAD_DESCRIPTOR);
+    }
+    let reader = guest.open(root, "f", 0, READ).unwrap();
+    assert_eq!(guest.on("set-size", &[reader, 9], 1), Err(INVALID));
+    let writer = guest.open(root, "f", 0, WRITE).unwrap();
+    let input = guest.on("read-via-stream", &[writer, 0], 4).unwrap();
+    let input = guest.u32_at(input).into();
+    guest.ok("io/streams", "[method]input-stream.read", &[input, 1]);
+    assert_eq!(guest.outcome(4), Err(0));
+    assert_eq!(std::fs::read(guest.inside("f")).unwrap(), b"");
+}
+
+#[test]
 fn names_are_made_and_removed() {
     let mut guest = Guest::new();
     let root = guest.root();
@@ -381,7 +410,7 @@ fn a_grant_for_reading_changes_nothing() {
     let file = guest.open(ro, "f", 0, READ).unwrap();
     assert_eq!(guest.read(file, 10, 0), Ok((b"abc".into(), false)));
     assert_eq!(guest.write(file, b"x", 0), Err(BAD_DESCRIPTOR));
-    assert_eq!(guest.on("set-size", &[file, 0], 1), Err(BAD_DESCRIPTOR));
+    assert_eq!(guest.on("set-size", &[file, 0], 1), Err(READ_ONLY));
     assert_eq!(
         guest.on("set-times", &[file, 1, 0, 0, 1, 0, 0], 1),
         Err(READ_ONLY)

@@ -12,6 +12,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::wit::definitions;
 use crate::ctx::{WasiCtx, WasiCtxBuilder};
+use crate::net_grants::Peers;
 use crate::objects::Access;
 use crate::p2::INTERFACES;
 use crate::p2::link::signature;
@@ -302,7 +303,9 @@ fn a_connection_is_denied_or_made() {
             bytes
         });
         let port = peer.port().to_string();
-        let denied = run_in(mode, &component, |builder| builder.arg(&port)).unwrap();
+        let elsewhere: Peers = "192.0.2.1:80".parse().unwrap();
+        let grant = |builder: WasiCtxBuilder| builder.arg(&port).allow_listen(elsewhere);
+        let denied = run_in(mode, &component, grant).unwrap();
         assert_eq!(denied, 1, "access-denied: {mode}");
         let output = OutputBuffer::new();
         let stdout = Stdout::Buffer(output.clone());
@@ -348,7 +351,9 @@ fn a_datagram_is_sent() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = peer.local_addr().unwrap();
         let port = address.port().to_string();
-        let denied = run_in(mode, &component, |builder| builder.arg(&port)).unwrap();
+        let elsewhere: Peers = "192.0.2.1:80".parse().unwrap();
+        let grant = |builder: WasiCtxBuilder| builder.arg(&port).allow_listen(elsewhere);
+        let denied = run_in(mode, &component, grant).unwrap();
         assert_eq!(denied, 1, "access-denied: {mode}");
         let grant = |builder: WasiCtxBuilder| builder.arg(&port).allow_connect(address);
         assert_eq!(run_in(mode, &component, grant).unwrap(), 101, "{mode}");

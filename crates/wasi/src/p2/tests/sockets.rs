@@ -137,8 +137,13 @@ fn everything_is_denied_unless_it_was_granted() {
     let peer = listener.local_addr().unwrap();
     let mut guest = Guest::new();
     for kind in ["tcp", "udp"] {
+        assert_eq!(guest.socket(kind, 0), Err(ACCESS_DENIED), "{kind}");
+    }
+    let elsewhere: Peers = "192.0.2.1:80".parse().unwrap();
+    let mut guest = Guest::with(|builder| builder.allow_listen(elsewhere));
+    for kind in ["tcp", "udp"] {
         let socket = guest.socket(kind, 0).unwrap();
-        for address in ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:80"] {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:80", "192.0.2.1:0"] {
             let bound = guest.bind(kind, socket, addr(address));
             assert_eq!(bound, Err(ACCESS_DENIED), "{kind} {address}");
         }
@@ -362,7 +367,7 @@ fn addresses_that_are_none_of_a_peer_are_refused() {
 
 #[test]
 fn options_are_kept() {
-    let mut guest = Guest::new();
+    let mut guest = Guest::with(|builder| builder.allow_connect(Peers::any()));
     let socket = guest.socket("tcp", 0).unwrap();
     guest
         .tcp("set-keep-alive-enabled", &[socket, 1], 1)
@@ -424,7 +429,7 @@ fn options_are_kept() {
 
 #[test]
 fn sockets_are_descriptors_of_the_host_s() {
-    let mut guest = Guest::with(|builder| builder.max_open_fds(5));
+    let mut guest = Guest::with(|builder| builder.allow_connect(Peers::any()).max_open_fds(5));
     let first = guest.socket("tcp", 0).unwrap();
     for kind in ["tcp", "udp"] {
         assert_eq!(guest.socket(kind, 0), Err(NEW_SOCKET_LIMIT));
