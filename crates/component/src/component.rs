@@ -236,6 +236,17 @@ fn behind_block_comment(text: &str) -> &str {
     rest
 }
 
+/// The reason and the place in what `wat` says of a text, without the excerpt.
+fn text_error(message: &str) -> String {
+    match message.split_once("\n     --> <anon>:") {
+        Some((reason, rest)) => {
+            let place = rest.lines().next().unwrap_or_default();
+            format!("{reason} (at {place} of the text)")
+        }
+        None => message.to_owned(),
+    }
+}
+
 /// The bytes of a binary component as they are; of a text, what it describes.
 fn into_binary(bytes: Bytes) -> Result<Bytes, Error> {
     if bytes.starts_with(b"\0asm") {
@@ -243,7 +254,7 @@ fn into_binary(bytes: Bytes) -> Result<Bytes, Error> {
     }
     match wat::parse_bytes(&bytes) {
         Ok(binary) => Ok(Bytes::from(binary.into_owned())),
-        Err(error) => Err(InvalidComponent::new(&error.to_string()).into()),
+        Err(error) => Err(InvalidComponent::new(&text_error(&error.to_string())).into()),
     }
 }
 

@@ -37,7 +37,7 @@ fn a_guest_cleans_up_after_a_call(config: &Config) {
                 (func (export "cleaned") (result i32) (global.get $cleaned)))
             (core instance $i (instantiate $m))
             (func (export "get") (result string)
-                (canon lift (core func $i "get") (memory $i "memory") (post-return (func $i "clean"))))
+                (canon lift (core func $i "get") (memory (core memory $i "memory")) (post-return (core func $i "clean"))))
             (func (export "cleaned") (result u32) (canon lift (core func $i "cleaned"))))"#,
     );
     let get = instance.func("", "get").expect("it is exported");
@@ -64,7 +64,7 @@ fn calling_out(realloc: &str, clean: &str) -> String {
                 (func (export "clean") {clean}))
             (core instance $i (instantiate $m (with "h" (instance (export "out" (func $out))))))
             (func (export "run") (param "s" string) (canon lift (core func $i "run")
-                (memory $i "memory") (realloc (func $i "realloc")) (post-return (func $i "clean")))))"#
+                (memory (core memory $i "memory")) (realloc (core func $i "realloc")) (post-return (core func $i "clean")))))"#
     )
 }
 

@@ -29,12 +29,12 @@ pub(crate) fn composed(inner: &str, outer: &str) -> String {
                         (i32.const 8)))
                 (core instance $i (instantiate $m (with "libc" (instance $libc))))
                 (func (export "echo") (param "s" string) (result string)
-                    (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc"))
+                    (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
                         string-encoding={inner})))
             (component $b
                 (import "echo" (func $echo (param "s" string) (result string)))
                 {LIBC}
-                (core func $echo (canon lower (func $echo) (memory $libc "memory") (realloc (func $libc "realloc"))
+                (core func $echo (canon lower (func $echo) (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
                     string-encoding={outer}))
                 (core module $m
                     (import "a" "echo" (func $echo (param i32 i32 i32)))
@@ -43,7 +43,7 @@ pub(crate) fn composed(inner: &str, outer: &str) -> String {
                         (i32.const 16)))
                 (core instance $i (instantiate $m (with "a" (instance (export "echo" (func $echo))))))
                 (func (export "run") (param "s" string) (result string)
-                    (canon lift (core func $i "run") (memory $libc "memory") (realloc (func $libc "realloc"))
+                    (canon lift (core func $i "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
                         string-encoding={outer})))
             (instance $a (instantiate $a))
             (instance $b (instantiate $b (with "echo" (func $a "echo"))))
@@ -95,16 +95,16 @@ fn values_between_components(config: &Config) {
         };
         let text = format!(
             r#"(component
-                (component $a {types} (type $t {ty}) (type $f {func})
+                (component $a {types} (type $t {ty}) (type $sig {func})
                     {LIBC}
                     (core module $m (func (export "echo") (param i32) (result i32) (local.get 0)))
                     (core instance $i (instantiate $m))
-                    (func (export "echo") (type $f)
-                        (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc")))))
-                (component $b {import} (type $t {ty}) (type $f {func})
-                    (import "echo" (func $echo (type $f)))
+                    (func (export "echo") (type $sig)
+                        (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")))))
+                (component $b {import} (type $t {ty}) (type $sig {func})
+                    (import "echo" (func $echo (type $sig)))
                     {LIBC}
-                    (core func $echo (canon lower (func $echo) (memory $libc "memory") (realloc (func $libc "realloc"))
+                    (core func $echo (canon lower (func $echo) (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
                         string-encoding=utf16))
                     (core module $m
                         (import "a" "echo" (func $echo (param i32 i32)))
@@ -112,13 +112,13 @@ fn values_between_components(config: &Config) {
                             (call $echo (local.get 0) (i32.const 64))
                             (i32.const 64)))
                     (core instance $i (instantiate $m (with "a" (instance (export "echo" (func $echo))))))
-                    (func (export "run") (type $f)
-                        (canon lift (core func $i "run") (memory $libc "memory") (realloc (func $libc "realloc"))
+                    (func (export "run") (type $sig)
+                        (canon lift (core func $i "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
                             string-encoding=utf16)))
                 (instance $a (instantiate $a))
                 (instance $b (instantiate $b {with} (with "echo" (func $a "echo"))))
-                {export} (type $t {ty}) (type $f {func})
-                (export "run" (func $b "run") (func (type $f))))"#
+                {export} (type $t {ty}) (type $sig {func})
+                (export "run" (func $b "run") (func (type $sig))))"#
         );
         let (mut store, instance) = instance(config, &text);
         let run = instance.func("", "run").expect("it is exported");

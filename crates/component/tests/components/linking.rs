@@ -162,7 +162,7 @@ fn imports_of_other_types_are_refused(config: &Config) {
         r#"(component
             (import "print" (func $print (param "s" string)))
             {LIBC}
-            (core func $print (canon lower (func $print) (memory $libc "memory") string-encoding=utf16))
+            (core func $print (canon lower (func $print) (memory (core memory $libc "memory")) string-encoding=utf16))
             (core module $m (import "h" "print" (func (param i32 i32))))
             (core instance $i (instantiate $m (with "h" (instance (export "print" (func $print)))))))"#
     );
@@ -295,7 +295,7 @@ fn builtins_of_asynchronous_calls_are_named(config: &Config) {
             (func (export "run") (result i32) (i32.const 0))
             (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
         (core instance $i (instantiate $m))
-        (func (export "run") async (canon lift (core func $i "run") async (callback (func $i "callback")))))"#;
+        (func (export "run") async (canon lift (core func $i "run") async (callback (core func $i "callback")))))"#;
     let (mut store, instance) = instance(config, text);
     let run = instance.func("", "run").expect("it is exported");
     let error = run.call(&mut store, &[]).expect_err("it is asynchronous");
@@ -352,7 +352,7 @@ fn a_component_says_what_it_needs(config: &Config) {
         (import "plain" (func $plain))
         (core module $libc (memory (export "memory") 1))
         (core instance $libc (instantiate $libc))
-        (core func $used (canon lower (func $i "used") (memory $libc "memory")))
+        (core func $used (canon lower (func $i "used") (memory (core memory $libc "memory"))))
         (core module $m (import "h" "used" (func (param i32 i32))) (func (export "run")))
         (core instance $m (instantiate $m (with "h" (instance (export "used" (func $used))))))
         (func (export "run") (canon lift (core func $m "run"))))"#,
@@ -508,3 +508,13 @@ fn nearly_components_do_no_harm() {
     }
     assert!(good > 10 && bad > 1000, "{good} and {bad}");
 }
+
+/// Threads share components and linkers; instances go where their stores go.
+const _: fn() = || {
+    fn is_shared<S: Send + Sync>() {}
+    is_shared::<Component>();
+    is_shared::<Linker<u64>>();
+    is_shared::<tiered_component::InstancePre<u64>>();
+    is_shared::<tiered_component::Instance>();
+    is_shared::<tiered_component::Func>();
+};

@@ -91,7 +91,7 @@ fn getting(libc: &str) -> String {
         r#"(component
             (import "get" (func $get (param "n" u32) (result (list u8))))
             {libc}
-            (core func $get (canon lower (func $get) (memory $libc "memory") (realloc (func $libc "realloc"))))
+            (core func $get (canon lower (func $get) (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
             (core module $m
                 (import "h" "get" (func $get (param i32 i32)))
                 (import "libc" "memory" (memory 1))

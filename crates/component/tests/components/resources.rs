@@ -37,7 +37,7 @@ const COUNTERS: &str = r#"
         (global $sum (export "sum") (mut i32) (i32.const 0))
         (func (export "dtor") (param i32) (global.set $sum (i32.add (global.get $sum) (local.get 0)))))
     (core instance $d (instantiate $d))
-    (type $r' (resource (rep i32) (dtor (func $d "dtor"))))
+    (type $r' (resource (rep i32) (dtor (core func $d "dtor"))))
     (core func $new (canon resource.new $r'))
     (core func $rep (canon resource.rep $r'))
     (core func $drop (canon resource.drop $r'))

@@ -125,7 +125,7 @@ fn echo(named: Named, ty: &str) -> String {
             (core module $m (func (export "echo") (param i32) (result i32) (local.get 0)))
             (core instance $i (instantiate $m))
             (func (export "echo") (param "v" $t) {pads} (result $t)
-                (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc")))))"#
+                (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")))))"#
     )
 }
 
@@ -158,7 +158,7 @@ fn rust_types_stand_for_types(config: &Config) {
                         (i32.const 8)))
                 (core instance $i (instantiate $m (with "libc" (instance $libc))))
                 (func (export "echo") (param "v" {ty}) (result {ty})
-                    (canon lift (core func $i "echo") (memory $libc "memory") (realloc (func $libc "realloc")))))"#
+                    (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")))))"#
         ),
     );
     let echo = instance.func("", "echo").expect("it is exported");
@@ -273,7 +273,7 @@ fn wrong_values_of_guests_are_traps(config: &Config) {
                     (func (export "get") (result i32) (i32.const {at})))
                 (core instance $i (instantiate $m))
                 (func (export "get") (result (option (list (option u32))))
-                    (canon lift (core func $i "get") (memory $i "memory"))))"#
+                    (canon lift (core func $i "get") (memory (core memory $i "memory")))))"#
         )
     };
     for (at, message) in [
