@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &["tiered", "tiered-sandbox", "tiered-wasi", "tiered-wast"],
     ),
+    ("component", &["tiered"]),
     ("sandbox", &[]),
     ("wast", &["tiered"]),
     (

@@ -16,3 +16,7 @@ pub mod types;
 mod val;
 
 pub use val::{Handle, Val};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
