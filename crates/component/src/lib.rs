@@ -16,7 +16,3 @@ pub mod types;
 mod val;
 
 pub use val::{Handle, Val};
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
