@@ -44,7 +44,6 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &["tiered", "tiered-sandbox", "tiered-wasi", "tiered-wast"],
     ),
-    ("component", &["tiered"]),
     ("sandbox", &[]),
     ("wast", &["tiered"]),
     (
@@ -56,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tiered-decode",
         ],
     ),
+    ("component", &["tiered"]),
     ("wasi", &["tiered-runtime"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
