@@ -79,6 +79,10 @@ fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
             tiered_fuzz::compile_cost::run(input);
             Some(Seen::default())
         },
+        "component_values" => |input| {
+            tiered_fuzz::component_values::run(input);
+            Some(Seen::default())
+        },
         "heap" => |input| {
             tiered_fuzz::heap::run(input);
             Some(Seen::default())

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compile_cost;
+pub mod component_values;
 pub mod decode;
 pub mod dictionary;
 pub mod execute;

@@ -21,6 +21,7 @@ macro_rules! targets {
 }
 
 targets! {
+    component_values: 500 inputs of at most 1024 bytes;
     decode: 1000 inputs of at most 4096 bytes;
     execute: 400 inputs of at most 4096 bytes;
     heap: 50 inputs of at most 1024 bytes;

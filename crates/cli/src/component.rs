@@ -121,10 +121,10 @@ fn invoke(
     let types = instance.component().types();
     let values = call.args(types, func.ty()).map_err(|err| usage(&err))?;
     let result = func.call(store, &values).map_err(|err| stop(args, err))?;
-    if let Some(result) = &result {
-        output::print(&format!("{result}\n"))?;
-    }
-    Ok(!matches!(result, Some(Val::Result(Err(_)))))
+    // Nothing is the empty tuple.
+    let text = result.map_or_else(|| "()".into(), |result: Val| result.to_string());
+    output::print(&(text + "\n"))?;
+    Ok(true)
 }
 
 /// The exported function of this name: `INTERFACE#NAME`, or a name alone, if it stands outside of interfaces or in one of

@@ -10,6 +10,36 @@
 //! What a caller has to see to: the guest's instance may not call out while values are lowered to it (`may_leave` in the
 //! specification), and what a failed call has already moved out of tables stays out.
 //!
+//! ```
+//! use tiered_component::types::{AddressType, CallKind, Param, TypeDef, Types, ValType};
+//!
+//! let mut types = Types::new();
+//! let bytes = types.define(TypeDef::List(ValType::U8))?;
+//! let param = Param { name: "data".into(), ty: bytes };
+//! let func = types.define_func(vec![param], Some(ValType::String), false)?;
+//! let core = types.func(func).core_signature(CallKind::Lower, AddressType::I32);
+//! assert_eq!(core.params.len(), 3, "address, length, and where the string goes");
+//! assert_eq!(types.display(bytes).to_string(), "list<u8>");
+//! # Ok::<(), tiered_component::types::TypeError>(())
+//! ```
+//!
+//! # Limits
+//!
+//! | what | limit | beyond it |
+//! |---|---|---|
+//! | a string, a list | 2²⁸ − 1 bytes, as the canonical ABI says | a trap; from the host an error, before `realloc` is called |
+//! | what the values of one call take of the host's memory | 128 MiB ([`LiftContext::with_budget`]) | a trap, before it is allocated |
+//! | depth of a type | 100 | the component is refused |
+//! | size of a type | 32 bits | the component is refused |
+//!
+//! A `Val` takes 32 bytes: of a `list<u8>` lifted as `Val`s the budget allows 4 MiB, as a `Vec<u8>` all of it.
+//!
+//! # Where the specification leaves a choice
+//!
+//! * A NaN is the canonical one on both ways, so no bits of the host or of another component pass in it.
+//! * All of the host's strings are UTF-8, so for `utf16` and `latin1+utf16` a guest is asked for as much as the UTF-8 could
+//!   need, and what is left is given back by another call of `realloc`.
+//!
 //! *Invariant:* core values are 64 bits, those of 32 bits zero-extended. So no value is converted where cases of a variant
 //! share one; what lies above a narrower value is ignored.
 //! *Invariant:* a NaN is lifted and lowered as the canonical one, since the component model has one NaN.

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use tiered::decode::printable::must_escape;
+
 use crate::types::Label;
 
 /// A value of the component model.
@@ -215,8 +217,8 @@ impl fmt::Display for Val {
             Val::U64(value) => write!(f, "{value}"),
             Val::F32(value) if value.is_nan() => f.write_str("nan"),
             Val::F64(value) if value.is_nan() => f.write_str("nan"),
-            Val::F32(value) => write!(f, "{value:?}"),
-            Val::F64(value) => write!(f, "{value:?}"),
+            Val::F32(value) => write!(f, "{value}"),
+            Val::F64(value) => write!(f, "{value}"),
             Val::Char(value) => write!(f, "'{}'", Escaped(*value, '\'')),
             Val::String(value) => {
                 f.write_str("\"")?;
@@ -307,7 +309,8 @@ impl fmt::Display for Escaped {
             '\t' => f.write_str("\\t"),
             '\\' => f.write_str("\\\\"),
             char if char == self.1 => write!(f, "\\{char}"),
-            char if char.is_control() => write!(f, "\\u{{{:x}}}", u32::from(char)),
+            // What would not be seen, or would steer a terminal, wherever it stands.
+            char if must_escape(char, true) => write!(f, "\\u{{{:x}}}", u32::from(char)),
             char => write!(f, "{char}"),
         }
     }
@@ -324,12 +327,13 @@ mod tests {
             (Val::from(true), "true"),
             (Val::from(-7i8), "-7"),
             (Val::from(1.5f32), "1.5"),
-            (Val::from(-0.0f64), "-0.0"),
+            (Val::from(-0.0f64), "-0"),
             (Val::from(f32::NAN), "nan"),
             (Val::from(-f64::NAN), "nan"),
             (Val::from(f64::NEG_INFINITY), "-inf"),
             (Val::from('\''), r"'\''"),
             (Val::from('"'), "'\"'"),
+            (Val::from('\u{202e}'), "'\\u{202e}'"),
             (Val::from("a\"\n\u{1}'ß"), "\"a\\\"\\n\\u{1}'ß\""),
             (Val::List(vec![]), "[]"),
             (Val::List(vec![1u8.into(), 2u8.into()]), "[1, 2]"),

@@ -442,7 +442,7 @@ mod tests {
         let record = of("{id: 7, tag: none}");
         assert_eq!(
             read("{tag: 2, id: 1}", record).as_deref(),
-            Ok("{id: 1, tag: some(2.0)}")
+            Ok("{id: 1, tag: some(2)}")
         );
         assert_eq!(read("{id: 1}", record).as_deref(), Ok("{id: 1, tag: none}"));
         assert_eq!(read("[1]", of("ok([])")).as_deref(), Ok("ok([1])"));

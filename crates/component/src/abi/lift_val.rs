@@ -85,9 +85,12 @@ impl LiftContext<'_> {
             TypeDef::Flags(labels) => {
                 let size = self.types.abi(ty).memory32.size;
                 let bits = self.small(place, size)?;
-                let set = (0..).zip(labels).filter(|(bit, _)| bits >> bit & 1 != 0);
-                self.charge(set.clone().count() as u64, size_of::<Label>())?;
-                Val::Flags(set.map(|(_, label)| label.clone()).collect())
+                let is_set = |bit: u32| bits >> bit & 1 != 0;
+                let count = (0..labels.len() as u32).filter(|&bit| is_set(bit)).count();
+                let mut set: Vec<Label> = self.list_of(count as u64)?;
+                let all = (0..).zip(labels).filter(|&(bit, _)| is_set(bit));
+                set.extend(all.map(|(_, label)| label.clone()));
+                Val::Flags(set)
             }
             TypeDef::Enum(labels) => {
                 let case = self.case_at(place, labels.len() as u32)?;
