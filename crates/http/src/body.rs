@@ -72,6 +72,14 @@ impl Body {
         fits.then_some(()).ok_or(HeadError::ContentLength)
     }
 
+    /// The length, if all of it is there.
+    pub(crate) fn whole_length(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Full(bytes) => Some(bytes.len() as u64),
+            Kind::Channel(_) => None,
+        }
+    }
+
     /// The message can have no body: what is written from now on goes nowhere, as is right for `HEAD`.
     pub(crate) fn discard(self) -> Body {
         if let Kind::Channel(reader) = &self.0 {

@@ -315,3 +315,6 @@ impl Channel {
         wakers.into_iter().for_each(wake);
     }
 }
+
+#[cfg(test)]
+mod tests;

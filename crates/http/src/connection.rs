@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::access_log::Entry;
-use crate::exchange::{self, Origin, later};
+use crate::exchange::{self, FAR, Origin, later};
 use crate::limits::Limits;
 use crate::server::Shared;
 use crate::stall::StallGuard;
@@ -146,7 +146,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
+        .header_read_timeout(limits.head_time.min(FAR))
         .max_buf_size(limits.head_buffer())
         .max_headers(headers.count);
     builder
@@ -155,7 +155,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(window)
         .initial_connection_window_size(window.saturating_mul(4))
         .max_concurrent_streams(limits.streams)
-        .max_send_buf_size(limits.body_buffer)
+        .max_send_buf_size(limits.body_buffer.clamp(16 << 10, 16 << 20))
         .max_header_list_size(u32::try_from(headers.bytes).unwrap_or(u32::MAX));
     builder
 }

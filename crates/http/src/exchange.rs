@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -169,18 +169,11 @@ impl Record {
         head: &http::request::Parts,
     ) -> Record {
         shared.metrics.in_flight.add(1);
-        let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
-        let host = host.map(|host| String::from_utf8_lossy(host).into_owned());
         let start = Instant::now();
         Record {
             id: shared.ids.fetch_add(1, Relaxed) + 1,
             peer: origin.peer,
-            asked: Some(Asked {
-                method: head.method.clone(),
-                target: head.uri.to_string(),
-                host: host.or_else(|| head.uri.authority().map(ToString::to_string)),
-                version: head.version,
-            }),
+            asked: shared.has_log().then(|| asked(head)),
             time: SystemTime::now(),
             start,
             deadline: later(start, shared.limits.response_time),
@@ -319,11 +312,23 @@ impl Drop for Record {
     }
 }
 
+/// What the log says that the client asked.
+fn asked(head: &http::request::Parts) -> Asked {
+    let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let host = host.map(|host| String::from_utf8_lossy(host).into_owned());
+    Asked {
+        method: head.method.clone(),
+        target: head.uri.to_string(),
+        host: host.or_else(|| head.uri.authority().map(ToString::to_string)),
+        version: head.version,
+    }
+}
+
 struct Watch {
     over: oneshot::Receiver<()>,
     ended: oneshot::Receiver<()>,
     deadline: Instant,
-    idle: std::time::Duration,
+    idle: Duration,
     cancel: Cancel,
     cut: Arc<Notify>,
 }
@@ -346,9 +351,11 @@ async fn watch(mut watch: Watch) {
     }
 }
 
-/// `time` after `start`; if there is no such time, far in the future.
-pub(crate) fn later(start: Instant, time: std::time::Duration) -> Instant {
-    const FAR: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 86_400);
+/// Longer than anything runs, and not so long that a clock overflows.
+pub(crate) const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// `time` after `start`, at most [`FAR`].
+pub(crate) fn later(start: Instant, time: Duration) -> Instant {
     start.checked_add(time.min(FAR)).unwrap_or(start)
 }
 

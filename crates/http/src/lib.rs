@@ -1,4 +1,5 @@
-//! HTTP for tiered: a server whose handlers are plain functions on threads.
+//! HTTP for tiered: a server whose handlers are plain functions on threads, and a client that
+//! connects only where it may.
 //!
 //! [hyper](https://hyper.rs) reads and writes HTTP/1.1 and HTTP/2. This crate puts around it what a server of strangers'
 //! programs needs: handlers that may block, on a bounded number of threads; bodies that stream both ways with
@@ -35,8 +36,11 @@
 //!
 //! # Invariants
 //! * A handler never runs on the thread of the connections, and nothing on that thread waits for a handler.
-//! * What a peer sends, or does not send, takes memory, threads and time only within [`Limits`].
+//! * What a peer sends, or does not send, takes memory, threads and time only within [`Limits`] or
+//!   [`ClientLimits`](client::ClientLimits).
 //! * A message that its sender did not finish never looks complete to its receiver.
+//! * The client connects to no address that the request's [`Gate`](client::Gate) has not let pass, after the name was
+//!   looked up.
 //!
 //! Absent on purpose: WebAssembly, WASI, TLS on the server's side, routes, redirects, cookies, proxies, caches.
 
@@ -56,6 +60,7 @@ pub use server::{Builder, Server, Shutdown};
 
 pub mod access_log;
 pub mod body;
+pub mod client;
 pub mod fields;
 pub mod metrics;
 

@@ -34,7 +34,14 @@ impl Responder {
         }
         check(&head.headers, &self.limits)?;
         let body = match self.has_no_body(head.status) {
-            true => body.discard(),
+            true => {
+                // `HEAD` says how long the body would be.
+                let is_said = head.headers.contains_key(header::CONTENT_LENGTH);
+                if let Some(length) = body.whole_length().filter(|_| self.is_head && !is_said) {
+                    head.headers.insert(header::CONTENT_LENGTH, length.into());
+                }
+                body.discard()
+            }
             false => {
                 let length = fields::content_length(&head.headers);
                 if let Some(length) = length.map_err(|()| HeadError::ContentLength)? {

@@ -75,6 +75,10 @@ impl Shared {
         self.ids.fetch_add(1, Relaxed) + 1
     }
 
+    pub(crate) fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
     pub(crate) fn log(&self, entry: Entry) {
         if let Some(log) = &self.log
             && !log.write(entry)

@@ -224,7 +224,7 @@ fn a_connection_without_requests_is_closed() {
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = b"\0\0\0\x04\0\0\0\0\0".as_slice();
     for start in [
-        preface[..10].as_bytes(),
+        &preface.as_bytes()[..10],
         preface.as_bytes(),
         &[preface.as_bytes(), settings].concat(),
     ] {
