@@ -26,7 +26,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
@@ -92,22 +93,30 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The log. Dropped, it writes what waits.
+/// How long a log that ends may take to write what waits.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// The log. Dropped, it writes what waits, if whoever takes it takes it soon.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Option<SyncSender<Entry>>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected when all is written.
+    done: Mutex<Receiver<()>>,
 }
 
 impl AccessLog {
     pub(crate) fn new(out: impl Write + Send + 'static) -> io::Result<AccessLog> {
         let (lines, receiver) = sync_channel(WAITING);
-        let thread = thread::Builder::new()
+        let (alive, done) = sync_channel(0);
+        thread::Builder::new()
             .name("tiered-http-log".into())
-            .spawn(move || write_lines(out, &receiver))?;
+            .spawn(move || {
+                write_lines(out, &receiver);
+                drop(alive);
+            })?;
         Ok(AccessLog {
             lines: Some(lines),
-            thread: Some(thread),
+            done: Mutex::new(done),
         })
     }
 
@@ -121,10 +130,9 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.lines = None;
-        if let Some(thread) = self.thread.take() {
-            // It panics only if the writer does.
-            let _ = thread.join();
-        }
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Either it is done, or a pipe that nobody reads would hold the server up.
+        let _ = done.recv_timeout(END_TIME);
     }
 }
 
@@ -152,7 +160,7 @@ fn write_lines(mut out: impl Write, lines: &Receiver<Entry>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     fn entry() -> Entry {
         Entry {
@@ -247,12 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_bound_are_given_up() {
+    fn a_log_that_nobody_takes_loses_lines_and_holds_nothing_up() {
         let (unblock, blocked) = std::sync::mpsc::channel();
         let log = AccessLog::new(Blocked(blocked)).expect("a thread");
         let kept = (0..3 * WAITING).filter(|_| log.write(entry())).count();
         // One more may be in the writer's hands.
         assert!((WAITING..=WAITING + 1).contains(&kept), "{kept}");
+        // One that never takes anything does not hold up its end.
+        drop(log);
         drop(unblock);
     }
 }

@@ -1,6 +1,7 @@
 //! Tells a handler that nobody waits for its response any more.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a request was cancelled.
@@ -92,7 +93,8 @@ impl Cancel {
         *state = State::Cancelled(reason);
         drop(state);
         for hook in hooks {
-            hook(reason);
+            // One that panics keeps no other from being called, and ends no connection.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(reason)));
         }
     }
 }
@@ -112,6 +114,7 @@ mod tests {
     fn hooks_are_called_once_with_the_first_reason() {
         let cancel = Cancel::new();
         let (sender, calls) = mpsc::channel();
+        cancel.on_cancel(|_| panic!("expected by the test"));
         let early = sender.clone();
         cancel.on_cancel(move |reason| early.send(("early", reason)).expect("received"));
         assert_eq!(cancel.reason(), None);

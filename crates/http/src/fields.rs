@@ -1,7 +1,7 @@
 //! Headers and trailers: what may be among them, and how many.
 //!
 //! *Invariant:* no map of fields that a guest or a peer fills comes near the 32,768 entries at which
-//! [`HeaderMap`](http::HeaderMap) panics. What a peer sends is bounded by [`FieldLimits`] before a map is made of it; what
+//! [`HeaderMap`] panics. What a peer sends is bounded by [`FieldLimits`] before a map is made of it; what
 //! a guest makes goes through [`append`].
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

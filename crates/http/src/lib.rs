@@ -1,5 +1,4 @@
-//! HTTP for tiered: a server whose handlers are plain functions on threads, and a client that
-//! connects only where it may.
+//! HTTP for tiered: a server whose handlers are plain functions on threads, and a client that connects only where it may.
 //!
 //! [hyper](https://hyper.rs) reads and writes HTTP/1.1 and HTTP/2. This crate puts around it what a server of strangers'
 //! programs needs: handlers that may block, on a bounded number of threads; bodies that stream both ways with

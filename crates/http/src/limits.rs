@@ -11,7 +11,7 @@ use crate::fields::FieldLimits;
 pub struct Limits {
     /// Bytes of a request's headers, counted as HTTP/2 does: of each the name, the value and 32 more. The rest of the
     /// head (method, target) has as many again. Beyond: 431. The same holds for the trailers of a request, and for the
-    /// headers and trailers of a response. At least 8 KiB, at most 4 MiB. Default: 32 KiB.
+    /// headers and trailers of a response. At most 4 MiB. Default: 32 KiB.
     pub header_bytes: usize,
     /// How many headers a request may have. Beyond: 431. The same holds for trailers, and for a response. At most
     /// [`MAX_COUNT`](crate::fields::MAX_COUNT). Default: 128.
