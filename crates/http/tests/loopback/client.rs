@@ -1,7 +1,7 @@
 //! The client: against this crate's server, and against servers that write what a test says.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -291,7 +291,8 @@ fn through_gate(
 fn only_addresses_that_pass_are_connected_to() {
     let server = start(describe);
     let port = server.address().port();
-    // Nobody listens at the first address, so a connection to it would fail first.
+    // A connection to the address that is refused would be made.
+    let refused = TcpListener::bind(("127.9.9.9", port)).expect("the port is free there");
     let answers = vec![vec!["127.9.9.9", "127.0.0.1"], vec!["127.9.9.9"]];
     let uri = format!("http://Example.COM.:{port}/");
     let (status, asked, lookups) = through_gate(&uri, answers, "127.9.");
@@ -306,6 +307,12 @@ fn only_addresses_that_pass_are_connected_to() {
         ]
     );
     assert_eq!(lookups, 1);
+    refused.set_nonblocking(true).expect("it can be");
+    let error = refused
+        .accept()
+        .map(drop)
+        .expect_err("nobody has connected");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!(server.metrics().accepted.get(), 1);
 }
 
