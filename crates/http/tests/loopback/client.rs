@@ -274,9 +274,10 @@ fn through_gate(
         refused,
         ..Asked::default()
     });
-    let response = client
-        .send(get(uri), Options::new(gate.clone()))
-        .and_then(Pending::wait);
+    let mut options = Options::new(gate.clone());
+    // A server that should not have been asked may never answer.
+    options.first_byte_timeout = Duration::from_secs(10);
+    let response = client.send(get(uri), options).and_then(Pending::wait);
     let asked = gate.log.lock().expect("no panic").clone();
     (
         response.map(|response| response.status()),
