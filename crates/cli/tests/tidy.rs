@@ -42,7 +42,13 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["tiered", "tiered-component", "tiered-sandbox", "tiered-wasi", "tiered-wast"],
+        &[
+            "tiered",
+            "tiered-component",
+            "tiered-sandbox",
+            "tiered-wasi",
+            "tiered-wast",
+        ],
     ),
     ("sandbox", &[]),
     ("wast", &["tiered"]),
