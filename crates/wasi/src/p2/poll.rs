@@ -65,6 +65,17 @@ fn subject(resources: &mut Resources, rep: u32) -> Outcome<Subject> {
     }
 }
 
+/// Waits until a resource is ready.
+pub(super) fn wait_on(resources: &Resources, rep: u32, env: Env<'_>) -> Outcome<()> {
+    let Some(Wait::Host(fd, events)) = resources.peek(rep).map(wait_of) else {
+        return Ok(());
+    };
+    let waited = resources.wait(&[(fd, events)], None, env.interrupts);
+    settle_errno(waited)?
+        .map(drop)
+        .map_err(|errno| trap(errno.to_string()))
+}
+
 /// What a resource has to wait for.
 fn wait_of(resource: &Resource) -> Wait<'_> {
     match resource {
@@ -113,8 +124,15 @@ fn wait_for(
     if !watched.is_empty() || timeout != Some(0) {
         let asked = watched.iter().map(|&(_, fd, events)| (fd, events));
         let answers = match timeout {
-            Some(0) => poll::ask_now(asked),
-            _ => poll::ask(asked, timeout.map(Duration::from_nanos), env.interrupts),
+            Some(0) => {
+                resources.send_unsent(env.interrupts);
+                poll::ask_now(asked)
+            }
+            _ => {
+                let asked: Vec<_> = asked.collect();
+                let timeout = timeout.map(Duration::from_nanos);
+                resources.wait(&asked, timeout, env.interrupts)
+            }
         };
         let answers = settle_errno(answers)?.map_err(|errno| trap(errno.to_string()))?;
         for ((index, ..), answer) in watched.iter().zip(answers) {

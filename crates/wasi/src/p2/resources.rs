@@ -6,9 +6,18 @@
 //! Invariant: there are no more resources than the limit, and each takes bounded memory of the host's.
 //! Invariant: a child's parent is there for as long as the child.
 
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::PollFlags;
 use tiered_component::HostResource;
 use tiered_runtime::Trap;
 
+use crate::abi::Errno;
+use crate::interrupt::Interrupts;
+use crate::objects::tcp::TcpSocket;
 use crate::p2::call::{Outcome, trap};
 use crate::p2::error::IoError;
 use crate::p2::filesystem::{Descriptor, DirectoryEntries};
@@ -17,6 +26,7 @@ use crate::p2::poll::Pollable;
 use crate::p2::streams::{InputStream, OutputStream};
 use crate::p2::tcp::Tcp;
 use crate::p2::udp::{Incoming, Outgoing, Udp};
+use crate::poll;
 
 /// A kind of resource, which is the enum's variant, the type in the interface, and the type of the value.
 macro_rules! kinds {
@@ -131,6 +141,8 @@ pub(crate) struct Resources {
     limit: usize,
     /// Where what is read from the host lies until the guest has made room for it.
     scratch: Vec<u8>,
+    /// Connections that have not sent all that was written to them: whenever the guest waits, they go on.
+    unsent: Mutex<Vec<Arc<TcpSocket>>>,
 }
 
 impl Resources {
@@ -140,6 +152,49 @@ impl Resources {
             free: Vec::new(),
             limit,
             scratch: Vec::new(),
+            unsent: Mutex::default(),
+        }
+    }
+
+    /// Takes note of a connection that has not sent everything yet.
+    pub(crate) fn note_unsent(&self, socket: &Arc<TcpSocket>) {
+        let mut unsent = self.unsent.lock();
+        if socket.is_pending() && !unsent.iter().any(|known| Arc::ptr_eq(known, socket)) {
+            unsent.push(Arc::clone(socket));
+        }
+    }
+
+    /// Sends what connections have kept, as far as the host takes it now.
+    pub(crate) fn send_unsent(&self, interrupts: Interrupts<'_>) {
+        // Where it fails nobody takes it any more; what is written next is told.
+        let goes_on = |socket: &Arc<TcpSocket>| {
+            socket.drain(false, interrupts).is_ok() && socket.is_pending()
+        };
+        self.unsent.lock().retain(goes_on);
+    }
+
+    /// Waits until the host says something about one of `watches`, or until the time is over, and says what about each.
+    /// Connections go on sending meanwhile.
+    pub(crate) fn wait(
+        &self,
+        watches: &[(BorrowedFd<'_>, PollFlags)],
+        timeout: Option<Duration>,
+        interrupts: Interrupts<'_>,
+    ) -> Result<Vec<PollFlags>, Errno> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            self.send_unsent(interrupts);
+            let unsent = self.unsent.lock().clone();
+            let sending = unsent.iter().map(|socket| (socket.fd(), PollFlags::OUT));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let asked = watches.iter().copied().chain(sending);
+            let mut answers = poll::ask(asked, left, interrupts)?;
+            answers.truncate(watches.len());
+            let is_over = left.is_some_and(|left| left.is_zero());
+            let is_told = answers.iter().any(|answer| !answer.is_empty());
+            if is_told || is_over {
+                return Ok(answers);
+            }
         }
     }
 

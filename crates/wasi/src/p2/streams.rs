@@ -2,7 +2,7 @@
 //!
 //! Nothing is read ahead. What is written to standard streams and files has reached the host when the call returns; the
 //! host may make a call wait there, where waiting can be interrupted. A connection takes what it can, and the rest, up to
-//! what one call writes, is kept until it takes more.
+//! what one call writes, is kept until it takes more: whenever the guest uses the stream, and whenever it waits for anything.
 //!
 //! Invariant: one call moves up to [`PERMIT`] bytes.
 
@@ -20,7 +20,7 @@ use crate::objects::{Held, Object, positioned, socket};
 use crate::p2::call::{Call, Env, Outcome, trap};
 use crate::p2::error::{Domain, IoError, settle_errno};
 use crate::p2::lower::{New, Piece};
-use crate::p2::poll::{Wait, subscribe, wait_of_object};
+use crate::p2::poll::{Wait, subscribe, wait_of_object, wait_on};
 use crate::p2::resources::Resources;
 use crate::p2::rows::{Row, row};
 
@@ -112,7 +112,7 @@ impl InputStream {
     }
 
     /// Reads into `to`; nothing if there is nothing yet.
-    fn read(&mut self, to: &mut [u8], waits: bool, env: Env<'_>) -> Outcome<Moved<usize>> {
+    fn read(&mut self, to: &mut [u8], env: Env<'_>) -> Outcome<Moved<usize>> {
         if self.closed || self.is_shut() {
             return Ok(Err(StreamError::Closed));
         }
@@ -123,7 +123,7 @@ impl InputStream {
         let interrupts = env.interrupts;
         let read = match &mut self.source {
             Source::Standard(held) => match &***held {
-                Object::Stdin(input) => input.read(slices, !waits, interrupts),
+                Object::Stdin(input) => input.read(slices, true, interrupts),
                 _ => Err(Errno::BADF),
             },
             Source::File(held, at) => match &***held {
@@ -131,11 +131,11 @@ impl InputStream {
                 Object::File(file) if file.blocking == Blocking::Never => positioned(*at)
                     .and_then(|offset| file.read_at(slices, offset))
                     .inspect(|&moved| *at += moved as u64),
-                Object::File(file) => file.read(slices, !waits, interrupts),
+                Object::File(file) => file.read(slices, true, interrupts),
                 _ => Err(Errno::BADF),
             },
             Source::Tcp(tcp) => {
-                socket::receive(tcp.fd(), slices, RecvFlags::empty(), !waits, interrupts)
+                socket::receive(tcp.fd(), slices, RecvFlags::empty(), true, interrupts)
             }
         };
         Ok(match settle_errno(read)? {
@@ -337,12 +337,16 @@ fn read_piece(
 ) -> Outcome<Moved<Piece>> {
     let len = len.min(PERMIT) as usize;
     let mut scratch = resources.take_scratch(len);
-    let stream: &mut InputStream = resources.get(stream)?;
-    match stream.read(&mut scratch[..len], waits, env)? {
-        Ok(len) => Ok(Ok(Piece { scratch, len })),
-        Err(error) => {
-            resources.put_scratch(scratch);
-            Ok(Err(error))
+    loop {
+        let source: &mut InputStream = resources.get(stream)?;
+        match source.read(&mut scratch[..len], env)? {
+            // Nothing is there yet.
+            Ok(0) if waits && len > 0 => wait_on(resources, stream, env)?,
+            Ok(len) => return Ok(Ok(Piece { scratch, len })),
+            Err(error) => {
+                resources.put_scratch(scratch);
+                return Ok(Err(error));
+            }
         }
     }
 }
@@ -391,7 +395,21 @@ fn on_output<T>(
 ) -> Outcome<T> {
     let mut parts = call.parts();
     let (resources, env, memory) = parts.split();
-    act(resources.get(stream)?, env, memory)
+    let done = act(resources.get(stream)?, env, memory)?;
+    note_unsent(resources, stream)?;
+    Ok(done)
+}
+
+/// Sees to it that what a connection has kept goes out when the guest waits.
+fn note_unsent(resources: &mut Resources, stream: u32) -> Outcome<()> {
+    let to: &mut OutputStream = resources.get(stream)?;
+    if let Sink::Tcp(tcp) = &to.sink
+        && tcp.is_pending()
+    {
+        let tcp = Arc::clone(tcp);
+        resources.note_unsent(&tcp);
+    }
+    Ok(())
 }
 
 fn check_write(call: &mut Call<'_>) -> Outcome<Moved<u64>> {
@@ -495,6 +513,7 @@ fn splice_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<u64>> {
     let to: &mut OutputStream = resources.get(this)?;
     to.use_permit(piece.len as u64)?;
     let written = to.write(&piece.scratch[..piece.len], env)?;
+    note_unsent(resources, this)?;
     resources.put_scratch(piece.scratch);
     Ok(written.map(|()| piece.len as u64))
 }

@@ -251,6 +251,50 @@ fn a_connection_takes_what_it_can_and_keeps_the_rest() {
 }
 
 #[test]
+fn what_a_connection_keeps_goes_out_while_the_guest_waits_for_something_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let mut guest = Guest::with(|builder| builder.allow_connect(peer));
+    for reads in [false, true] {
+        let socket = guest.socket("tcp", 0).unwrap();
+        let (input, output) = guest.connect(socket, peer).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let mut sent = 0;
+        loop {
+            guest.ok("io/streams", "[method]output-stream.check-write", &[output]);
+            let permit = guest.outcome(8).map(|at| guest.u64_at(at)).unwrap();
+            if permit == 0 {
+                break;
+            }
+            guest.ok(
+                "io/streams",
+                "[method]output-stream.write-zeroes",
+                &[output, permit],
+            );
+            sent += permit;
+        }
+        let other_end = std::thread::spawn(move || {
+            let mut all = Read::by_ref(&mut accepted).take(sent);
+            std::io::copy(&mut all, &mut std::io::sink()).unwrap();
+            accepted.write_all(b"done").unwrap();
+        });
+        if !reads {
+            let name = "subscribe-duration";
+            let late = guest.ok("clocks/monotonic-clock", name, &[20_000_000_000]);
+            let subscribe = "[method]input-stream.subscribe";
+            let input = guest.ok("io/streams", subscribe, &[input]);
+            let handles = [input as u32, late as u32].map(u32::to_le_bytes).concat();
+            let [at, _] = guest.put(&handles);
+            guest.ok("io/poll", "poll", &[at, 2]);
+            let first = guest.u32_at(RESULT);
+            assert_eq!(guest.u32_at(first), 0, "the other end has got everything");
+        }
+        assert_eq!(guest.receive(input), Ok(b"done".into()));
+        other_end.join().unwrap();
+    }
+}
+
+#[test]
 fn nobody_there_is_refused() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = free.local_addr().unwrap();
