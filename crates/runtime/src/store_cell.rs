@@ -53,7 +53,6 @@ impl<V> StoreCell<V> {
     /// # Panics
     /// If it is a cell of another store.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "the store is what is borrowed mutably")]
     pub fn get<'a>(&'a self, store: &'a mut AnyStore) -> &'a mut V {
         self.check(store);
         // SAFETY: the store is borrowed mutably as long as the value is, and the value is reached in no other way.
@@ -64,7 +63,6 @@ impl<V> StoreCell<V> {
     ///
     /// # Panics
     /// If the cell or the memory is of another store.
-    #[expect(clippy::mut_from_ref, reason = "the store is what is borrowed mutably")]
     pub fn get_with_bytes<'a>(
         &'a self,
         store: &'a mut AnyStore,
