@@ -399,7 +399,7 @@ impl<'a, 'u> Body<'a, 'u> {
             };
         }
         let depth = depth - 1;
-        if self.extent.objects && self.u.ratio(1, 6)? {
+        if self.extent.objects && self.u.ratio(1, 4)? {
             return self.number_of_object(ty, depth);
         }
         match self.u.int_in_range(0..=17)? {

@@ -15,7 +15,7 @@ impl Body<'_, '_> {
             return self.made(ty, depth);
         }
         match self.u.int_in_range(0..=5)? {
-            0 => {
+            0 | 1 => {
                 // This traps where it is another.
                 let from = if self.u.ratio(7, 8)? { ty } else { top };
                 self.reference(from, depth)?;
@@ -26,7 +26,7 @@ impl Body<'_, '_> {
                 });
                 Ok(())
             }
-            1..=3 => self.branch_on_cast(ty, depth),
+            2 | 3 => self.branch_on_cast(ty, depth),
             _ => self.branch_on_failed_cast(ty, depth),
         }
     }

@@ -74,9 +74,13 @@ impl Body<'_, '_> {
         let junk = self.types.some(self.u, 2, false)?;
         self.values(&junk, 0)?;
         let tag = self.u.choose_index(self.tags.len())?;
+        self.throw_of(tag as u32, depth)
+    }
+
+    fn throw_of(&mut self, tag: u32, depth: u32) -> Result<()> {
         let tags = self.tags;
-        self.values(&tags[tag], depth)?;
-        self.op(Instruction::Throw(tag as u32));
+        self.values(&tags[tag as usize], depth)?;
+        self.op(Instruction::Throw(tag));
         Ok(())
     }
 
@@ -116,8 +120,14 @@ impl Body<'_, '_> {
             self.if_throw(depth - 1)?;
         }
         self.call(depth - 1, None)?;
-        if self.u.ratio(1, 4)? {
-            self.throw(1)?;
+        if self.u.ratio(1, 2)? {
+            // Mostly what a clause is for.
+            let tag = self.u.choose_index(self.tags.len())?;
+            let tag = match &clauses[0].0 {
+                Catch::One { tag, .. } | Catch::OneRef { tag, .. } => *tag,
+                _ => tag as u32,
+            };
+            self.throw_of(tag, 1)?;
         }
         self.end_block();
         for (index, (_, kind, takes)) in clauses.iter().enumerate() {

@@ -320,7 +320,7 @@ impl Body<'_, '_> {
     /// Something that changes objects, or where they are kept.
     pub(super) fn object_statement(&mut self, depth: u32) -> Result<()> {
         let depth = depth.min(2);
-        match self.u.int_in_range(0..=14)? {
+        match self.u.int_in_range(0..=18)? {
             0..=2 => self.set_field(depth),
             3 | 4 => self.set_element(depth),
             5 => self.fill_array(depth),
@@ -332,7 +332,8 @@ impl Body<'_, '_> {
                 self.keep(&[ty.into()])
             }
             11 | 12 => self.set_global(depth),
-            13 => self.branch_on_null(depth),
+            13..=15 => self.branch_on_null(depth),
+            16 => self.func_array(depth),
             _ => {
                 let structs = nullable(AbstractHeapType::Struct);
                 let ty = *self
@@ -342,6 +343,13 @@ impl Body<'_, '_> {
                 self.keep(&[non_null(ty).into()])
             }
         }
+    }
+
+    /// An array of functions, from a segment mostly.
+    fn func_array(&mut self, depth: u32) -> Result<()> {
+        let Field { object, .. } = self.array(|_, field| is_func(field.ty))?;
+        self.object(object, depth)?;
+        self.keep(&[non_null(nullable_to(object)).into()])
     }
 
     fn set_field(&mut self, depth: u32) -> Result<()> {
@@ -413,7 +421,7 @@ impl Body<'_, '_> {
 
     /// Bytes or functions from a segment into an array.
     fn init_array(&mut self, depth: u32) -> Result<()> {
-        let funcs = self.u.ratio(1, 3)?;
+        let funcs = self.u.ratio(1, 2)?;
         let array = self.array(|_, field| {
             let fits = if funcs { is_func } else { is_plain };
             field.ty.mutable && fits(field.ty)

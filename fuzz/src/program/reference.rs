@@ -180,7 +180,7 @@ impl Body<'_, '_> {
             HeapType::Abstract { ty: I31, .. } => self.integer(depth),
             HeapType::Concrete(index) if self.types.is_func(index) => self.func(ty),
             HeapType::Abstract { ty: Any | Eq, .. } if self.u.ratio(1, 4)? => self.integer(depth),
-            HeapType::Abstract { ty: Any, .. } if self.u.ratio(1, 4)? => {
+            HeapType::Abstract { ty: Any, .. } if self.u.ratio(1, 2)? => {
                 let of = RefType::EXTERNREF;
                 let nullable = ty.nullable;
                 self.reference(RefType { nullable, ..of }, depth)?;
