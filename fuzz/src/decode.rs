@@ -50,7 +50,10 @@ fn described(u: &mut Unstructured<'_>) -> Result<()> {
         1 => sections(u)?,
         2 => changed(smith::foreign_module(u)?, u)?,
         3 => changed(smith::any_module(u)?, u)?,
-        4 => changed(program::module(u, program::Extent::default())?, u)?,
+        4 => {
+            let extent = program::Extent::any(u)?;
+            changed(program::module(u, extent)?, u)?
+        }
         5 => changed(u.choose(&TEXTS)?.as_bytes().to_vec(), u)?,
         _ => u.bytes(u.len())?.to_vec(),
     };

@@ -10,7 +10,8 @@ use tiered::decode::numeric::NumOp;
 use tiered::decode::vector::{VecAccess, VecOp};
 use tiered::decode::wide::WideOp;
 use wasm_encoder::{
-    BlockType, Encode, HeapType, Instruction, MemArg, MemArgTarget, Ordering, RefType, ValType,
+    BlockType, Catch, Encode, HeapType, Instruction, MemArg, MemArgTarget, Ordering, RefType,
+    ValType,
 };
 
 /// A piece of a module, with a name for who reads the file.
@@ -23,7 +24,7 @@ pub struct Entry {
 }
 
 /// The names of sections by their ids, and the shortest contents: nothing, an empty list, or function 0.
-const SECTIONS: [(&str, &[u8]); 13] = [
+const SECTIONS: [(&str, &[u8]); 14] = [
     ("custom", b"\x04name"),
     ("type", &[0]),
     ("import", &[0]),
@@ -37,6 +38,7 @@ const SECTIONS: [(&str, &[u8]); 13] = [
     ("code", &[0]),
     ("data", &[0]),
     ("data_count", &[0]),
+    ("tag", &[0]),
 ];
 
 /// Bytes that stand for types.
@@ -253,6 +255,11 @@ fn aligned(align: u32) -> MemArg {
     }
 }
 
+/// The begin of a block with one clause.
+fn try_table(clause: Catch) -> Instruction<'static> {
+    Instruction::TryTable(BlockType::Empty, vec![clause].into())
+}
+
 /// Ops that the tables do not have, with the immediates that they have most often.
 fn others() -> Vec<(&'static str, Instruction<'static>)> {
     vec![
@@ -279,6 +286,28 @@ fn others() -> Vec<(&'static str, Instruction<'static>)> {
                 table_index: 0,
             },
         ),
+        ("return_call", Instruction::ReturnCall(0)),
+        (
+            "return_call_indirect",
+            Instruction::ReturnCallIndirect {
+                type_index: 0,
+                table_index: 0,
+            },
+        ),
+        ("throw", Instruction::Throw(0)),
+        ("throw_ref", Instruction::ThrowRef),
+        ("try_table", try_table(Catch::One { tag: 0, label: 0 })),
+        (
+            "try_table_ref",
+            try_table(Catch::OneRef { tag: 0, label: 0 }),
+        ),
+        ("try_table_all", try_table(Catch::All { label: 0 })),
+        ("try_table_all_ref", try_table(Catch::AllRef { label: 0 })),
+        ("try", Instruction::Try(BlockType::Empty)),
+        ("catch", Instruction::Catch(0)),
+        ("catch_all", Instruction::CatchAll),
+        ("rethrow", Instruction::Rethrow(0)),
+        ("delegate", Instruction::Delegate(0)),
         ("drop", Instruction::Drop),
         ("select", Instruction::Select),
         ("select_i32", Instruction::TypedSelect(ValType::I32)),

@@ -1,6 +1,8 @@
 //! What can be seen of a program from outside, in the same form for every engine and every store.
 
-use tiered::decode::types::{TopType, ValType};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tiered::decode::types::{AbstractHeapType, HeapType, RefType, TopType, ValType};
 
 use crate::input::Random;
 
@@ -21,25 +23,40 @@ pub(crate) enum Value {
     Func(bool),
     /// What the host knows a reference by.
     Extern(Option<u32>),
-    /// Whether there is an exception.
-    Exn(bool),
+    /// What an exception carries, if there is one: a [`hash_of`] it.
+    Exn(Option<u64>),
     /// What an object is.
     Any(Object),
 }
 
-/// What can be seen of a reference to an object without its type.
+/// What can be seen of a reference to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
     /// There is none.
     Null,
     /// It is this number.
     I31(i32),
-    /// A structure.
-    Struct,
-    /// An array.
-    Array,
-    /// What the host has given.
-    Host,
+    /// A structure with these fields: a [`hash_of`] them.
+    Struct(u64),
+    /// An array of this length, with these first [`ELEMENTS`].
+    Array(u32, u64),
+    /// What the host has given, and knows by this number.
+    Host(Option<u32>),
+}
+
+/// How deep objects within objects are looked at; of those further in, only what they are is seen.
+pub(crate) const LEVELS: u32 = 3;
+
+/// How many elements of an array are looked at.
+pub(crate) const ELEMENTS: u32 = 16;
+
+/// A hash of values, the same for all NaNs.
+pub(crate) fn hash_of(values: impl IntoIterator<Item = Value>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for value in values {
+        value.canonical().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Bits that are likelier than others to be treated wrongly.
@@ -77,16 +94,30 @@ impl Value {
             ValType::F32 => Value::F32(bits as u32),
             ValType::F64 if random.one_in(2) => Value::F64((bits.cast_signed() as f64).to_bits()),
             ValType::F64 => Value::F64(bits),
-            ValType::Ref(ty) => match ty.top() {
-                TopType::Func => Value::Func(bits.is_multiple_of(2)),
-                TopType::Extern => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
-                TopType::Exn => Value::Exn(false),
-                TopType::Any if ty.is_nullable() && bits.is_multiple_of(3) => {
-                    Value::Any(Object::Null)
-                }
-                TopType::Any => Value::Any(Object::I31((bits as i32) << 1 >> 1)),
-            },
+            ValType::Ref(ty) => Value::reference(ty, bits),
             ValType::V128 => Value::V128(u128::from(random.next()) << 64 | u128::from(bits)),
+        }
+    }
+
+    /// Some reference. Of what a module defines the host has none but null.
+    fn reference(ty: RefType, bits: u64) -> Value {
+        use AbstractHeapType::{Any, Eq, Func, I31};
+        let of = |all: &[AbstractHeapType]| match ty.heap() {
+            HeapType::Abstract(heap) => all.contains(&heap),
+            HeapType::Concrete(..) => false,
+        };
+        match ty.top() {
+            TopType::Func => Value::Func(of(&[Func]) && bits.is_multiple_of(2)),
+            TopType::Extern => Value::Extern((!bits.is_multiple_of(3)).then_some(bits as u32)),
+            TopType::Exn => Value::Exn(None),
+            TopType::Any => {
+                let null = !of(&[Any, Eq, I31]) || bits.is_multiple_of(3);
+                Value::Any(if ty.is_nullable() && null {
+                    Object::Null
+                } else {
+                    Object::I31((bits as i32) << 1 >> 1)
+                })
+            }
         }
     }
 
@@ -114,7 +145,7 @@ pub(crate) enum End {
 impl End {
     /// Whether each tier comes to it at a place of its own.
     pub(crate) fn depends_on_tier(self) -> bool {
-        matches!(self, End::Limit("stack" | "interrupt" | "size"))
+        matches!(self, End::Limit("stack" | "interrupt" | "size" | "heap"))
     }
 }
 
@@ -127,6 +158,8 @@ pub(crate) enum Event {
     Called(usize, Result<Vec<Value>, End>),
     /// Where that call trapped: functions and bytes of the module, innermost first.
     Places(Vec<(u32, Option<u32>)>),
+    /// What an exception carried that this call threw: a [`hash_of`] it.
+    Thrown(u64),
     /// An exported global.
     Global(usize, Value),
     /// An exported memory: its length and a hash of its bytes.

@@ -1,21 +1,23 @@
 //! Execution: a valid module ends by results, fuel or trap, whatever it does, and does the same each time.
 
+mod value;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
 use tiered::decode::types::{ExternType, FuncType, ValType};
 use tiered::{
-    AnyRef, AnyStore, Caller, CostModel, Engine, Extern, ExternRef, Func, Global, Instance,
-    InstantiateError, Limits, Memory, Module, SharedMemory, Stats, Store, Table, Tag,
-    TierEventKind, TierMode, Trap, TrapCode, Val,
+    Caller, CostModel, Engine, Extern, Func, Global, Instance, InstantiateError, Limits, Memory,
+    Module, SharedMemory, Stats, Store, Table, Tag, TierEventKind, TierMode, Trap, TrapCode, Val,
 };
 
-use crate::event::{End, Event, Object, Value, memory_hash};
+use crate::event::{End, Event, Value, hash_of, memory_hash};
 use crate::host::Host;
 use crate::input::{self, Random};
 use crate::ops::waits;
 use crate::{program, smith};
+use value::{to_val, to_value};
 
 /// A module and everything that decides what it does.
 #[derive(Clone, Debug)]
@@ -40,13 +42,26 @@ pub(crate) struct Plan {
     pub(crate) twice: bool,
     /// Whether relaxed vector instructions give the results of the spec's deterministic profile.
     pub(crate) deterministic: bool,
+    /// Whether the heap is collected at each allocation, and what is freed is overwritten.
+    pub(crate) gc_stress: bool,
 }
 
-/// Runs what `bytes` are or describe, twice, and compares.
+/// Bytes of the garbage-collected heap: an array as large as that is filled some dozens of times for one input.
+pub(crate) const HEAP_BYTES: u64 = 64 << 20;
+
+/// The same, where it is collected at each allocation, so that this takes little time.
+const STRESSED_HEAP: u64 = 1 << 20;
+
+/// Runs what `bytes` are or describe, twice, and compares. One time in four, the second run has its heap collected at each
+/// allocation, and finds the same.
 pub fn run(bytes: &[u8]) {
     // Too few bytes for the choices to be made are no finding.
     let Ok(plan) = plan(bytes) else { return };
-    if let Some(first) = observe(&plan) {
+    let unstressed = Plan {
+        gc_stress: false,
+        ..plan.clone()
+    };
+    if let Some(first) = observe(&unstressed) {
         let second = observe(&plan).expect("the module is as valid as before");
         assert_same(&first, &second);
     }
@@ -75,7 +90,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     let limits = Limits {
         memory_bytes: u.int_in_range(0..=10)? << 16,
         table_elements: u.int_in_range(0..=1000)?,
-        gc_heap_bytes: 1 << 30,
+        gc_heap_bytes: HEAP_BYTES,
         stack_bytes: u.int_in_range(0..=64 << 10)?,
         native_stack_bytes: u.int_in_range(0..=128 << 10)?,
         memories: 4,
@@ -84,7 +99,8 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
     let module = if u.ratio(1, 2)? {
-        program::module(u, program::Extent::default())?
+        let extent = program::Extent::any(u)?;
+        program::module(u, extent)?
     } else {
         smith::any_module(u)?
     };
@@ -107,7 +123,9 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         interrupts: wild,
         twice,
         deterministic: seed & 8 == 0,
-    })
+        gc_stress: false,
+    }
+    .with_stress())
 }
 
 impl Plan {
@@ -116,7 +134,7 @@ impl Plan {
         let limits = Limits {
             memory_bytes: 16 << 16,
             table_elements: 100_000,
-            gc_heap_bytes: 1 << 30,
+            gc_heap_bytes: HEAP_BYTES,
             stack_bytes: 64 << 10,
             native_stack_bytes: 128 << 10,
             memories: 4,
@@ -137,7 +155,18 @@ impl Plan {
             interrupts: false,
             twice: false,
             deterministic: false,
+            gc_stress: false,
         }
+        .with_stress()
+    }
+
+    /// The same; for one seed in four, the heap is collected at each allocation.
+    pub(crate) fn with_stress(mut self) -> Plan {
+        self.gc_stress = self.seed & 0x30 == 0;
+        if self.gc_stress {
+            self.limits.gc_heap_bytes = STRESSED_HEAP;
+        }
+        self
     }
 }
 
@@ -167,6 +196,7 @@ fn engine(plan: &Plan, failures: &Failures) -> Engine {
         .validation_threads(1)
         .verify_compiler(true)
         .deterministic_relaxed(plan.deterministic)
+        .gc_stress(plan.gc_stress)
         .max_code(64 << 20)
         .costs(costs)
         .trace(move |event| {
@@ -261,8 +291,11 @@ impl Run<'_> {
             Ok(instance) => {
                 self.events.push(Event::Instantiated(Ok(())));
                 for _ in 0..self.plan.rounds {
+                    // What was only looked at does not stay.
+                    let scope = self.store.enter_scope();
                     self.call_all(instance);
                     self.look(instance);
+                    self.store.leave_scope(scope);
                 }
             }
             Err(InstantiateError::Trap(trap)) => {
@@ -360,7 +393,7 @@ impl Run<'_> {
             let result = func.call(&mut self.store, &args);
             assert!(self.store.fuel() <= before, "fuel does not grow");
             assert_eq!(self.store.fuel().is_some(), before.is_some());
-            let mut places = None;
+            let (mut places, mut thrown) = (None, None);
             let result = match result {
                 Ok(values) => {
                     assert_eq!(values.len(), ty.results.len());
@@ -376,11 +409,16 @@ impl Run<'_> {
                 }
                 Err(trap) => {
                     places = Some(Event::Places(places_of(&trap)));
+                    thrown = trap.exception().map(|exception| {
+                        let values = exception.values().iter();
+                        Event::Thrown(hash_of(values.map(|&value| to_value(&self.store, value))))
+                    });
                     Err(self.end_of(&trap))
                 }
             };
             self.events.push(Event::Called(number, result));
             self.events.extend(places);
+            self.events.extend(thrown);
             self.events.push(Event::Fuel(self.store.fuel()));
         }
     }
@@ -556,6 +594,7 @@ fn kind_of(trap: &Trap) -> End {
         Some(TrapCode::OutOfFuel) => End::Limit("fuel"),
         Some(TrapCode::Interrupted) => End::Limit("interrupt"),
         Some(TrapCode::FunctionTooLarge) => End::Limit("size"),
+        Some(TrapCode::HeapExhausted) => End::Limit("heap"),
         Some(code) => End::Trap(code.spec_text()),
         None if trap.exception().is_some() => End::Trap("uncaught exception"),
         None => End::Host,
@@ -621,61 +660,29 @@ fn change_memory(caller: &mut Caller<'_, Host>) {
     }
 }
 
-/// The value in a store; `func` is what a function that is not null becomes.
-fn to_val(store: &mut AnyStore, value: Value, func: Option<Func>) -> Val {
-    match value {
-        Value::I32(value) => Val::I32(value),
-        Value::I64(value) => Val::I64(value),
-        Value::F32(bits) => Val::F32(bits),
-        Value::F64(bits) => Val::F64(bits),
-        Value::V128(bits) => Val::V128(bits),
-        Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
-        Value::Extern(number) => Val::ExternRef(number.map(|number| {
-            ExternRef::new(store, number).expect("there is room for a value of the host")
-        })),
-        Value::Any(Object::I31(value)) => Val::AnyRef(Some(
-            AnyRef::from_i31(store, value).expect("there is room for a handle"),
-        )),
-        // The host makes no others here.
-        Value::Any(_) => Val::AnyRef(None),
-        // The host can make none.
-        Value::Exn(_) => Val::ExnRef(None),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn to_value(store: &AnyStore, value: Val) -> Value {
-    match value {
-        Val::I32(value) => Value::I32(value),
-        Val::I64(value) => Value::I64(value),
-        Val::F32(bits) => Value::F32(bits),
-        Val::F64(bits) => Value::F64(bits),
-        Val::V128(bits) => Value::V128(bits),
-        Val::FuncRef(func) => {
-            // Whatever is said to be a function is one.
-            let ty = func.map(|func| func.ty(store));
-            Value::Func(ty.is_some())
-        }
-        Val::ExnRef(reference) => Value::Exn(reference.is_some()),
-        Val::AnyRef(reference) => Value::Any(to_object(store, reference)),
-        Val::ExternRef(None) => Value::Extern(None),
-        Val::ExternRef(Some(reference)) => match reference.data(store).downcast_ref::<u32>() {
-            Some(number) => Value::Extern(Some(*number)),
-            // The guest made it of an object of its own.
-            None => Value::Any(to_object(store, Some(reference.to_any()))),
-        },
+    #[test]
+    fn the_heap_of_one_in_four_is_collected_at_each_allocation() {
+        let plans = (0..1000).map(|number| Plan::of_module(format!(";;{number}").as_bytes()));
+        let stressed = plans.filter(|plan| plan.gc_stress).count();
+        assert!((150..350).contains(&stressed), "{stressed} of 1000");
     }
-}
 
-fn to_object(store: &AnyStore, reference: Option<AnyRef>) -> Object {
-    let Some(reference) = reference else {
-        return Object::Null;
-    };
-    if let Some(value) = reference.i31(store) {
-        return Object::I31(value);
-    }
-    match (reference.to_struct(store), reference.to_array(store)) {
-        (Some(_), _) => Object::Struct,
-        (None, Some(_)) => Object::Array,
-        (None, None) => Object::Host,
+    #[test]
+    fn what_is_in_objects_is_seen() {
+        let global = |value: i32| {
+            let text = format!(
+                "(module (type $s (struct (field i32) (field (ref null $s))))
+                    (global (export \"g\") (ref null $s) (struct.new $s (i32.const 0)
+                        (struct.new $s (i32.const 1)
+                            (struct.new $s (i32.const {value}) (ref.null $s))))))"
+            );
+            observe(&Plan::of_module(text.as_bytes())).expect("the module is valid")
+        };
+        assert_eq!(global(2), global(2));
+        assert_ne!(global(2), global(3));
     }
 }

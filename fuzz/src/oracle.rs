@@ -141,11 +141,7 @@ impl Peer for Wasmi {
     }
 
     fn extent(u: &mut Unstructured<'_>) -> Result<program::Extent> {
-        Ok(program::Extent {
-            for_wasmi: true,
-            atomics: false,
-            ..program::Extent::any(u)?
-        })
+        Ok(program::Extent::any(u)?.for_wasmi())
     }
 
     fn new(host: Host) -> Wasmi {

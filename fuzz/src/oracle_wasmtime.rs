@@ -8,15 +8,15 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::Module;
-use tiered::decode::types::{RefType, ValType};
+use tiered::decode::types::{AbstractHeapType, RefType, ValType};
 use tiered::decode::wasmparser::WasmFeatures;
 use wasmtime::{
-    Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, HeapType, Instance,
-    Memory, OptLevel, Ref, RegallocAlgorithm, Store, StoreLimits, StoreLimitsBuilder, Table, Tag,
-    ThrownException, Trap, Val,
+    AnyRef, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, GcHeapOutOfMemory,
+    Global, HeapType, I31, Instance, Memory, OptLevel, Ref, RegallocAlgorithm, Rooted, Store,
+    StoreLimits, StoreLimitsBuilder, Table, Tag, ThrownException, Trap, Val,
 };
 
-use crate::event::{End, Value};
+use crate::event::{ELEMENTS, End, LEVELS, Object, Value, hash_of};
 use crate::host::Host;
 use crate::input::Random;
 use crate::peer::{
@@ -80,10 +80,8 @@ fn engine() -> &'static Engine {
 }
 
 impl Peer for Wasmtime {
-    // It knows GC, and the crate's shared memories: values of the one and the bytes of the others are not compared.
-    const LACKS: WasmFeatures = WasmFeatures::LEGACY_EXCEPTIONS
-        .union(WasmFeatures::GC)
-        .union(WasmFeatures::THREADS);
+    // It never had the first. It knows shared memories, but their bytes can't be read without unsafe code.
+    const LACKS: WasmFeatures = WasmFeatures::LEGACY_EXCEPTIONS.union(WasmFeatures::THREADS);
 
     fn is_wrong_about(_: &Module) -> bool {
         false
@@ -148,7 +146,7 @@ impl Peer for Wasmtime {
         let mut values = vec![Val::I32(0); results.len()];
         func.call(&mut self.store, &args, &mut values)
             .map_err(|error| end_of(&error))?;
-        let values = values.iter().map(|value| to_value(&self.store, value));
+        let values = values.iter().map(|value| to_value(&mut self.store, value));
         Ok(values.collect())
     }
 
@@ -157,7 +155,7 @@ impl Peer for Wasmtime {
             panic!("{name} is a global");
         };
         let value = global.get(&mut self.store);
-        to_value(&self.store, &value)
+        to_value(&mut self.store, &value)
     }
 
     fn memory(&mut self, name: &str) -> &[u8] {
@@ -176,7 +174,7 @@ impl Peer for Wasmtime {
         for index in 0..size.min(LOOKED_AT) {
             let element = table.get(&mut self.store, index);
             let element = Val::from(element.expect("the table is as large as it says"));
-            elements.push(to_value(&self.store, &element));
+            elements.push(to_value(&mut self.store, &element));
         }
         (size, elements)
     }
@@ -227,7 +225,8 @@ impl Wasmtime {
             &mut self.store,
             ty,
             move |mut caller: Caller<'_, Data>, args, results| {
-                let args: Vec<Value> = args.iter().map(|arg| to_value(&caller, arg)).collect();
+                let args = args.iter().map(|arg| to_value(&mut caller, arg));
+                let args: Vec<Value> = args.collect();
                 let answer = caller.data_mut().host.answer(index, &args, &types);
                 let answer = answer.ok_or_else(|| Error::new(HostTrap))?;
                 for (result, value) in results.iter_mut().zip(answer) {
@@ -268,6 +267,9 @@ fn end_of(error: &Error) -> End {
     if error.is::<HostTrap>() {
         return End::Host;
     }
+    if error.is::<GcHeapOutOfMemory<()>>() {
+        return End::Limit("heap");
+    }
     if error.is::<ThrownException>() {
         return End::Trap("uncaught exception");
     }
@@ -283,6 +285,9 @@ fn end_of(error: &Error) -> End {
         Some(Trap::BadConversionToInteger) => End::Trap("invalid conversion to integer"),
         Some(Trap::StackOverflow) => End::Limit("stack"),
         Some(Trap::OutOfFuel) => End::Limit("fuel"),
+        Some(Trap::ArrayOutOfBounds) => End::Trap("out of bounds array access"),
+        Some(Trap::CastFailure) => End::Trap("cast failure"),
+        Some(Trap::AllocationTooLarge) => End::Limit("heap"),
         Some(other) => panic!("wasmtime: {other}"),
         // A memory or a table that begins larger than the store may hold.
         None if error.to_string().contains("minimum size of") => End::Limit("limits"),
@@ -297,13 +302,29 @@ fn our_type(ty: &wasmtime::ValType) -> ValType {
         wasmtime::ValType::F32 => ValType::F32,
         wasmtime::ValType::F64 => ValType::F64,
         wasmtime::ValType::V128 => ValType::V128,
-        // Of references it is only asked which kind they are of.
-        wasmtime::ValType::Ref(ty) => match ty.heap_type() {
-            HeapType::Extern | HeapType::NoExtern => RefType::EXTERNREF.into(),
-            HeapType::Exn | HeapType::NoExn => RefType::EXNREF.into(),
-            _ => RefType::FUNCREF.into(),
-        },
+        wasmtime::ValType::Ref(ty) => {
+            RefType::new(ty.is_nullable(), our_heap_type(ty.heap_type())).into()
+        }
     }
+}
+
+/// The type; of those that modules define, one that the host has no more values of.
+fn our_heap_type(ty: &HeapType) -> tiered::decode::types::HeapType {
+    use AbstractHeapType as Ours;
+    tiered::decode::types::HeapType::Abstract(match ty {
+        HeapType::Extern => Ours::Extern,
+        HeapType::NoExtern => Ours::NoExtern,
+        HeapType::Func => Ours::Func,
+        HeapType::ConcreteFunc(_) | HeapType::NoFunc => Ours::NoFunc,
+        HeapType::Any => Ours::Any,
+        HeapType::Eq => Ours::Eq,
+        HeapType::I31 => Ours::I31,
+        HeapType::Struct | HeapType::ConcreteStruct(_) => Ours::Struct,
+        HeapType::Array | HeapType::ConcreteArray(_) => Ours::Array,
+        HeapType::None => Ours::None,
+        HeapType::Exn | HeapType::ConcreteExn(_) | HeapType::NoExn => Ours::Exn,
+        other => unreachable!("no accepted module has {other}"),
+    })
 }
 
 fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Func>) -> Val {
@@ -316,7 +337,12 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
         Value::Func(exists) => Val::FuncRef(func.filter(|_| exists)),
         // The host can make none.
         Value::Exn(_) => Val::ExnRef(None),
-        Value::Any(_) => unreachable!("this peer is given no module with objects"),
+        Value::Any(Object::I31(value)) => {
+            let value = I31::wrapping_i32(value);
+            Val::AnyRef(Some(AnyRef::from_i31(store, value)))
+        }
+        // The host makes no others here.
+        Value::Any(_) => Val::AnyRef(None),
         Value::Extern(number) => Val::ExternRef(
             number
                 .map(|number| ExternRef::new(store, number).expect("there is room for references")),
@@ -324,7 +350,15 @@ fn to_val(store: &mut impl wasmtime::AsContextMut, value: Value, func: Option<Fu
     }
 }
 
-fn to_value(store: &impl wasmtime::AsContext<Data = Data>, value: &Val) -> Value {
+fn to_value(store: &mut impl wasmtime::AsContextMut<Data = Data>, value: &Val) -> Value {
+    seen_value(store, value, LEVELS)
+}
+
+/// The value, with objects of so many levels.
+fn seen_value<S>(store: &mut S, value: &Val, levels: u32) -> Value
+where
+    S: wasmtime::AsContextMut<Data = Data>,
+{
     match value {
         Val::I32(value) => Value::I32(*value),
         Val::I64(value) => Value::I64(*value),
@@ -332,14 +366,69 @@ fn to_value(store: &impl wasmtime::AsContext<Data = Data>, value: &Val) -> Value
         Val::F64(bits) => Value::F64(*bits),
         Val::V128(vector) => Value::V128(vector.as_u128()),
         Val::FuncRef(func) => Value::Func(func.is_some()),
-        Val::ExnRef(reference) => Value::Exn(reference.is_some()),
-        Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
-            let data = reference.data(store.as_context());
-            let data = data
-                .expect("it is of this store")
-                .expect("the host made it");
-            *data.downcast_ref().expect("made of a number")
+        Val::ExnRef(reference) => Value::Exn(reference.map(|reference| {
+            let values = reference
+                .fields(store.as_context_mut())
+                .expect("it is of this store");
+            let values: Vec<Val> = values.collect();
+            seen_hash(store, &values, levels)
         })),
+        Val::AnyRef(None) => Value::Any(Object::Null),
+        Val::AnyRef(Some(reference)) => Value::Any(to_object(store, *reference, levels)),
+        Val::ExternRef(None) => Value::Extern(None),
+        Val::ExternRef(Some(reference)) => match number_of(store, *reference) {
+            Some(number) => Value::Extern(Some(number)),
+            // The guest made it of an object of its own.
+            None => {
+                let reference = AnyRef::convert_extern(&mut *store, *reference);
+                let reference = reference.expect("it is of this store");
+                Value::Any(to_object(store, reference, levels))
+            }
+        },
         other => unreachable!("no accepted module has {other:?}"),
     }
+}
+
+/// The number that the host knows a reference by, if it is its own.
+fn number_of(
+    store: &impl wasmtime::AsContext<Data = Data>,
+    reference: Rooted<ExternRef>,
+) -> Option<u32> {
+    let data = reference.data(store.as_context());
+    let data = data.expect("it is of this store")?;
+    data.downcast_ref().copied()
+}
+
+/// As in `execute`.
+fn seen_hash<S>(store: &mut S, values: &[Val], levels: u32) -> u64
+where
+    S: wasmtime::AsContextMut<Data = Data>,
+{
+    let Some(levels) = levels.checked_sub(1) else {
+        return 0;
+    };
+    let values = values.iter();
+    hash_of(values.map(|value| seen_value(store, value, levels)))
+}
+
+fn to_object<S>(store: &mut S, reference: Rooted<AnyRef>, levels: u32) -> Object
+where
+    S: wasmtime::AsContextMut<Data = Data>,
+{
+    const OURS: &str = "it is of this store";
+    if let Some(value) = reference.as_i31(&mut *store).expect(OURS) {
+        return Object::I31(value.get_i32());
+    }
+    if let Some(object) = reference.as_struct(&mut *store).expect(OURS) {
+        let fields: Vec<Val> = object.fields(store.as_context_mut()).expect(OURS).collect();
+        return Object::Struct(seen_hash(store, &fields, levels));
+    }
+    if let Some(object) = reference.as_array(&mut *store).expect(OURS) {
+        let len = object.len(&mut *store).expect(OURS);
+        let elements = object.elems(store.as_context_mut()).expect(OURS);
+        let elements: Vec<Val> = elements.take(ELEMENTS as usize).collect();
+        return Object::Array(len, seen_hash(store, &elements, levels));
+    }
+    let host = ExternRef::convert_any(&mut *store, reference).expect(OURS);
+    Object::Host(number_of(store, host))
 }

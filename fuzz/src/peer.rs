@@ -101,7 +101,7 @@ fn compare<P: Peer>(plan: &Plan, module: &Module) {
     let theirs = observe::<P>(plan, module);
     let ours: Vec<Event> = ours
         .into_iter()
-        .filter(|event| !matches!(event, Event::Fuel(_) | Event::Places(_) | Event::Funcs(..)))
+        .filter(is_compared)
         .map(canonical)
         .collect();
     let common = |events: &[Event]| {
@@ -119,6 +119,14 @@ fn compare<P: Peer>(plan: &Plan, module: &Module) {
     }
 }
 
+/// Whether other engines tell as much.
+fn is_compared(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::Fuel(_) | Event::Places(_) | Event::Funcs(..) | Event::Thrown(_)
+    )
+}
+
 /// How a run of a module is compared with another engine's.
 pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
     let limits = Limits {
@@ -126,6 +134,7 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
         table_elements: TABLE_ELEMENTS as u64,
         stack_bytes: 256 << 10,
         native_stack_bytes: 256 << 10,
+        gc_heap_bytes: execute::HEAP_BYTES,
         ..Limits::default()
     };
     if input::is_module(bytes) {
@@ -133,7 +142,8 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
             limits,
             deterministic: true,
             ..Plan::of_module(bytes)
-        });
+        }
+        .with_stress());
     }
     let u = &mut Unstructured::new(bytes);
     let seed = u.arbitrary()?;
@@ -177,7 +187,9 @@ pub(crate) fn plan<P: Peer>(bytes: &[u8]) -> Result<Plan> {
         interrupts: false,
         twice: false,
         deterministic: true,
-    })
+        gc_stress: false,
+    }
+    .with_stress())
 }
 
 /// Everything that can be seen of the plan's module in the other engine; as in `execute`, step by step.
@@ -236,7 +248,15 @@ fn canonical(event: Event) -> Event {
 fn common(end: End) -> End {
     match end {
         End::Trap("undefined element") => TABLE_OUT_OF_BOUNDS,
-        End::Trap("null function reference" | "null exception reference") => NULL_REFERENCE,
+        End::Trap(
+            "null function reference"
+            | "null exception reference"
+            | "null structure reference"
+            | "null array reference"
+            | "null i31 reference",
+        ) => NULL_REFERENCE,
+        // How large an object can be is each engine's own.
+        End::Trap("allocation size too large") => End::Limit("heap"),
         other => other,
     }
 }

@@ -204,6 +204,7 @@ fn accepted() -> Config {
         shared_everything_threads_enabled: false,
         tail_call_enabled: true,
         threads_enabled: true,
+        limit_arrays_in_const_exprs: true,
         max_memory32_bytes: MEMORY_BYTES,
         max_memory64_bytes: MEMORY_BYTES.into(),
         max_table_elements: 100,

@@ -1,8 +1,9 @@
 //! Comparison: every tier, and every way from one to another, sees the same in the same module.
 //!
 //! The interpreter's run is what the others are compared with: their results, traps and the places of these, what is
-//! left of the fuel, memories, globals, tables and what the host was given. Only where the stack ends and when an
-//! interruption is noticed is each tier's own; from there on nothing is compared. Each tier runs the module three times: with
+//! left of the fuel, memories, globals, tables and what the host was given. Only where the stack ends, when the
+//! heap does (what keeps an object alive is not the same in every tier), and when an interruption is noticed is each tier's
+//! own; from there on nothing is compared. Each tier runs the module three times: with
 //! nothing compiled, with what was compiled before, and loaded anew after it was dropped.
 //!
 //! # Why programs stop
@@ -134,8 +135,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         memories: 4,
         tables: 8,
         instances: 2,
-        // Far away: what keeps an object alive is not the same in every tier.
-        gc_heap_bytes: 1 << 30,
+        gc_heap_bytes: execute::HEAP_BYTES,
     };
     let rounds = u.int_in_range(1..=3)?;
     let (wild, twice) = (u.ratio(1, 2)?, u.ratio(1, 8)?);
@@ -171,7 +171,9 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         interrupts,
         twice,
         deterministic: seed & 8 == 0,
-    })
+        gc_stress: false,
+    }
+    .with_stress())
 }
 
 /// The plan for a module that is given as it stands: with a counter, if it exports one, else with fuel.

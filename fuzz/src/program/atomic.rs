@@ -4,10 +4,10 @@
 
 use arbitrary::Result;
 use tiered::decode::atomic::AtomicOp;
-use tiered::decode::types::ValType;
-use wasm_encoder::{Instruction, Ordering};
+use wasm_encoder::{Instruction, Ordering, ValType as Ty};
 
 use super::Body;
+use super::types::number;
 
 impl Body<'_, '_> {
     /// An atomic access, a notification of nobody, or a fence; results are set to locals or dropped.
@@ -28,12 +28,12 @@ impl Body<'_, '_> {
         self.address(memory, depth.min(2))?;
         self.align(memory, op.size())?;
         for _ in 0..op.kind().operands() {
-            self.value(op.ty(), depth.min(2))?;
+            self.value(number(op.ty()), depth.min(2))?;
         }
         op.opcode().encode(&mut self.bytes);
         self.aligned_memarg(memory, op.size(), op.size().trailing_zeros())?;
         if op.kind().has_result() {
-            self.keep(&[op.ty()])?;
+            self.keep(&[number(op.ty())])?;
         }
         Ok(())
     }
@@ -42,10 +42,10 @@ impl Body<'_, '_> {
         let memory = self.memory()?;
         self.address(memory, depth.min(2))?;
         self.align(memory, size_of::<u32>())?;
-        self.value(ValType::I32, depth.min(2))?;
+        self.value(Ty::I32, depth.min(2))?;
         self.bytes.extend([0xfe, 0x00]);
         self.aligned_memarg(memory, size_of::<u32>(), 2)?;
-        self.keep(&[ValType::I32])
+        self.keep(&[Ty::I32])
     }
 
     /// Makes the address a multiple of a size, mostly.

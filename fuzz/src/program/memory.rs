@@ -2,9 +2,11 @@
 
 use arbitrary::Result;
 use tiered::decode::memory::{LoadOp, StoreOp};
-use tiered::decode::types::ValType;
-use wasm_encoder::{Encode, ExportKind, ExportSection, Instruction, MemorySection, MemoryType};
+use wasm_encoder::{
+    Encode, ExportKind, ExportSection, Instruction, MemorySection, MemoryType, ValType as Ty,
+};
 
+use super::types::number;
 use super::{Body, Extent};
 
 /// The memories: whether addresses have 64 bits, the page's size if it is not the usual one, and the pages at first. The last
@@ -61,14 +63,15 @@ pub(super) fn exports(exports: &mut ExportSection, extent: Extent) {
 impl Body<'_, '_> {
     pub(super) fn store(&mut self, depth: u32) -> Result<()> {
         let op = *self.u.choose(StoreOp::ALL)?;
-        let float = matches!(op.param(), ValType::F32 | ValType::F64);
+        let ty = number(op.param());
+        let float = matches!(ty, Ty::F32 | Ty::F64);
         let memory = self.memory()?;
         self.address(memory, depth)?;
         if float {
             // What is computed may be a NaN.
-            self.constant(op.param())?;
+            self.constant(ty)?;
         } else {
-            self.value(op.param(), depth)?;
+            self.value(ty, depth)?;
         }
         op.opcode().encode(&mut self.bytes);
         self.memarg(memory, op.natural_align())
@@ -115,14 +118,14 @@ impl Body<'_, '_> {
     /// An address of a memory, mostly in bounds.
     pub(super) fn address(&mut self, memory: u32, depth: u32) -> Result<()> {
         if is_wide(memory) {
-            self.value(ValType::I64, depth)?;
+            self.value(Ty::I64, depth)?;
             if self.u.ratio(9, 10)? {
                 self.op(Instruction::I64Const(0x7fff));
                 self.op(Instruction::I64And);
             }
             return Ok(());
         }
-        self.value(ValType::I32, depth)?;
+        self.value(Ty::I32, depth)?;
         if self.u.ratio(9, 10)? {
             self.op(Instruction::I32Const(0x7fff));
             self.op(Instruction::I32And);
@@ -135,7 +138,7 @@ impl Body<'_, '_> {
         let len = self.u.int_in_range(0..=40)?;
         self.address(to, depth.min(1))?;
         if self.u.arbitrary()? {
-            self.value(ValType::I32, depth.min(1))?;
+            self.value(Ty::I32, depth.min(1))?;
             self.count(is_wide(to), len);
             self.op(Instruction::MemoryFill(to));
         } else {
@@ -157,10 +160,10 @@ impl Body<'_, '_> {
         });
     }
 
-    pub(super) fn load(&mut self, ty: ValType, depth: u32) -> Result<()> {
+    pub(super) fn load(&mut self, ty: Ty, depth: u32) -> Result<()> {
         let ops: Vec<LoadOp> = LoadOp::ALL
             .iter()
-            .filter(|op| op.result() == ty)
+            .filter(|op| number(op.result()) == ty)
             .copied()
             .collect();
         let op = *self.u.choose(&ops)?;

@@ -2,10 +2,9 @@
 //! values.
 
 use arbitrary::Result;
-use tiered::decode::types::ValType;
-use wasm_encoder::{BlockType, Instruction};
+use wasm_encoder::{BlockType, Instruction, ValType as Ty};
 
-use super::{Body, Sig, some_types};
+use super::{Body, Sig};
 
 impl Body<'_, '_> {
     /// One of the statements of this file; there is room to nest.
@@ -20,7 +19,7 @@ impl Body<'_, '_> {
 
     /// Statements, most of the time a loop, while operands wait on the stack.
     fn operands_below(&mut self, depth: u32) -> Result<()> {
-        let types = some_types(self.u, 9, self.extent)?;
+        let types = self.types.some(self.u, 9, false)?;
         for &ty in &types {
             self.value(ty, depth.min(1))?;
         }
@@ -34,15 +33,16 @@ impl Body<'_, '_> {
 
     /// A block, a loop or an `if` with the type of some function.
     fn typed_block(&mut self, depth: u32) -> Result<()> {
-        let fits = |&index: &usize| !self.extent.for_wasmi || self.sigs[index].params.is_empty();
-        let fitting: Vec<usize> = (0..self.sigs.len()).filter(fits).collect();
+        let fits =
+            |&index: &usize| !self.extent.for_wasmi || self.types.sigs[index].params.is_empty();
+        let fitting: Vec<usize> = (0..self.types.sigs.len()).filter(fits).collect();
         if fitting.is_empty() {
             return self.counted_loop(depth);
         }
         let index = *self.u.choose(&fitting)?;
-        let ty = BlockType::FunctionType(index as u32);
-        let sigs = self.sigs;
-        let Sig { params, results } = &sigs[index];
+        let ty = BlockType::FunctionType(self.types.sig(index as u32));
+        let types = self.types;
+        let Sig { params, results } = &types.sigs[index];
         self.values(params, depth.min(2) - 1)?;
         match self.u.int_in_range(0..=2)? {
             0 => {
@@ -63,7 +63,7 @@ impl Body<'_, '_> {
                 self.values(results, 1)?;
             }
             _ => {
-                self.value(ValType::I32, 1)?;
+                self.value(Ty::I32, 1)?;
                 self.op(Instruction::If(ty));
                 self.labels.push(results.clone());
                 self.keep_some(params, |body| body.statements(depth - 1))?;
@@ -77,14 +77,10 @@ impl Body<'_, '_> {
         self.keep(results)
     }
 
-    fn values(&mut self, types: &[ValType], depth: u32) -> Result<()> {
-        types.iter().try_for_each(|&ty| self.value(ty, depth))
-    }
-
     /// Takes values from the stack, some of them only after `body`.
     fn keep_some(
         &mut self,
-        types: &[ValType],
+        types: &[Ty],
         body: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let (below, above) = types.split_at(self.u.int_in_range(0..=types.len())?);
@@ -94,33 +90,32 @@ impl Body<'_, '_> {
     }
 
     /// A branch that is taken or not, with values of these types; they are gone when it is not.
-    fn maybe_branch(&mut self, label: u32, types: &[ValType], depth: u32) -> Result<()> {
+    fn maybe_branch(&mut self, label: u32, types: &[Ty], depth: u32) -> Result<()> {
         self.values(types, depth.min(1))?;
-        self.value(ValType::I32, depth.min(2))?;
+        self.value(Ty::I32, depth.min(2))?;
         self.op(Instruction::BrIf(label));
         self.keep(types)
     }
 
     /// Behind a condition: a branch, a return, or a jump table whose targets all take the same values.
     fn jump(&mut self, depth: u32) -> Result<()> {
-        self.value(ValType::I32, depth.min(2))?;
+        self.value(Ty::I32, depth.min(2))?;
         self.op(Instruction::If(BlockType::Empty));
         self.labels.push(Vec::new());
-        let junk = some_types(self.u, 2, self.extent)?;
+        let junk = self.types.some(self.u, 2, false)?;
         self.values(&junk, 0)?;
         let label = self.u.choose_index(self.labels.len())?;
         let takes = self.takes(label).to_vec();
         match self.u.int_in_range(0..=4)? {
             0 => {
-                let results = self.sig.results.clone();
-                self.values(&results, 1)?;
+                self.values(&self.sig.results, 1)?;
                 self.op(Instruction::Return);
             }
             2.. if takes.is_empty() || !self.extent.for_wasmi => {
                 let alike = |&other: &u32| self.takes(other as usize) == takes;
                 let alike: Vec<u32> = (0..self.labels.len() as u32).filter(alike).collect();
                 self.values(&takes, 1)?;
-                self.value(ValType::I32, depth.min(2))?;
+                self.value(Ty::I32, depth.min(2))?;
                 let mut targets = Vec::new();
                 for _ in 0..self.u.int_in_range(0..=5)? {
                     targets.push(*self.u.choose(&alike)?);
@@ -137,7 +132,7 @@ impl Body<'_, '_> {
     }
 
     /// What a branch to a label takes.
-    fn takes(&self, label: usize) -> &[ValType] {
+    pub(super) fn takes(&self, label: usize) -> &[Ty] {
         &self.labels[self.labels.len() - 1 - label]
     }
 
@@ -149,17 +144,17 @@ impl Body<'_, '_> {
         self.labels.push(Vec::new());
         self.spend_step();
         self.statements(depth - 1)?;
-        self.value(ValType::I32, depth.min(2))?;
+        self.value(Ty::I32, depth.min(2))?;
         self.op(Instruction::BrIf(1));
         self.op(Instruction::Block(BlockType::Empty));
         self.labels.push(Vec::new());
         self.statements(depth - 1)?;
-        self.value(ValType::I32, depth.min(2))?;
+        self.value(Ty::I32, depth.min(2))?;
         let back = [Instruction::BrIf(1), Instruction::BrIf(2)];
         let back = self.u.choose(&back)?.clone();
         self.op(back);
         self.end_block();
-        self.value(ValType::I32, depth.min(1))?;
+        self.value(Ty::I32, depth.min(1))?;
         self.op(Instruction::BrIf(0));
         self.end_block();
         self.end_block();
