@@ -16,8 +16,7 @@ use tiered_runtime::gc::{
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::wide::Wide;
 
-use super::bulk::{answer, failure};
-use super::place;
+use super::{answer, failure, place};
 use crate::exec::RaiseTrap;
 use crate::operand::{B, ByDest, Dst, Family, family};
 use crate::regs::{Ended, Op, Regs};
