@@ -147,8 +147,11 @@ impl Func {
             Outcome::Threw => Err(Exception::uncaught(ctx, self.0.store)),
             _ if outermost == 0 => {
                 let trap = host::resume_panic(ctx.take_trap());
-                if trap.code() == Some(TrapCode::Interrupted) {
-                    ctx.guard.end_interrupt();
+                match trap.code() {
+                    Some(TrapCode::Interrupted) => ctx.guard.end_interrupt(),
+                    // All its frames are gone, and what they alone referred to is dead.
+                    Some(TrapCode::HeapExhausted) => ctx.references.refused_has_ended(),
+                    _ => {}
                 }
                 Err(trap)
             }
