@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use thiserror::Error;
-use tiered_decode::types::{FuncType, ValType};
+use tiered_decode::types::{FuncType, TypeId, ValType};
 
 use crate::exception::Exception;
 use crate::handles::Handle;
-use crate::host::{self, Caller, HostValues, IntoHostFunc};
+use crate::host::{self, Caller, HostType, HostValues, IntoHostFunc};
 use crate::store::{AnyStore, Store};
 use crate::value::{Val, read_values};
 use crate::vm::code::{self, FuncRecord, Outcome};
@@ -36,18 +36,27 @@ impl Func {
         store.add_host_func(body.into_host_func().func)
     }
 
-    /// Makes a host function of type `ty`; its body gets the arguments and a place for the results.
+    /// Makes a host function of type `ty`, a [`FuncType`] or a [`HostType`]; its body gets the arguments and a place for the
+    /// results.
+    ///
+    /// # Panics
+    /// As the conversion of a [`FuncType`] to a [`HostType`].
     pub fn new<T: 'static>(
         store: &mut Store<T>,
-        ty: FuncType,
+        ty: impl Into<HostType>,
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
     ) -> Func {
-        store.add_host_func(host::dynamic(ty, body))
+        store.add_host_func(host::dynamic(ty.into(), body))
     }
 
     /// The type.
     pub fn ty(&self, store: &AnyStore) -> FuncType {
         self.0.record(store).func().ty().clone()
+    }
+
+    /// The type's number: two types with the same parameters and results may be different ones.
+    pub fn type_id(&self, store: &AnyStore) -> TypeId {
+        self.0.record(store).sig()
     }
 
     /// Calls the function.

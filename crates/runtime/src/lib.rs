@@ -45,7 +45,9 @@ pub use extern_ref::{ExternRef, GuestObject};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
-pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc, Meter};
+pub use host::{
+    Caller, HostError, HostReturn, HostType, HostTypeError, HostValues, IntoHostFunc, Meter,
+};
 pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;

@@ -40,7 +40,7 @@ pub(crate) enum TagOrigin {
     /// A module defines it.
     Module(Arc<Module>, TagIdx),
     /// The host does.
-    Host(#[allow(dead_code, reason = "it keeps the type's number")] Registered),
+    Host(#[allow(dead_code, reason = "it keeps the type's number")] Arc<Registered>),
 }
 
 /// A value of a payload is stored in whole slots.
