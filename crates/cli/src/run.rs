@@ -10,7 +10,7 @@ use tiered::decode::printable::{Line, Name};
 use tiered::{
     Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap,
 };
-use tiered_wasi::{Threads, WasiCtx};
+use tiered_wasi::{PreloadError, Threads, WasiCtx};
 
 use crate::args::{Preload, RunArgs};
 use crate::failure::Failure;
@@ -64,19 +64,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let ctx = context::build(args)?;
     let peak_memory = args.stats.map(|_| PeakMemory::open());
     let sandbox = sandbox::enter(args, &engine, &ctx, watchdog.as_mut())?;
-    let (threads, mut store) = threads(args, &engine, &module, Arc::new(ctx))?;
+    let (mut threads, mut store) = threads(args, &engine, &module, Arc::new(ctx))?;
     if let Some(watchdog) = &watchdog {
         guard(watchdog, &store);
     }
 
     // Without a timer the numbers say less.
     let sampler = args.stats.and_then(|_| Sampler::start().ok());
-    let ending = preload(&mut store, &threads, &preloads).and_then(|linker| {
-        let linked = match &linker {
-            Some(linker) => linker.instantiate(&mut store, &module),
-            None => threads.instantiate(&mut store),
-        };
-        let instance = instantiated(args.module(), linked)?;
+    let ending = preload(&mut store, &mut threads, &preloads).and_then(|()| {
+        let instance = instantiated(args.module(), threads.instantiate(&mut store))?;
         execute(args, &mut store, instance, &module)
     });
     let ending = finish(&threads, ending);
@@ -172,33 +168,27 @@ fn guard(watchdog: &Watchdog, store: &Store<Context>) {
     watchdog.guard(move || guest.interrupt());
 }
 
-/// Instantiates the modules that the program imports from; if there are any, what links the program to them.
+/// Instantiates the modules that the program imports from.
 fn preload(
     store: &mut Store<Context>,
-    threads: &Threads<Context>,
+    threads: &mut Threads<Context>,
     preloads: &[(&Preload, Module)],
-) -> Result<Option<Linker<Context>>, Stop> {
-    let Some((Preload { name, file }, _)) = preloads.first() else {
-        return Ok(None);
-    };
-    let option = |name: &str, file: &OsStr| format!("--preload {name}={}", file.display());
-    if threads.may_start() {
-        let reason = "a program that starts threads can't import from other modules";
-        return Err(Failure::host(option(name, file), reason).into());
-    }
-    let mut linker = threads
-        .linker(store)
-        .map_err(|err| Failure::host(option(name, file), err))?;
+) -> Result<(), Stop> {
     for (Preload { name, file }, module) in preloads {
-        let instance = instantiated(file, linker.instantiate(store, module))?;
-        if let Some(initialize) = instance.func(store, "_initialize") {
-            call(file, store, "_initialize", initialize)?;
-        }
-        linker
-            .instance(store, name, instance)
-            .map_err(|err| Failure::usage(option(name, file), err))?;
+        let option = || format!("--preload {name}={}", file.display());
+        let preloaded = threads.preload(store, name, module);
+        preloaded.map_err(|error| match error {
+            PreloadError::Trap(trap) | PreloadError::Instantiate(InstantiateError::Trap(trap)) => {
+                Stop::Trap(trap)
+            }
+            PreloadError::Link(error) => Failure::usage(option(), error).into(),
+            PreloadError::Instantiate(_) | PreloadError::Initialize(_) => {
+                Failure::host(file.display(), error).into()
+            }
+            error => Failure::host(option(), error).into(),
+        })?;
     }
-    Ok(Some(linker))
+    Ok(())
 }
 
 /// The instance of a file's module, or why there is none.

@@ -86,7 +86,7 @@ pub use guest::{GuestMemory, SharedBytes};
 pub use interrupt::InterruptHandle;
 pub use link::add_to_linker;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
-pub use threads::{THREAD_SPAWN, Threads, ThreadsError};
+pub use threads::{PreloadError, THREAD_SPAWN, Threads, ThreadsError};
 pub use work::{Halt, Meter};
 
 #[cfg(test)]
