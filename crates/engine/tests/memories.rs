@@ -25,6 +25,7 @@ in_all_modes! {
     imports_lead_to_what_is_reserved_for_them,
     limits_hold_for_all_memories,
     compiled_loops_see_a_memory_grow,
+    an_index_is_as_good_above_4_gib_as_below,
     large_segments_leave_those_of_other_memories,
 }
 
@@ -540,6 +541,67 @@ fn compiled_loops_see_a_memory_grow(config: &Config) {
         assert_eq!(found.expect("it grows in time"), [Val::I64(11 * page)]);
         let again = run.call(&mut store, &[Val::I64(0)]);
         again.expect("it is long enough");
+    }
+}
+
+/// Several accesses with one index, which comes from both sides of what 32 bits can say, and from outside, in one loop.
+fn an_index_is_as_good_above_4_gib_as_below(config: &Config) {
+    const LENGTH: u64 = (4 << 30) + 2 * PAGE;
+    let text = format!(
+        r#"(module
+        (memory i64 {})
+        (func (export "run") (param $at i64) (param $other i64) (param $rounds i32) (result i64)
+            (local $sum i64) (local $swapped i64)
+            (loop $again
+                (i64.store offset=8 (local.get $at) (i64.add (local.get $at) (i64.const 3)))
+                (if (i64.eqz (i64.load offset=8 (local.get $at))) (then (unreachable)))
+                (i64.store (local.get $other) (i64.load offset=8 (local.get $at)))
+                (local.set $sum (i64.add (local.get $sum)
+                    (i64.add (i64.load (local.get $other)) (i64.load16_u offset=14 (local.get $at)))))
+                (local.set $swapped (local.get $at))
+                (local.set $at (local.get $other))
+                (local.set $other (local.get $swapped))
+                (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))
+            (local.get $sum)))"#,
+        LENGTH / PAGE
+    );
+    const ROUNDS: i32 = 50;
+    let engine = Engine::new(&config.clone().max_memory(LENGTH));
+    let module = Module::new(&engine, text).expect("it is valid");
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
+    let instance = Linker::new().instantiate(&mut store, &module);
+    let run = instance.expect("there is address space");
+    let run = run.func(&store, "run").expect("it is exported");
+    let inside = [0, 64, (4 << 30) - 16, (4 << 30) - 9, 4 << 30, LENGTH - 16];
+    let outside = [
+        LENGTH - 15,
+        LENGTH,
+        8 << 30,
+        (8 << 30) + 64,
+        1 << 63,
+        u64::MAX - 15,
+        u64::MAX,
+    ];
+    let mut run = |at: u64, other: u64| {
+        let args = [at, other].map(|address| Val::I64(address.cast_signed()));
+        let found = run.call(&mut store, &[args[0], args[1], Val::I32(ROUNDS)]);
+        found.map_err(|trap| trap.code())
+    };
+    for at in inside {
+        for other in inside.into_iter().filter(|&other| other.abs_diff(at) >= 16) {
+            let sum = (at + other + 6).wrapping_mul(ROUNDS as u64 / 2);
+            let found = run(at, other);
+            assert_eq!(
+                found,
+                Ok(vec![Val::I64(sum.cast_signed())]),
+                "{at:#x} {other:#x}"
+            );
+        }
+        for other in outside {
+            let trap = Err(Some(TrapCode::MemoryOutOfBounds));
+            assert_eq!(run(at, other), trap, "{at:#x} {other:#x}");
+            assert_eq!(run(other, at), trap, "{other:#x} {at:#x}");
+        }
     }
 }
 

@@ -57,6 +57,7 @@ use crate::abi::{clif_type, loop_signature, results_in_memory, signature};
 use crate::error::CompileError;
 
 use access::Access;
+use bounds::Reached;
 use call::Callees;
 use carrier::{Carriers, Variables};
 use control::Frame;
@@ -264,6 +265,7 @@ struct Translator<'a, 'm> {
     variables: Variables,
     locals: Vec<carrier::Carrier>,
     carriers: Carriers,
+    reached: Reached,
     stack: Vec<Value>,
     control: Vec<Frame<'m>>,
     /// How many of these are loops.
@@ -329,6 +331,7 @@ impl<'a, 'm> Translator<'a, 'm> {
             variables: Variables::default(),
             locals: Vec::new(),
             carriers: Carriers::default(),
+            reached: Reached::default(),
             stack: Vec::new(),
             control: Vec::new(),
             open_loops: 0,

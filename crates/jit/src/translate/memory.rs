@@ -80,7 +80,7 @@ impl Translator<'_, '_> {
         Ok((self.builder.ins().iadd(base, index), offset))
     }
 
-    fn trap_outside(&mut self, is_outside: Value) {
+    pub(super) fn trap_outside(&mut self, is_outside: Value) {
         let outside = trap::MEMORY_OUT_OF_BOUNDS;
         self.builder.ins().trapnz(is_outside, outside);
     }

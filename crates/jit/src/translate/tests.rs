@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
-use cranelift_codegen::ir::{InstructionData, Opcode};
+use cranelift_codegen::ir::{InstructionData, Opcode, ValueDef};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::loop_analysis::LoopAnalysis;
 use cranelift_codegen::settings::{self, Configurable};

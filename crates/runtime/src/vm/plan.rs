@@ -38,7 +38,7 @@ pub struct MemoryPlan {
 pub enum Reach {
     /// 4 GiB: what 32 bits can say.
     Bits32,
-    /// A power of two of bytes. The greatest number below is in the memory's record, and never changes.
+    /// A power of two of bytes, 4 GiB or more. The greatest number below is in the memory's record, and never changes.
     Recorded,
 }
 

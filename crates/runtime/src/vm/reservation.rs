@@ -7,7 +7,7 @@
 //!   nothing else of the reservation is, neither in front of them nor behind. This holds in the pool, too, where the
 //!   accessible bytes are the key.
 //! * *Invariant:* the bytes that may become accessible are a power of two, so that the low bits of any number lead to one of
-//!   them. Behind them there is a guard, however many they are. Reservations of more than 4 GiB, of memories with addresses
+//!   them, and not less than 4 GiB, so that 32 bits do. Behind them there is a guard, however many they are. Reservations of more than 4 GiB, of memories with addresses
 //!   of 64 bits, are not kept in the pool.
 //! * *Invariant:* nothing of this program's is kept in a reservation.
 //! * *Invariant:* what is in the pool, or comes from it, is all zeros. [`Reservation::clear`] is where that is made true.
@@ -171,11 +171,12 @@ unsafe fn resize(base: NonNull<u8>, old: usize, new: usize) -> Result<(), Errno>
     }
 }
 
-/// A new reservation of as many bytes up to `reach`, a power of two, as the host gives, and how many these are.
+/// A new reservation of as many bytes up to `reach`, a power of two of 4 GiB or more, as the host gives, and how many these
+/// are.
 fn map_up_to(length: usize, mut reach: usize) -> Result<(NonNull<u8>, usize), Errno> {
     loop {
         match insist(|| map(length, reach)) {
-            Err(Errno::NOMEM) if reach / 2 >= length.max(HOST_PAGE_BYTES) => reach /= 2,
+            Err(Errno::NOMEM) if reach / 2 >= length.max(REACHABLE_BYTES) => reach /= 2,
             mapped => return mapped.map(|base| (base, reach)),
         }
     }
@@ -219,7 +220,7 @@ impl Reservation {
     /// They are zeros.
     ///
     /// # Errors
-    /// Not even a power of two that holds `length` bytes can be had.
+    /// Not even 4 GiB, or a power of two that holds `length` bytes, can be had.
     ///
     /// # Panics
     /// If either is more than a process has.

@@ -137,14 +137,36 @@ fn what_is_compared_with_a_limit_is_guarded_and_nothing_else() {
     }
 }
 
+/// The first argument of each branch to a block.
+fn ways_to(func: &ir::Function, block: ir::Block) -> Vec<ir::Value> {
+    let dfg = &func.dfg;
+    let branches = func.layout.blocks().filter_map(|from| {
+        let last = func.layout.last_inst(from)?;
+        Some(dfg.insts[last].branch_destination(&dfg.jump_tables, &dfg.exception_tables))
+    });
+    let calls = branches
+        .flatten()
+        .filter(|call| call.block(&dfg.value_lists) == block);
+    let first = |call: &ir::BlockCall| call.args(&dfg.value_lists).next();
+    let values = calls.filter_map(|call| first(call).and_then(|argument| argument.as_value()));
+    values.collect()
+}
+
 /// How many accesses of memories there are, and how many of these are to the base plus a masked index.
 fn masked(func: &ir::Function) -> (usize, usize) {
     let dfg = &func.dfg;
     let made_by = |value| dfg.value_def(dfg.resolve_aliases(value)).inst();
-    // By a mask, or by being of 32 bits.
-    let is_masked = |value| {
+    // By a mask, or by being of 32 bits; or by one of both, whichever way a branch took.
+    let is_masked_here = |value| {
         made_by(value)
             .is_some_and(|inst| matches!(dfg.insts[inst].opcode(), Opcode::Band | Opcode::Uextend))
+    };
+    let is_masked = |value| match dfg.value_def(dfg.resolve_aliases(value)) {
+        ValueDef::Param(block, 0) => {
+            let ways = ways_to(func, block);
+            ways.len() == 2 && ways.into_iter().all(is_masked_here)
+        }
+        _ => is_masked_here(value),
     };
     let insts = func
         .layout

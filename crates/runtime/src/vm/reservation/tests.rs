@@ -218,7 +218,7 @@ fn what_the_host_has_not_is_less_reach() {
     assert!(reaches.iter().sum::<usize>() < 1 << 47, "{reaches:x?}");
     for mut reservation in all {
         let reach = reservation.reach();
-        assert!(reach >= PAGE && reach.is_power_of_two());
+        assert!(reach >= REACHABLE_BYTES && reach.is_power_of_two());
         bytes(&mut reservation).fill(1);
         // SAFETY: within the reservation.
         let behind = unsafe { reservation.base().add(reach + GUARD_BYTES - 1) };
