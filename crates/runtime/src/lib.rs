@@ -67,6 +67,7 @@ pub use vm::host_limit::open_ahead;
 pub use vm::limits::{LimitError, Limits};
 pub use vm::memory::{GUARD_BYTES, MemoryBounds, MemoryRecord, PAGE_BYTES};
 pub use vm::own_file::OwnFile;
+pub use vm::reservation::has_spare_address_space;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::{

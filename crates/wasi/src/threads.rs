@@ -25,7 +25,7 @@ use tiered_runtime::decode::types::{MemoryType, ValType};
 use tiered_runtime::module_code::{ModuleCode, ToModuleCode};
 use tiered_runtime::{
     Caller, Instance, InstantiateError, InterruptHandle, LimitError, LinkError, Linker, Memory,
-    SharedMemory, Store, StoreConfig, ToStoreConfig, Trap, TypeMismatch,
+    SharedMemory, Store, StoreConfig, ToStoreConfig, Trap, TypeMismatch, has_spare_address_space,
 };
 
 /// The import that starts a thread: its module and its name.
@@ -486,7 +486,7 @@ impl<T: Send + 'static> Group<T> {
     /// Starts a thread; its number, or `None` if there may be none, or the host has none.
     fn spawn(self: &Arc<Self>, argument: i32) -> Option<i32> {
         // A store is much work for one that may not start.
-        if !self.state.lock().has_room(self.max_threads) {
+        if !self.state.lock().has_room(self.max_threads) || !has_spare_address_space() {
             return None;
         }
         let store = Store::new(&self.config, (self.data)()).ok()?;

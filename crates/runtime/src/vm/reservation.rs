@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mm::{MprotectFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
 
 use crate::vm::image::MemoryImage;
 use crate::vm::memory::{GUARD_BYTES, MemoryBounds};
@@ -43,6 +44,10 @@ pub(crate) const REACHABLE_BYTES: usize = 4 << 30;
 pub(crate) const fn total_bytes(reach: usize) -> usize {
     FRONT_BYTES + reach + GUARD_BYTES
 }
+
+/// What is left to a process whose address space is limited, for stacks, compilers and whatever it allocates: it is aborted if a
+/// few bytes can't be had. An arena of the C library alone takes 64 MiB for each thread.
+pub(crate) const SPARE_BYTES: usize = 256 << 20;
 
 /// The most reservations in the pool: two mappings each.
 const MAX_FREE: usize = 512;
@@ -140,13 +145,31 @@ fn retire(base: NonNull<u8>, reach: usize) {
     }
 }
 
+/// Whether the process has address space for anything but what it has by now: 256 MiB, if a limit (`ulimit -v`) may be in the way.
+/// To be asked before something large is kept, such as a thread.
+#[must_use]
+pub fn has_spare_address_space() -> bool {
+    if getrlimit(Resource::As).current.is_none() {
+        return true;
+    }
+    match pages::map(SPARE_BYTES, ProtFlags::empty()) {
+        // SAFETY: it was just made, and nothing refers to it.
+        Ok(start) => unsafe { pages::unmap(start, SPARE_BYTES) }.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// A new reservation with this many accessible bytes, which may become `reach`.
 fn map(length: usize, reach: usize) -> Result<NonNull<u8>, Errno> {
     let start = pages::map(total_bytes(reach), ProtFlags::empty())?;
     // SAFETY: what a memory may be long is within the mapping, which nobody else knows.
     unsafe {
         let base = start.add(FRONT_BYTES);
-        match resize(base, 0, length) {
+        let accessible = match has_spare_address_space() {
+            true => resize(base, 0, length),
+            false => Err(Errno::NOMEM),
+        };
+        match accessible {
             Ok(()) => Ok(base),
             Err(error) => {
                 retire(base, reach);
