@@ -280,7 +280,16 @@ fn directives_are_turned_around_only_where_they_are_of_an_older_language() {
 fn scripts_of_other_versions_run_to_their_end() {
     let proposals = Proposal::all().iter().flat_map(proposal);
     let files = spec(SpecVersion::V3).chain(proposals);
-    let scripts: Vec<_> = files.map(Script::of_file).collect();
+    // The newest run elsewhere, and every directive of theirs counts.
+    let newest: HashSet<_> = newest(Script::of_file)
+        .into_iter()
+        .map(|script| script.name)
+        .collect();
+    let older = files
+        .map(Script::of_file)
+        .filter(|script| !newest.contains(&script.name));
+    let scripts: Vec<_> = older.collect();
+    assert!(scripts.len() > 50, "{} scripts", scripts.len());
     let runs = run_all(&scripts);
     assert_eq!(runs.len(), MODES.len() * scripts.len());
     assert!(
