@@ -486,7 +486,13 @@ impl<T: Send + 'static> Group<T> {
     /// Starts a thread; its number, or `None` if there may be none, or the host has none.
     fn spawn(self: &Arc<Self>, argument: i32) -> Option<i32> {
         // A store is much work for one that may not start.
-        if !self.state.lock().has_room(self.max_threads) || !has_spare_address_space() {
+        let running = {
+            let state = self.state.lock();
+            state
+                .has_room(self.max_threads)
+                .then_some(state.running.len())?
+        };
+        if !has_spare_address_space(running) {
             return None;
         }
         let store = Store::new(&self.config, (self.data)()).ok()?;

@@ -46,8 +46,11 @@ pub(crate) const fn total_bytes(reach: usize) -> usize {
 }
 
 /// What is left to a process whose address space is limited, for stacks, compilers and whatever it allocates: it is aborted if a
-/// few bytes can't be had. An arena of the C library alone takes 64 MiB for each thread.
+/// few bytes can't be had.
 pub(crate) const SPARE_BYTES: usize = 256 << 20;
+
+/// What the C library reserves for what a thread allocates, the first time that it does.
+const ARENA_BYTES: usize = 64 << 20;
 
 /// The most reservations in the pool: two mappings each.
 const MAX_FREE: usize = 512;
@@ -145,16 +148,18 @@ fn retire(base: NonNull<u8>, reach: usize) {
     }
 }
 
-/// Whether the process has address space for anything but what it has by now: 256 MiB, if a limit (`ulimit -v`) may be in the way.
-/// To be asked before something large is kept, such as a thread.
+/// Whether the process has address space for anything but what it has by now, if a limit (`ulimit -v`) may be in the way: 256 MiB,
+/// and 64 MiB for each of `threads` that were started, since they may not have taken theirs yet. To be asked before something
+/// large is kept, such as another thread.
 #[must_use]
-pub fn has_spare_address_space() -> bool {
+pub fn has_spare_address_space(threads: usize) -> bool {
     if getrlimit(Resource::As).current.is_none() {
         return true;
     }
-    match pages::map(SPARE_BYTES, ProtFlags::empty()) {
+    let bytes = SPARE_BYTES.saturating_add(threads.saturating_mul(ARENA_BYTES));
+    match pages::map(bytes, ProtFlags::empty()) {
         // SAFETY: it was just made, and nothing refers to it.
-        Ok(start) => unsafe { pages::unmap(start, SPARE_BYTES) }.is_ok(),
+        Ok(start) => unsafe { pages::unmap(start, bytes) }.is_ok(),
         Err(_) => false,
     }
 }
@@ -165,7 +170,7 @@ fn map(length: usize, reach: usize) -> Result<NonNull<u8>, Errno> {
     // SAFETY: what a memory may be long is within the mapping, which nobody else knows.
     unsafe {
         let base = start.add(FRONT_BYTES);
-        let accessible = match has_spare_address_space() {
+        let accessible = match has_spare_address_space(0) {
             true => resize(base, 0, length),
             false => Err(Errno::NOMEM),
         };
