@@ -10,7 +10,7 @@ use tiered::decode::printable::{Line, Name};
 use tiered::{
     Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap,
 };
-use tiered_wasi::{Threads, WasiCtx};
+use tiered_wasi::{PreloadError, Threads, WasiCtx};
 
 use crate::args::{Preload, RunArgs};
 #[cfg(feature = "component")]
@@ -80,14 +80,10 @@ fn run_module(
         .collect::<Result<Vec<_>, Failure>>()?;
     let ctx = context::build(args)?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
-    let (threads, mut store) = threads(args, engine, &module, Arc::new(ctx))?;
+    let (mut threads, mut store) = threads(args, engine, &module, Arc::new(ctx))?;
     session.guard(&store);
-    let ending = preload(&mut store, &threads, &preloads).and_then(|linker| {
-        let linked = match &linker {
-            Some(linker) => linker.instantiate(&mut store, &module),
-            None => threads.instantiate(&mut store),
-        };
-        let instance = instantiated(args.module(), linked)?;
+    let ending = preload(&mut store, &mut threads, &preloads).and_then(|()| {
+        let instance = instantiated(args.module(), threads.instantiate(&mut store))?;
         execute(args, &mut store, instance, &module)
     });
     let ending = finish(&threads, ending);
@@ -231,33 +227,27 @@ fn watch(args: &RunArgs) -> Result<Option<Watchdog>, Failure> {
         .map_err(|err| Failure::io("--timeout", &err))
 }
 
-/// Instantiates the modules that the program imports from; if there are any, what links the program to them.
+/// Instantiates the modules that the program imports from.
 fn preload(
     store: &mut Store<Context>,
-    threads: &Threads<Context>,
+    threads: &mut Threads<Context>,
     preloads: &[(&Preload, Module)],
-) -> Result<Option<Linker<Context>>, Stop> {
-    let Some((Preload { name, file }, _)) = preloads.first() else {
-        return Ok(None);
-    };
-    let option = |name: &str, file: &OsStr| format!("--preload {name}={}", file.display());
-    if threads.may_start() {
-        let reason = "a program that starts threads can't import from other modules";
-        return Err(Failure::host(option(name, file), reason).into());
-    }
-    let mut linker = threads
-        .linker(store)
-        .map_err(|err| Failure::host(option(name, file), err))?;
+) -> Result<(), Stop> {
     for (Preload { name, file }, module) in preloads {
-        let instance = instantiated(file, linker.instantiate(store, module))?;
-        if let Some(initialize) = instance.func(store, "_initialize") {
-            call(file, store, "_initialize", initialize)?;
-        }
-        linker
-            .instance(store, name, instance)
-            .map_err(|err| Failure::usage(option(name, file), err))?;
+        let option = || format!("--preload {name}={}", file.display());
+        let preloaded = threads.preload(store, name, module);
+        preloaded.map_err(|error| match error {
+            PreloadError::Trap(trap) | PreloadError::Instantiate(InstantiateError::Trap(trap)) => {
+                Stop::Trap(trap)
+            }
+            PreloadError::Link(error) => Failure::usage(option(), error).into(),
+            PreloadError::Instantiate(_) | PreloadError::Initialize(_) => {
+                Failure::host(file.display(), error).into()
+            }
+            error => Failure::host(option(), error).into(),
+        })?;
     }
-    Ok(Some(linker))
+    Ok(())
 }
 
 /// The instance of a file's module, or why there is none.

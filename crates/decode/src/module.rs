@@ -17,7 +17,7 @@ pub use crate::loops::LoopHeader;
 use crate::names::{self, Names};
 use crate::section::{self, ReadTypes, Sections};
 use crate::types::{
-    ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, Types, ValType,
+    ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, TypeId, Types, ValType,
 };
 use crate::validate::{Bodies, Validation};
 use crate::{loops, many_types, proposals, refusal, source};
@@ -390,6 +390,15 @@ impl Module {
             ImportType::Memory(ty) => ExternType::Memory(ty),
             ImportType::Global(ty) => ExternType::Global(ty),
             ImportType::Tag(ty) => ExternType::Tag(self.sections.types.func(ty).clone()),
+        }
+    }
+
+    /// The type of an import that is a function or a tag, by its number: two types with the same parameters and results may be
+    /// different ones.
+    pub fn import_type_id(&self, import: &Import) -> Option<TypeId> {
+        match import.ty {
+            ImportType::Func(ty) | ImportType::Tag(ty) => Some(self.sections.types.id(ty)),
+            ImportType::Table(_) | ImportType::Memory(_) | ImportType::Global(_) => None,
         }
     }
 

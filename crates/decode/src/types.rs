@@ -9,6 +9,7 @@
 
 mod canonical;
 mod composite;
+pub mod difference;
 mod of_module;
 mod reference;
 mod text;

@@ -7,7 +7,10 @@
 //! * *Invariant:* what fails leaves a heap that can be used. A panic of the roots leaves one whose marks are cleared before
 //!   the next collection.
 //! * *Invariant:* collections for lack of room are paid for: one is made only if a 64th of the limit was allocated since the
-//!   last, so a program with a full heap does not spend all its time on them.
+//!   last, with what there is no room for, so a program with a full heap does not spend all its time on them. Refusals pay,
+//!   too, for whoever was refused may have ended since, with all it had: the first pays for one collection, and each that they
+//!   have paid for doubles the price of the next. So between two 64ths, `n` refusals make no more than log2 `n` collections and
+//!   one, besides one each time that the heap is told of such an end ([`Heap::refused_has_ended`]).
 
 use std::cell::{Ref, RefCell};
 use std::ptr::NonNull;
@@ -34,7 +37,7 @@ const FULL_STEP: usize = 64;
 #[non_exhaustive]
 pub struct HeapConfig {
     /// The most bytes of objects, in whole blocks of 64 KiB. So much address space is reserved, once there is an object,
-    /// and a sixtieth for what is known about it.
+    /// and a sixtieth for what is known about it. If the host has less, up to half of what it has, which is the limit then.
     pub limit: usize,
     /// At least this many bytes are allocated between collections, unless the limit is in the way; and at least as many as
     /// were alive after the last one.
@@ -114,7 +117,47 @@ struct State {
     since: usize,
     /// Bytes of all runs ever taken, without what was left of them.
     taken: u64,
+    refusals: Refusals,
     stats: HeapStats,
+}
+
+/// Allocations that were refused for lack of room, which pay for collections.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    /// How many nothing was made of yet.
+    count: u64,
+    /// How many pay for a collection.
+    price: u64,
+    /// Whether what is to be allocated counts as if it was.
+    has_credit: bool,
+}
+
+impl Refusals {
+    const NONE: Refusals = Refusals {
+        count: 0,
+        price: 1,
+        has_credit: true,
+    };
+    /// A collection is paid for.
+    const PAID: Refusals = Refusals {
+        count: 1,
+        ..Refusals::NONE
+    };
+
+    fn add(&mut self) {
+        self.count += 1;
+        self.has_credit = false;
+    }
+
+    /// Takes what a collection costs, if there is so much.
+    fn pay(&mut self) -> bool {
+        let is_paid = self.count >= self.price;
+        if is_paid {
+            self.count = 0;
+            self.price = self.price.saturating_mul(2);
+        }
+        is_paid
+    }
 }
 
 /// A heap. See the [crate](crate).
@@ -141,6 +184,7 @@ impl Heap {
                 is_marking: false,
                 since: 0,
                 taken: 0,
+                refusals: Refusals::NONE,
                 stats: HeapStats::default(),
                 config,
             }),
@@ -252,29 +296,35 @@ impl Heap {
         if is_due {
             self.collect_now(roots);
         }
-        let first = self.take(request);
-        if let Ok(Some(address)) = first {
-            return Ok(address);
-        }
+        let mut found = self.take(request);
         // A collection that was just made can't be repeated with any profit.
-        let paid = {
-            let state = self.exclusive();
-            !is_due && (state.since + bytes).saturating_mul(FULL_STEP) >= capacity
-        };
-        let found = match paid {
-            true => {
-                self.collect_now(roots);
-                self.take(request)
-            }
-            false => first,
-        };
-        match found {
-            Ok(Some(address)) => Ok(address),
-            Ok(None) => Err(AllocError::Full {
-                limit: capacity as u64,
-            }),
-            Err(errno) => Err(AllocError::Host(errno)),
+        if !matches!(found, Ok(Some(_))) && !is_due && self.exclusive().pays_for_room(bytes) {
+            self.collect_now(roots);
+            found = self.take(request);
         }
+        let state = &mut *self.exclusive();
+        match found {
+            Ok(Some(address)) => return Ok(address),
+            Ok(None) | Err(_) => state.refusals.add(),
+        }
+        // The host may have given less than it was asked for.
+        let limit = state.space.capacity_bytes();
+        Err(match found {
+            Err(errno) => AllocError::Host(errno),
+            Ok(_) if bytes > limit => AllocError::TooLarge {
+                size: bytes as u64,
+                limit: limit as u64,
+            },
+            Ok(_) => AllocError::Full {
+                limit: limit as u64,
+            },
+        })
+    }
+
+    /// Whoever was refused room has ended, and all that they had may be dead: the next time that there is none, the heap is
+    /// collected. Being told so for nothing costs a collection.
+    pub fn refused_has_ended(&self) {
+        self.exclusive().refusals = Refusals::PAID;
     }
 
     fn take(&self, request: Request) -> Result<Option<usize>, Errno> {
@@ -291,6 +341,7 @@ impl Heap {
     /// Collects now.
     pub fn collect(&self, roots: &mut dyn Roots) {
         self.collect_now(roots);
+        self.exclusive().refusals = Refusals::NONE;
     }
 
     fn collect_now(&self, roots: &mut dyn Roots) {
@@ -378,6 +429,16 @@ impl State {
     /// How many bytes are allocated between two collections.
     fn interval(&self) -> usize {
         self.config.min_interval.max(self.stats.live_bytes as usize)
+    }
+
+    /// Whether a collection to make room for so many bytes is paid for. Takes what was paid.
+    fn pays_for_room(&mut self, bytes: usize) -> bool {
+        let pays = |bytes: usize| bytes.saturating_mul(FULL_STEP) >= self.space.capacity_bytes();
+        if pays(self.since) {
+            self.refusals = Refusals::NONE;
+            return true;
+        }
+        self.refusals.has_credit && pays(self.since + bytes) || self.refusals.pay()
     }
 
     fn count(&mut self, bytes: usize) {

@@ -116,7 +116,7 @@ pub(crate) struct Space {
     base: usize,
     infos: NonNull<BlockInfo>,
     bits: NonNull<[BitPair; BIT_WORDS]>,
-    /// How many blocks there can be.
+    /// How many blocks there can be: once there is a mapping, as many as it has room for.
     capacity: usize,
     /// How many are accessible.
     committed: usize,
@@ -249,18 +249,42 @@ impl Space {
         live >> (id.cell % 64) & 1 != 0
     }
 
-    /// Reserves the address space.
+    /// Bytes of the infos and of the bits of so many blocks, whole pages.
+    fn table_bytes(capacity: usize) -> [usize; 2] {
+        [size_of::<BlockInfo>(), BIT_WORDS * size_of::<BitPair>()]
+            .map(|bytes| (capacity * bytes).next_multiple_of(HOST_PAGE_BYTES))
+    }
+
+    /// Bytes of a reservation for so many blocks.
+    fn reserved_bytes(capacity: usize) -> usize {
+        let [infos, bits] = Space::table_bytes(capacity);
+        infos + bits + BLOCK_BYTES + GUARD_BYTES + capacity * BLOCK_BYTES + GUARD_BYTES
+    }
+
+    /// Reserves the address space: for fewer blocks if the host has not so much. Then as much again is left to the host, for all
+    /// else.
     fn reserve(&mut self) -> Result<(), Errno> {
-        let info_bytes = (self.capacity * size_of::<BlockInfo>()).next_multiple_of(HOST_PAGE_BYTES);
-        let bit_bytes =
-            (self.capacity * BIT_WORDS * size_of::<BitPair>()).next_multiple_of(HOST_PAGE_BYTES);
-        let tables = info_bytes + bit_bytes;
-        let total = tables + BLOCK_BYTES + GUARD_BYTES + self.capacity_bytes() + GUARD_BYTES;
-        let start = pages::map(total, ProtFlags::empty())?;
+        let mut capacity = self.capacity;
+        let (start, total) = loop {
+            let total = Space::reserved_bytes(capacity);
+            match pages::map(total, ProtFlags::empty()) {
+                Err(Errno::NOMEM) if capacity > 1 => capacity /= 2,
+                mapped if capacity == self.capacity => break (mapped?, total),
+                mapped => {
+                    // SAFETY: it was made here, and nothing refers to it.
+                    unsafe { pages::unmap(mapped?, total) }?;
+                    capacity = capacity.div_ceil(2);
+                    let total = Space::reserved_bytes(capacity);
+                    break (pages::map(total, ProtFlags::empty())?, total);
+                }
+            }
+        };
         self.mapping = Some((start, total));
+        self.capacity = capacity;
+        let [info_bytes, bit_bytes] = Space::table_bytes(capacity);
         // Running code and words of stacks have addresses in here, which become pointers again.
         let address = start.as_ptr().expose_provenance();
-        self.base = (address + tables + GUARD_BYTES).next_multiple_of(BLOCK_BYTES);
+        self.base = (address + info_bytes + bit_bytes + GUARD_BYTES).next_multiple_of(BLOCK_BYTES);
         if self.base <= u32::MAX as usize {
             return Err(Errno::NOMEM);
         }
@@ -272,9 +296,6 @@ impl Space {
 
     /// Makes the first `blocks` blocks accessible, and what is known of them.
     fn commit(&mut self, blocks: usize) -> Result<(), Errno> {
-        if self.mapping.is_none() {
-            self.reserve().inspect_err(|_| self.unmap())?;
-        }
         let step = (self.committed / 2).clamp(*COMMIT_STEP.start(), *COMMIT_STEP.end());
         let generous = blocks.max(self.committed + step).min(self.capacity);
         let done = self.commit_exactly(generous);
@@ -312,6 +333,10 @@ impl Space {
     /// # Errors
     /// The host's, if it refuses memory.
     pub(crate) fn take(&mut self, count: usize) -> Result<Option<usize>, Errno> {
+        // How many blocks there can be is known from then on.
+        if self.mapping.is_none() {
+            self.reserve().inspect_err(|_| self.unmap())?;
+        }
         let lowest = match count {
             1 => self.dirty.first().or_else(|| self.free.first()),
             _ => None,

@@ -155,7 +155,7 @@ unsafe fn call<O: Parks>(ctx: *const VmCtx, memory: u64, offset: u64, operands: 
                 *operands = result;
                 0
             }
-            Err(code) => code as u64 + 1,
+            Err(code) => code.number() + 1,
         }
     }
 }

@@ -44,7 +44,7 @@ unsafe fn call<O: Builtin>(ctx: *const VmCtx, indices: [u32; 2], operands: *mut 
     let ctx = unsafe { VmCtx::borrow(ctx) };
     match O::call(ctx, indices, &mut Operands(operands)) {
         Ok(()) => 0,
-        Err(code) => code as u64 + 1,
+        Err(code) => code.number() + 1,
     }
 }
 

@@ -19,6 +19,8 @@ use tiered_runtime::exceptions::{ExceptionObject, TagRecord};
 use tiered_runtime::frame::{self, Slot};
 use tiered_runtime::vmctx::StoreCtx;
 
+use crate::exec::RaiseTrap;
+use crate::gc::{answer, failure};
 use crate::operand::{A, B};
 use crate::regs::{Ended, Handler, Op, Regs, exec, keep_apart};
 
@@ -66,10 +68,12 @@ impl<const LOCAL: bool> Op for Throw<LOCAL> {
         // SAFETY: the translator wrote the cell.
         unsafe {
             let tag = *regs.in_instance::<NonNull<TagRecord>, 2>();
-            regs.acc = new_exception(regs.ctx(), tag, regs.far_slot::<B>());
-            if regs.acc == 0 {
-                return regs.trap(TrapCode::HeapExhausted);
+            let made = new_exception(regs.ctx(), tag, regs.far_slot::<B>());
+            if let Some(number) = failure(made) {
+                regs.acc = number;
+                return regs.become_op::<RaiseTrap>();
             }
+            regs.acc = made;
             if LOCAL {
                 throw::<3>(regs)
             } else {
@@ -79,19 +83,19 @@ impl<const LOCAL: bool> Op for Throw<LOCAL> {
     }
 }
 
-/// An exception with the operands from `from` on; 0 if there can't be one.
+/// An exception with the operands from `from` on: an [`answer`].
 #[inline(never)]
 unsafe fn new_exception(ctx: &StoreCtx, tag: NonNull<TagRecord>, from: *const Slot) -> Slot {
     // SAFETY: the tag is one of the store's, whose payload the operands are. They are the topmost ones, and no operand
     // that lives is anywhere but in its slot: those of a call or a region around are, and others no handler sees.
     unsafe {
         let slots = tag.as_ref().slots() as usize;
-        let Ok(exception) = ctx.new_exception(tag, from.add(slots)) else {
-            return 0;
-        };
-        let payload = ExceptionObject::payload(exception);
-        std::ptr::copy_nonoverlapping(from, payload.as_ptr(), slots);
-        ExceptionObject::reference(exception)
+        let made = ctx.new_exception(tag, from.add(slots)).map(|exception| {
+            let payload = ExceptionObject::payload(exception);
+            std::ptr::copy_nonoverlapping(from, payload.as_ptr(), slots);
+            ExceptionObject::reference(exception)
+        });
+        answer(made)
     }
 }
 

@@ -239,44 +239,10 @@ impl Op for RaiseTrap {
     unsafe fn run(regs: Regs) -> Ended {
         // SAFETY: a handler runs.
         unsafe { suspend_here(&regs) };
-        regs.ctx().raise(Trap::new(code_of(regs.acc)));
+        let code = TrapCode::from_number(regs.acc).expect("`Regs::trap` left a trap's number");
+        regs.ctx().raise(Trap::new(code));
         TRAPPED
     }
-}
-
-/// The trap whose number [`Regs::trap`] has left.
-fn code_of(number: Slot) -> TrapCode {
-    const CODES: [TrapCode; 25] = [
-        TrapCode::Unreachable,
-        TrapCode::MemoryOutOfBounds,
-        TrapCode::TableOutOfBounds,
-        TrapCode::UndefinedElement,
-        TrapCode::UninitializedElement,
-        TrapCode::IndirectCallTypeMismatch,
-        TrapCode::NullFunctionReference,
-        TrapCode::NullReference,
-        TrapCode::IntegerDivideByZero,
-        TrapCode::IntegerOverflow,
-        TrapCode::InvalidConversionToInteger,
-        TrapCode::StackOverflow,
-        TrapCode::OutOfFuel,
-        TrapCode::Interrupted,
-        TrapCode::UnalignedAtomic,
-        TrapCode::ExpectedSharedMemory,
-        TrapCode::FunctionTooLarge,
-        TrapCode::NullException,
-        TrapCode::NullStructReference,
-        TrapCode::NullArrayReference,
-        TrapCode::NullI31Reference,
-        TrapCode::CastFailure,
-        TrapCode::ArrayOutOfBounds,
-        TrapCode::HeapExhausted,
-        TrapCode::ObjectTooLarge,
-    ];
-    CODES
-        .into_iter()
-        .find(|&code| code as Slot == number)
-        .expect("a code of this list")
 }
 
 /// The first call of a function: translates it and goes on in its code.

@@ -15,10 +15,22 @@ pub(crate) mod cast;
 pub(crate) mod create;
 pub(crate) mod i31;
 
+use tiered_runtime::TrapCode;
 use tiered_runtime::frame::Slot;
 
 /// The byte at `offset` of the object at `reference`.
 #[inline(always)]
 fn place(reference: Slot, offset: usize) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut((reference as usize).wrapping_add(offset))
+}
+
+/// A reference to a new object, or the number of a trap in a form that no object's address has.
+pub(crate) fn answer(made: Result<Slot, TrapCode>) -> u64 {
+    made.unwrap_or_else(|code| code.number() << 1 | 1)
+}
+
+/// The trap's number in an [`answer`].
+#[inline(always)]
+pub(crate) fn failure(answer: u64) -> Option<u64> {
+    (answer & 1 != 0).then_some(answer >> 1)
 }

@@ -414,7 +414,7 @@ impl Regs {
     /// Ends the run with a trap at this cell.
     #[inline(always)]
     pub(crate) unsafe fn trap(mut self, code: TrapCode) -> Ended {
-        self.acc = code as Slot;
+        self.acc = code.number();
         // SAFETY: the handler needs nothing but the registers.
         unsafe { self.become_op::<crate::exec::RaiseTrap>() }
     }

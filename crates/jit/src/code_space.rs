@@ -14,6 +14,7 @@
 //! A processor may have fetched what was here before. Those of x86-64 see what is written to physical memory that they
 //! have fetched from, whatever address it was written at; others would have to be told.
 
+use std::ffi::c_void;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -21,8 +22,10 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
-use tiered_runtime::OwnFile;
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
+};
+use tiered_runtime::{OwnFile, has_spare_address_space};
 
 use crate::free_list::FreeList;
 use crate::registry::{BYTES_PER_BYTE, CodeInfo, Registry, UNIT};
@@ -132,15 +135,26 @@ fn most_bytes() -> usize {
     }
 }
 
+/// Keeps a mapping that was just made, or ends it if too little is left to the process.
+fn keep_if_spare(start: *mut c_void, bytes: usize) -> rustix::io::Result<*mut c_void> {
+    if has_spare_address_space(0) {
+        return Ok(start);
+    }
+    // SAFETY: nothing refers to it.
+    unsafe { munmap(start, bytes) }?;
+    Err(rustix::io::Errno::NOMEM)
+}
+
 impl CodeSpace {
-    /// Reserves `most` bytes, a power of two, or a half of it as often as need be.
+    /// Reserves `most` bytes, a power of two, or a half of it as often as need be, so that a process with a limit has some left.
     pub(crate) fn reserve(most: usize) -> io::Result<CodeSpace> {
         let mut len = most;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         let start = loop {
             let whole = len + len / BYTES_PER_BYTE;
             // SAFETY: a fresh mapping at an address of the kernel's choice.
-            match unsafe { mmap_anonymous(null_mut(), whole, ProtFlags::empty(), flags) } {
+            let mapped = unsafe { mmap_anonymous(null_mut(), whole, ProtFlags::empty(), flags) };
+            match mapped.and_then(|start| keep_if_spare(start, whole)) {
                 Ok(start) => break start.cast::<u8>(),
                 Err(error) if len / 2 < LEAST_BYTES => return Err(error.into()),
                 Err(_) => len /= 2,

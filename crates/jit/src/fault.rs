@@ -245,29 +245,11 @@ pub(crate) extern "C" fn caught(ctx: *const StoreCtx) -> Outcome {
 /// The trap; `None` if the callee has kept one already.
 fn code_of(fault: &Fault) -> Option<TrapCode> {
     let code = NonZeroU8::new(fault.code.replace(0))?;
-    Some(match ir::TrapCode::from_raw(code) {
-        trap::RAISED => return None,
-        trap::PENDING => fault.pending.take()?,
-        ir::TrapCode::INTEGER_OVERFLOW => TrapCode::IntegerOverflow,
-        ir::TrapCode::INTEGER_DIVISION_BY_ZERO => TrapCode::IntegerDivideByZero,
-        ir::TrapCode::BAD_CONVERSION_TO_INTEGER => TrapCode::InvalidConversionToInteger,
-        trap::MEMORY_OUT_OF_BOUNDS => TrapCode::MemoryOutOfBounds,
-        trap::TABLE_OUT_OF_BOUNDS => TrapCode::TableOutOfBounds,
-        trap::UNDEFINED_ELEMENT => TrapCode::UndefinedElement,
-        trap::UNINITIALIZED_ELEMENT => TrapCode::UninitializedElement,
-        trap::INDIRECT_CALL_TYPE_MISMATCH => TrapCode::IndirectCallTypeMismatch,
-        trap::NULL_FUNCTION_REFERENCE => TrapCode::NullFunctionReference,
-        trap::NULL_REFERENCE => TrapCode::NullReference,
-        trap::UNALIGNED_ATOMIC => TrapCode::UnalignedAtomic,
-        trap::INTERRUPT => TrapCode::Interrupted,
-        trap::NULL_EXCEPTION => TrapCode::NullException,
-        trap::NULL_STRUCTURE_REFERENCE => TrapCode::NullStructReference,
-        trap::NULL_ARRAY_REFERENCE => TrapCode::NullArrayReference,
-        trap::NULL_I31_REFERENCE => TrapCode::NullI31Reference,
-        trap::CAST_FAILURE => TrapCode::CastFailure,
-        trap::ARRAY_OUT_OF_BOUNDS => TrapCode::ArrayOutOfBounds,
-        _ => TrapCode::Unreachable,
-    })
+    match ir::TrapCode::from_raw(code) {
+        trap::RAISED => None,
+        trap::PENDING => fault.pending.take(),
+        code => Some(trap::told(code).unwrap_or(TrapCode::Unreachable)),
+    }
 }
 
 /// Adds the frames of all functions that the code before `pc` stands for.

@@ -7,47 +7,72 @@
 //! the next one overwrites if both trap alike; the trap would then stand at the wrong instruction.
 
 use cranelift_codegen::ir::TrapCode;
+use tiered_runtime::TrapCode as Told;
 
-/// The `unreachable` instruction.
-pub(crate) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
-/// A memory access outside the memory.
-pub(crate) const MEMORY_OUT_OF_BOUNDS: TrapCode = TrapCode::unwrap_user(2);
-/// A table access outside the table.
-pub(crate) const TABLE_OUT_OF_BOUNDS: TrapCode = TrapCode::unwrap_user(3);
-/// An indirect call through an index outside the table.
-pub(crate) const UNDEFINED_ELEMENT: TrapCode = TrapCode::unwrap_user(4);
-/// An indirect call through a null element.
-pub(crate) const UNINITIALIZED_ELEMENT: TrapCode = TrapCode::unwrap_user(5);
-/// An indirect call to a function of another type.
-pub(crate) const INDIRECT_CALL_TYPE_MISMATCH: TrapCode = TrapCode::unwrap_user(6);
-/// The poll page can't be read: somebody asked the guest to stop.
-pub(crate) const INTERRUPT: TrapCode = TrapCode::unwrap_user(7);
-/// The store keeps a trap that a builtin raised.
-pub(crate) const PENDING: TrapCode = TrapCode::unwrap_user(8);
-/// The store keeps a trap that whoever was called has raised, with its back trace.
-pub(crate) const RAISED: TrapCode = TrapCode::unwrap_user(9);
-/// A null reference to an exception was thrown.
-pub(crate) const NULL_EXCEPTION: TrapCode = TrapCode::unwrap_user(13);
-/// An atomic access at an address that is no multiple of its size.
-pub(crate) const UNALIGNED_ATOMIC: TrapCode = TrapCode::unwrap_user(14);
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal => $told:expr;)*) => {
+        $($(#[$doc])* pub(crate) const $name: TrapCode = TrapCode::unwrap_user($number);)*
 
-/// A call of the null reference to a function.
-pub(crate) const NULL_FUNCTION_REFERENCE: TrapCode = TrapCode::unwrap_user(11);
-/// A null reference where there must be none.
-pub(crate) const NULL_REFERENCE: TrapCode = TrapCode::unwrap_user(12);
-/// A field of the null reference to a structure was accessed.
-pub(crate) const NULL_STRUCTURE_REFERENCE: TrapCode = TrapCode::unwrap_user(16);
-/// An element of the null reference to an array was accessed, or its length.
-pub(crate) const NULL_ARRAY_REFERENCE: TrapCode = TrapCode::unwrap_user(17);
-/// The value of the null reference to an integer was read.
-pub(crate) const NULL_I31_REFERENCE: TrapCode = TrapCode::unwrap_user(18);
-/// A cast to a type that the reference does not have.
-pub(crate) const CAST_FAILURE: TrapCode = TrapCode::unwrap_user(19);
-/// An array access outside the array.
-pub(crate) const ARRAY_OUT_OF_BOUNDS: TrapCode = TrapCode::unwrap_user(20);
-/// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
-/// with.
-pub(crate) const TAIL_CALL: TrapCode = TrapCode::unwrap_user(10);
+        /// All reasons of ours, each with what the program is told.
+        const REASONS: &[(TrapCode, Option<Told>)] = &[$(($name, $told)),*];
+    };
+}
+
+// One row a reason: its number, and what the program is told; nothing here where another place knows.
+reasons! {
+    /// The `unreachable` instruction.
+    UNREACHABLE = 1 => Some(Told::Unreachable);
+    /// A memory access outside the memory.
+    MEMORY_OUT_OF_BOUNDS = 2 => Some(Told::MemoryOutOfBounds);
+    /// A table access outside the table.
+    TABLE_OUT_OF_BOUNDS = 3 => Some(Told::TableOutOfBounds);
+    /// An indirect call through an index outside the table.
+    UNDEFINED_ELEMENT = 4 => Some(Told::UndefinedElement);
+    /// An indirect call through a null element.
+    UNINITIALIZED_ELEMENT = 5 => Some(Told::UninitializedElement);
+    /// An indirect call to a function of another type.
+    INDIRECT_CALL_TYPE_MISMATCH = 6 => Some(Told::IndirectCallTypeMismatch);
+    /// The poll page can't be read: somebody asked the guest to stop.
+    INTERRUPT = 7 => Some(Told::Interrupted);
+    /// The store keeps a trap that a builtin raised.
+    PENDING = 8 => None;
+    /// The store keeps a trap that whoever was called has raised, with its back trace.
+    RAISED = 9 => None;
+    /// No trap, and of no instruction: what comes to an entry's handler is a tail call that whoever called the entry goes on
+    /// with.
+    TAIL_CALL = 10 => None;
+    /// A call of the null reference to a function.
+    NULL_FUNCTION_REFERENCE = 11 => Some(Told::NullFunctionReference);
+    /// A null reference where there must be none.
+    NULL_REFERENCE = 12 => Some(Told::NullReference);
+    /// A null reference to an exception was thrown.
+    NULL_EXCEPTION = 13 => Some(Told::NullException);
+    /// An atomic access at an address that is no multiple of its size.
+    UNALIGNED_ATOMIC = 14 => Some(Told::UnalignedAtomic);
+    /// A field of the null reference to a structure was accessed.
+    NULL_STRUCTURE_REFERENCE = 16 => Some(Told::NullStructReference);
+    /// An element of the null reference to an array was accessed, or its length.
+    NULL_ARRAY_REFERENCE = 17 => Some(Told::NullArrayReference);
+    /// The value of the null reference to an integer was read.
+    NULL_I31_REFERENCE = 18 => Some(Told::NullI31Reference);
+    /// A cast to a type that the reference does not have.
+    CAST_FAILURE = 19 => Some(Told::CastFailure);
+    /// An array access outside the array.
+    ARRAY_OUT_OF_BOUNDS = 20 => Some(Told::ArrayOutOfBounds);
+}
+
+/// What a program is told that traps with this code; `None` if another place knows, or it is no trap.
+pub(crate) fn told(code: TrapCode) -> Option<Told> {
+    match code {
+        TrapCode::INTEGER_OVERFLOW => Some(Told::IntegerOverflow),
+        TrapCode::INTEGER_DIVISION_BY_ZERO => Some(Told::IntegerDivideByZero),
+        TrapCode::BAD_CONVERSION_TO_INTEGER => Some(Told::InvalidConversionToInteger),
+        code => {
+            let mut reasons = REASONS.iter();
+            reasons.find(|(reason, _)| *reason == code)?.1
+        }
+    }
+}
 
 /// How many codes there are for one reason that a store traps for. One more would be Cranelift's own codes.
 const TURNS: u8 = 7;
@@ -93,31 +118,17 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_code_of_its_own() {
-        let mut codes = vec![
-            UNREACHABLE,
-            MEMORY_OUT_OF_BOUNDS,
-            TABLE_OUT_OF_BOUNDS,
-            UNDEFINED_ELEMENT,
-            UNINITIALIZED_ELEMENT,
-            INDIRECT_CALL_TYPE_MISMATCH,
-            INTERRUPT,
-            PENDING,
-            RAISED,
-            TAIL_CALL,
-            NULL_EXCEPTION,
-            NULL_FUNCTION_REFERENCE,
-            NULL_REFERENCE,
-            NULL_STRUCTURE_REFERENCE,
-            NULL_ARRAY_REFERENCE,
-            NULL_I31_REFERENCE,
-            CAST_FAILURE,
-            ARRAY_OUT_OF_BOUNDS,
-        ];
+        let mut codes: Vec<_> = REASONS.iter().map(|&(code, _)| code).collect();
         let count = codes.len();
         codes.sort_unstable_by_key(|code| code.as_raw());
         codes.dedup();
         assert_eq!(codes.len(), count);
         assert!(codes.iter().all(|code| code.as_raw().get() <= REASON));
+        let mut told: Vec<_> = REASONS.iter().filter_map(|(_, told)| *told).collect();
+        let count = told.len();
+        told.sort_unstable_by_key(|code| code.number());
+        told.dedup();
+        assert_eq!(told.len(), count);
     }
 
     #[test]

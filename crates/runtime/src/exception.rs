@@ -16,9 +16,10 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::index::TagIdx;
 use tiered_decode::printable::Name;
-use tiered_decode::types::{FuncType, Registered, ValType};
+use tiered_decode::types::{FuncType, TypeId, ValType};
 
 use crate::handles::{Handle, StoreId};
+use crate::host::{HostType, HostTypeError};
 use crate::rooted::{Rooted, rooted};
 use crate::store::AnyStore;
 use crate::value::{RawStore, Val, read_values};
@@ -40,11 +41,24 @@ impl Tag {
     /// If one of the types is that of references to a type of a module that is gone, or all the process's numbers of types are
     /// in use.
     pub fn new(store: &mut AnyStore, params: impl IntoIterator<Item = ValType>) -> Tag {
-        let ty = FuncType::new(params, []);
-        let registered = Registered::of_func(&ty);
-        let (registered, id) = registered.expect("the tag's type can be registered");
-        let origin = TagOrigin::Host(registered);
-        store.add_tag(TagRecord::new(ty, id, origin))
+        Tag::of_host(store, FuncType::new(params, []).into())
+    }
+
+    /// Makes a tag, unlike any other, of this type: for one that a module has defined in a recursion group.
+    ///
+    /// # Errors
+    /// [`HostTypeError::Results`].
+    pub fn with_type(store: &mut AnyStore, ty: impl Into<HostType>) -> Result<Tag, HostTypeError> {
+        let ty = ty.into();
+        match ty.func_type().results.is_empty() {
+            true => Ok(Tag::of_host(store, ty)),
+            false => Err(HostTypeError::Results),
+        }
+    }
+
+    fn of_host(store: &mut AnyStore, ty: HostType) -> Tag {
+        let HostType { ty, id, registered } = ty;
+        store.add_tag(TagRecord::new(ty, id, TagOrigin::Host(registered)))
     }
 
     /// The tag of a new instance of `module`.
@@ -58,6 +72,11 @@ impl Tag {
     /// The type: its parameters are what an exception carries, and it has no results.
     pub fn ty(&self, store: &AnyStore) -> FuncType {
         self.0.record(store).ty().clone()
+    }
+
+    /// The type's number: two types with the same parameters may be different ones.
+    pub fn type_id(&self, store: &AnyStore) -> TypeId {
+        self.0.record(store).id()
     }
 }
 

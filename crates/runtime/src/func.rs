@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use thiserror::Error;
-use tiered_decode::types::{FuncType, ValType};
+use tiered_decode::types::{FuncType, TypeId, ValType};
 
 use crate::exception::Exception;
 use crate::handles::Handle;
-use crate::host::{self, Caller, HostValues, IntoHostFunc, Slots};
+use crate::host::{self, Caller, HostType, HostValues, IntoHostFunc, Slots};
 use crate::store::{AnyStore, Store};
 use crate::value::{Val, read_values};
 use crate::vm::code::{self, FuncRecord, Outcome};
@@ -36,13 +36,17 @@ impl Func {
         store.add_host_func(body.into_host_func().func)
     }
 
-    /// Makes a host function of type `ty`; its body gets the arguments and a place for the results.
+    /// Makes a host function of type `ty`, a [`FuncType`] or a [`HostType`]; its body gets the arguments and a place for the
+    /// results.
+    ///
+    /// # Panics
+    /// As the conversion of a [`FuncType`] to a [`HostType`].
     pub fn new<T: 'static>(
         store: &mut Store<T>,
-        ty: FuncType,
+        ty: impl Into<HostType>,
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
     ) -> Func {
-        store.add_host_func(host::dynamic(ty, body))
+        store.add_host_func(host::dynamic(ty.into(), body))
     }
 
     /// Makes a host function of type `ty` whose body works on the [`Slots`] of its call. It costs what one that
@@ -61,6 +65,11 @@ impl Func {
     /// The type.
     pub fn ty(&self, store: &AnyStore) -> FuncType {
         self.0.record(store).func().ty().clone()
+    }
+
+    /// The type's number: two types with the same parameters and results may be different ones.
+    pub fn type_id(&self, store: &AnyStore) -> TypeId {
+        self.0.record(store).sig()
     }
 
     /// Calls the function.
@@ -160,8 +169,11 @@ impl Func {
             Outcome::Threw => Err(Exception::uncaught(ctx, self.0.store)),
             _ if outermost == 0 => {
                 let trap = host::resume_panic(ctx.take_trap());
-                if trap.code() == Some(TrapCode::Interrupted) {
-                    ctx.guard.end_interrupt();
+                match trap.code() {
+                    Some(TrapCode::Interrupted) => ctx.guard.end_interrupt(),
+                    // All its frames are gone, and what they alone referred to is dead.
+                    Some(TrapCode::HeapExhausted) => ctx.references.refused_has_ended(),
+                    _ => {}
                 }
                 Err(trap)
             }

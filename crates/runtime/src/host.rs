@@ -7,6 +7,7 @@
 
 mod caller;
 mod error;
+mod host_type;
 mod meter;
 mod slots;
 mod typed;
@@ -16,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use tiered_decode::types::{FuncType, Registered, TypeId, ValType};
+use tiered_decode::types::{FuncType, ValType, difference};
 
 use crate::exception;
 use crate::store::AnyStore;
@@ -28,6 +29,7 @@ use crate::vm::trap::{Trap, TrapCode};
 use crate::vm::vmctx::VmCtx;
 
 pub use caller::Caller;
+pub use host_type::{HostType, HostTypeError};
 pub use meter::Meter;
 pub(crate) use slots::of_slots;
 pub use slots::{Slots, SlotsFunc};
@@ -43,38 +45,14 @@ type HostClosure =
 /// A host function before it is known to a tier.
 #[derive(Clone)]
 pub(crate) struct HostFunc {
-    pub(crate) ty: FuncType,
-    /// The number of the type.
-    pub(crate) id: TypeId,
-    /// Keeps the number.
-    registered: Arc<Registered>,
+    pub(crate) ty: HostType,
     closure: Arc<HostClosure>,
 }
 
 impl HostFunc {
     /// A function of type `ty` that does what `closure` says.
-    ///
-    /// # Panics
-    /// If the type refers to one of a module that is gone.
-    pub(crate) fn new(ty: FuncType, closure: Arc<HostClosure>) -> HostFunc {
-        match Registered::of_func(&ty) {
-            Ok(number) => HostFunc::with_number(ty, number, closure),
-            Err(error) => panic!("{ty}: {error}"),
-        }
-    }
-
-    /// As [`HostFunc::new`], of a type that has this number.
-    fn with_number(
-        ty: FuncType,
-        (registered, id): (Registered, TypeId),
-        closure: Arc<HostClosure>,
-    ) -> HostFunc {
-        HostFunc {
-            ty,
-            id,
-            registered: Arc::new(registered),
-            closure,
-        }
+    pub(crate) fn new(ty: HostType, closure: Arc<HostClosure>) -> HostFunc {
+        HostFunc { ty, closure }
     }
 }
 
@@ -89,11 +67,10 @@ pub(crate) struct HostCode {
 impl HostCode {
     /// `func` for callers that begin as `points` say.
     pub(crate) fn new(func: HostFunc, points: &EntryPoints) -> HostCode {
+        let HostType { ty, id, registered } = func.ty;
         HostCode {
             // SAFETY: `HostCode::code` alone gives the address out.
-            header: unsafe {
-                HostHeader::new(func.ty, (func.id, func.registered), call_host, points)
-            },
+            header: unsafe { HostHeader::new(ty, (id, registered), call_host, points) },
             closure: func.closure,
         }
     }
@@ -167,26 +144,12 @@ pub(crate) unsafe extern "C" fn call_host(
 }
 
 /// A host function whose type is known only at run time.
-///
-/// # Panics
-/// As [`HostFunc::new`].
 pub(crate) fn dynamic<T: 'static>(
-    ty: FuncType,
+    ty: HostType,
     body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
 ) -> HostFunc {
-    let closure = closure_of(ty.clone(), body);
+    let closure = closure_of(ty.ty.clone(), body);
     HostFunc::new(ty, closure)
-}
-
-/// A host function of a type that a module has defined; `None` if the type is registered no more, or is no function type.
-pub(crate) fn dynamic_of<T: 'static>(
-    id: TypeId,
-    body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
-) -> Option<HostFunc> {
-    let registered = Registered::again(id).ok()?;
-    let ty = id.definition()?.func()?.clone();
-    let closure = closure_of(ty.clone(), body);
-    Some(HostFunc::with_number(ty, (registered, id), closure))
 }
 
 fn closure_of<T: 'static>(
@@ -206,7 +169,12 @@ fn closure_of<T: 'static>(
             for (result, &ty) in results.iter().zip(&signature.results) {
                 if !result.matches(ty, store) {
                     let found = result.precise_type(store);
-                    let message = format!("a host function returned {found} for {ty}");
+                    let mut message = format!("a host function returned {found} for {ty}");
+                    if found.to_string() == ty.to_string()
+                        && let Some(difference) = difference::between_values(ty, found)
+                    {
+                        message = format!("{message}: {difference}");
+                    }
                     return Err(Trap::message(message));
                 }
                 // SAFETY: the frame has room for the results, by the same contract.

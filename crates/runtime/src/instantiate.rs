@@ -3,6 +3,7 @@
 //! *Invariant:* nothing of the module runs or is written before all imports have matched and everything of the
 //! instance is allocated.
 
+use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use tiered_decode::module::{
     DataMode, Element, ElementItems, ElementMode, ExportKind, Import, ImportType,
 };
 use tiered_decode::printable::Name;
-use tiered_decode::types::{ExternType, GlobalType, Limits, MemoryType, TableType, TypeId};
+use tiered_decode::types::{
+    ExternType, GlobalType, Limits, MemoryType, TableType, TypeId, difference,
+};
 
 use crate::exception::Tag;
 use crate::external::Extern;
@@ -51,7 +54,12 @@ pub enum InstantiateError {
         expected: Box<ExternType>,
     },
     /// An import is of a type that does not match.
-    #[error("incompatible import {:?} {:?}: expected {expected}, found {found}", Name(.module), Name(.name))]
+    #[error(
+        "incompatible import {:?} {:?}: expected {expected}, found {found}{}",
+        Name(.module),
+        Name(.name),
+        AfterColon(.difference)
+    )]
     IncompatibleImport {
         /// The module's name that is imported from.
         module: String,
@@ -61,6 +69,8 @@ pub enum InstantiateError {
         expected: Box<ExternType>,
         /// The type of what is provided.
         found: Box<ExternType>,
+        /// What differs, if both types are written alike.
+        difference: Option<String>,
     },
     /// The number of imports given is not the module's.
     #[error("the module has {expected} imports, {found} were given")]
@@ -79,6 +89,18 @@ pub enum InstantiateError {
     /// An active segment or the start function trapped.
     #[error(transparent)]
     Trap(#[from] Trap),
+}
+
+/// More of a message, if there is more.
+struct AfterColon<'a>(&'a Option<String>);
+
+impl fmt::Display for AfterColon<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The index spaces, as far as they are imported; then with what the instance allocates itself.
@@ -225,12 +247,28 @@ pub(crate) fn check_import(
     if matches(found, &import.ty, module) {
         return Ok(());
     }
+    let expected = import_type(module, &import.ty);
     Err(InstantiateError::IncompatibleImport {
         module: import.module.to_string(),
         name: import.name.to_string(),
-        expected: Box::new(import_type(module, &import.ty)),
+        difference: difference(&expected, module.import_type_id(import), found),
+        expected: Box::new(expected),
         found: Box::new(found.ty()),
     })
+}
+
+/// What differs between types that are written alike.
+fn difference(expected: &ExternType, id: Option<TypeId>, found: &Found) -> Option<String> {
+    let ty = found.ty();
+    if ty.to_string() != expected.to_string() {
+        return None;
+    }
+    match (found, id) {
+        (Found::Func(found) | Found::Tag(found), Some(expected)) => {
+            difference::between_ids(expected, *found)
+        }
+        _ => difference::between_externs(expected, &ty),
+    }
 }
 
 /// Import matching: the spec's section 3.3.10. A table or a global that can be set is read and written by both sides, so

@@ -46,7 +46,10 @@ pub use extern_ref::{ExternRef, GuestObject};
 pub use external::Extern;
 pub use func::{Func, TypeMismatch, TypedFunc};
 pub use handles::{Global, Memory, MemoryError, SetError, Table};
-pub use host::{Caller, HostError, HostReturn, HostValues, IntoHostFunc, Meter, Slots, SlotsFunc};
+pub use host::{
+    Caller, HostError, HostReturn, HostType, HostTypeError, HostValues, IntoHostFunc, Meter, Slots,
+    SlotsFunc,
+};
 pub use instance::{ExportError, Instance};
 pub use instantiate::InstantiateError;
 pub use interrupt::InterruptHandle;
@@ -67,6 +70,7 @@ pub use vm::host_limit::open_ahead;
 pub use vm::limits::{LimitError, Limits};
 pub use vm::memory::{GUARD_BYTES, MemoryBounds, MemoryRecord, PAGE_BYTES};
 pub use vm::own_file::OwnFile;
+pub use vm::reservation::has_spare_address_space;
 pub use vm::table::TableRecord;
 pub use vm::trap::{Backtrace, Frame, Trap, TrapCode};
 pub use vm::{

@@ -9,10 +9,9 @@ use thiserror::Error;
 use tiered_decode::Module;
 use tiered_decode::module::{Import, ImportType};
 use tiered_decode::printable::Name;
-use tiered_decode::types::FuncType;
 
 use crate::external::Extern;
-use crate::host::{self, Caller, HostCode, HostFunc, IntoHostFunc};
+use crate::host::{self, Caller, HostCode, HostFunc, HostType, IntoHostFunc};
 use crate::instance::Instance;
 use crate::instantiate::{
     Found, InstantiateError, Spaces, check_import, import_type, instantiate_with,
@@ -121,19 +120,26 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(body.into_host_func().func))
     }
 
-    /// Defines a host function of type `ty`; its body gets the arguments and a place for the results. Errors of other
-    /// types than [`Trap`] become one by [`Trap::host`].
+    /// Defines a host function of type `ty`, a [`FuncType`](tiered_decode::types::FuncType) or a [`HostType`]; its body gets the
+    /// arguments and a place for the results. Errors of other types than [`Trap`] become one by [`Trap::host`].
     ///
     /// # Errors
     /// [`LinkError::AlreadyDefined`].
+    ///
+    /// # Panics
+    /// As [`Func::new`](crate::Func::new).
     pub fn func_new(
         &mut self,
         module: &str,
         name: &str,
-        ty: FuncType,
+        ty: impl Into<HostType>,
         body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Trap> + Send + Sync + 'static,
     ) -> Result<&mut Self, LinkError> {
-        self.insert(module, name, Definition::Host(host::dynamic(ty, body)))
+        self.insert(
+            module,
+            name,
+            Definition::Host(host::dynamic(ty.into(), body)),
+        )
     }
 
     /// Defines a name for what is in a store.
@@ -185,7 +191,8 @@ impl<T: 'static> Linker<T> {
                     Err(Trap::message(message.clone()))
                 };
                 let fields = self.modules.entry((*import.module).into()).or_default();
-                if let Some(host) = host::dynamic_of(ty, body) {
+                if let Ok(ty) = HostType::of_module(ty) {
+                    let host = host::dynamic(ty, body);
                     fields.insert((*import.name).into(), Definition::Host(host));
                 }
             }
@@ -269,7 +276,7 @@ impl<T: 'static> InstancePre<T> {
             imports.push(match definition {
                 Definition::Extern(value) => Prepared::Extern(*value),
                 Definition::Host(host) => {
-                    check_import(module, import, &Found::Func(host.id))?;
+                    check_import(module, import, &Found::Func(host.ty.id()))?;
                     hosts.push(HostCode::new(host.clone(), code.entry_points()));
                     Prepared::Host
                 }

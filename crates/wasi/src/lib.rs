@@ -96,7 +96,7 @@ pub use link::add_to_linker;
 pub use net_grants::{Peers, PeersError};
 pub use objects::Access;
 pub use stdio::{InputBuffer, OutputBuffer, Stdin, Stdout};
-pub use threads::{THREAD_SPAWN, Threads, ThreadsError};
+pub use threads::{PreloadError, THREAD_SPAWN, Threads, ThreadsError};
 pub use work::{Halt, Meter};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A guest's threads, by the interface `wasi-threads`: the import `thread-spawn` of `wasi`, the export `wasi_thread_start`.
 //!
-//! Each thread has a store and an instance of its own. Engine, context, the imported memories and the limits on memory and
-//! fuel are the guest's.
+//! Each thread has a store and an instance of its own, and instances of the modules that the guest's imports from. Engine,
+//! context, the imported memories and the limits on memory and fuel are the guest's.
 //!
 //! * *Invariant:* the guest ends once: with what its first thread returns, or with the first exit, trap or panic of any
 //!   thread. What the others do of being stopped counts for nothing.
@@ -17,14 +17,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tiered_runtime::decode::Module;
-use tiered_runtime::decode::module::{ExportKind, ImportType};
-use tiered_runtime::decode::types::ValType;
+use tiered_runtime::decode::module::{ExportKind, Import, ImportType};
+use tiered_runtime::decode::printable::Name;
+use tiered_runtime::decode::types::{MemoryType, ValType};
 use tiered_runtime::module_code::{ModuleCode, ToModuleCode};
 use tiered_runtime::{
     Caller, Instance, InstantiateError, InterruptHandle, LimitError, LinkError, Linker, Memory,
-    SharedMemory, Store, StoreConfig, ToStoreConfig, Trap,
+    SharedMemory, Store, StoreConfig, ToStoreConfig, Trap, TypeMismatch, has_spare_address_space,
 };
 
 /// The import that starts a thread: its module and its name.
@@ -32,6 +33,9 @@ pub const THREAD_SPAWN: (&str, &str) = ("wasi", "thread-spawn");
 
 /// The export in which a thread starts.
 const START: &str = "wasi_thread_start";
+
+/// The export by which a module that others call is made ready.
+const INITIALIZE: &str = "_initialize";
 
 /// What `thread-spawn` returns if there is no thread.
 const REFUSED: i32 = -1;
@@ -60,6 +64,33 @@ pub enum ThreadsError {
     /// The linker defines `thread-spawn` already.
     #[error(transparent)]
     Link(#[from] LinkError),
+}
+
+/// Why the guest's module can't import from another.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreloadError {
+    /// The module exports a shared memory of its own, which would be another one in each thread.
+    #[error(
+        "the module defines the shared memory that it exports as {:?}, but each thread has an instance of it: it has to import the memory",
+        Name(.0)
+    )]
+    OwnSharedMemory(String),
+    /// There is no instance.
+    #[error(transparent)]
+    Instantiate(#[from] InstantiateError),
+    /// The export `_initialize` takes or returns something.
+    #[error("export \"_initialize\": {0}")]
+    Initialize(#[from] TypeMismatch),
+    /// `_initialize` trapped.
+    #[error(transparent)]
+    Trap(#[from] Trap),
+    /// The name and one of the exports stand for something else already.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A memory that it imports can't be made.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 /// A guest that may start threads; at first it has one, the caller's.
@@ -96,7 +127,11 @@ pub enum ThreadsError {
 ///
 /// Stopping the first store, by its interrupt handle, a deadline or an epoch, ends the guest: the call returns, and
 /// [`finish`](Threads::finish) stops the other threads. So does dropping this.
-pub struct Threads<T: Send + 'static>(Arc<Group<T>>);
+pub struct Threads<T: Send + 'static> {
+    group: Arc<Group<T>>,
+    /// What links modules to each other in the first store, if the guest's imports from others.
+    first: Option<Linker<T>>,
+}
 
 impl<T: Send + 'static> Threads<T> {
     /// A guest of `module`, and the store of its first thread. What it imports is in `linker`; besides, it gets the shared
@@ -125,7 +160,8 @@ impl<T: Send + 'static> Threads<T> {
             config = config.in_common();
         }
         let mut store = Store::new(&config, data())?;
-        let memories = shared_memories(code.module(), &linker, &mut store)?;
+        let mut imported = Imported::default();
+        imported.add_memories(code.module(), &linker, &mut store)?;
         let mut link = Ok(());
         let group = Arc::new_cyclic(|group: &Weak<Group<T>>| {
             if is_threaded {
@@ -135,7 +171,7 @@ impl<T: Send + 'static> Threads<T> {
                 config,
                 code,
                 linker,
-                memories,
+                imported: RwLock::new(imported),
                 data: Box::new(data),
                 max_threads,
                 // A store that nothing can stop waits with less effort.
@@ -144,20 +180,51 @@ impl<T: Send + 'static> Threads<T> {
             }
         });
         link?;
-        Ok((Threads(group), store))
+        let threads = Threads { group, first: None };
+        Ok((threads, store))
     }
 
     /// Whether the module imports `thread-spawn`.
     pub fn may_start(&self) -> bool {
-        self.0.first.is_some()
+        self.group.first.is_some()
     }
 
-    /// What the module is linked by, with the memories that it imports: to link others, too.
+    /// Has the guest's module, and modules that come later, import the exports of `module` from `name`. Makes an instance in the
+    /// first store, and calls its export `_initialize` if there is one. To be called before the first thread runs.
+    ///
+    /// Each further thread makes an instance, too, so that globals, tables and memories are a thread's own, as those of the guest's
+    /// module are; only a shared memory that is imported is one for all. A module that imports one has its data there: its
+    /// `_initialize` is called by the first thread alone.
     ///
     /// # Errors
-    /// The store may not have the memories.
-    pub fn linker(&self, store: &mut Store<T>) -> Result<Linker<T>, LimitError> {
-        self.0.linker(store)
+    /// See [`PreloadError`].
+    ///
+    /// # Panics
+    /// As [`Linker::instantiate`].
+    pub fn preload(
+        &mut self,
+        store: &mut Store<T>,
+        name: &str,
+        module: &impl ToModuleCode,
+    ) -> Result<(), PreloadError> {
+        let code = self.group.config.code_of(module);
+        if self.may_start()
+            && let Some(memory) = own_shared_memory(code.module())
+        {
+            return Err(PreloadError::OwnSharedMemory(memory.to_owned()));
+        }
+        let linker = self.first.get_or_insert_with(|| self.group.linker.clone());
+        let mut imported = self.group.imported.write();
+        imported.add_memories(code.module(), linker, store)?;
+        let module = Preloaded {
+            name: name.into(),
+            code,
+        };
+        imported.modules.push(module.clone());
+        // A start function may call a host function that asks for a memory.
+        let memories = imported.memories.clone();
+        drop(imported);
+        module.instantiate(store, linker, &memories, true)
     }
 
     /// Instantiates the module for the first thread.
@@ -168,19 +235,22 @@ impl<T: Send + 'static> Threads<T> {
     /// # Panics
     /// As [`Linker::instantiate`].
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<Instance, InstantiateError> {
-        self.0.instantiate(store)
+        let linker = self.first.as_ref().unwrap_or(&self.group.linker);
+        let memories = self.group.imported.read().memories.clone();
+        linked(&memories, linker, store, &self.group.code)
     }
 
     /// The shared memory that the module imports by these names, if the linker didn't define it.
     pub fn imported_memory(&self, module: &str, name: &str) -> Option<SharedMemory> {
-        let mut memories = self.0.memories.iter();
+        let imported = self.group.imported.read();
+        let mut memories = imported.memories.iter();
         let found = memories.find(|found| (&*found.module, &*found.name) == (module, name))?;
         Some(found.memory.clone())
     }
 
     /// How many threads run besides the first one.
     pub fn running(&self) -> usize {
-        self.0.state.lock().running.len()
+        self.group.state.lock().running.len()
     }
 
     /// The first thread has ended with `result`: stops the others, and waits until they are gone. Returns how the guest has
@@ -194,8 +264,8 @@ impl<T: Send + 'static> Threads<T> {
     /// # Panics
     /// With the panic of a host function that another thread has called, if it ended the guest.
     pub fn finish<R>(&self, result: Result<R, Trap>) -> Result<R, Trap> {
-        let ended = self.0.stop();
-        self.0.join();
+        let ended = self.group.stop();
+        self.group.join();
         match ended {
             Some(Ended::Panic(payload)) => resume_unwind(payload),
             Some(Ended::Trap(trap)) => Err(trap),
@@ -207,8 +277,8 @@ impl<T: Send + 'static> Threads<T> {
 impl<T: Send + 'static> Drop for Threads<T> {
     fn drop(&mut self) {
         // What ended the guest is nobody's any more.
-        drop(self.0.stop());
-        self.0.join();
+        drop(self.group.stop());
+        self.group.join();
     }
 }
 
@@ -216,7 +286,7 @@ impl<T: Send + 'static> fmt::Debug for Threads<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Threads")
             .field("running", &self.running())
-            .field("max_threads", &self.0.max_threads)
+            .field("max_threads", &self.group.max_threads)
             .finish_non_exhaustive()
     }
 }
@@ -227,7 +297,8 @@ struct Group<T: 'static> {
     code: Arc<ModuleCode>,
     /// What belongs to no store.
     linker: Linker<T>,
-    memories: Vec<ImportedMemory>,
+    /// Does not change once a thread has been started.
+    imported: RwLock<Imported>,
     data: Box<dyn Fn() -> T + Send + Sync>,
     max_threads: usize,
     /// Stops the first thread.
@@ -235,11 +306,106 @@ struct Group<T: 'static> {
     state: Mutex<State>,
 }
 
-/// A memory that the module imports from the guest's host.
+/// What modules import besides what the linker has.
+#[derive(Default)]
+struct Imported {
+    memories: Vec<ImportedMemory>,
+    /// Each may import from those before it.
+    modules: Vec<Preloaded>,
+}
+
+/// A memory that a module imports from the guest's host.
+#[derive(Clone)]
 struct ImportedMemory {
     module: Box<str>,
     name: Box<str>,
     memory: SharedMemory,
+}
+
+/// A module that others import from.
+#[derive(Clone)]
+struct Preloaded {
+    name: Box<str>,
+    code: Arc<ModuleCode>,
+}
+
+impl Imported {
+    /// Adds the shared memories that a module imports, unless `linker` defines them, made in `store`.
+    fn add_memories<T>(
+        &mut self,
+        module: &Module,
+        linker: &Linker<T>,
+        store: &mut Store<T>,
+    ) -> Result<(), LimitError> {
+        for (import, ty) in shared_memories(module) {
+            let is_known = linker.is_defined(&import.module, &import.name);
+            if is_known || self.memories.iter().any(|other| other.is(import)) {
+                continue;
+            }
+            let memory = Memory::new(store, ty)?;
+            self.memories.push(ImportedMemory {
+                module: import.module.clone(),
+                name: import.name.clone(),
+                memory: memory
+                    .shared(store)
+                    .expect("its type says that it is shared"),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl ImportedMemory {
+    fn is(&self, import: &Import) -> bool {
+        (&self.module, &self.name) == (&import.module, &import.name)
+    }
+}
+
+/// Instantiates a module with those of the guest's memories that it imports and `linker` doesn't define.
+fn linked<T>(
+    memories: &[ImportedMemory],
+    linker: &Linker<T>,
+    store: &mut Store<T>,
+    code: &Arc<ModuleCode>,
+) -> Result<Instance, InstantiateError> {
+    let mut with_memories = None;
+    for (import, _) in shared_memories(code.module()) {
+        let known = with_memories.as_ref().unwrap_or(linker);
+        if let Some(found) = memories.iter().find(|memory| memory.is(import))
+            && !known.is_defined(&import.module, &import.name)
+        {
+            let memory = found.memory.in_store(store)?;
+            with_memories
+                .get_or_insert_with(|| linker.clone())
+                .define(&import.module, &import.name, memory)
+                .expect("it is not defined");
+        }
+    }
+    with_memories
+        .as_ref()
+        .unwrap_or(linker)
+        .instantiate(store, code)
+}
+
+impl Preloaded {
+    /// Makes an instance for a thread, and defines its exports.
+    fn instantiate<T>(
+        &self,
+        store: &mut Store<T>,
+        linker: &mut Linker<T>,
+        memories: &[ImportedMemory],
+        is_first: bool,
+    ) -> Result<(), PreloadError> {
+        let instance = linked(memories, linker, store, &self.code)?;
+        let has_own_data = shared_memories(self.code.module()).next().is_none();
+        if (is_first || has_own_data)
+            && let Some(initialize) = instance.func(store, INITIALIZE)
+        {
+            initialize.typed::<(), ()>(store)?.call(store, ())?;
+        }
+        linker.instance(store, &self.name, instance)?;
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -292,33 +458,41 @@ impl State {
 }
 
 impl<T: Send + 'static> Group<T> {
-    fn instantiate(&self, store: &mut Store<T>) -> Result<Instance, InstantiateError> {
-        if self.memories.is_empty() {
-            return self.linker.instantiate(store, &self.code);
+    /// The instance of a thread but the first one.
+    fn instantiate(&self, store: &mut Store<T>) -> Result<Instance, Trap> {
+        let reason = |error| match error {
+            InstantiateError::Trap(trap) => trap,
+            error => Trap::host(error),
+        };
+        let (memories, modules) = {
+            let imported = self.imported.read();
+            (imported.memories.clone(), imported.modules.clone())
+        };
+        // To copy what the linker has is much work for a thread that ends soon.
+        let mut own = None;
+        for module in &modules {
+            let linker = own.get_or_insert_with(|| self.linker.clone());
+            let made = module.instantiate(store, linker, &memories, false);
+            made.map_err(|error| match error {
+                PreloadError::Trap(trap) => trap,
+                PreloadError::Instantiate(error) => reason(error),
+                error => Trap::host(error),
+            })?;
         }
-        let linker = self.linker(store).map_err(InstantiateError::Limit)?;
-        linker.instantiate(store, &self.code)
-    }
-
-    fn linker(&self, store: &mut Store<T>) -> Result<Linker<T>, LimitError> {
-        let mut linker = self.linker.clone();
-        for ImportedMemory {
-            module,
-            name,
-            memory,
-        } in &self.memories
-        {
-            linker
-                .define(module, name, memory.in_store(store)?)
-                .expect("only what was not defined is made");
-        }
-        Ok(linker)
+        let linker = own.as_ref().unwrap_or(&self.linker);
+        linked(&memories, linker, store, &self.code).map_err(reason)
     }
 
     /// Starts a thread; its number, or `None` if there may be none, or the host has none.
     fn spawn(self: &Arc<Self>, argument: i32) -> Option<i32> {
         // A store is much work for one that may not start.
-        if !self.state.lock().has_room(self.max_threads) {
+        let running = {
+            let state = self.state.lock();
+            state
+                .has_room(self.max_threads)
+                .then_some(state.running.len())?
+        };
+        if !has_spare_address_space(running) {
             return None;
         }
         let store = Store::new(&self.config, (self.data)()).ok()?;
@@ -354,10 +528,7 @@ impl<T: Send + 'static> Group<T> {
     }
 
     fn call_start(&self, mut store: Store<T>, tid: i32, argument: i32) -> Result<(), Trap> {
-        let instance = self.instantiate(&mut store).map_err(|error| match error {
-            InstantiateError::Trap(trap) => trap,
-            error => Trap::host(error),
-        })?;
+        let instance = self.instantiate(&mut store)?;
         let start = instance.typed_func::<(i32, i32), ()>(&store, START);
         start.map_err(Trap::host)?.call(&mut store, (tid, argument))
     }
@@ -428,31 +599,26 @@ fn has_start(module: &Module) -> bool {
     ty.params[..] == [ValType::I32, ValType::I32] && ty.results.is_empty()
 }
 
-/// The shared memories that the module imports and `linker` doesn't define, made in `store`.
-fn shared_memories<T>(
-    module: &Module,
-    linker: &Linker<T>,
-    store: &mut Store<T>,
-) -> Result<Vec<ImportedMemory>, LimitError> {
-    let mut memories: Vec<ImportedMemory> = Vec::new();
-    for import in module.imports() {
-        let ImportType::Memory(ty) = import.ty else {
-            continue;
-        };
-        let is_same =
-            |other: &ImportedMemory| (&other.module, &other.name) == (&import.module, &import.name);
-        let is_known = linker.is_defined(&import.module, &import.name);
-        if !ty.shared || is_known || memories.iter().any(is_same) {
-            continue;
+/// The imports of a module that are memories which threads share, and their types.
+fn shared_memories(module: &Module) -> impl Iterator<Item = (&Import, MemoryType)> {
+    let imports = module.imports().iter();
+    imports.filter_map(|import| match import.ty {
+        ImportType::Memory(ty) if ty.shared => Some((import, ty)),
+        _ => None,
+    })
+}
+
+/// The name of an export that is a shared memory which the module defines.
+fn own_shared_memory(module: &Module) -> Option<&str> {
+    let is_own = |kind: ExportKind| match kind {
+        ExportKind::Memory(index) => {
+            let is_imported = index.index() < module.imported_memories() as usize;
+            !is_imported && module.memories()[index.index()].shared
         }
-        let memory = Memory::new(store, ty)?;
-        memories.push(ImportedMemory {
-            module: import.module.clone(),
-            name: import.name.clone(),
-            memory: memory
-                .shared(store)
-                .expect("its type says that it is shared"),
-        });
-    }
-    Ok(memories)
+        _ => false,
+    };
+    let mut exports = module.exports().iter();
+    exports
+        .find(|export| is_own(export.kind))
+        .map(|export| &*export.name)
 }

@@ -15,9 +15,11 @@
 ;; STDOUT: 2
 ;; STDERR: interrupted: timeout of 300ms
 ;; EXIT: 134
-;; RUN: --preload c=%d/counter.wat %m
+;; RUN: --max-threads 3 --preload c=%d/counter.wat %m
+;; STDOUT: 3
+;; RUN: --preload c=%d/own_shared_memory.wat %m
 ;; STDERR: --preload c=
-;; STDERR: a program that starts threads can't import from other modules
+;; STDERR: the module defines the shared memory that it exports as "memory", but each thread has an instance of it
 ;; EXIT: 1
 ;; RUN: --max-threads=2 --fuel 100000 %m x x x
 ;; STDOUT: 2

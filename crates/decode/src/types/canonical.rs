@@ -186,6 +186,14 @@ pub struct Definition {
     place: u32,
 }
 
+impl Definition {
+    /// Its place in its recursion group, and how many types that has.
+    #[must_use]
+    pub fn place_in_group(&self) -> (u32, u32) {
+        (self.place, self.group.types().len() as u32)
+    }
+}
+
 impl Deref for Definition {
     type Target = SubType;
 

@@ -13,20 +13,10 @@ use tiered_runtime::gc;
 use tiered_runtime::vmctx::VmCtx;
 use tiered_runtime::wide::Wide;
 
+use super::{answer, failure};
 use crate::exec::RaiseTrap;
 use crate::operand::{B, ByDest, Dst, Family, family};
 use crate::regs::{Ended, Handler, Op, Regs, exec};
-
-/// A reference to a new object, or the number of a trap in a form that no object's address has.
-pub(super) fn answer(made: Result<Slot, TrapCode>) -> u64 {
-    made.unwrap_or_else(|code| (code as u64) << 1 | 1)
-}
-
-/// The trap's number in an [`answer`].
-#[inline(always)]
-pub(super) fn failure(answer: u64) -> Option<u64> {
-    (answer & 1 != 0).then_some(answer >> 1)
-}
 
 /// The operands of an instruction.
 #[derive(Clone, Copy)]
@@ -121,7 +111,7 @@ unsafe fn act<O: Act>(instance: *const VmCtx, numbers: [u32; 2], operands: *cons
     unsafe {
         match O::act(VmCtx::borrow(instance), numbers, Operands(operands)) {
             Ok(()) => 0,
-            Err(code) => code as u64 + 1,
+            Err(code) => code.number() + 1,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! New objects whose size is known when they are translated: `struct.new`, `struct.new_default`, `array.new_fixed`.
 //!
 //! A cell takes the next free cell of its size class by itself, as compiled code does; what comes when there is none, and what
-//! is too large for a class, is a call. Field `b` is the slot of the first operand, which may be far; the operands are one
+//! is too large for that, is a call. Field `b` is the slot of the first operand, which may be far; the operands are one
 //! run of slots. The other words are those of [`Recipe`].
 
 use std::marker::PhantomData;
@@ -16,8 +16,7 @@ use tiered_runtime::gc::{
 use tiered_runtime::vmctx::{StoreCtx, VmCtx};
 use tiered_runtime::wide::Wide;
 
-use super::bulk::{answer, failure};
-use super::place;
+use super::{answer, failure, place};
 use crate::exec::RaiseTrap;
 use crate::operand::{B, ByDest, Dst, Family, family};
 use crate::regs::{Ended, Op, Regs};
@@ -300,7 +299,7 @@ pub(crate) struct Site {
 }
 
 fn recipe<O: Shape>(site: Site, size: usize, of_shape: u64) -> Recipe {
-    let class = SizeClass::of(size);
+    let class = gc::inline_class(size);
     let family = match class {
         Some(_) => family::<BumpOf<O>>(),
         None => family::<AllocateOf<O>>(),

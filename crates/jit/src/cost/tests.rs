@@ -431,6 +431,66 @@ fn work(module: &Module) -> Work {
     Work::of(&func, translated.definitions)
 }
 
+/// What is made of a body's bytes has a bound for each byte, and for each value that is carried: however many fields or elements an
+/// object has, and however deep types are.
+#[test]
+fn instructions_on_objects_are_translated_in_proportion() {
+    /// Instructions for each byte: what is foreseen for a byte is right within three times then.
+    const MOST: u64 = 12;
+    let fields = |count| "(field (mut i64))".repeat(count);
+    let mut types = format!(
+        "(type $short (struct {})) (type $long (struct {})) (type $pair (struct {})) (type $words (array (mut i64)))",
+        fields(16),
+        fields(10_000),
+        fields(2)
+    );
+    types += "(type $t0 (sub (struct)))";
+    for depth in 1..63 {
+        types += &format!("(type $t{depth} (sub $t{} (struct)))", depth - 1);
+    }
+    let words = |count| "(i64.const 1)".repeat(count);
+    let many = format!("(array.new_fixed $words 500 {})", words(500));
+    let all = format!("(struct.new $long {})", words(10_000));
+    for (op, count) in [
+        ("(struct.new_default $short)", 300),
+        ("(struct.new_default $long)", 300),
+        ("(struct.new $pair (i64.const 1) (i64.const 2))", 300),
+        (&*all, 1),
+        (&*many, 5),
+        ("(array.new $words (i64.const 1) (i32.const 16))", 300),
+        ("(array.new $words (i64.const 1) (i32.const 10000))", 300),
+        ("(array.new_default $words (i32.const 16))", 300),
+        ("(array.new_default $words (i32.const 10000000))", 300),
+        (
+            "(array.new_fixed $words 2 (i64.const 1) (i64.const 2))",
+            300,
+        ),
+        ("(ref.cast (ref $t62) (local.get $a))", 300),
+        ("(ref.test (ref $t62) (local.get $a))", 300),
+        ("(ref.test (ref $t1) (local.get $a))", 300),
+        ("(ref.test eqref (local.get $a))", 300),
+        ("(struct.get $long 9999 (local.get $l))", 300),
+        ("(array.get $words (local.get $w) (i32.const 7))", 300),
+        ("(array.len (local.get $w))", 300),
+        (
+            "(block (array.fill $words (local.get $w) (i32.const 0) (i64.const 1) (i32.const 1))) (i32.const 0)",
+            300,
+        ),
+    ] {
+        let body = format!("(drop {op})").repeat(count);
+        let text = format!(
+            "(module {types} (func (param $a anyref) (param $l (ref null $long)) (param $w (ref null $words)) {body}))"
+        );
+        let module = module_of(&text);
+        let bytes = module.body(FuncIdx(0)).expect("it is defined").len() as u64;
+        let work = work(&module);
+        let start: String = op.chars().take(60).collect();
+        println!("{start}: {} instructions of {bytes} bytes", work.insts);
+        assert!(work.insts <= MOST * bytes, "{start}: {work:?} of {bytes}");
+        assert!(work.values <= MOST * bytes, "{start}: {work:?} of {bytes}");
+    }
+}
+
 /// Casts between lanes do not part what goes together: vectors that are set on all ways are one bundle, as integers are.
 #[test]
 fn vectors_are_joined_as_integers_are() {

@@ -13,9 +13,7 @@ use cranelift_codegen::ir::{
 };
 use tiered_decode::index::TypeIdx;
 use tiered_decode::types::{CompositeType, StorageType};
-use tiered_runtime::gc::{
-    self, ARRAY_ELEMENTS, ARRAY_LENGTH, Cursors, DESCRIPTOR, SizeClass, Storage,
-};
+use tiered_runtime::gc::{self, ARRAY_ELEMENTS, ARRAY_LENGTH, Cursors, DESCRIPTOR, Storage};
 use tiered_runtime::vmctx::StoreCtx;
 
 use crate::builtins::Builtin;
@@ -81,7 +79,7 @@ impl Translator<'_, '_> {
         builtin: Builtin,
         arguments: &[Value],
     ) -> Value {
-        let Some(class) = bytes.and_then(SizeClass::of) else {
+        let Some(class) = bytes.and_then(gc::inline_class) else {
             return self.builtin(builtin, arguments);
         };
         let descriptor = self.fixed(self.vmctx, self.layout.descriptor(ty));

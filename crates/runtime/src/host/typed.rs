@@ -160,7 +160,7 @@ impl<T: 'static> HostFuncOf<T> {
                 Ok(())
             };
         HostFuncOf {
-            func: HostFunc::new(ty, Arc::new(closure)),
+            func: HostFunc::new(ty.into(), Arc::new(closure)),
             data: PhantomData,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) enum TagOrigin {
     /// A module defines it.
     Module(Arc<Module>, TagIdx),
     /// The host does.
-    Host(#[allow(dead_code, reason = "it keeps the type's number")] Registered),
+    Host(#[allow(dead_code, reason = "it keeps the type's number")] Arc<Registered>),
 }
 
 /// A value of a payload is stored in whole slots.
@@ -167,6 +167,8 @@ impl StoreCtx {
             let object = self.new_object(tag.as_ref().descriptor.pointer(), end)?;
             let exception = NonNull::new_unchecked(object.at(0)).cast::<ExceptionObject>();
             exception.as_ref().tag.set(tag.as_ptr());
+            // What it carries is copied, and what comes next pays.
+            self.charge(tag.as_ref().descriptor.pointer().as_ref().size().into());
             self.forget_trace();
             Ok(exception)
         }

@@ -29,8 +29,8 @@ mod object;
 use crate::vm::frame::Slot;
 
 pub(crate) use alloc::new_constant;
+pub use alloc::{inline_class, new_struct, new_struct_default};
 pub use alloc::{new_array, new_array_data, new_array_default, new_array_elem, new_array_fill};
-pub use alloc::{new_struct, new_struct_default};
 pub use array::{array_copy, array_fill, array_init_data, array_init_elem, array_length};
 pub use cast::{CastTest, KindSet, What, cast_matches, func_matches};
 pub(crate) use descriptors::Descriptors;

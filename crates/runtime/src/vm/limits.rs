@@ -19,7 +19,8 @@ pub struct Limits {
     /// Number of tables.
     pub tables: usize,
     /// Bytes of the garbage-collected heap, which structures, arrays, exceptions and references to values of the host are on; one
-    /// object more is a trap. Address space for all of them is reserved with the first one.
+    /// object more is a trap. Address space for all of them is reserved with the first one; where the host has less, up to half
+    /// of what it has, and no more objects fit than that.
     pub gc_heap_bytes: u64,
     /// Bytes of the stack that guest frames live on. This alone says how deep a guest may recurse: compiled code goes at
     /// least as deep as interpreted code, and not twice as deep.

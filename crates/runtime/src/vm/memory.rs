@@ -35,7 +35,7 @@ use crate::vm::image::MemoryImage;
 use crate::vm::limits::LimitError;
 use crate::vm::memory_account::MemoryAccount;
 use crate::vm::plan::{MOST_BYTES, MemoryPlan};
-use crate::vm::reservation::{REACHABLE_BYTES, Reservation, total_bytes};
+use crate::vm::reservation::{REACHABLE_BYTES, Reservation, SPARE_BYTES, total_bytes};
 use crate::vm::vmctx::StoreCtx;
 
 /// Bytes of a page of WebAssembly, where a memory's type says nothing else.
@@ -158,7 +158,8 @@ impl MemoryRecord {
     fn reserve(plan: MemoryPlan, wanted: u64, reach: usize) -> Result<Reservation, LimitError> {
         debug_assert!(wanted.is_multiple_of(1 << plan.page_log2()));
         let host = |error, length| {
-            let request = Request::reserved(total_bytes(length)).writable(wanted as usize);
+            let reserved = total_bytes(length) + SPARE_BYTES;
+            let request = Request::reserved(reserved).writable(wanted as usize);
             LimitError::host("a memory", error, request)
         };
         // What a process can't have at all need not be asked for.
@@ -167,11 +168,7 @@ impl MemoryRecord {
         }
         let length = wanted as usize;
         // As little as is asked for in the end.
-        let least = if reach.max(length) > REACHABLE_BYTES {
-            length.next_power_of_two()
-        } else {
-            length
-        };
+        let least = length.next_power_of_two().max(REACHABLE_BYTES);
         Reservation::take(length, reach).map_err(|error| host(error, least))
     }
 

@@ -182,6 +182,12 @@ impl References {
         value.map(|value| NonNull::from(&**value))
     }
 
+    /// A guest that was refused room for an object has ended: the next shortage is worth a collection.
+    #[cold]
+    pub(crate) fn refused_has_ended(&self) {
+        self.heap.refused_has_ended();
+    }
+
     pub(crate) fn stats(&self) -> HeapStats {
         self.heap.stats()
     }

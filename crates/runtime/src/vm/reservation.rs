@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mm::{MprotectFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
 
 use crate::vm::image::MemoryImage;
 use crate::vm::memory::{GUARD_BYTES, MemoryBounds};
@@ -43,6 +44,13 @@ pub(crate) const REACHABLE_BYTES: usize = 4 << 30;
 pub(crate) const fn total_bytes(reach: usize) -> usize {
     FRONT_BYTES + reach + GUARD_BYTES
 }
+
+/// What is left to a process whose address space is limited, for stacks, compilers and whatever it allocates: it is aborted if a
+/// few bytes can't be had.
+pub(crate) const SPARE_BYTES: usize = 256 << 20;
+
+/// What the C library reserves for what a thread allocates, the first time that it does.
+const ARENA_BYTES: usize = 64 << 20;
 
 /// The most reservations in the pool: two mappings each.
 const MAX_FREE: usize = 512;
@@ -140,13 +148,33 @@ fn retire(base: NonNull<u8>, reach: usize) {
     }
 }
 
+/// Whether the process has address space for anything but what it has by now, if a limit (`ulimit -v`) may be in the way: 256 MiB,
+/// and 64 MiB for each of `threads` that were started, since they may not have taken theirs yet. To be asked before something
+/// large is kept, such as another thread.
+#[must_use]
+pub fn has_spare_address_space(threads: usize) -> bool {
+    if getrlimit(Resource::As).current.is_none() {
+        return true;
+    }
+    let bytes = SPARE_BYTES.saturating_add(threads.saturating_mul(ARENA_BYTES));
+    match pages::map(bytes, ProtFlags::empty()) {
+        // SAFETY: it was just made, and nothing refers to it.
+        Ok(start) => unsafe { pages::unmap(start, bytes) }.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// A new reservation with this many accessible bytes, which may become `reach`.
 fn map(length: usize, reach: usize) -> Result<NonNull<u8>, Errno> {
     let start = pages::map(total_bytes(reach), ProtFlags::empty())?;
     // SAFETY: what a memory may be long is within the mapping, which nobody else knows.
     unsafe {
         let base = start.add(FRONT_BYTES);
-        match resize(base, 0, length) {
+        let accessible = match has_spare_address_space(0) {
+            true => resize(base, 0, length),
+            false => Err(Errno::NOMEM),
+        };
+        match accessible {
             Ok(()) => Ok(base),
             Err(error) => {
                 retire(base, reach);

@@ -20,93 +20,96 @@ use tiered_decode::printable::{Grouped, Name};
 
 use crate::vm::backtrace::{Frames, INNERMOST_FRAMES};
 
-/// A trap of the spec (section 4, "Runtime Structure"), or the end that a limit put to a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TrapCode {
+macro_rules! trap_codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// A trap of the spec (section 4, "Runtime Structure"), or the end that a limit put to a program.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum TrapCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl TrapCode {
+            /// All of them, each at the place that is its number.
+            pub const ALL: &[TrapCode] = &[$(TrapCode::$name),*];
+
+            /// The message as the spec's test scripts have it.
+            #[must_use]
+            pub fn spec_text(self) -> &'static str {
+                match self {
+                    $(TrapCode::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+// One row a trap: its name, and its message in the spec's test scripts.
+trap_codes! {
     /// The `unreachable` instruction.
-    Unreachable,
+    Unreachable = "unreachable";
     /// A memory access outside the memory.
-    MemoryOutOfBounds,
+    MemoryOutOfBounds = "out of bounds memory access";
     /// A table access outside the table.
-    TableOutOfBounds,
+    TableOutOfBounds = "out of bounds table access";
     /// An indirect call through an index outside the table.
-    UndefinedElement,
+    UndefinedElement = "undefined element";
     /// An indirect call through a null element.
-    UninitializedElement,
+    UninitializedElement = "uninitialized element";
     /// An indirect call to a function of another type.
-    IndirectCallTypeMismatch,
+    IndirectCallTypeMismatch = "indirect call type mismatch";
     /// A call of the null reference to a function.
-    NullFunctionReference,
+    NullFunctionReference = "null function reference";
     /// A null reference where there must be none.
-    NullReference,
+    NullReference = "null reference";
     /// Division or remainder by zero.
-    IntegerDivideByZero,
+    IntegerDivideByZero = "integer divide by zero";
     /// A result that its integer type can't hold.
-    IntegerOverflow,
+    IntegerOverflow = "integer overflow";
     /// A conversion of NaN to an integer.
-    InvalidConversionToInteger,
+    InvalidConversionToInteger = "invalid conversion to integer";
     /// More nested calls than the stack has room for.
-    StackOverflow,
+    StackOverflow = "call stack exhausted";
     /// The fuel given to the store is used up.
-    OutOfFuel,
+    OutOfFuel = "all fuel consumed";
     /// The embedder asked the program to stop.
-    Interrupted,
+    Interrupted = "interrupted";
     /// An atomic access at an address that is no multiple of its size.
-    UnalignedAtomic,
+    UnalignedAtomic = "unaligned atomic";
     /// A wait in a memory that no other thread can have.
-    ExpectedSharedMemory,
+    ExpectedSharedMemory = "expected shared memory";
     /// A function whose frame or code is larger than this implementation supports.
-    FunctionTooLarge,
+    FunctionTooLarge = "function too large";
     /// A null reference was thrown.
-    NullException,
+    NullException = "null exception reference";
     /// An access to a field of the null reference.
-    NullStructReference,
+    NullStructReference = "null structure reference";
     /// An access to an element, or to the length, of the null reference.
-    NullArrayReference,
+    NullArrayReference = "null array reference";
     /// The number in the null reference.
-    NullI31Reference,
+    NullI31Reference = "null i31 reference";
     /// A reference is not of the type that it was cast to.
-    CastFailure,
+    CastFailure = "cast failure";
     /// An access outside an array.
-    ArrayOutOfBounds,
+    ArrayOutOfBounds = "out of bounds array access";
     /// The objects that live leave no room for another on the garbage-collected heap.
-    HeapExhausted,
+    HeapExhausted = "garbage-collected heap exhausted";
     /// An object that is larger than the garbage-collected heap may ever be.
-    ObjectTooLarge,
+    ObjectTooLarge = "allocation size too large";
 }
 
 impl TrapCode {
-    /// The message as the spec's test scripts have it.
+    /// The number, by which tiers pass a trap on.
     #[must_use]
-    pub fn spec_text(self) -> &'static str {
-        match self {
-            TrapCode::Unreachable => "unreachable",
-            TrapCode::MemoryOutOfBounds => "out of bounds memory access",
-            TrapCode::TableOutOfBounds => "out of bounds table access",
-            TrapCode::UndefinedElement => "undefined element",
-            TrapCode::UninitializedElement => "uninitialized element",
-            TrapCode::IndirectCallTypeMismatch => "indirect call type mismatch",
-            TrapCode::NullFunctionReference => "null function reference",
-            TrapCode::NullReference => "null reference",
-            TrapCode::IntegerDivideByZero => "integer divide by zero",
-            TrapCode::IntegerOverflow => "integer overflow",
-            TrapCode::InvalidConversionToInteger => "invalid conversion to integer",
-            TrapCode::StackOverflow => "call stack exhausted",
-            TrapCode::OutOfFuel => "all fuel consumed",
-            TrapCode::Interrupted => "interrupted",
-            TrapCode::UnalignedAtomic => "unaligned atomic",
-            TrapCode::ExpectedSharedMemory => "expected shared memory",
-            TrapCode::FunctionTooLarge => "function too large",
-            TrapCode::NullException => "null exception reference",
-            TrapCode::NullStructReference => "null structure reference",
-            TrapCode::NullArrayReference => "null array reference",
-            TrapCode::NullI31Reference => "null i31 reference",
-            TrapCode::CastFailure => "cast failure",
-            TrapCode::ArrayOutOfBounds => "out of bounds array access",
-            TrapCode::HeapExhausted => "garbage-collected heap exhausted",
-            TrapCode::ObjectTooLarge => "allocation size too large",
-        }
+    #[inline]
+    pub const fn number(self) -> u64 {
+        self as u64
+    }
+
+    /// The trap with this [number](TrapCode::number), if there is one.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<TrapCode> {
+        TrapCode::ALL.get(usize::try_from(number).ok()?).copied()
     }
 }
 
@@ -467,5 +470,29 @@ impl fmt::Display for Backtrace<'_> {
             gap(f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrapCode;
+
+    #[test]
+    fn a_trap_is_found_by_its_number() {
+        for &code in TrapCode::ALL {
+            assert_eq!(TrapCode::from_number(code.number()), Some(code));
+        }
+        let beyond = TrapCode::ALL.len() as u64;
+        for number in [beyond, u64::MAX] {
+            assert_eq!(TrapCode::from_number(number), None);
+        }
+    }
+
+    #[test]
+    fn each_trap_has_a_message_of_its_own() {
+        let mut texts: Vec<_> = TrapCode::ALL.iter().map(|code| code.spec_text()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), TrapCode::ALL.len());
     }
 }

@@ -1,5 +1,7 @@
 //! Making structures and arrays.
 //!
+//! * *Invariant:* an object of 4 KiB or more is paid for as what is filled or copied, whether its contents are operands or not. So
+//!   all of them are made here, in every tier ([`inline_class`]).
 //! * *Invariant:* an array whose elements are written piece by piece has length 0 until all are: a guest that is stopped in
 //!   between leaves nothing behind that is not written.
 
@@ -8,18 +10,26 @@ use std::ptr::NonNull;
 use tiered_decode::const_expr::NewObject;
 use tiered_decode::index::{DataIdx, ElemIdx, TypeIdx};
 use tiered_heap::layout::{ARRAY_ELEMENTS, ARRAY_LENGTH, FIELDS};
-use tiered_heap::{Descriptor, Storage};
+use tiered_heap::{Descriptor, SizeClass, Storage};
 
 use super::layouts::{element, struct_layout};
 use super::{array, object};
 use crate::vm::builtin::by_pieces;
 use crate::vm::frame::Slot;
 use crate::vm::speculation;
+use crate::vm::store_ctx::BYTES_PER_UNIT;
 use crate::vm::trap::TrapCode;
 use crate::vm::vmctx::VmCtx;
 
 fn descriptor(ctx: &VmCtx, ty: TypeIdx) -> NonNull<Descriptor> {
     ctx.descriptor(ty).expect("it is a type of objects")
+}
+
+/// The size class from whose cursor a tier may take the cell of an object by itself; `None` if the object is to be made here.
+#[must_use]
+pub fn inline_class(size: usize) -> Option<SizeClass> {
+    let is_free = (size as u64) < BYTES_PER_UNIT;
+    SizeClass::of(size).filter(|_| is_free)
 }
 
 /// A structure, whose fields are undefined: the caller writes all of them before anything else is allocated.
@@ -31,8 +41,14 @@ fn descriptor(ctx: &VmCtx, ty: TypeIdx) -> NonNull<Descriptor> {
 /// `ty` is a structure type of the instance's module. No slot from `end` on holds a reference that is needed.
 #[inline]
 pub unsafe fn new_struct(ctx: &VmCtx, ty: TypeIdx, end: *const Slot) -> Result<Slot, TrapCode> {
-    // SAFETY: the caller's promise.
-    let object = unsafe { ctx.store().new_object(descriptor(ctx, ty), end)? };
+    let descriptor = descriptor(ctx, ty);
+    // SAFETY: the caller's promise; descriptors live as long as the store.
+    let (object, size) = unsafe {
+        let object = ctx.store().new_object(descriptor, end)?;
+        (object, descriptor.as_ref().size())
+    };
+    // It is written as a whole, and what comes next pays.
+    ctx.store().charge(size.into());
     Ok(object.bits())
 }
 
@@ -74,8 +90,13 @@ pub unsafe fn new_array(
     length: u32,
     end: *const Slot,
 ) -> Result<Slot, TrapCode> {
-    // SAFETY: the caller's promise.
-    let array = unsafe { ctx.store().new_array(descriptor(ctx, ty), length, end)? };
+    let descriptor = descriptor(ctx, ty);
+    // SAFETY: as in `new_struct`.
+    let (array, size) = unsafe {
+        let array = ctx.store().new_array(descriptor, length, end)?;
+        (array, descriptor.as_ref().size())
+    };
+    ctx.store().charge(u64::from(size) * u64::from(length));
     Ok(array.bits())
 }
 
