@@ -57,6 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("component", &["tiered"]),
     ("wasi", &["tiered-runtime"]),
+    // For how it shows text of strangers in its log.
+    ("http", &["tiered-decode"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),
     ("interp", &["tiered-runtime", "tiered-decode"]),
     ("runtime", &["tiered-decode", "tiered-heap", "tiered-pages"]),
