@@ -20,6 +20,7 @@ pub(crate) enum Capability {
     Random,
     ProcessExit,
     Threads,
+    #[cfg(feature = "component")]
     Http,
 }
 
@@ -36,6 +37,7 @@ impl Capability {
             Capability::Random => "random numbers",
             Capability::ProcessExit => "process exit",
             Capability::Threads => "threads",
+            #[cfg(feature = "component")]
             Capability::Http => "outgoing HTTP requests",
         }
     }

@@ -32,7 +32,7 @@ impl Body<'_, '_> {
     }
 
     /// A type of which those of `ty` are some, with null; and a reference of it.
-    fn to_be_cast(&mut self, ty: RefType, depth: u32) -> Result<RefType> {
+    fn castable(&mut self, ty: RefType, depth: u32) -> Result<RefType> {
         let types = self.types;
         let all = (0..types.objects.len() as u32).map(nullable_to);
         let all = all.chain([
@@ -64,7 +64,7 @@ impl Body<'_, '_> {
     /// A cast that goes to the end, or on to another reference of the type.
     fn branch_on_cast(&mut self, ty: RefType, depth: u32) -> Result<()> {
         self.open(&[ty.into()]);
-        let from_ref_type = self.to_be_cast(ty, depth)?;
+        let from_ref_type = self.castable(ty, depth)?;
         self.op(Instruction::BrOnCast {
             relative_depth: 0,
             from_ref_type,
@@ -82,7 +82,7 @@ impl Body<'_, '_> {
         self.open(&[ty.into()]);
         let top = Ty::from(self.types.top(ty.heap_type));
         self.open(&[top]);
-        let from_ref_type = self.to_be_cast(ty, depth)?;
+        let from_ref_type = self.castable(ty, depth)?;
         self.op(Instruction::BrOnCastFail {
             relative_depth: 0,
             from_ref_type,

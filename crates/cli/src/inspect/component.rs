@@ -59,15 +59,15 @@ impl<'a> Report<'a> {
         let calls = called
             .iter()
             .flat_map(|(interface, names)| names.iter().map(|name| (&**interface, *name)));
-        let mut needs = capability::Needs::default();
-        needs.capabilities = calls
-            .filter_map(|(i, name)| capability::implied_by(i, name))
-            .collect();
-        needs.unknown_modules = component
-            .imports()
-            .map(|(name, _)| name)
-            .filter(|name| !name.starts_with("wasi:"))
-            .collect();
+        let interfaces = component.imports().map(|(name, _)| name);
+        let needs = capability::Needs {
+            capabilities: calls
+                .filter_map(|(interface, name)| capability::implied_by(interface, name))
+                .collect(),
+            unknown_modules: interfaces
+                .filter(|name| !name.starts_with("wasi:"))
+                .collect(),
+        };
         Report {
             file,
             size: component.bytes().len(),

@@ -183,5 +183,5 @@ pub(crate) fn of_slots<T: 'static>(
             }
             Ok(())
         };
-    HostFunc::new(ty, Arc::new(closure))
+    HostFunc::new(ty.into(), Arc::new(closure))
 }
