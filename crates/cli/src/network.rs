@@ -35,7 +35,31 @@ enum Word {
     Default,
 }
 
+/// What the process must be able to do for what is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Nothing,
+    Sockets,
+    /// Sockets, and looking up names.
+    Lookups,
+}
+
 impl NetworkArgs {
+    /// What the process must be able to do for that.
+    pub(crate) fn kept(&self) -> Kept {
+        let is_given = |wanted| self.words.contains(&wanted);
+        let sockets = !(self.allow_connect.is_empty() && self.allow_listen.is_empty());
+        // A name that may be connected to is looked up first.
+        let names = self.allow_connect.iter().any(Peers::is_name);
+        if names || !self.allow_resolve.is_empty() || is_given(Word::AllowIpNameLookup) {
+            Kept::Lookups
+        } else if sockets || is_given(Word::InheritNetwork) {
+            Kept::Sockets
+        } else {
+            Kept::Nothing
+        }
+    }
+
     /// Grants it all.
     pub(crate) fn grant(&self, mut builder: WasiCtxBuilder) -> WasiCtxBuilder {
         for peers in &self.allow_connect {
@@ -91,6 +115,28 @@ fn parse_word(text: &str) -> Result<Word, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_keeps_what_the_grants_need() {
+        let none = NetworkArgs::default();
+        assert_eq!(none.kept(), Kept::Nothing);
+        let connect = |peers: &str| NetworkArgs {
+            allow_connect: vec![peers.parse().expect("it names peers")],
+            ..NetworkArgs::default()
+        };
+        assert_eq!(connect("127.0.0.1:80").kept(), Kept::Sockets);
+        assert_eq!(connect("example.com:80").kept(), Kept::Lookups);
+        let words = |words: &[Word]| NetworkArgs {
+            words: words.to_vec(),
+            ..NetworkArgs::default()
+        };
+        assert_eq!(words(&[Word::Default]).kept(), Kept::Nothing);
+        assert_eq!(words(&[Word::InheritNetwork]).kept(), Kept::Sockets);
+        assert_eq!(
+            words(&[Word::InheritNetwork, Word::AllowIpNameLookup]).kept(),
+            Kept::Lookups
+        );
+    }
 
     #[test]
     fn words_of_wasmtime_grant_no_more_than_there() {

@@ -12,6 +12,8 @@ use tiered_wasi::{Access, WasiCtx};
 
 use crate::args::{RunArgs, SandboxMode};
 use crate::failure::Failure;
+#[cfg(feature = "component")]
+use crate::network::Kept;
 use crate::watchdog::Watchdog;
 
 /// What the kernel does; `None` if it is not asked.
@@ -34,9 +36,9 @@ pub(crate) fn enter(
     engine.open_ahead();
     let confinement = match watchdog {
         Some(watchdog) => watchdog
-            .without_thread(|| confine(ctx))
+            .without_thread(|| confine(args, ctx))
             .map_err(|err| Failure::io("--timeout", &err))?,
-        None => confine(ctx),
+        None => confine(args, ctx),
     };
     if args.sandbox == SandboxMode::Require && !confinement.is_whole() {
         return Err(Failure::host("--sandbox=require", confinement));
@@ -44,7 +46,7 @@ pub(crate) fn enter(
     Ok(Status(Some(confinement)))
 }
 
-fn confine(ctx: &WasiCtx) -> Confinement {
+fn confine(args: &RunArgs, ctx: &WasiCtx) -> Confinement {
     let dirs = ctx.granted_dirs();
     let sandbox = dirs.iter().fold(Sandbox::new(), |sandbox, dir| {
         let fd = dir.as_fd();
@@ -53,7 +55,22 @@ fn confine(ctx: &WasiCtx) -> Confinement {
             Access::ReadWrite => sandbox.read_write(fd),
         }
     });
-    sandbox.enter()
+    keep_network(args, sandbox).enter()
+}
+
+#[cfg(feature = "component")]
+fn keep_network<'a>(args: &RunArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
+    match args.network.kept() {
+        Kept::Nothing => sandbox,
+        Kept::Sockets => sandbox.sockets(),
+        Kept::Lookups => sandbox.lookups(),
+    }
+}
+
+/// No option grants any of it.
+#[cfg(not(feature = "component"))]
+fn keep_network<'a>(_: &RunArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
+    sandbox
 }
 
 impl Status {

@@ -599,6 +599,53 @@ fn validate_says_where_and_why() {
 }
 
 #[test]
+#[cfg(feature = "component")]
+fn components_are_validated_and_shown() {
+    let bad = "(component (core module $m (func (result i32)))\n (func (export \"f\") (canon lift (core func 0))))";
+    let place = Place::new(&[("bad.wat", bad), ("nothing.wat", "(component)")]);
+    let [component, command] = ["component.wat", "command.wat"].map(program);
+    let good = place.run(&["validate", &component, &command, "nothing.wat"]);
+    good.expect(0, "", "");
+    let refused = place.run(&["validate", "bad.wat"]);
+    refused.expect(1, "", "Error: bad.wat: invalid component");
+
+    let shown = place.run(&["inspect", &command]);
+    shown.expect(0, &shown.stdout, "");
+    for line in [
+        "  0: N bytes, 1 functions",
+        "  instance \"wasi:cli/environment@0.2.1\"",
+        "    func \"get-arguments\": func() -> list<string>",
+        "  instance \"wasi:cli/run@0.2.1\"",
+        "    func \"run\": func() -> result",
+        "  \"get-stdout\" of \"wasi:cli/stdout@0.2.1\"",
+        "capabilities it can use",
+        "  arguments",
+        "  process exit",
+    ] {
+        let has = |shown: &str| match line.starts_with("  0:") {
+            // How long the module is, is the text format's to say.
+            true => shown.starts_with("  0: ") && shown.ends_with(" bytes, 1 functions"),
+            false => shown == line,
+        };
+        assert!(shown.stdout.lines().any(has), "{line}: {shown:?}");
+    }
+
+    let code = place.run(&["--dump", "ir", "--func", "0:add", &component]);
+    assert!(code.stdout.contains("I32Add"), "{code:?}");
+
+    let shown = place.run(&["inspect", "--json", &component]);
+    let json: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+    assert_eq!(json["exports"][0]["name"], "add");
+    assert_eq!(json["exports"][0]["type"], "func(a: u32, b: u32) -> u32");
+    assert_eq!(
+        json["exports"][4]["items"][0]["type"],
+        "func(n: u32) -> option<u32>"
+    );
+    assert_eq!(json["imports"].as_array().map(Vec::len), Some(0));
+    assert_eq!(json["core_modules"][0]["functions"], 6);
+}
+
+#[test]
 fn wast_reports_each_failure_and_counts() {
     let good = "(module (func (export \"f\") (result i32) (i32.const 1)))\n(assert_return (invoke \"f\") (i32.const 1))\n";
     let bad = "(module (func (export \"f\") (result i32) (i32.const 1)))\n  (assert_return (invoke \"f\") (i32.const 2))\n";

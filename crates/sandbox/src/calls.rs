@@ -1,7 +1,7 @@
 //! Which system calls get through, and with which arguments: seccomp.
 //!
 //! The list has what the engine, the WASI calls and the C library need once a guest runs, and nothing else. So these are
-//! refused, among others: making sockets and connecting them, starting and tracing processes, signals to other processes,
+//! refused, among others: making sockets and connecting them (unless the process keeps the network), starting and tracing processes, signals to other processes,
 //! owners and modes of files, mounts, namespaces, keys, `bpf`, `io_uring`, `perf_event_open`, `userfaultfd`, and adding
 //! to a terminal's input.
 //!
@@ -9,8 +9,8 @@
 
 use seccompiler::apply_filter_all_threads;
 
-use crate::Unavailable;
 use crate::filter::{self, Check};
+use crate::{Network, Unavailable};
 
 /// `AUDIT_ARCH_X86_64`, `AUDIT_ARCH_AARCH64`
 const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
@@ -112,6 +112,21 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
+/// Calls of the network that get through whatever their arguments are, if the process keeps it.
+const NETWORK: &[libc::c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_listen,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    // The resolver asks for two kinds of addresses at once.
+    libc::SYS_sendmmsg,
+];
+
 /// Older forms of such calls, which newer processors never had.
 #[cfg(target_arch = "x86_64")]
 const FREE_OLDER: &[libc::c_long] = &[
@@ -145,15 +160,16 @@ const OTHER_NAMESPACE: i32 = libc::CLONE_NEWNS
 const SET_VMA: i32 = 0x5356_4d41;
 
 /// Installs the filter, for all threads of the process.
-pub(crate) fn restrict() -> Result<(), Unavailable> {
+pub(crate) fn restrict(network: Network) -> Result<(), Unavailable> {
     let architecture = ARCHITECTURE.ok_or(Unavailable::Processor)?;
-    let program = filter::program(architecture, calls(std::process::id()));
+    let program = filter::program(architecture, calls(std::process::id(), network));
     Ok(apply_filter_all_threads(&program)?)
 }
 
-/// All calls that get through in the process `process`.
-pub(crate) fn calls(process: u32) -> Vec<(u32, Check)> {
-    let free = FREE.iter().chain(FREE_OLDER);
+/// All calls that get through in the process `process`, which keeps that of the network.
+pub(crate) fn calls(process: u32, network: Network) -> Vec<(u32, Check)> {
+    let reaching_out = if network.sockets { NETWORK } else { &[] };
+    let free = FREE.iter().chain(FREE_OLDER).chain(reaching_out);
     let mut calls: Vec<_> = free.map(|&number| (number as u32, Check::Free)).collect();
     let mut one_of = |number: libc::c_long, argument, mask, values: &[u32]| {
         let values = values.to_vec();
@@ -205,14 +221,20 @@ pub(crate) fn calls(process: u32) -> Vec<(u32, Check)> {
         libc::FIOCLEX as u32,
     ];
     one_of(libc::SYS_ioctl, 1, all, &requests);
-    for (number, argument) in [
-        // Limits are read, not set.
-        (libc::SYS_prlimit64, 2),
-        // To the socket's own peer, and no other.
-        (libc::SYS_sendto, 4),
-        (libc::SYS_recvfrom, 4),
-    ] {
+    if network.sockets {
+        // None that leads to other processes here, or to the kernel.
+        let families = [libc::AF_INET as u32, libc::AF_INET6 as u32];
+        one_of(libc::SYS_socket, 0, all, &families);
+    }
+    let mut zero = |number: libc::c_long, argument| {
         calls.push((number as u32, Check::Zero { argument }));
+    };
+    // Limits are read, not set.
+    zero(libc::SYS_prlimit64, 2);
+    if !network.sockets {
+        // To the socket's own peer, and no other.
+        zero(libc::SYS_sendto, 4);
+        zero(libc::SYS_recvfrom, 4);
     }
     calls
 }
@@ -223,23 +245,60 @@ mod tests {
 
     use super::*;
 
+    const NONE: Network = Network {
+        sockets: false,
+        lookups: false,
+    };
+    const ALL: Network = Network {
+        sockets: true,
+        lookups: true,
+    };
+
     #[test]
     fn each_call_is_listed_once() {
-        let calls = calls(1);
-        let numbers: BTreeSet<_> = calls.iter().map(|(number, _)| number).collect();
-        assert_eq!(numbers.len(), calls.len());
+        for network in [NONE, ALL] {
+            let calls = calls(1, network);
+            let numbers: BTreeSet<_> = calls.iter().map(|(number, _)| number).collect();
+            assert_eq!(numbers.len(), calls.len());
+        }
     }
 
     #[test]
     fn the_program_is_short() {
         // So is the time that the kernel takes for it, and no jump is too far.
-        let program = filter::program(0, calls(1));
-        assert!(program.len() < 140, "{}", program.len());
+        for network in [NONE, ALL] {
+            let program = filter::program(0, calls(1, network));
+            assert!(program.len() < 160, "{}", program.len());
+        }
+    }
+
+    #[test]
+    fn sockets_are_those_of_the_network() {
+        let calls = calls(1, ALL);
+        let socket = calls
+            .iter()
+            .find(|(number, _)| *number == libc::SYS_socket as u32);
+        let families = vec![libc::AF_INET as u32, libc::AF_INET6 as u32];
+        let check = Check::OneOf {
+            argument: 0,
+            mask: u32::MAX,
+            values: families,
+        };
+        assert_eq!(socket.map(|(_, socket)| socket), Some(&check));
+        for number in [libc::SYS_socketpair, libc::SYS_execve, libc::SYS_kill] {
+            assert!(
+                calls.iter().all(|(listed, _)| *listed != number as u32),
+                "{number}"
+            );
+        }
     }
 
     #[test]
     fn what_reaches_out_is_not_listed() {
-        let numbers: BTreeSet<_> = calls(1).into_iter().map(|(number, _)| number).collect();
+        let numbers: BTreeSet<_> = calls(1, NONE)
+            .into_iter()
+            .map(|(number, _)| number)
+            .collect();
         for number in [
             libc::SYS_socket,
             libc::SYS_socketpair,

@@ -3,7 +3,9 @@
 //! * *Invariant:* rules are made of open directories, so nothing is resolved a second time.
 //! * *Invariant:* one layer holds all rules. Between two, no file could be moved from one directory to another.
 
-use std::os::fd::BorrowedFd;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
@@ -11,7 +13,7 @@ use landlock::{
     make_bitflags,
 };
 
-use crate::Unavailable;
+use crate::{Network, Unavailable};
 
 /// What must be had. Before it there is a way to cut files short, and before ABI 2 one to break programs: none could move a
 /// file to another directory.
@@ -19,6 +21,16 @@ const LEAST: ABI = ABI::V3;
 
 /// What is asked for beyond that, where the kernel has it: TCP and UDP, devices, sockets and processes outside.
 const MOST: ABI = ABI::V10;
+
+/// What the C library's resolver reads, where it is there.
+const RESOLVER: &[&str] = &[
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/etc/services",
+];
 
 /// A directory, and whether what is below it may be changed.
 #[derive(Debug)]
@@ -41,31 +53,53 @@ impl Dir<'_> {
     }
 }
 
-/// Restricts the calling thread and those that it starts to `dirs`; the version of the interface that was used.
-pub(crate) fn restrict(dirs: &[Dir<'_>]) -> Result<u32, Unavailable> {
+/// Restricts the calling thread and those that it starts to `dirs`, and what the network takes; the version of the interface
+/// that was used.
+pub(crate) fn restrict(dirs: &[Dir<'_>], network: Network) -> Result<u32, Unavailable> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(LEAST))
         .map_err(|_| Unavailable::LandlockTooOld)?;
-    Ok(restrict_with(ruleset, dirs)?)
+    Ok(restrict_with(ruleset, dirs, network)?)
 }
 
-fn restrict_with(ruleset: Ruleset, dirs: &[Dir<'_>]) -> Result<u32, RulesetError> {
+fn restrict_with(
+    ruleset: Ruleset,
+    dirs: &[Dir<'_>],
+    network: Network,
+) -> Result<u32, RulesetError> {
     let mut ruleset = ruleset
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(MOST))?
-        .handle_access(AccessNet::from_all(MOST))?
+        .handle_access(AccessFs::from_all(MOST))?;
+    if !network.sockets {
+        ruleset = ruleset.handle_access(AccessNet::from_all(MOST))?;
+    }
+    let mut ruleset = ruleset
         .scope(Scope::from_all(MOST))?
         .create()?
         .all_threads(true)?;
     for dir in dirs {
         ruleset = ruleset.add_rule(PathBeneath::new(dir.dir, dir.allowed()))?;
     }
+    if network.lookups {
+        for file in resolver_files() {
+            ruleset = ruleset.add_rule(PathBeneath::new(file.as_fd(), AccessFs::ReadFile))?;
+        }
+    }
     let status = ruleset.restrict_self()?;
     Ok(match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
     })
+}
+
+/// Those of the resolver's files that are there, behind any links.
+fn resolver_files() -> impl Iterator<Item = File> {
+    let open = |path| {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_PATH).open(path)
+    };
+    RESOLVER.iter().filter_map(move |path| open(path).ok())
 }
 
 #[cfg(test)]

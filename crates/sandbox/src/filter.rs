@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_real_list_is_resolved() {
-        let calls = crate::calls::calls(7);
+        let calls = crate::calls::calls(7, crate::Network::default());
         let program = program(HERE, calls.clone());
         for number in 0..1000 {
             let check = calls.iter().find(|(listed, _)| *listed == number);

@@ -1,5 +1,5 @@
 //! Holds a whole process to the directories that its guest was granted, with the means of Linux: Landlock for files,
-//! seccomp for system calls.
+//! seccomp for system calls. The network is all or nothing.
 //!
 //! A runtime grants by what its own code does. This is the second wall: should a guest ever come to run native code of its
 //! choice in the process, the kernel still refuses to open a file outside the grants, to make a socket, to start a process
@@ -47,10 +47,18 @@ use std::os::fd::BorrowedFd;
 
 use thiserror::Error;
 
-/// The directories that a process keeps when it enters.
+/// The directories that a process keeps when it enters, and whether it keeps the network.
 #[derive(Debug, Default)]
 pub struct Sandbox<'a> {
     dirs: Vec<files::Dir<'a>>,
+    network: Network,
+}
+
+/// What a process keeps of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Network {
+    sockets: bool,
+    lookups: bool,
 }
 
 impl<'a> Sandbox<'a> {
@@ -73,6 +81,21 @@ impl<'a> Sandbox<'a> {
         self.dir(dir, true)
     }
 
+    /// Sockets of IPv4 and IPv6 may be made, bound and connected, whatever the address: which ones a guest may use is left
+    /// to the runtime.
+    #[must_use]
+    pub fn sockets(mut self) -> Sandbox<'a> {
+        self.network.sockets = true;
+        self
+    }
+
+    /// Names of hosts may be looked up, for which a resolver needs sockets, and some files in `/etc`, to read.
+    #[must_use]
+    pub fn lookups(mut self) -> Sandbox<'a> {
+        self.network.lookups = true;
+        self.sockets()
+    }
+
     fn dir(mut self, dir: BorrowedFd<'a>, writable: bool) -> Sandbox<'a> {
         self.dirs.push(files::Dir { dir, writable });
         self
@@ -81,9 +104,9 @@ impl<'a> Sandbox<'a> {
     /// Holds the process to this from now on, as far as the kernel can: see [`Confinement`]. The process also gains no
     /// privilege by running a program any more (`no_new_privs`).
     pub fn enter(self) -> Confinement {
-        let landlock = files::restrict(&self.dirs);
+        let landlock = files::restrict(&self.dirs, self.network);
         // Last: it refuses what the other needs.
-        let seccomp = calls::restrict();
+        let seccomp = calls::restrict(self.network);
         Confinement { landlock, seccomp }
     }
 }

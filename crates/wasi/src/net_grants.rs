@@ -66,6 +66,12 @@ impl Peers {
         }
     }
 
+    /// Whether they are given by a name, which has to be looked up.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        self.name().is_some()
+    }
+
     /// The name, if it is one and no address.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.host {
