@@ -2,7 +2,7 @@
 //! of a table. What they do are the operations that preview 1 has, too; here are this interface's words for them.
 //!
 //! A row is a function's name, its flat parameters, and a body. A body reads its arguments one after another from a
-//! [`Call`](call::Call), and returns a value of a type that knows how it lies in memory; so neither an argument's index nor a
+//! `Call`, and returns a value of a type that knows how it lies in memory; so neither an argument's index nor a
 //! field's offset is written down. A test reads the interfaces' own definitions and compares every row with them.
 //!
 //! What is gated there as unstable, the time zones and `network-error-code`, is left out.
