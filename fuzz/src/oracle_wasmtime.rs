@@ -354,7 +354,7 @@ fn to_value(store: &mut impl wasmtime::AsContextMut<Data = Data>, value: &Val) -
     seen_value(store, value, LEVELS)
 }
 
-/// The value, with objects of so many levels.
+/// The value, with objects down to this many levels.
 fn seen_value<S>(store: &mut S, value: &Val, levels: u32) -> Value
 where
     S: wasmtime::AsContextMut<Data = Data>,

@@ -5,7 +5,7 @@
 //! type in [`Types`](crate::types::Types), or Rust types with the traits [`Lift`] and [`Lower`].
 //!
 //! Nothing here knows a store. Lifting works on a memory that does not change meanwhile; lowering on a [`Guest`], whose
-//! `realloc` runs code of the guest. Both leave handles to whoever has the tables.
+//! `realloc` runs code of the guest. Both leave handles to the owner of the tables.
 //!
 //! What a caller has to see to: the guest's instance may not call out while values are lowered to it (`may_leave` in the
 //! specification), and what a failed call has already moved out of tables stays out.

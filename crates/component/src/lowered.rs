@@ -129,8 +129,8 @@ impl<T: 'static> Lowered<'_, T> {
         }
     }
 
-    /// Has the guest allocate `size` bytes at a multiple of `align`, or, if `old_size` is not 0, make the `old_size` ones at
-    /// `old` so many. Whatever was read of the memory before may have changed, its length too.
+    /// Has the guest allocate `size` bytes at a multiple of `align`, or, if `old_size` is not 0, make the `old_size` bytes at
+    /// `old` that many. Whatever was read of the memory before may have changed, its length too.
     ///
     /// # Errors
     /// The guest's trap; one of the canonical ABI if what it gives is not aligned or not within its memory, or if it gave no

@@ -106,7 +106,7 @@ impl<V> Names<V> {
 
 /// The known name that is nearest to `name`, if one is so near that it may be what was meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer ones are of hostile components; nobody has mistyped them.
+    // Longer ones come from hostile components, not from typing errors.
     const LONGEST: usize = 256;
     if name.len() > LONGEST {
         return None;

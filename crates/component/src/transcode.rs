@@ -210,7 +210,7 @@ mod tests {
         text.chars().map(|char| char as u8).collect()
     }
 
-    /// What is written into so many bytes, and what is given back.
+    /// What is written into this many bytes, and what is given back.
     fn run(op: Transcode, from: &[u8], room: usize, rest: Rest) -> Option<(Vec<u8>, Done)> {
         let mut to = vec![0xee; room];
         let done = transcode(op, from, &mut to, rest).ok()?;

@@ -31,7 +31,7 @@ fn list(ty: Ty) -> Ty {
     Ty::List(Box::new(ty))
 }
 
-/// A memory in which every pair of words is a list of so many elements, which begin where the memory does.
+/// A memory in which every pair of words is a list of this many elements, which begin where the memory does.
 fn everything_everywhere(bytes: usize, length: u32) -> Vec<u8> {
     let pair = [0u32.to_le_bytes(), length.to_le_bytes()].concat();
     pair.repeat(bytes / 8)

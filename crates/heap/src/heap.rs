@@ -431,7 +431,7 @@ impl State {
         self.config.min_interval.max(self.stats.live_bytes as usize)
     }
 
-    /// Whether a collection to make room for so many bytes is paid for. Takes what was paid.
+    /// Whether a collection to make room for this many bytes is paid for. Takes what was paid.
     fn pays_for_room(&mut self, bytes: usize) -> bool {
         let pays = |bytes: usize| bytes.saturating_mul(FULL_STEP) >= self.space.capacity_bytes();
         if pays(self.since) {

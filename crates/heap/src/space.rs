@@ -249,13 +249,13 @@ impl Space {
         live >> (id.cell % 64) & 1 != 0
     }
 
-    /// Bytes of the infos and of the bits of so many blocks, whole pages.
+    /// Bytes of the infos and of the bits of this many blocks, whole pages.
     fn table_bytes(capacity: usize) -> [usize; 2] {
         [size_of::<BlockInfo>(), BIT_WORDS * size_of::<BitPair>()]
             .map(|bytes| (capacity * bytes).next_multiple_of(HOST_PAGE_BYTES))
     }
 
-    /// Bytes of a reservation for so many blocks.
+    /// Bytes of a reservation for this many blocks.
     fn reserved_bytes(capacity: usize) -> usize {
         let [infos, bits] = Space::table_bytes(capacity);
         infos + bits + BLOCK_BYTES + GUARD_BYTES + capacity * BLOCK_BYTES + GUARD_BYTES

@@ -96,7 +96,7 @@ impl fmt::Display for Entry {
 /// How long a log that ends may take to write what waits.
 const END_TIME: Duration = Duration::from_secs(2);
 
-/// The log. Dropped, it writes what waits, if whoever takes it takes it soon.
+/// The log. Dropped, it writes what waits, if its reader takes it soon.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Option<SyncSender<Entry>>,

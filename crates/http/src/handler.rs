@@ -76,7 +76,7 @@ impl Job {
         if failure.is_some() {
             metrics.failures.add(1);
         }
-        // Nobody has to wait for it.
+        // Nothing waits for it.
         let _ = ended.failure.send(failure);
         drop(ended.alive);
     }

@@ -235,7 +235,7 @@ impl Server {
 
     /// Accepts no connection any more, lets what runs finish within `time`, then cuts it off and cancels it. Handlers get
     /// what is left of that time to end, and one second more. The access log is written to its
-    /// end, if whoever takes it takes it within two seconds.
+    /// end, if its reader takes it within two seconds.
     pub fn shutdown(mut self, time: Duration) -> Shutdown {
         self.stop(time)
     }

@@ -193,7 +193,7 @@ impl Held {
 
     /// Ties the permission to the object; the first one counts.
     pub(crate) fn keep(&self, hold: Hold) {
-        // Whoever has a second one gives it back.
+        // A second one is given back.
         let _ = self.hold.set(hold);
     }
 }

@@ -1,4 +1,4 @@
-;; Accepts a connection on descriptor 3 and sends what it has to say. `tests/cli.rs` connects to it; here are the
+;; Accepts a connection on descriptor 3 and sends what it has to say. `tests/cli` connects to it; here are the
 ;; command lines that fail.
 ;;
 ;; RUN: --tcplisten nonsense %m

@@ -31,7 +31,7 @@ pub(super) fn to_value(store: &AnyStore, value: Val) -> Value {
     seen_value(store, value, LEVELS)
 }
 
-/// The value, with objects of so many levels.
+/// The value, with objects down to this many levels.
 fn seen_value(store: &AnyStore, value: Val, levels: u32) -> Value {
     match value {
         Val::I32(value) => Value::I32(value),

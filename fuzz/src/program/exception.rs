@@ -119,8 +119,10 @@ impl Body<'_, '_> {
         if self.u.ratio(1, 2)? {
             self.if_throw(depth - 1)?;
         }
-        self.call(depth - 1, None)?;
+        // What is called may not return.
         if self.u.ratio(1, 2)? {
+            self.call(depth - 1, None)?;
+        } else {
             // Mostly what a clause is for.
             let tag = self.u.choose_index(self.tags.len())?;
             let tag = match &clauses[0].0 {

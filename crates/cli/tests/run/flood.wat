@@ -1,4 +1,4 @@
-;; Writes without end. With its output as the error too and nobody reading, only the clock ends it: tests/cli.rs.
+;; Writes without end. With its output as the error too and nobody reading, only the clock ends it: tests/cli.
 ;;
 ;; RUN: --timeout 100ms --invoke nothing %m
 (module

@@ -57,7 +57,7 @@ impl<'a> LiftContext<'a> {
         Ok(())
     }
 
-    /// An empty list with room for so many values, which the budget has paid for.
+    /// An empty list with room for this many values, which the budget has paid for.
     pub(super) fn list_of<T>(&mut self, length: u64) -> Result<Vec<T>, AbiError> {
         self.charge(length, size_of::<T>())?;
         let mut list = Vec::new();
@@ -185,7 +185,7 @@ impl LiftContext<'_> {
         T::lift(self, part).map_err(|error| error.within(Segment::Index(index)))
     }
 
-    /// The number of the case of a variant or an enum `V` that has so many. What comes with it is the
+    /// The number of the case of a variant or an enum `V` that has `cases` of them. What comes with it is the
     /// [`field`](LiftContext::field) that comes next.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl LiftContext<'_> {
         Ok(case)
     }
 
-    /// The bits of flags that have so many labels, the first of them lowest.
+    /// The bits of flags with this many labels, the first of them lowest.
     ///
     /// # Errors
     /// If they can't be read.

@@ -136,7 +136,7 @@ impl<'a> LowerContext<'a> {
         }
     }
 
-    /// Room for a list of so many elements that are passed like this.
+    /// Room for a list of this many elements that are passed like this.
     pub(super) fn list_room(&mut self, element: &Abi, length: usize) -> Result<u64, AbiError> {
         let layout = element.layout(self.options.address);
         let bytes = (length as u64).saturating_mul(layout.size.into());
@@ -226,7 +226,7 @@ impl LowerContext<'_> {
         lowered.map_err(|error| error.within(Segment::Index(index)))
     }
 
-    /// The number of the case of a variant or an enum `V` that has so many. What comes with it is the
+    /// The number of the case of a variant or an enum `V` that has `cases` of them. What comes with it is the
     /// [`field`](LowerContext::field) that comes next.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ impl LowerContext<'_> {
         Ok(())
     }
 
-    /// The bits of flags that have so many labels, the first of them lowest.
+    /// The bits of flags with this many labels, the first of them lowest.
     ///
     /// # Errors
     /// If the place is out of bounds.

@@ -38,7 +38,7 @@ impl LiftContext<'_> {
         self.range(begin, bytes)
     }
 
-    /// An empty string with room for so many bytes, which the budget has paid for.
+    /// An empty string with room for this many bytes, which the budget has paid for.
     fn string_of(&mut self, bytes: usize) -> Result<String, AbiError> {
         self.charge(bytes as u64, 1)?;
         let mut string = String::new();

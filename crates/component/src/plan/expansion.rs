@@ -164,7 +164,7 @@ impl Expansion {
 mod tests {
     use super::check;
 
-    /// Components in each other's place: each instantiates the one before it so many times.
+    /// Components in each other's place: each instantiates the one before it this many times.
     fn chain(levels: usize, times: usize) -> Vec<u8> {
         let mut text = "(component (component $c0)".to_owned();
         for level in 1..=levels {

@@ -192,7 +192,7 @@ impl Abi {
         }
     }
 
-    /// An enum with so many cases, or the discriminant of a variant. There is at least one case.
+    /// An enum with this many cases, or the discriminant of a variant. There is at least one case.
     pub const fn discriminant(cases: u32) -> Abi {
         Abi::scalar(match cases {
             0..=0x100 => 1,
@@ -201,7 +201,7 @@ impl Abi {
         })
     }
 
-    /// Flags with so many labels, at most 32.
+    /// Flags with this many labels, at most 32.
     pub const fn flags(labels: u32) -> Abi {
         Abi::scalar(match labels {
             0..=8 => 1,
@@ -272,7 +272,7 @@ impl Abi {
         )
     }
 
-    /// A list of so many elements in place; `None` if its size does not fit in 32 bits.
+    /// A list of this many elements in place; `None` if its size does not fit in 32 bits.
     pub const fn try_fixed_list(element: Abi, length: u32) -> Option<Abi> {
         let length = length as u64;
         let flat = length.saturating_mul(element.flat as u64);

@@ -109,7 +109,7 @@ pub(crate) fn exported(named: Named) -> String {
     })
 }
 
-/// Parameters behind the first one: so many that all of them come in memory, the first one where a result would be.
+/// Parameters behind the first one, enough of them for all to come in memory, the first one where a result would be.
 pub(crate) fn pads() -> String {
     (0..16)
         .map(|pad| format!("(param \"p{pad}\" u64)"))

@@ -120,7 +120,7 @@ fn run(ops: Vec<Op>) {
                 Poll::Ready(Err(error)) => assert_eq!(Err(error), model.writer()),
                 Poll::Pending => assert!(model.waiting() >= CAPACITY && !model.discards),
             },
-            // Who has finished has no half any more.
+            // A side that has finished has no half any more.
             Op::Push(_) | Op::Fill => {}
             Op::Take(max) if !model.closed && !model.discards => {
                 take(&channel, &mut model, &mut cx, max);

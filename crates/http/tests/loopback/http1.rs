@@ -420,7 +420,7 @@ fn a_second_answer_is_not_possible_and_a_late_one_is_refused() {
     let mut wire = Wire::connect(server.address());
     wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let responder = soon(&responders);
-    // The client is answered when the handler ends, whoever has the responder.
+    // The client is answered when the handler ends, wherever the responder is.
     assert_eq!(wire.answer().status, 500);
     let late = responder.send(response(200, &[], Body::empty()));
     assert_eq!(late, Err(HeadError::Cancelled));

@@ -327,7 +327,7 @@ impl OutputStream {
     }
 }
 
-/// Reads up to `len` bytes into the resources' scratch, which is given back by who takes them.
+/// Reads up to `len` bytes into the resources' scratch, which the caller gives back.
 fn read_piece(
     resources: &mut Resources,
     stream: u32,

@@ -160,7 +160,7 @@ fn everything_is_denied_unless_it_was_granted() {
     );
     assert_eq!(guest.outcome(4), Err(ACCESS_DENIED));
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody has come");
+    assert!(listener.accept().is_err(), "there was no connection");
 }
 
 #[test]
