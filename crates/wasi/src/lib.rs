@@ -83,6 +83,8 @@ mod sched;
 mod sock;
 
 #[cfg(feature = "component")]
+mod component;
+#[cfg(feature = "component")]
 pub mod p2;
 
 pub use abi::{Abi, Errno, FdFlags, FileType, FstFlags, OFlags, Rights};

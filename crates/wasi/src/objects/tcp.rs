@@ -4,6 +4,7 @@
 //! guest has, and goes out before anything that is written later.
 
 use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,11 +27,20 @@ pub(crate) enum Family {
 
 impl Family {
     /// Of an address.
-    pub(crate) fn of(address: std::net::IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.is_ipv4() {
             true => Self::V4,
             false => Self::V6,
         }
+    }
+
+    /// All addresses of this host, and a port that it picks.
+    pub(crate) fn anywhere(self) -> SocketAddr {
+        let address = match self {
+            Self::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            Self::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        SocketAddr::new(address, 0)
     }
 }
 

@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tiered_runtime::Trap;
 
+use crate::component::call::{Call, Lowered, Outcome, Parts};
+use crate::component::lower::ResultForm;
+use crate::component::resources::Kind;
+use crate::component::rows::Row;
 use crate::ctx::{WasiCtx, WasiCtxBuilder};
 use crate::objects::Access;
 use crate::p2::INTERFACES;
-use crate::p2::call::{Call, Lowered, Outcome, Parts};
-use crate::p2::lower::ResultForm;
-use crate::p2::resources::Kind;
-use crate::p2::rows::Row;
 
 /// Where results go; arguments are below.
 const RESULT: u32 = 0x8000;

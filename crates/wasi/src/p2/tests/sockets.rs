@@ -88,7 +88,7 @@ impl Guest {
     /// The address that lies at `at`.
     fn address_at(&self, at: u32) -> SocketAddr {
         let bytes = self.memory[at as usize..][..32].try_into().unwrap();
-        super::super::network::address_in(bytes).unwrap()
+        crate::component::network::address_in(bytes).unwrap()
     }
 
     fn local(&mut self, kind: &str, socket: u64) -> Result<SocketAddr, u8> {

@@ -1,49 +1,38 @@
 //! Binds the rows to the component model.
 
 use tiered_component::{LinkError, Linker};
+use tiered_runtime::Trap;
 use tiered_runtime::decode::types::ValType;
 
+use crate::component::call::{Call, Lowered, Outcome, Parts};
+use crate::component::lower::ResultForm;
+use crate::component::resources::{Kind, TypeName, Version};
+use crate::component::rows::{Core, Interface, Row};
 use crate::ctx::WasiCtx;
-use crate::p2::INTERFACES;
-use crate::p2::call::{Call, Lowered, Outcome, Parts};
-use crate::p2::lower::ResultForm;
-use crate::p2::resources::Kind;
-use crate::p2::rows::{Core, Row};
 
-/// Defines WASI 0.2 in `linker`, all of it but HTTP; `get` finds the context in the store's data.
-///
-/// ```
-/// use tiered_wasi::WasiCtx;
-///
-/// let mut linker = tiered_component::Linker::<WasiCtx>::new();
-/// tiered_wasi::p2::add_to_linker(&mut linker, |ctx| ctx)?;
-/// # Ok::<(), tiered_component::LinkError>(())
-/// ```
-///
-/// # Errors
-/// The linker has a definition of one of these names.
-pub fn add_to_linker<T: 'static>(
+/// Defines the resources and the functions of a version in `linker`; `get` finds the context in the store's data.
+pub(crate) fn define<T: 'static>(
     linker: &mut Linker<T>,
     get: fn(&mut T) -> &mut WasiCtx,
+    version: Version,
+    interfaces: &'static [Interface],
 ) -> Result<(), LinkError> {
-    for &kind in Kind::ALL {
-        linker.resource(
-            kind.interface(),
-            kind.name(),
-            kind.host(),
-            move |mut caller, rep| {
-                let resources = &mut get(caller.data_mut()).resources;
-                // What it gives back is closed here.
-                resources.remove(rep).map(drop)
-            },
-        )?;
+    for ty in Kind::ALL.iter().filter_map(|kind| kind.in_version(version)) {
+        linker.resource(ty.interface, ty.name, ty.host, move |mut caller, rep| {
+            let resources = &mut get(caller.data_mut()).resources;
+            // What it gives back is closed here.
+            resources.remove(rep).map(drop)
+        })?;
     }
-    for interface in INTERFACES {
-        for &row in interface.rows {
-            let (params, results) = signature(&row);
-            let body = row.body;
+    for interface in interfaces {
+        for row in interface.rows {
+            let (params, results) = signature(row);
             linker.lowered(interface.name, row.name, &params, &results, move |inner| {
-                body(&mut Call::new(&mut Bridge { inner, get }))
+                (row.body)(&mut Call::new(&mut Bridge {
+                    inner,
+                    get,
+                    version,
+                }))
             })?;
         }
     }
@@ -51,7 +40,7 @@ pub fn add_to_linker<T: 'static>(
 }
 
 /// The flat signature of a row, as its import has it.
-pub(super) fn signature(row: &Row) -> (Vec<ValType>, Vec<ValType>) {
+pub(crate) fn signature(row: &Row) -> (Vec<ValType>, Vec<ValType>) {
     let mut params: Vec<_> = row
         .params
         .iter()
@@ -74,6 +63,14 @@ pub(super) fn signature(row: &Row) -> (Vec<ValType>, Vec<ValType>) {
 struct Bridge<'b, 'a, T: 'static> {
     inner: &'b mut tiered_component::Lowered<'a, T>,
     get: fn(&mut T) -> &mut WasiCtx,
+    version: Version,
+}
+
+impl<T: 'static> Bridge<'_, '_, T> {
+    fn ty(&self, kind: Kind) -> Outcome<TypeName> {
+        let ty = kind.in_version(self.version);
+        ty.ok_or_else(|| Trap::message("a resource that this version of WASI has not"))
+    }
 }
 
 impl<T: 'static> Lowered for Bridge<'_, '_, T> {
@@ -99,10 +96,12 @@ impl<T: 'static> Lowered for Bridge<'_, '_, T> {
     }
 
     fn push_own(&mut self, kind: Kind, rep: u32) -> Outcome<u32> {
-        self.inner.push_own(kind.host(), rep)
+        let ty = self.ty(kind)?;
+        self.inner.push_own(ty.host, rep)
     }
 
     fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
-        self.inner.rep(kind.host(), handle)
+        let ty = self.ty(kind)?;
+        self.inner.rep(ty.host, handle)
     }
 }

@@ -12,16 +12,16 @@ use std::ops::Range;
 
 use tiered_runtime::{Meter, Trap};
 
+use crate::component::resources::{InTable, Kind, Resource, Resources};
 use crate::ctx::WasiCtx;
 use crate::fd_table::FdTable;
 use crate::guest::GuestMemory;
 use crate::interrupt::Interrupts;
 use crate::objects::ListingBudget;
-use crate::p2::resources::{InTable, Kind, Resource, Resources};
 use crate::work::Work;
 
 /// What can stop a guest in a call.
-pub(super) type Outcome<T> = Result<T, Trap>;
+pub(crate) type Outcome<T> = Result<T, Trap>;
 
 /// The most bytes of a string or a list.
 const MAX_BYTES: u64 = (1 << 28) - 1;
@@ -204,6 +204,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A string, copied.
+    pub(crate) fn text(&mut self) -> Outcome<String> {
+        let range = self.string()?;
+        Ok(String::from_utf8_lossy(&self.host.parts().bytes[range]).into_owned())
+    }
+
     /// Where a result of that size goes, if it does not fit one core value: the last argument says so.
     pub(crate) fn result_at(&mut self, index: usize, size: u32, align: u32) -> Outcome<u32> {
         let at = self.host.arg(index) as u32;
@@ -252,7 +258,7 @@ impl<'a> Call<'a> {
 }
 
 /// Checks that `len` bytes at `at` are within `bytes`, and `at` a multiple of `align`.
-pub(super) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Range<usize>> {
+pub(crate) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Range<usize>> {
     if !at.is_multiple_of(align) {
         return Err(trap(format!(
             "the address {at:#x} is not a multiple of {align}"
@@ -270,6 +276,6 @@ pub(super) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Rang
 
 /// A trap for what a guest does against the rules of an interface.
 #[cold]
-pub(super) fn trap(message: impl Into<String>) -> Trap {
+pub(crate) fn trap(message: impl Into<String>) -> Trap {
     Trap::message(message)
 }
