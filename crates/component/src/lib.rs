@@ -46,6 +46,7 @@
 
 pub mod abi;
 mod component;
+pub mod concurrent;
 mod error;
 mod func;
 mod handles;

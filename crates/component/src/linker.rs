@@ -24,6 +24,7 @@ use tiered::{Caller, Module, Store, Trap};
 
 use crate::abi::{Lift, Lower, Params};
 use crate::component::Component;
+use crate::concurrent::{Waiter, Waits};
 use crate::error::Error;
 use crate::host::HostCall;
 use crate::instance::{self, Instance};
@@ -92,6 +93,7 @@ pub struct Linker<T: 'static> {
     unknown_trap: bool,
     limits: Limits,
     resources: HashMap<HostResource, &'static str>,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> Linker<T> {
@@ -104,6 +106,7 @@ impl<T: 'static> Linker<T> {
             unknown_trap: false,
             limits: Limits::default(),
             resources: HashMap::new(),
+            waiter: None,
         }
     }
 
@@ -185,6 +188,19 @@ impl<T: 'static> Linker<T> {
     /// What an instance of a component may use; [`Limits::default`] by default.
     pub fn limits(&mut self, limits: Limits) -> &mut Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets what waits when no guest can go on: for what the [operations](crate::concurrent::Pending) of the host wait for.
+    /// `wait` marks in [`Waits`] what is ready. If its last argument is `true` and nothing is, it waits until something is; it
+    /// returns with nothing marked to have everything polled. It sees to it that what stops the guest ends the wait.
+    ///
+    /// Without it, points in time alone can be waited for.
+    pub fn waiter(
+        &mut self,
+        wait: impl Fn(Caller<'_, T>, &mut Waits, bool) -> Result<(), Trap> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.waiter = Some(Arc::new(wait));
         self
     }
 
@@ -293,6 +309,7 @@ impl<T: 'static> Linker<T> {
             component: component.clone(),
             provided,
             limits: self.limits.clone(),
+            waiter: self.waiter.clone(),
         })
     }
 
@@ -400,6 +417,7 @@ pub struct InstancePre<T: 'static> {
     /// By the paths of the plan.
     provided: Vec<Provided<T>>,
     limits: Limits,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> InstancePre<T> {
@@ -425,6 +443,11 @@ impl<T: 'static> InstancePre<T> {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What waits for operations of the host.
+    pub(crate) fn waiter(&self) -> Option<Arc<Waiter<T>>> {
+        self.waiter.clone()
     }
 }
 

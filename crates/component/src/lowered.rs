@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tiered::{Caller, Global, Memory, Meter, Slots, Trap, TypedFunc, Val};
 
+use crate::concurrent::{HostSink, HostSource, Pending};
 use crate::resource::{HostResource, ResourceType};
 use crate::state::Shared;
 
@@ -32,6 +33,8 @@ pub struct Lowered<'a, T: 'static> {
     pub(crate) caller: Caller<'a, T>,
     pub(crate) slots: Slots<'a>,
     pub(crate) lowering: &'a Lowering,
+    /// What goes on when the function has returned.
+    pub(crate) pending: Option<Box<dyn Pending<T>>>,
 }
 
 impl<T: 'static> Lowered<'_, T> {
@@ -198,6 +201,67 @@ impl<T: 'static> Lowered<'_, T> {
         let done = state.take_own(*instance, ResourceType::of_host(ty), handle);
         done.map_err(Trap::host)
     }
+}
+
+/// What asynchronous calls need.
+///
+/// Streams and futures have no names in flat values. Those of a function are numbered as they come in its type, from 0: first
+/// in the parameters, and apart from those in the result. Of `func(a: stream<u8>) -> tuple<stream<u8>, future<string>>`,
+/// parameter 0 is a stream; result 0 is one, and result 1 a future. For a [`Source`](crate::concurrent::Source) the result, and
+/// for a [`Sink`](crate::concurrent::Sink) the parameter, is the item.
+impl<T: 'static> Lowered<'_, T> {
+    /// The call is not done when the function returns: `operation` goes on, and sets the result.
+    pub fn suspend(&mut self, operation: impl Pending<T> + 'static) {
+        self.pending = Some(Box::new(operation));
+    }
+
+    /// Makes a stream, or a future, and gives its readable end to the calling instance: a new handle. `index` says which of the
+    /// streams and futures of the result it is.
+    ///
+    /// # Errors
+    /// There is none of that number, the source is one of bytes and the stream not of `u8`, or there are as many handles as
+    /// there may be.
+    pub fn new_readable(&mut self, index: usize, source: HostSource<T>) -> Result<u32, Trap> {
+        let _ = (index, source);
+        Err(unsupported())
+    }
+
+    /// Takes the readable end of a stream or a future from the calling instance, and has `sink` read from it. `index` says which
+    /// of the streams and futures of the parameters it is.
+    ///
+    /// # Errors
+    /// As [`Lowered::new_readable`]; there is no such handle, it is of another type, or in use.
+    pub fn read_with(&mut self, index: usize, handle: u32, sink: HostSink<T>) -> Result<(), Trap> {
+        let _ = (index, handle, sink);
+        Err(unsupported())
+    }
+
+    /// Takes the readable end of a stream or a future from the calling instance, as [`Lowered::read_with`], and drops it.
+    ///
+    /// # Errors
+    /// As [`Lowered::read_with`].
+    pub fn drop_readable(&mut self, index: usize, handle: u32) -> Result<(), Trap> {
+        let _ = (index, handle);
+        Err(unsupported())
+    }
+
+    /// If the host itself has the other end of the stream or future, takes the readable end from the calling instance and
+    /// gives back what the host has made it of; otherwise nothing is done.
+    ///
+    /// # Errors
+    /// As [`Lowered::read_with`].
+    pub fn take_source(
+        &mut self,
+        index: usize,
+        handle: u32,
+    ) -> Result<Option<HostSource<T>>, Trap> {
+        let _ = (index, handle);
+        Err(unsupported())
+    }
+}
+
+fn unsupported() -> Trap {
+    Trap::message("asynchronous calls are not supported")
 }
 
 /// Sets an instance flag.

@@ -396,6 +396,7 @@ impl<T: 'static> Instantiator<'_, T> {
                         caller,
                         slots,
                         lowering: &lowering,
+                        pending: None,
                     })
                 });
                 Ok(func)
