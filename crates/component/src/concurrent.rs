@@ -3,7 +3,8 @@
 
 mod host;
 
-pub use host::{
-    ByteSink, ByteSource, HostSink, HostSource, Interest, Pending, Sink, Source, Transfer, Waits,
-};
 pub(crate) use host::Waiter;
+pub use host::{
+    ByteSink, ByteSource, Descriptor, HostSink, HostSource, Interest, Pending, Sink, Source,
+    Transfer, Waits,
+};
