@@ -12,10 +12,13 @@ pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cli;
 pub(crate) mod clocks;
+pub(crate) mod concurrent;
 #[cfg(test)]
 pub(crate) mod definitions;
 pub(crate) mod error;
 pub(crate) mod filesystem;
+#[cfg(test)]
+pub(crate) mod guest;
 pub(crate) mod link;
 pub(crate) mod lookup;
 pub(crate) mod lower;

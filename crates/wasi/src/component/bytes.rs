@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::net::RecvFlags;
+use tiered_component::concurrent::Interest;
 
 use crate::abi::{Errno, Rights};
 use crate::component::call::Env;
+use crate::component::concurrent::interest_of;
 use crate::component::wait::{Wait, wait_of_object};
 use crate::interrupt::Blocking;
 use crate::objects::tcp::{Direction, TcpSocket};
@@ -55,6 +57,14 @@ impl Source {
     /// Whether the guest has shut down receiving.
     pub(crate) fn is_shut(&self) -> bool {
         matches!(self, Self::Tcp(tcp) if tcp.is_shut(Direction::Receive))
+    }
+
+    /// What is waited for until there is something to read; `None` if there always is.
+    pub(crate) fn interest(&self) -> Option<Interest> {
+        match self {
+            Self::Standard(held) | Self::File(held, _) => interest_of(held, PollFlags::IN),
+            Self::Tcp(tcp) => Some(Interest::Readable(Arc::<TcpSocket>::clone(tcp))),
+        }
     }
 
     /// What has to happen before there is something to read.
@@ -111,6 +121,14 @@ impl Sink {
     /// Whether the guest has shut down sending.
     pub(crate) fn is_shut(&self) -> bool {
         matches!(self, Self::Tcp(tcp) if tcp.is_shut(Direction::Send))
+    }
+
+    /// What is waited for until more can be written; `None` if it always can.
+    pub(crate) fn interest(&self) -> Option<Interest> {
+        match self {
+            Self::Standard(held) | Self::File(held, _) => interest_of(held, PollFlags::OUT),
+            Self::Tcp(tcp) => Some(Interest::Writable(Arc::<TcpSocket>::clone(tcp))),
+        }
     }
 
     /// What has to happen before more can be written.

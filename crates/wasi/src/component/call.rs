@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use tiered_runtime::{Meter, Trap};
 
+use crate::component::concurrent::{ByteSink, HostSource, Unfinished};
 use crate::component::resources::{InTable, Kind, Resource, Resources};
 use crate::ctx::WasiCtx;
 use crate::fd_table::FdTable;
@@ -40,6 +41,14 @@ pub(crate) trait Lowered {
     fn push_own(&mut self, kind: Kind, rep: u32) -> Outcome<u32>;
     /// The resource of a handle.
     fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32>;
+    /// Has what is unfinished go on after the call.
+    fn suspend(&mut self, operation: Box<dyn Unfinished>);
+    /// A handle of the readable end of a stream or future, which is the `index`th of those in the result.
+    fn new_readable(&mut self, index: usize, source: HostSource) -> Outcome<u32>;
+    /// Has `sink` read from a stream, which is the `index`th of the streams and futures in the parameters.
+    fn read_with(&mut self, index: usize, handle: u32, sink: Box<dyn ByteSink>) -> Outcome<()>;
+    /// Drops such a stream.
+    fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()>;
 }
 
 /// What a call works on.
@@ -240,6 +249,31 @@ impl<'a> Call<'a> {
         let at = self.host.realloc(align, size)?;
         range(self.host.parts().bytes, at, size, align)?;
         Ok(at)
+    }
+
+    /// As [`Lowered::suspend`].
+    pub(crate) fn suspend(&mut self, operation: Box<dyn Unfinished>) {
+        self.host.suspend(operation);
+    }
+
+    /// As [`Lowered::new_readable`].
+    pub(crate) fn new_readable(&mut self, index: usize, source: HostSource) -> Outcome<u32> {
+        self.host.new_readable(index, source)
+    }
+
+    /// As [`Lowered::read_with`].
+    pub(crate) fn read_with(
+        &mut self,
+        index: usize,
+        handle: u32,
+        sink: Box<dyn ByteSink>,
+    ) -> Outcome<()> {
+        self.host.read_with(index, handle, sink)
+    }
+
+    /// As [`Lowered::drop_readable`].
+    pub(crate) fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()> {
+        self.host.drop_readable(index, handle)
     }
 
     /// Gives the guest a new resource, a child of `parent`; its handle.

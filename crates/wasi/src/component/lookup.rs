@@ -1,8 +1,10 @@
 //! Looking up names, as granted: what `wasi:sockets/ip-name-lookup` does in all versions.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
+use tiered_component::concurrent::Descriptor;
 
 use crate::abi::Errno;
 use crate::component::network::{Done, NetError};
@@ -68,6 +70,14 @@ impl Lookup {
         match &self.state {
             State::UnderWay(lookup) => Wait::Host(lookup.event(), PollFlags::IN),
             State::Found(_) | State::Failed(_) => Wait::Ready,
+        }
+    }
+
+    /// What becomes readable when there is an answer; `None` if there is one.
+    pub(crate) fn event(&self) -> Option<Descriptor> {
+        match &self.state {
+            State::UnderWay(lookup) => Some(Arc::new(lookup.clone())),
+            State::Found(_) | State::Failed(_) => None,
         }
     }
 

@@ -20,7 +20,9 @@ use crate::component::wait::Wait;
 use crate::net_grants::NetGrants;
 use crate::objects::socket;
 use crate::objects::sockopt::{local_address as host_address, remote_address as host_peer};
-use crate::objects::tcp::{Family, TcpSocket, create, keep_alive_packets, keep_alive_time};
+use crate::objects::tcp::{
+    Direction, Family, TcpSocket, create, keep_alive_packets, keep_alive_time,
+};
 
 /// How many connections may wait to be accepted unless the guest says otherwise, and at most.
 const BACKLOG: i32 = 128;
@@ -44,6 +46,9 @@ pub(crate) struct Tcp {
     pub(crate) socket: Arc<TcpSocket>,
     pub(crate) state: State,
     backlog: i32,
+    /// Whether its bytes go to and come from streams, of which it has one for each direction.
+    sends: bool,
+    receives: bool,
 }
 
 impl Socket for Tcp {
@@ -62,6 +67,8 @@ impl Tcp {
             socket,
             state,
             backlog: BACKLOG,
+            sends: false,
+            receives: false,
         }
     }
 
@@ -156,6 +163,19 @@ impl Tcp {
         rustix::net::listen(self.host(), self.backlog).map_err(Errno::from)?;
         self.state = listening;
         Ok(())
+    }
+
+    /// The connection, for the only stream in that direction.
+    pub(crate) fn take(&mut self, direction: Direction) -> Done<Arc<TcpSocket>> {
+        self.require(&[State::Connected])?;
+        let taken = match direction {
+            Direction::Send => &mut self.sends,
+            Direction::Receive => &mut self.receives,
+        };
+        match std::mem::replace(taken, true) {
+            true => Err(NetError::InvalidState),
+            false => Ok(Arc::clone(&self.socket)),
+        }
     }
 
     /// Takes the next connection; `AGAIN` if there is none.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
+use tiered_component::concurrent::Descriptor;
 
 use crate::abi::Errno;
 use crate::component::call::{Call, Outcome};
@@ -126,6 +127,11 @@ impl Udp {
         self.remote.is_some()
     }
 
+    /// Refuses to send to what cannot be an address for it.
+    pub(crate) fn require_destination(&self, address: Option<SocketAddr>) -> Done<()> {
+        destination(self.remote, address, self.family()).map(drop)
+    }
+
     /// Binds it where the host picks, if it is not bound yet.
     pub(crate) fn bind_anywhere(&mut self, net: &NetGrants) -> Done<()> {
         match self.state {
@@ -156,7 +162,17 @@ impl Udp {
     }
 }
 
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Incoming {
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Arc::<UdpSocket>::clone(&self.socket)
+    }
+
     /// Receives the next datagram into `buffer`, which has room for any: its length, and from whom it is; `AGAIN` if there is
     /// none. What others than peers send is dropped.
     pub(crate) fn receive(
@@ -188,7 +204,27 @@ impl Incoming {
     }
 }
 
+/// Where a datagram goes that is sent to `address`.
+fn destination(
+    remote: Option<SocketAddr>,
+    address: Option<SocketAddr>,
+    family: Family,
+) -> Done<SocketAddr> {
+    let peer = match (remote, address) {
+        (Some(remote), None) => remote,
+        (Some(remote), Some(address)) if remote == address => remote,
+        (None, Some(address)) => address,
+        (Some(_), Some(_)) | (None, None) => return Err(NetError::InvalidArgument),
+    };
+    require_peer(peer, family)?;
+    Ok(peer)
+}
+
 impl Outgoing {
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Arc::<UdpSocket>::clone(&self.socket)
+    }
+
     /// Sends one datagram, if it may go there; `would-block` if the host does not take it now.
     pub(crate) fn send(
         &self,
@@ -196,13 +232,7 @@ impl Outgoing {
         address: Option<SocketAddr>,
         net: &NetGrants,
     ) -> Done<()> {
-        let peer = match (self.remote, address) {
-            (Some(remote), None) => remote,
-            (Some(remote), Some(address)) if remote == address => remote,
-            (None, Some(address)) => address,
-            (Some(_), Some(_)) | (None, None) => return Err(NetError::InvalidArgument),
-        };
-        require_peer(peer, self.socket.family)?;
+        let peer = destination(self.remote, address, self.socket.family)?;
         if !net.may_connect_to(peer) {
             return Err(NetError::AccessDenied);
         }

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::event::PollFlags;
 
+use crate::abi::Errno;
 use crate::objects::Object;
 use crate::poll;
 use crate::stdio::Readiness;
@@ -17,6 +18,20 @@ pub(crate) enum Wait<'a> {
     Time(u64),
     /// What the host is asked of a descriptor.
     Host(BorrowedFd<'a>, PollFlags),
+}
+
+impl Wait<'_> {
+    /// Whether it has happened, as far as it is the host's to say.
+    pub(crate) fn is_ready(&self) -> Result<bool, Errno> {
+        match *self {
+            Wait::Ready => Ok(true),
+            Wait::Time(left) => Ok(left == 0),
+            Wait::Host(fd, events) => {
+                let answers = poll::ask_now([(fd, events)].into_iter())?;
+                Ok(answers.iter().any(|answer| !answer.is_empty()))
+            }
+        }
+    }
 }
 
 /// What the host is asked whether a standard stream or a file is ready.

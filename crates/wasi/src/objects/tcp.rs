@@ -71,6 +71,12 @@ pub(crate) struct TcpSocket {
     _hold: Option<Hold>,
 }
 
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -115,12 +121,17 @@ impl TcpSocket {
         if self.is_shut(direction) {
             return Ok(());
         }
+        if direction == Direction::Send {
+            self.drain(true, interrupts)?;
+        }
+        self.close(direction)
+    }
+
+    /// Shuts a direction down; what is pending is not sent.
+    pub(crate) fn close(&self, direction: Direction) -> Result<(), Errno> {
         let how = match direction {
             Direction::Receive => Shutdown::Read,
-            Direction::Send => {
-                self.drain(true, interrupts)?;
-                Shutdown::Write
-            }
+            Direction::Send => Shutdown::Write,
         };
         self.shut(direction).store(true, Ordering::Relaxed);
         match rustix::net::shutdown(&self.fd, how) {

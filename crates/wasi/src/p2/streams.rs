@@ -161,19 +161,6 @@ impl OutputStream {
         self.sink.wait()
     }
 
-    /// Whether the host takes more right now.
-    fn is_ready(&self) -> Result<bool, Errno> {
-        let Wait::Host(fd, events) = self.wait() else {
-            return Ok(true);
-        };
-        let now = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let mut set = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
-        Ok(rustix::event::poll(&mut set, Some(&now))? > 0)
-    }
-
     /// Has a connection take what is pending, waiting until it has taken it all if told to.
     fn drain(&mut self, waits: bool, env: Env<'_>) -> Outcome<Moved<()>> {
         let Sink::Tcp(tcp) = &self.sink else {
@@ -194,7 +181,7 @@ impl OutputStream {
         }
         let is_ready = match &self.sink {
             Sink::Tcp(tcp) => Ok(!tcp.is_pending()),
-            _ => self.is_ready(),
+            _ => self.wait().is_ready(),
         };
         match is_ready {
             Ok(true) => self.permit = PERMIT,
