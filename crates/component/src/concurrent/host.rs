@@ -175,12 +175,8 @@ pub trait ByteSource<T: 'static>: Any + Send {
     ///
     /// # Errors
     /// What ends the guest.
-    fn read(
-        &mut self,
-        data: &mut T,
-        buffer: &mut [u8],
-        meter: Meter<'_>,
-    ) -> Result<Transfer, Trap>;
+    fn read(&mut self, data: &mut T, buffer: &mut [u8], meter: Meter<'_>)
+    -> Result<Transfer, Trap>;
 
     /// What it waits for until it is asked again.
     fn wait(&self, waits: &mut Waits);
