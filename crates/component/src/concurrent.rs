@@ -40,7 +40,8 @@ pub(crate) use builtin::{BoundOptions, Builtin, ReferenceBuiltin, builtin, refer
 pub(crate) use call::{Prepared, StartCall};
 pub(crate) use event_loop::{Left, Owner, run, run_until};
 pub use host::{
-    ByteSink, ByteSource, HostSink, HostSource, Interest, Pending, Sink, Source, Transfer, Waits,
+    ByteSink, ByteSource, Descriptor, HostSink, HostSource, Interest, Pending, Sink, Source,
+    Transfer, Waits,
 };
 pub(crate) use host::{Waiter, sleep};
 pub(crate) use hosts::{Hosts, OpCaller, OpKey, Operation, end};

@@ -8,7 +8,9 @@
 //! [`Lowered::realloc`] alone.
 
 use std::any::Any;
-use std::os::fd::RawFd;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,16 +19,29 @@ use tiered::{Caller, Meter, Trap};
 
 use crate::lowered::Lowered;
 
+/// What holds a descriptor of the host's open.
+pub type Descriptor = Arc<dyn AsFd + Send + Sync>;
+
 /// What an operation of the host waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Interest {
-    /// The descriptor has something to read, or its end. Whoever waits keeps it open. Work on another thread is waited for
-    /// by a descriptor, too: the reading end of a pipe, or an eventfd.
-    Readable(RawFd),
+    /// The descriptor has something to read, or its end. Work on another thread is waited for by a descriptor, too: the reading
+    /// end of a pipe, or an eventfd.
+    Readable(Descriptor),
     /// The descriptor takes something, or nobody reads it any more.
-    Writable(RawFd),
+    Writable(Descriptor),
     /// The point in time.
     Deadline(Instant),
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interest::Readable(fd) => f.debug_tuple("Readable").field(&fd.as_fd()).finish(),
+            Interest::Writable(fd) => f.debug_tuple("Writable").field(&fd.as_fd()).finish(),
+            Interest::Deadline(at) => f.debug_tuple("Deadline").field(at).finish(),
+        }
+    }
 }
 
 /// What all operations wait for together: they add to it, and the waiter marks what is ready.
@@ -69,8 +84,8 @@ impl Waits {
     }
 
     /// What is waited for, by numbers from 0.
-    pub fn interests(&self) -> impl ExactSizeIterator<Item = Interest> + Clone + '_ {
-        self.all.iter().map(|wait| wait.interest)
+    pub fn interests(&self) -> impl ExactSizeIterator<Item = &Interest> + Clone + '_ {
+        self.all.iter().map(|wait| &wait.interest)
     }
 
     /// The waiter has found that the one of this number is ready.
@@ -85,7 +100,7 @@ impl Waits {
     pub fn pass_deadlines(&mut self, now: Instant) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         for wait in &mut self.all {
-            if let Interest::Deadline(deadline) = wait.interest {
+            if let Interest::Deadline(deadline) = &wait.interest {
                 match deadline.checked_duration_since(now) {
                     Some(left) if !left.is_zero() => {
                         next = Some(next.map_or(left, |next| next.min(left)));
