@@ -33,7 +33,7 @@ use crate::lowered::Lowered;
 use crate::names::{self, Names};
 use crate::plan::Plan;
 use crate::resource::HostResource;
-use crate::types::{CallKind, FuncType, Types};
+use crate::types::{FuncType, Types};
 use crate::val::Val;
 
 use wanted::{Wanted, wanted};
@@ -235,9 +235,9 @@ impl<T: 'static> Linker<T> {
         };
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params_as::<P>(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params_as::<P>(ty, kind),
                 &body,
-                |cx, ty, result, args| cx.result_as(ty, CallKind::Lower, result, args),
+                |cx, ty, kind, result, args| cx.result_as(ty, kind, result, args),
             )
         };
         self.insert(interface, name, Definition::Func(check, Arc::new(body)))
@@ -256,9 +256,9 @@ impl<T: 'static> Linker<T> {
     ) -> Result<&mut Self, LinkError> {
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params(ty, kind),
                 |caller, args: Vec<Val>| body(caller, &args),
-                |cx, ty, result, args| cx.result(ty, CallKind::Lower, result.as_ref(), args),
+                |cx, ty, kind, result, args| cx.result(ty, kind, result.as_ref(), args),
             )
         };
         self.insert(
@@ -340,7 +340,6 @@ impl<T: 'static> Linker<T> {
             }
             (Definition::Func(check, body), Wanted::Funcs(calls)) => {
                 for call in calls {
-                    call.is_sync().map_err(incompatible)?;
                     check(&plan.types, plan.types.func(call.ty)).map_err(incompatible)?;
                 }
                 Ok(Provided::Func(Arc::clone(body)))

@@ -100,7 +100,7 @@ impl Waits {
     pub fn pass_deadlines(&mut self, now: Instant) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         for wait in &mut self.all {
-            if let Interest::Deadline(deadline) = wait.interest {
+            if let Interest::Deadline(deadline) = &wait.interest {
                 match deadline.checked_duration_since(now) {
                     Some(left) if !left.is_zero() => {
                         next = Some(next.map_or(left, |next| next.min(left)));
