@@ -6,7 +6,7 @@ use std::time::Instant;
 use tiered::decode::printable::Name;
 use tiered::{Engine, Store};
 use tiered_component::wave::Call;
-use tiered_component::{Component, Error, Func, Instance, ItemType, Linker, Val};
+use tiered_component::{Component, Error, Func, Instance, ItemType, Linker, Progress, Val};
 use tiered_wasi::WasiCtx;
 
 use crate::args::RunArgs;
@@ -93,7 +93,14 @@ fn execute(args: &RunArgs, store: &mut Store<WasiCtx>, instance: &Instance) -> R
     let run = run.typed::<(), Result<(), ()>>();
     let run = run.map_err(|err| stop(args, err))?;
     let result = run.call(store, &()).map_err(|err| stop(args, err))?;
+    finish(store, instance).map_err(|err| stop(args, err))?;
     Ok(result.is_ok())
+}
+
+/// A command may go on after it has said how it went: it is given the time, as long as there is anything that can go on.
+fn finish(store: &mut Store<WasiCtx>, instance: &Instance) -> Result<(), Error> {
+    while instance.tasks(store)? > 0 && instance.run(store)? != Progress::Idle {}
+    Ok(())
 }
 
 /// Calls the export that `--invoke` names with the arguments in its text, and prints the result.
