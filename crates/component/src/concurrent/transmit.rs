@@ -150,8 +150,8 @@ impl State {
             item,
             ty,
             is_future,
-            read: Holder::Dropped,
-            write: Holder::Dropped,
+            read: Holder::Value,
+            write: Holder::Value,
             pending: None,
         }))
     }
@@ -171,7 +171,11 @@ impl State {
             progress: 0,
         });
         let (id, index) = self.new_waitable(instance, what)?;
-        *self.transmit(transmit)?.holder(side) = Holder::Guest(id);
+        let this = self.transmit(transmit)?;
+        *this.holder(side) = Holder::Guest(id);
+        if *this.holder(other(side)) == Holder::Dropped {
+            self.finish(transmit, side, CopyResult::Dropped, 0)?;
+        }
         Ok(index)
     }
 
@@ -334,7 +338,8 @@ impl State {
         Ok(())
     }
 
-    /// An end is gone; the host's part of the other one, if it has to be told.
+    /// An end is gone: whoever has the other one is told, also if nothing is read or written. The host's part of the other
+    /// one, if it has to be told.
     pub(crate) fn end_dropped(
         &mut self,
         transmit: Id<Transmit>,
@@ -342,7 +347,7 @@ impl State {
     ) -> Result<Option<Id<EndKey>>, Trap> {
         let this = self.transmit(transmit)?;
         *this.holder(side) = Holder::Dropped;
-        let rest = *this.holder(other(side));
+        let (rest, is_future) = (*this.holder(other(side)), this.is_future);
         self.finish_pending(transmit, CopyResult::Dropped)?;
         match rest {
             Holder::Dropped => {
@@ -356,7 +361,29 @@ impl State {
                 self.concurrent.has_progressed = true;
                 Ok(Some(end))
             }
-            Holder::Guest(_) | Holder::Value => Ok(None),
+            Holder::Guest(id) => {
+                let (state, is_pending) = match self.concurrent.waitables.get(id) {
+                    Some(waitable) => match &waitable.what {
+                        What::End(end) => (end.state, waitable.is_pending),
+                        What::Subtask(_) => return Ok(None),
+                    },
+                    None => return Ok(None),
+                };
+                // What a future was read or written for stays; of a stream, that there is no more of it comes first.
+                let is_told = state == CopyState::Idle && !is_pending
+                    || is_pending && !is_future && state != CopyState::Done;
+                if is_told {
+                    let progress = self.end(id)?.progress;
+                    let progress = if state == CopyState::Idle {
+                        0
+                    } else {
+                        progress
+                    };
+                    self.finish(transmit, other(side), CopyResult::Dropped, progress)?;
+                }
+                Ok(None)
+            }
+            Holder::Value => Ok(None),
         }
     }
 
@@ -548,10 +575,14 @@ fn meet(
             };
             copy_items(store, shared, item, from, to, items)?;
             let state = shared.state(store);
-            if let Some((_, waits)) = &mut state.transmit(id)?.pending {
+            let transmit = state.transmit(id)?;
+            if let Some((_, waits)) = &mut transmit.pending {
                 waits.progress += items;
             }
-            state.finish(id, other(side), CopyResult::Completed, 0)?;
+            if transmit.is_future {
+                transmit.pending = None;
+            }
+            state.finish(id, other(side), CopyResult::Completed, items)?;
         }
         return shared
             .state(store)
@@ -587,9 +618,16 @@ pub(crate) fn cancel_copy(
     if is_in_set && !copy.is_async {
         return Err(used_in_set());
     }
-    if !is_pending {
+    let this = state.transmit(transmit)?;
+    let (is_future, waits) = (this.is_future, this.pending.map(|(side, _)| side));
+    if waits == Some(copy.side) {
         state.end(id)?.state = CopyState::Cancelling;
         state.finish_pending(transmit, CopyResult::Cancelled)?;
+    } else if is_pending && !is_future {
+        let end = state.end(id)?;
+        if end.result == CopyResult::Completed {
+            end.result = CopyResult::Cancelled;
+        }
     }
     finish_sync(store, shared, id, copy.is_async)
 }

@@ -13,7 +13,7 @@ in_all_modes! {
     imports_of_other_types_are_refused,
     modules_are_imported_and_exported,
     exports_are_found_by_versions,
-    builtins_of_asynchronous_calls_are_named,
+    builtins_of_threads_are_refused_by_name,
     what_is_no_component_is_refused,
     a_component_says_what_it_needs,
     definitions_do_not_replace_each_other,
@@ -273,36 +273,11 @@ fn exports_are_found_by_versions(config: &Config) {
     assert!(error.ends_with(nearest), "{error}");
 }
 
-fn builtins_of_asynchronous_calls_are_named(config: &Config) {
-    for (canon, params, name) in [
-        ("waitable-set.new", "(result i32)", "`waitable-set.new`"),
-        ("subtask.drop", "(param i32)", "`subtask.drop`"),
-        ("task.cancel", "", "`task.cancel`"),
-        ("backpressure.inc", "", "`backpressure.inc`"),
-    ] {
-        let text = format!(
-            r#"(component
-                (core func $f (canon {canon}))
-                (core module $m (import "" "f" (func {params})))
-                (core instance (instantiate $m (with "" (instance (export "f" (func $f)))))))"#
-        );
-        let error = linked(config, &Linker::new(), &text).expect_err("it is not there");
-        assert!(matches!(error, Error::Unsupported(_)), "{error}");
-        assert!(error.to_string().contains(name), "{error}");
-    }
-    let text = r#"(component
-        (core module $m
-            (func (export "run") (result i32) (i32.const 0))
-            (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
-        (core instance $i (instantiate $m))
-        (func (export "run") async (canon lift (core func $i "run") async (callback (core func $i "callback")))))"#;
-    let (mut store, instance) = instance(config, text);
-    let run = instance.func("", "run").expect("it is exported");
-    let error = run.call(&mut store, &[]).expect_err("it is asynchronous");
-    assert_eq!(
-        error.to_string(),
-        "the component needs an asynchronous call of \"run\", which is not supported"
-    );
+fn builtins_of_threads_are_refused_by_name(config: &Config) {
+    let engine = Engine::new(config);
+    let text = r#"(component (core func (canon thread.index)))"#;
+    let error = Component::new(&engine, text.to_owned()).expect_err("there are no threads");
+    assert!(error.to_string().contains("`thread.index`"), "{error}");
 }
 
 fn what_is_no_component_is_refused(config: &Config) {
