@@ -3,6 +3,8 @@
 //! *Invariant:* while values are lowered to a guest, or it cleans up after a call, the guest may not call out.
 //! *Invariant:* whatever ends a call early after the guest was entered leaves the instance so that it is not entered again.
 
+mod started;
+
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,18 +16,17 @@ use crate::abi::{
     self, AbiError, AbiErrorKind, FlatValues, Guest, HandleError, HandleType, Lift, LiftContext,
     LiftHandles, Lower, LowerContext, Params,
 };
-use crate::concurrent::{
-    self, HostReturn, Left, LiftKind, NewTask, ReturnCheck, Returns, Start, Task,
-};
+use crate::concurrent::{self, HostReturn, LiftKind, NewTask, ReturnCheck, Returns, Start, Task};
 use crate::error::Error;
 use crate::instance::{Instance, LiftedFunc};
 use crate::lowered::set_flag;
-use crate::plan::Side;
 use crate::slab::Id;
 use crate::state::{Shared, State};
 use crate::trampoline;
 use crate::types::{AddressType, CallKind, FuncType, MAX_FLAT_PARAMS};
 use crate::val::{Handle, Val};
+
+pub use started::{Call, Progress};
 
 /// A function that an instance of a component exports. Clones are the same function.
 #[derive(Clone, Debug)]
@@ -189,7 +190,7 @@ impl Func {
     }
 
     /// A task that waits for its turn.
-    fn new_task<R: Send + 'static>(
+    pub(super) fn new_task<R: Send + 'static>(
         &self,
         store: &mut AnyStore,
         start: Start,
@@ -235,7 +236,11 @@ impl Func {
     }
 
     /// The result of a task that has returned.
-    fn take_result<R: Send + 'static>(&self, state: &mut State, id: Id<Task>) -> Result<R, Trap> {
+    pub(super) fn take_result<R: Send + 'static>(
+        &self,
+        state: &mut State,
+        id: Id<Task>,
+    ) -> Result<R, Trap> {
         let task = state.task(id)?;
         let lends = std::mem::take(&mut task.lends);
         let result = match &mut task.returns {
@@ -250,33 +255,8 @@ impl Func {
         Ok(*result)
     }
 
-    /// Begins a call that runs while [`Instance::run`] does, beside others: of a server, one for each request. Its arguments
-    /// are lowered when its turn comes; if they are not of the function's type, that is a trap.
-    ///
-    /// # Errors
-    /// [`Error::Trap`] if there are as many tasks as there may be; [`Error::OtherStore`].
-    pub fn start(&self, store: &mut AnyStore, args: Vec<Val>) -> Result<Call, Error> {
-        let shared = &self.instance.0.shared;
-        if !shared.belongs_to(store) {
-            return Err(Error::OtherStore);
-        }
-        let (this, ty) = (self.clone(), self.func.ty);
-        let start = Start::Host(Box::new(move |store, _| {
-            let lowered = this.lower_args(store, |cx| cx.params(ty, CallKind::Lift, &args));
-            match lowered {
-                Ok(args) => Ok(args.as_ref().into()),
-                Err(Error::Trap(trap)) => Err(trap),
-                Err(error) => Err(Trap::host(error)),
-            }
-        }));
-        let task = self.new_task(store, start, move |cx, kind| cx.result(ty, kind))?;
-        shared.state(store).enqueue(task);
-        let func = self.clone();
-        Ok(Call { func, task })
-    }
-
     /// Lowers the arguments.
-    fn lower_args(
+    pub(super) fn lower_args(
         &self,
         store: &mut AnyStore,
         lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
@@ -391,120 +371,7 @@ impl<P, R> fmt::Debug for TypedFunc<P, R> {
     }
 }
 
-/// A call in progress, begun by [`Func::start`].
-#[derive(Clone, Debug)]
-pub struct Call {
-    func: Func,
-    task: Id<Task>,
-}
-
-impl Call {
-    /// What the call has returned, if it has: the first time; afterwards the call is over for the host.
-    ///
-    /// # Errors
-    /// [`Error::Trap`] if the result was taken before, or its instance has trapped; [`Error::OtherStore`].
-    pub fn result(&self, store: &mut AnyStore) -> Result<Option<Option<Val>>, Error> {
-        let shared = &self.func.instance.0.shared;
-        if !shared.belongs_to(store) {
-            return Err(Error::OtherStore);
-        }
-        let state = shared.state(store);
-        if !state.task(self.task)?.state.is_resolved() {
-            return Ok(None);
-        }
-        Ok(Some(self.func.take_result(state, self.task)?))
-    }
-}
-
-/// Why [`Instance::run`] has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// A call has returned.
-    Returned,
-    /// Nothing is left that could go on: all tasks have ended, or wait for calls that the host has not begun.
-    Idle,
-    /// The host's waiter has ended the wait, and nothing it waited for is ready.
-    Woken,
-}
-
 impl Instance {
-    /// Runs the tasks of this instance until one of the calls that the host has [begun](Func::start) has returned, until there
-    /// is nothing left to do, or until the host's [waiter](crate::Linker::waiter) ends a wait with nothing ready: that is how a
-    /// server comes to begin another call.
-    ///
-    /// # Errors
-    /// As [`TypedFunc::call`].
-    pub fn run(&self, store: &mut AnyStore) -> Result<Progress, Error> {
-        let shared = &self.0.shared;
-        if !shared.belongs_to(store) {
-            return Err(Error::OtherStore);
-        }
-        shared.state(store).enter()?;
-        let ran = concurrent::run(
-            store,
-            shared,
-            &mut |state| std::mem::take(&mut state.concurrent.returned) > 0,
-            true,
-        );
-        let ran = ran.and_then(|left| {
-            shared.state(store).end_call()?;
-            Ok(left)
-        });
-        shared.state(store).leave(ran.is_err());
-        Ok(match ran? {
-            Left::Done => Progress::Returned,
-            Left::Nothing => Progress::Idle,
-            Left::Woken => Progress::Woken,
-        })
-    }
-
-    /// Runs the tasks of this instance until all have ended, also what they do after they have returned.
-    ///
-    /// # Errors
-    /// As [`TypedFunc::call`]; [`Error::Trap`] if one waits for what never comes.
-    pub fn finish(&self, store: &mut AnyStore) -> Result<(), Error> {
-        while self.tasks(store)? > 0 {
-            let before = self.tasks(store)?;
-            if self.run(store)? == Progress::Idle && self.tasks(store)? == before {
-                return Err(Trap::message(
-                    "deadlock detected: event loop cannot make further progress",
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    /// How many tasks have not ended.
-    ///
-    /// # Errors
-    /// [`Error::OtherStore`].
-    pub fn tasks(&self, store: &mut AnyStore) -> Result<usize, Error> {
-        let shared = &self.0.shared;
-        if !shared.belongs_to(store) {
-            return Err(Error::OtherStore);
-        }
-        Ok(shared.state(store).concurrent.tasks.len())
-    }
-
-    /// Drops the readable end of a stream or a future that the host was given as a value.
-    ///
-    /// # Errors
-    /// [`Error::Value`] if the host has no such end; [`Error::OtherStore`]; [`Error::Trap`].
-    pub fn drop_readable(&self, store: &mut AnyStore, handle: Handle) -> Result<(), Error> {
-        let shared = &self.0.shared;
-        if !shared.belongs_to(store) {
-            return Err(Error::OtherStore);
-        }
-        let state = shared.state(store);
-        let end = state.held_end(handle);
-        let end = end.map_err(|error| Error::Value(error.to_string()))?;
-        match state.end_dropped(end, Side::Read)? {
-            Some(end) => Ok(concurrent::end(store, shared, end)?),
-            None => Ok(()),
-        }
-    }
-
     /// Drops a resource that the host owns and this instance has defined: its destructor runs.
     ///
     /// # Errors

@@ -278,7 +278,7 @@ pub(crate) fn call_async<T: 'static>(
         args,
         caller: OpCaller::Nobody,
     };
-    let id = hosts.add(&mut caller, &lowering.shared, operation);
+    let id = hosts.add(&mut caller, &lowering.shared, operation)?;
     let state = lowering.shared.state(&mut caller);
     let callee = Callee::Host(id);
     let started = SubtaskState::Started;

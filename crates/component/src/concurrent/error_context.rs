@@ -129,10 +129,10 @@ pub(crate) fn new(
     message.shrink_to_fit();
     state.concurrent.error_context_bytes += message.len() as u64;
     let handles = 0;
-    let id = state.concurrent.error_contexts.insert(ErrorContext {
-        message,
-        handles,
-    });
+    let id = state
+        .concurrent
+        .error_contexts
+        .insert(ErrorContext { message, handles });
     state.give_error_context(instance, id)
 }
 

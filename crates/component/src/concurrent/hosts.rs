@@ -188,16 +188,23 @@ impl<T: 'static> Hosts<T> {
     }
 
     /// Adds an operation, which is polled soon.
+    ///
+    /// # Errors
+    /// There are as many as there may be handles.
     pub(crate) fn add(
         &self,
         store: &mut AnyStore,
         shared: &Shared,
         operation: Operation<T>,
-    ) -> Id<OpKey> {
-        let id = self.table.get(store).operations.insert(Some(operation));
+    ) -> Result<Id<OpKey>, Trap> {
+        let operations = &mut self.table.get(store).operations;
+        if operations.len() >= shared.limits.handles as usize {
+            return Err(Trap::message("there are too many operations of the host"));
+        }
+        let id = operations.insert(Some(operation));
         let concurrent = &mut shared.state(store).concurrent;
         concurrent.poll_soon(Owner::operation(id));
-        id
+        Ok(id)
     }
 
     /// A guest has a subtask for an operation.
@@ -286,7 +293,7 @@ impl<T: 'static> Hosts<T> {
         operation: Operation<T>,
         lends: Lends,
     ) -> Result<u64, Trap> {
-        let id = self.add(store, shared, operation);
+        let id = self.add(store, shared, operation)?;
         block_until(store, shared, &mut |state| {
             let finished = &mut state.concurrent.finished;
             let place = finished.iter().position(|&finished| finished == id);
@@ -350,7 +357,7 @@ impl<T: 'static> Hosts<T> {
                     args: vec![0],
                     caller: OpCaller::Nobody,
                 },
-            );
+            )?;
             return Ok(());
         }
         let end = self
@@ -545,6 +552,8 @@ impl<T: 'static> Hosts<T> {
             };
             owners.push((owner, end));
         }
+        // What the guest has begun it pays for whenever all of it is looked at.
+        caller.meter().charge(owners.len() as u64 >> 4)?;
         let mut waits = Waits::default();
         let mut idle = Vec::new();
         let table = self.table.get(caller);
@@ -622,7 +631,11 @@ impl<T: 'static> Pending<T> for Pump<T> {
                 PumpState::Reads => {
                     self.buffer.resize(PIECE, 0);
                     match self.source.read(data, &mut self.buffer, meter)? {
-                        Transfer::Pending => return Ok(Poll::Pending),
+                        Transfer::Pending => {
+                            // It may take long, and there may be many.
+                            self.buffer = Vec::new();
+                            return Ok(Poll::Pending);
+                        }
                         Transfer::Items(items) => {
                             self.buffer.truncate(items as usize);
                             self.from = 0;

@@ -260,6 +260,10 @@ impl State {
                 }
             };
             if !can {
+                // Another one was faster.
+                if let Phase::Waiting(set) = phase {
+                    self.wait_again(set, id);
+                }
                 continue;
             }
             let instance = self.concurrent.instance(instance);
@@ -449,7 +453,10 @@ fn begin(
     task.state = TaskState::Started;
     let (instance, subtask) = (task.instance, task.subtask);
     let others = state.concurrent.instance(instance);
-    others.entering.retain(|&task| task != id);
+    match others.entering.front() == Some(&id) {
+        true => drop(others.entering.pop_front()),
+        false => others.entering.retain(|&task| task != id),
+    }
     // The next one's turn, unless that has to be alone.
     state.wake(instance);
     let state = shared.state(store);
@@ -504,11 +511,9 @@ impl State {
             task.state = TaskState::CancelDelivered;
         }
         if let Phase::Waiting(set) = phase {
-            if let Some(set) = self.concurrent.sets.get_mut(set) {
-                set.tasks.retain(|&task| task != id);
-            }
+            let event = self.end_waiting(set, id, !is_cancelled);
             if !is_cancelled {
-                return Ok(self.take_event(set).unwrap_or(Event::NONE));
+                return Ok(event.unwrap_or(Event::NONE));
             }
         }
         Ok(match is_cancelled {
@@ -536,12 +541,8 @@ fn after_callback(state: &mut State, id: Id<Task>, packed: u32) -> Result<(), Tr
             let task = state.task(id)?;
             task.phase = Phase::Waiting(set);
             let is_cancelled = task.state == TaskState::PendingCancel;
-            let mut is_ready = is_cancelled;
-            if let Some(set) = state.concurrent.sets.get_mut(set) {
-                set.tasks.push(id);
-                is_ready |= set.is_ready();
-            }
-            if is_ready {
+            state.begin_waiting(set, id);
+            if is_cancelled {
                 state.enqueue(id);
             }
             Ok(())

@@ -3,11 +3,12 @@
 //! *Invariant:* a waitable is in one set at most, and the set has it in its list of those that are ready if and only if it has
 //! an event to deliver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tiered::Trap;
 
 use crate::abi::HandleError;
+use crate::concurrent::task::Phase;
 use crate::concurrent::transmit::Transmit;
 use crate::concurrent::{OpKey, Task};
 use crate::handles::Item;
@@ -142,8 +143,10 @@ pub(crate) struct WaitableSet {
     ready: BTreeMap<u64, Id<Waitable>>,
     /// How many wait in the middle.
     pub(crate) waiters: u32,
-    /// Tasks with a callback that wait.
-    pub(crate) tasks: Vec<Id<Task>>,
+    /// Tasks with a callback that wait, but for those that an event has woken.
+    tasks: VecDeque<Id<Task>>,
+    /// How many of them there are, the woken ones among them.
+    waiting: u32,
 }
 
 impl WaitableSet {
@@ -222,7 +225,8 @@ impl State {
             members: 0,
             ready: BTreeMap::new(),
             waiters: 0,
-            tasks: Vec::new(),
+            tasks: VecDeque::new(),
+            waiting: 0,
         });
         let index = self.table(instance).insert_item(Item::Set(id));
         index.map_err(|error| {
@@ -240,7 +244,7 @@ impl State {
                     "cannot drop waitable set with waitables in it",
                 ));
             }
-            if set.waiters != 0 || !set.tasks.is_empty() {
+            if set.waiters != 0 || set.waiting != 0 {
                 return Err(Trap::message("cannot drop waitable set with waiters"));
             }
         }
@@ -306,14 +310,71 @@ impl State {
             return;
         };
         waitable.ready = Some(sequence);
-        let set = waitable.set;
-        let Some(set) = set.and_then(|set| self.concurrent.sets.get_mut(set)) else {
+        let in_set = waitable.set;
+        let Some(set) = in_set.and_then(|set| self.concurrent.sets.get_mut(set)) else {
             return;
         };
         set.ready.insert(sequence, id);
-        for task in set.tasks.clone() {
-            self.enqueue(task);
+        if let Some(set) = in_set {
+            self.wake_waiter(set);
         }
+    }
+
+    /// A set has an event, which goes to one of the tasks that wait. Whoever takes it, or does not after all, sees to it that
+    /// another one is woken if need be.
+    fn wake_waiter(&mut self, id: Id<WaitableSet>) {
+        let concurrent = &mut self.concurrent;
+        let Some(set) = concurrent.sets.get_mut(id) else {
+            return;
+        };
+        while let Some(task) = set.tasks.pop_front() {
+            // One that went on for another reason may be in the list still.
+            let waits = concurrent.tasks.get(task);
+            if waits.is_some_and(|task| task.phase == Phase::Waiting(id)) {
+                self.enqueue(task);
+                return;
+            }
+        }
+    }
+
+    /// A task with a callback waits for events of a set.
+    pub(crate) fn begin_waiting(&mut self, set: Id<WaitableSet>, task: Id<Task>) {
+        if let Some(this) = self.concurrent.sets.get_mut(set) {
+            this.waiting += 1;
+        }
+        self.wait_again(set, task);
+    }
+
+    /// A task that was woken has not gone on, or has not been woken yet.
+    pub(crate) fn wait_again(&mut self, set: Id<WaitableSet>, task: Id<Task>) {
+        if let Some(set) = self.concurrent.sets.get_mut(set) {
+            match set.is_ready() {
+                true => self.enqueue(task),
+                false => set.tasks.push_back(task),
+            }
+        }
+    }
+
+    /// A task goes on that has waited for events of a set; the event, unless it is told of something else.
+    pub(crate) fn end_waiting(
+        &mut self,
+        set: Id<WaitableSet>,
+        task: Id<Task>,
+        takes_event: bool,
+    ) -> Option<Event> {
+        let event = match takes_event {
+            true => self.take_event(set),
+            false => None,
+        };
+        let this = self.concurrent.sets.get_mut(set)?;
+        this.waiting = this.waiting.saturating_sub(1);
+        if !takes_event {
+            this.tasks.retain(|&waits| waits != task);
+        }
+        if this.is_ready() {
+            self.wake_waiter(set);
+        }
+        event
     }
 
     /// Takes the oldest event of a set.

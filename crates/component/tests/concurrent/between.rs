@@ -89,7 +89,10 @@ fn calls_of_all_kinds_meet(config: &Config) {
             (i64.load (i32.const 16)))
         (func (export "run") (result i64) (i64.add (call $one (i64.const 20)) (call $one (i64.const 1))))"#;
     for lift in lifts {
-        for (lower, call) in [("", sync), (r#"async (memory (core memory $memory "memory"))"#, not)] {
+        for (lower, call) in [
+            ("", sync),
+            (r#"async (memory (core memory $memory "memory"))"#, not),
+        ] {
             let (mut store, instance) = instance(config, &doubled(lift, lower, call));
             let run = instance.func("", "run").expect("an export");
             let result = run.call(&mut store, &[]);

@@ -14,6 +14,7 @@ in_all_modes! {
     words_of_context_are_a_tasks_own,
     backpressure_holds_calls_back,
     calls_of_a_server_run_beside_each_other,
+    an_event_of_a_set_goes_to_one_task,
     there_are_as_many_tasks_as_there_may_be,
     a_synchronous_task_does_not_wait,
     an_instance_that_has_trapped_runs_no_more,
@@ -248,6 +249,33 @@ fn calls_of_a_server_run_beside_each_other(config: &Config) {
         Some(Some(Val::U32(1)))
     );
     assert_eq!(instance.tasks(&mut store).expect("its store"), 0);
+}
+
+fn an_event_of_a_set_goes_to_one_task(config: &Config) {
+    // The first task makes the set and the future in it, all wait for the same set.
+    let run = "
+        (if (i32.eqz (local.get $a)) (then
+            (global.set $waits (call $new-set))
+            (global.set $future (call $new))
+            (drop (call $read (i32.wrap_i64 (global.get $future)) (i32.const 0)))
+            (call $join (i32.wrap_i64 (global.get $future)) (global.get $waits))))
+        (i32.or (i32.const 2) (i32.shl (global.get $waits) (i32.const 4)))";
+    let callback = "(call $return (local.get $event)) (i32.const 0)";
+    let (mut store, instance) = instance(config, &with_callback(run, callback));
+    let func = |name| instance.func("", name).expect("an export");
+    for n in 0..3 {
+        func("run")
+            .start(&mut store, vec![Val::U32(n)])
+            .expect("it begins");
+    }
+    assert_eq!(instance.run(&mut store).expect("they wait"), Progress::Idle);
+    func("wake").call(&mut store, &[]).expect("it returns");
+    let ran = instance.run(&mut store).expect("one runs");
+    assert_eq!(ran, Progress::Returned);
+    assert_eq!(
+        instance.run(&mut store).expect("the others wait"),
+        Progress::Idle
+    );
 }
 
 fn there_are_as_many_tasks_as_there_may_be(config: &Config) {
