@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tiered::{Caller, Global, Memory, Meter, Slots, Trap, TypedFunc, Val};
 
+use crate::converted::Scratch;
 use crate::resource::{HostResource, ResourceType};
 use crate::state::Shared;
 
@@ -32,6 +33,8 @@ pub struct Lowered<'a, T: 'static> {
     pub(crate) caller: Caller<'a, T>,
     pub(crate) slots: Slots<'a>,
     pub(crate) lowering: &'a Lowering,
+    /// The memory of this call, if the guest's is not as such functions are written for; then the lowering names none.
+    pub(crate) scratch: Option<Box<Scratch>>,
 }
 
 impl<T: 'static> Lowered<'_, T> {
@@ -124,7 +127,11 @@ impl<T: 'static> Lowered<'_, T> {
             }
             None => {
                 let (data, meter) = self.caller.data_and_meter();
-                (data, &mut [], meter)
+                let bytes = match &mut self.scratch {
+                    Some(scratch) => &mut scratch.bytes[..],
+                    None => &mut [],
+                };
+                (data, bytes, meter)
             }
         }
     }
@@ -136,6 +143,9 @@ impl<T: 'static> Lowered<'_, T> {
     /// The guest's trap; one of the canonical ABI if what it gives is not aligned or not within its memory, or if it gave no
     /// `realloc` for this function.
     pub fn realloc(&mut self, old: u32, old_size: u32, align: u32, size: u32) -> Result<u32, Trap> {
+        if let Some(scratch) = &mut self.scratch {
+            return scratch.reallocate(old.into(), old_size.into(), align.into(), size.into());
+        }
         let (Some(realloc), Some(memory)) = (self.lowering.realloc, self.lowering.memory) else {
             return Err(Trap::message(
                 "the component gives no realloc and memory for a function that returns what takes some",
@@ -143,7 +153,8 @@ impl<T: 'static> Lowered<'_, T> {
         };
         let may_leave = self.lowering.may_leave;
         set_flag(&mut self.caller, may_leave, false);
-        let at = realloc.call(&mut self.caller, (old, old_size, align, size))?;
+        let at = realloc.call(&mut self.caller, (old, old_size, align, size));
+        let at = at.map_err(Trap::uncatchable)?;
         set_flag(&mut self.caller, may_leave, true);
         if !at.is_multiple_of(align.max(1)) {
             return Err(Trap::message(

@@ -7,15 +7,15 @@ use tiered::Trap;
 use tiered::decode::types::FuncType as CoreType;
 
 use super::Provided;
-use crate::abi::StringEncoding;
 use crate::error::ImportName;
 use crate::plan::{Export, Exports, Options, Plan, Step, Trampoline};
 use crate::resource::HostResource;
-use crate::types::{FuncTypeId, TypeDef, Types, ValType};
+use crate::types::{
+    AddressType, CallKind, CoreSignature, FlatType, FuncType, FuncTypeId, TypeDef, Types, ValType,
+};
 
 /// How a component calls a function that it imports.
 pub(super) struct Call<'a> {
-    core_type: &'a CoreType,
     pub(super) ty: FuncTypeId,
     options: &'a Options,
 }
@@ -65,7 +65,7 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
         }
     }
     exported_modules(&plan.exports, &mut wanted);
-    for (core_type, trampoline) in &plan.trampolines {
+    for (_, trampoline) in &plan.trampolines {
         if let Trampoline::Lower {
             import,
             ty,
@@ -74,7 +74,6 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
             && let Wanted::Funcs(calls) = &mut wanted[*import as usize]
         {
             calls.push(Call {
-                core_type,
                 ty: *ty,
                 options: &plan.options[*options as usize],
             });
@@ -101,27 +100,28 @@ impl Call<'_> {
             false => Ok(()),
         }
     }
+}
 
-    /// Whether a function on flat core values of this type can be called so.
-    pub(super) fn fits_lowered(&self, plan: &Plan, ty: &CoreType) -> Result<(), String> {
-        self.is_sync()?;
-        if self.core_type != ty {
-            return Err(format!(
-                "its flat type is {ty}, and the component calls it as {}",
-                self.core_type
-            ));
-        }
-        let func = plan.types.func(self.ty);
-        let params = func.params().iter().map(|param| param.ty);
-        let mut values = params.chain(func.result());
-        let mut seen = HashSet::new();
-        if self.options.encoding != StringEncoding::Utf8
-            && values.any(|ty| has_strings(&plan.types, ty, &mut seen))
-        {
-            return Err("it takes strings in UTF-8, and the component passes others".to_owned());
-        }
-        Ok(())
+/// Whether a host function on flat core values is of a component's type: as the canonical ABI flattens that for addresses of 32
+/// bits.
+pub(super) fn fits_lowered(func: &FuncType, row: &CoreType) -> Result<(), String> {
+    let CoreSignature { params, results } = func.core_signature(CallKind::Lower, AddressType::I32);
+    let flat = |types: Vec<FlatType>| types.into_iter().map(FlatType::core);
+    let flat = CoreType::new(flat(params), flat(results));
+    match flat == *row {
+        true => Ok(()),
+        false => Err(format!(
+            "its flat type is {row}, and the component calls it as {flat}"
+        )),
     }
+}
+
+/// Whether a function's values may have strings in them.
+pub(crate) fn passes_strings(types: &Types, func: &FuncType) -> bool {
+    let params = func.params().iter().map(|param| param.ty);
+    let mut seen = HashSet::new();
+    let mut values = params.chain(func.result());
+    values.any(|ty| has_strings(types, ty, &mut seen))
 }
 
 /// Whether a value may have strings in it. Types that were looked at before have none.
