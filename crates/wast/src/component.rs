@@ -168,6 +168,10 @@ const REASONS: &[(&str, &str)] = &[
     ("realloc return: beyond end of memory", "are out of bounds"),
     ("realloc return: result not aligned", "is not a multiple of"),
     ("discriminant", "there is no case"),
+    // They say of what in one script, and not in another.
+    ("cannot write", "cannot write"),
+    ("cannot read", "cannot read"),
+    ("invalid debug message pointer", "are out of bounds"),
     (
         "uncaught exception propagated out of component",
         "uncaught exception",
