@@ -7,6 +7,8 @@
 //!
 //! *Invariant:* that memory is no larger than what the values of one call may take of the host's.
 
+use std::sync::Arc;
+
 use tiered::{Caller, Memory, Slots, SlotsFunc, Trap};
 
 use crate::abi::{
@@ -16,7 +18,7 @@ use crate::abi::{
 use crate::component::Component;
 use crate::func::{LoweredTo, realloc_trap};
 use crate::linker::LoweredBody;
-use crate::lowered::{Lowered, Lowering, set_flag};
+use crate::lowered::{Args, Lowered, Lowering, set_flag};
 use crate::types::{CallKind, FuncTypeId, MAX_FLAT_PARAMS};
 use crate::val::{Handle, Val};
 
@@ -27,7 +29,7 @@ const OPTIONS: abi::Options = abi::Options {
 };
 
 /// How a component has lowered a function that is called so.
-pub(crate) struct Conversion {
+pub(crate) struct Conversion<T: 'static> {
     pub(crate) component: Component,
     /// The function's name for messages.
     pub(crate) name: Box<str>,
@@ -40,12 +42,12 @@ pub(crate) struct Conversion {
     pub(crate) params: usize,
     pub(crate) lifted_bytes: u64,
     /// For the function: without the guest's memory.
-    pub(crate) lowering: Lowering,
+    pub(crate) lowering: Arc<Lowering<T>>,
 }
 
-impl Conversion {
+impl<T: 'static> Conversion<T> {
     /// Calls the function with the guest's arguments in `slots`, where the result goes.
-    pub(crate) fn call<T: 'static>(
+    pub(crate) fn call(
         &self,
         mut caller: Caller<'_, T>,
         mut slots: Slots<'_>,
@@ -67,17 +69,21 @@ impl Conversion {
         }
         let mut lowered = Lowered {
             caller,
-            slots,
+            args: Args::Slots(slots),
             lowering: &self.lowering,
+            pending: None,
             scratch: Some(scratch),
         };
         body(&mut lowered)?;
         let Lowered {
             mut caller,
-            mut slots,
+            args: Args::Slots(mut slots),
             scratch,
             ..
-        } = lowered;
+        } = lowered
+        else {
+            unreachable!("the function was called with slots");
+        };
         let flat = match (result_at, slots.is_empty()) {
             (Some(at), _) => at,
             (None, true) => 0,
@@ -93,7 +99,7 @@ impl Conversion {
         Ok(())
     }
 
-    fn lift_params<T>(&self, caller: &mut Caller<'_, T>, args: &[u64]) -> Result<Vec<Val>, Trap> {
+    fn lift_params(&self, caller: &mut Caller<'_, T>, args: &[u64]) -> Result<Vec<Val>, Trap> {
         let bytes = match self.memory {
             Some(memory) => memory.data(caller),
             None => &[],
@@ -137,7 +143,7 @@ impl Conversion {
         result.map_err(|error| self.trap(error))
     }
 
-    fn lower_result<T: 'static>(
+    fn lower_result(
         &self,
         caller: &mut Caller<'_, T>,
         result: Option<&Val>,
@@ -148,7 +154,7 @@ impl Conversion {
             instance,
             may_leave,
             ..
-        } = &self.lowering;
+        } = &*self.lowering;
         set_flag(caller, *may_leave, false);
         let mut guest = Passing(LoweredTo {
             store: caller,

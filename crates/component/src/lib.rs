@@ -47,6 +47,7 @@
 
 pub mod abi;
 mod component;
+pub mod concurrent;
 mod converted;
 mod error;
 mod func;
@@ -59,6 +60,7 @@ mod lowered;
 mod names;
 mod plan;
 mod resource;
+mod slab;
 mod state;
 mod trampoline;
 mod transcode;
@@ -69,7 +71,7 @@ pub mod wave;
 
 pub use component::{Component, ItemType};
 pub use error::{Error, InvalidComponent};
-pub use func::{Func, TypedFunc};
+pub use func::{Call, Func, Progress, TypedFunc};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use linker::{InstancePre, LinkError, Linker};

@@ -25,6 +25,7 @@ use tiered::{Caller, Module, Store, Trap};
 
 use crate::abi::{Lift, Lower, Params};
 use crate::component::Component;
+use crate::concurrent::{Waiter, Waits};
 use crate::error::Error;
 use crate::host::HostCall;
 use crate::instance::{self, Instance};
@@ -33,7 +34,7 @@ use crate::lowered::Lowered;
 use crate::names::{self, Names};
 use crate::plan::Plan;
 use crate::resource::HostResource;
-use crate::types::{CallKind, FuncType, Types};
+use crate::types::{FuncType, Types};
 use crate::val::Val;
 
 pub(crate) use wanted::passes_strings;
@@ -94,6 +95,7 @@ pub struct Linker<T: 'static> {
     unknown_trap: bool,
     limits: Limits,
     resources: HashMap<HostResource, &'static str>,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> Linker<T> {
@@ -106,6 +108,7 @@ impl<T: 'static> Linker<T> {
             unknown_trap: false,
             limits: Limits::default(),
             resources: HashMap::new(),
+            waiter: None,
         }
     }
 
@@ -191,6 +194,19 @@ impl<T: 'static> Linker<T> {
         self
     }
 
+    /// Sets what waits when no guest can go on: for what the [operations](crate::concurrent::Pending) of the host wait for.
+    /// `wait` marks in [`Waits`] what is ready. If its last argument is `true` and nothing is, it waits until something is; it
+    /// returns with nothing marked to have everything polled. It sees to it that what stops the guest ends the wait.
+    ///
+    /// Without it, points in time alone can be waited for.
+    pub fn waiter(
+        &mut self,
+        wait: impl Fn(Caller<'_, T>, &mut Waits, bool) -> Result<(), Trap> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.waiter = Some(Arc::new(wait));
+        self
+    }
+
     /// Defines the function `name` of `interface` by a closure on Rust types: its parameters as a tuple, and a result, `()` for
     /// none. They are compared with the component's types when it is linked; [`abi`](crate::abi) says which Rust types stand
     /// for which. Strings may be in any encoding.
@@ -222,9 +238,9 @@ impl<T: 'static> Linker<T> {
         };
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params_as::<P>(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params_as::<P>(ty, kind),
                 &body,
-                |cx, ty, result, args| cx.result_as(ty, CallKind::Lower, result, args),
+                |cx, ty, kind, result, args| cx.result_as(ty, kind, result, args),
             )
         };
         self.insert(interface, name, Definition::Func(check, Arc::new(body)))
@@ -243,9 +259,9 @@ impl<T: 'static> Linker<T> {
     ) -> Result<&mut Self, LinkError> {
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params(ty, kind),
                 |caller, args: Vec<Val>| body(caller, &args),
-                |cx, ty, result, args| cx.result(ty, CallKind::Lower, result.as_ref(), args),
+                |cx, ty, kind, result, args| cx.result(ty, kind, result.as_ref(), args),
             )
         };
         self.insert(
@@ -298,6 +314,7 @@ impl<T: 'static> Linker<T> {
             component: component.clone(),
             provided,
             limits: self.limits.clone(),
+            waiter: self.waiter.clone(),
         })
     }
 
@@ -321,14 +338,14 @@ impl<T: 'static> Linker<T> {
             (Definition::Module(module), Wanted::Module) => Ok(Provided::Module(module.clone())),
             (Definition::Lowered(ty, body), Wanted::Funcs(calls)) => {
                 for call in calls {
-                    call.is_sync().map_err(incompatible)?;
-                    fits_lowered(plan.types.func(call.ty), ty).map_err(incompatible)?;
+                    fits_lowered(plan.types.func(call.ty), ty)
+                        .and_then(|()| call.can_be_converted(&plan.types))
+                        .map_err(incompatible)?;
                 }
                 Ok(Provided::Lowered(Arc::clone(body)))
             }
             (Definition::Func(check, body), Wanted::Funcs(calls)) => {
                 for call in calls {
-                    call.is_sync().map_err(incompatible)?;
                     check(&plan.types, plan.types.func(call.ty)).map_err(incompatible)?;
                 }
                 Ok(Provided::Func(Arc::clone(body)))
@@ -415,6 +432,7 @@ pub struct InstancePre<T: 'static> {
     /// By the paths of the plan.
     provided: Vec<Provided<T>>,
     limits: Limits,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> InstancePre<T> {
@@ -440,6 +458,11 @@ impl<T: 'static> InstancePre<T> {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What waits for operations of the host.
+    pub(crate) fn waiter(&self) -> Option<Arc<Waiter<T>>> {
+        self.waiter.clone()
     }
 }
 

@@ -1,21 +1,21 @@
 //! What a component wants of what it imports, and whether a host's function fits.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tiered::Trap;
 use tiered::decode::types::FuncType as CoreType;
 
 use super::Provided;
+use crate::abi::StringEncoding;
 use crate::error::ImportName;
+use crate::lowered::Shape;
 use crate::plan::{Export, Exports, Options, Plan, Step, Trampoline};
 use crate::resource::HostResource;
-use crate::types::{
-    AddressType, CallKind, CoreSignature, FlatType, FuncType, FuncTypeId, TypeDef, Types, ValType,
-};
+use crate::types::{AddressType, CallKind, CoreSignature, FlatType, FuncType, FuncTypeId, Types};
 
 /// How a component calls a function that it imports.
 pub(super) struct Call<'a> {
+    core_type: &'a CoreType,
     pub(super) ty: FuncTypeId,
     options: &'a Options,
 }
@@ -65,7 +65,7 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
         }
     }
     exported_modules(&plan.exports, &mut wanted);
-    for (_, trampoline) in &plan.trampolines {
+    for (core_type, trampoline) in &plan.trampolines {
         if let Trampoline::Lower {
             import,
             ty,
@@ -74,6 +74,7 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
             && let Wanted::Funcs(calls) = &mut wanted[*import as usize]
         {
             calls.push(Call {
+                core_type,
                 ty: *ty,
                 options: &plan.options[*options as usize],
             });
@@ -94,20 +95,40 @@ fn exported_modules(exports: &Exports, wanted: &mut [Wanted<'_>]) {
 }
 
 impl Call<'_> {
-    pub(super) fn is_sync(&self) -> Result<(), String> {
-        match self.options.is_async {
-            true => Err("the component calls it asynchronously, which is not supported".to_owned()),
+    /// Whether a function on flat core values can be called so: its arguments are converted only for calls that wait for it, and
+    /// have nothing to do with others.
+    pub(super) fn can_be_converted(&self, types: &Types) -> Result<(), String> {
+        let func = types.func(self.ty);
+        if !self.options.is_async && !Shape::of_func(types, self.ty).needs_hosts() {
+            return Ok(());
+        }
+        let kind = match self.options.is_async {
+            true => CallKind::LowerAsync,
+            false => CallKind::Lower,
+        };
+        if flat(func, kind) != *self.core_type {
+            return Err(
+                "it takes addresses of 32 bits, and the component passes others".to_owned(),
+            );
+        }
+        match self.options.encoding != StringEncoding::Utf8 && passes_strings(types, func) {
+            true => Err("it takes strings in UTF-8, and the component passes others".to_owned()),
             false => Ok(()),
         }
     }
 }
 
+/// The flat type of a function for addresses of 32 bits.
+fn flat(func: &FuncType, kind: CallKind) -> CoreType {
+    let CoreSignature { params, results } = func.core_signature(kind, AddressType::I32);
+    let core = |types: Vec<FlatType>| types.into_iter().map(FlatType::core);
+    CoreType::new(core(params), core(results))
+}
+
 /// Whether a host function on flat core values is of a component's type: as the canonical ABI flattens that for addresses of 32
-/// bits.
+/// bits, and for calls that wait.
 pub(super) fn fits_lowered(func: &FuncType, row: &CoreType) -> Result<(), String> {
-    let CoreSignature { params, results } = func.core_signature(CallKind::Lower, AddressType::I32);
-    let flat = |types: Vec<FlatType>| types.into_iter().map(FlatType::core);
-    let flat = CoreType::new(flat(params), flat(results));
+    let flat = flat(func, CallKind::Lower);
     match flat == *row {
         true => Ok(()),
         false => Err(format!(
@@ -119,28 +140,5 @@ pub(super) fn fits_lowered(func: &FuncType, row: &CoreType) -> Result<(), String
 /// Whether a function's values may have strings in them.
 pub(crate) fn passes_strings(types: &Types, func: &FuncType) -> bool {
     let params = func.params().iter().map(|param| param.ty);
-    let mut seen = HashSet::new();
-    let mut values = params.chain(func.result());
-    values.any(|ty| has_strings(types, ty, &mut seen))
-}
-
-/// Whether a value may have strings in it. Types that were looked at before have none.
-fn has_strings(types: &Types, ty: ValType, seen: &mut HashSet<ValType>) -> bool {
-    let ValType::Defined(id) = ty else {
-        return ty == ValType::String;
-    };
-    if !seen.insert(ty) {
-        return false;
-    }
-    let mut has = |ty: ValType| has_strings(types, ty, seen);
-    match types.def(id) {
-        TypeDef::Record(fields) => fields.iter().any(|field| has(field.ty)),
-        TypeDef::Variant(cases) => cases.iter().any(|case| case.ty.is_some_and(&mut has)),
-        TypeDef::Tuple(types) => types.iter().any(|&ty| has(ty)),
-        TypeDef::List(ty) | TypeDef::FixedList(ty, _) | TypeDef::Option(ty) => has(*ty),
-        TypeDef::Map(key, value) => has(*key) || has(*value),
-        TypeDef::Result { ok, err } => [ok, err].into_iter().flatten().any(|&ty| has(ty)),
-        // What goes through them is passed by built-ins with options of their own.
-        TypeDef::Stream(_) | TypeDef::Future(_) | TypeDef::Flags(_) | TypeDef::Enum(_) => false,
-    }
+    params.chain(func.result()).any(|ty| types.has_strings(ty))
 }
