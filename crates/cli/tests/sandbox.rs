@@ -219,7 +219,10 @@ fn programs_are_compiled_below_perf_record() {
         let output = child.wait_with_output().expect("it ends");
         let numbers: Value = serde_json::from_str(&stderr(&output)).expect("it is JSON");
         assert_eq!(numbers["compile_failures"], 0, "{sandbox}");
-        assert!(numbers["functions_compiled"].as_u64() > Some(0), "{numbers}");
+        assert!(
+            numbers["functions_compiled"].as_u64() > Some(0),
+            "{numbers}"
+        );
         assert!(!Path::new(&map).exists(), "{sandbox}: {map}");
     }
 }

@@ -17,7 +17,7 @@ mod tcp;
 mod udp;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use tiered_component::{LinkError, Linker};
 

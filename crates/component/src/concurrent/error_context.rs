@@ -130,7 +130,7 @@ pub(crate) fn new(
     state.concurrent.error_context_bytes += message.len() as u64;
     let handles = 0;
     let id = state.concurrent.error_contexts.insert(ErrorContext {
-        message: message.into(),
+        message,
         handles,
     });
     state.give_error_context(instance, id)

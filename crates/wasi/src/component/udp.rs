@@ -113,7 +113,7 @@ impl Udp {
             }
         }
         if self.remote.take().is_some() {
-            rustix::net::connect_unspec(&self.socket.fd).map_err(Errno::from)?;
+            self.socket.untie()?;
         }
         if let Some(peer) = remote {
             rustix::net::connect(&self.socket.fd, &peer).map_err(Errno::from)?;
@@ -159,6 +159,20 @@ impl Udp {
     /// What may be begun with it can be finished at once.
     pub(crate) fn wait(&self) -> Wait<'_> {
         Wait::Ready
+    }
+}
+
+impl UdpSocket {
+    /// Unties it from its peer. Linux then takes the port away if it was not the guest that chose it: so it is bound again.
+    fn untie(&self) -> Result<(), Errno> {
+        let port = host_address(&self.fd)?.port();
+        rustix::net::connect_unspec(&self.fd)?;
+        let mut address = host_address(&self.fd)?;
+        if address.port() != port {
+            address.set_port(port);
+            rustix::net::bind(&self.fd, &address)?;
+        }
+        Ok(())
     }
 }
 

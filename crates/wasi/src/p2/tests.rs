@@ -6,7 +6,7 @@ mod guests;
 mod polling;
 mod sockets;
 mod streams;
-mod wit;
+pub(crate) mod wit;
 
 use crate::component::call::Call;
 use crate::component::guest::{Guest, MEMORY, RESULT};

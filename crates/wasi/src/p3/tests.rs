@@ -2,6 +2,7 @@
 
 mod cli;
 mod filesystem;
+mod guests;
 mod sockets;
 mod wit;
 

@@ -590,6 +590,21 @@ fn datagrams_go_to_peers_and_come_from_them() {
 }
 
 #[test]
+fn a_socket_that_is_untied_keeps_its_port() {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let everywhere: Peers = "127.0.0.1:*".parse().unwrap();
+    let mut guest = guest_with(|builder| builder.allow_connect(everywhere));
+    let udp = guest.socket("udp", 0).unwrap();
+    guest.bind("udp", udp, addr("127.0.0.1:0")).unwrap();
+    let address = guest.local("udp", udp).unwrap();
+    let tied = datagrams(&mut guest, udp, Some(peer.local_addr().unwrap())).unwrap();
+    guest.drop_handle(tied.0).unwrap();
+    guest.drop_handle(tied.1).unwrap();
+    datagrams(&mut guest, udp, None).unwrap();
+    assert_eq!(guest.local("udp", udp), Ok(address));
+}
+
+#[test]
 fn who_may_listen_hears_anyone() {
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let any: Peers = "127.0.0.1:0".parse().unwrap();

@@ -10,7 +10,7 @@ use crate::p2::INTERFACES;
 use crate::p2::udp::OUTGOING;
 
 /// The packages, each after those that it uses.
-const PACKAGES: [(&str, &str); 6] = [
+pub(crate) const PACKAGES: [(&str, &str); 6] = [
     ("io.wit", include_str!("../../../wit/io.wit")),
     ("clocks.wit", include_str!("../../../wit/clocks.wit")),
     ("random.wit", include_str!("../../../wit/random.wit")),

@@ -470,6 +470,22 @@ fn a_socket_is_tied_to_a_peer_and_untied() {
     assert_eq!(other.recv(&mut bytes).unwrap(), 1);
 }
 
+#[test]
+fn a_socket_that_is_untied_keeps_its_port() {
+    let peer = UdpSocket::bind(LOOPBACK).unwrap();
+    let mut guest = on_loopback();
+    let udp = socket(&mut guest, "udp").unwrap();
+    with(&mut guest, "udp-socket.bind", udp, loopback()).unwrap();
+    let address = local(&mut guest, "udp", udp).unwrap();
+    let to = peer.local_addr().unwrap();
+    with(&mut guest, "udp-socket.connect", udp, to).unwrap();
+    on(&mut guest, "udp-socket.disconnect", &[udp], 4).unwrap();
+    assert_eq!(local(&mut guest, "udp", udp), Ok(address));
+    peer.send_to(b"hello", address).unwrap();
+    let received = receive_datagram(&mut guest, udp).unwrap();
+    assert_eq!(received, (b"hello".to_vec(), to));
+}
+
 /// Families and bytes of what a name is found to be.
 fn resolve(guest: &mut Guest, name: &str) -> Result<Vec<(u8, u8)>, u8> {
     let [at, len] = guest.put(name.as_bytes());
