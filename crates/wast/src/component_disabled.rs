@@ -1,34 +1,36 @@
 //! In the place of `component.rs` where the feature `component` is off: there are no components, and scripts that have some are
 //! told so.
 
+use std::convert::Infallible;
+
 use tiered::{Engine, Trap};
 use wast::{WastArg, WastRet};
 
 /// There is none.
 #[derive(Clone)]
-pub(crate) enum Definition {}
+pub(crate) struct Definition(Infallible);
 
 /// There is none.
 #[derive(Clone)]
-pub(crate) enum Instance {}
+pub(crate) struct Instance(Infallible);
 
 /// There is none.
-pub(crate) enum Outcome {}
+pub(crate) struct Outcome(Infallible);
 
 /// Why there is no instance: never asked, for there is no definition.
-pub(crate) enum Refusal {}
+pub(crate) struct Refusal(Infallible);
 
 impl Refusal {
     pub(crate) fn message(&self) -> String {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn trap(self) -> Result<Trap, String> {
-        match self {}
+        match self.0 {}
     }
 
     pub(crate) fn is_of_linking(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 }
 
@@ -48,11 +50,11 @@ impl Host {
         _: &Engine,
         component: &Definition,
     ) -> Result<Instance, Refusal> {
-        match *component {}
+        match component.0 {}
     }
 
     pub(crate) fn register(&mut self, _: &str, instance: &Instance) -> Result<(), String> {
-        match *instance {}
+        match instance.0 {}
     }
 }
 
@@ -62,12 +64,12 @@ impl Instance {
         _: &str,
         _: &[WastArg<'_>],
     ) -> Result<Result<Outcome, Trap>, String> {
-        match *self {}
+        match self.0 {}
     }
 }
 
 pub(crate) fn compare(found: &Outcome, _: &[WastRet<'_>]) -> Result<(), String> {
-    match *found {}
+    match found.0 {}
 }
 
 pub(crate) fn same_reason(_: &str, _: &str) -> bool {
