@@ -1,9 +1,9 @@
 //! How many values live at the begin of each block, all together.
 //!
-//! Both allocators look at each of them, and the one that makes a single pass does so for each branch to the block: a body
-//! of 28 kB in which 2,000 branches leave the same blocks took it 3 s. What lives is not the same for both: to the thorough
-//! one it is what is needed later, so also what the next round of a loop needs; to the other it is all that an instruction
-//! further down in its order of blocks needs.
+//! Both allocators look at each of them for each branch to the block: a body of 28 kB in which 2,000 branches leave the same
+//! blocks took the one that makes a single pass 3 s, a jump table of 235,000 targets past which 512 values live took the
+//! thorough one 3 s. What lives is not the same for both: to the thorough one it is what is needed later, so also what the
+//! next round of a loop needs; to the other it is all that an instruction further down in its order of blocks needs.
 //!
 //! *Invariant:* a value takes a fixed time for each use, so counting is linear in the uses.
 
@@ -120,6 +120,13 @@ impl Liveness {
     /// Values that live at the begin of blocks.
     pub(super) fn live(&self) -> u64 {
         self.needed.sum(|_| 1)
+    }
+
+    /// The same for each branch to a block beyond the first.
+    pub(super) fn branched(&self) -> u64 {
+        let number = |place: usize| self.order.get(place).map_or(0, |&number| number as usize);
+        self.needed
+            .sum(|place| self.branches[number(place)].saturating_sub(1))
     }
 
     /// Values in the order of the blocks, for each branch to the block and once more.
