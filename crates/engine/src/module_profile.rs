@@ -297,6 +297,8 @@ pub(crate) struct ModuleProfile<C> {
     set_due_at: u64,
     /// All code that was made for the module.
     codes: Vec<C>,
+    /// Bytes of it.
+    code_bytes: usize,
 }
 
 impl<C> Default for ModuleProfile<C> {
@@ -307,6 +309,7 @@ impl<C> Default for ModuleProfile<C> {
             samples: 0,
             set_due_at: LEAST_SAMPLES,
             codes: Vec::new(),
+            code_bytes: 0,
         }
     }
 }
@@ -564,6 +567,16 @@ impl<C> ModuleProfile<C> {
             bytes,
         };
         Some((&self.codes[*code], job))
+    }
+
+    /// Bytes of machine code that were made for the module.
+    pub(crate) fn code_bytes(&self) -> usize {
+        self.code_bytes
+    }
+
+    /// So many more were made.
+    pub(crate) fn add_code(&mut self, bytes: usize) {
+        self.code_bytes = self.code_bytes.saturating_add(bytes);
     }
 
     /// Ends a job: keeps its code, which is entered by its entry and may be published; or it has failed.

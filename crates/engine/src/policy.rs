@@ -239,6 +239,12 @@ impl Policy {
         (compile_ns * TIMES).max(self.costs.hung_compile_ns)
     }
 
+    /// Whether a module of so many bytes may have more machine code than it has.
+    pub(crate) fn has_room(&self, module_bytes: usize, code_bytes: usize) -> bool {
+        let more = module_bytes.saturating_mul(self.costs.code_bytes_per_byte);
+        code_bytes < self.costs.code_bytes.saturating_add(more)
+    }
+
     /// The time that so much work takes, in ns.
     pub(crate) fn work_ns(&self, work: u64) -> f64 {
         work as f64 * self.costs.cell_ns
