@@ -117,7 +117,8 @@ pub struct CostModel {
     /// The price of all functions together that have been found being called, in times of what compiling costs.
     pub set_patience: f64,
     /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
-    /// something has earned its full price and still waits.
+    /// something has earned its full price and still waits. So long a guest pauses, at most, before it goes on interpreting
+    /// what another thread compiles.
     pub pause_ns: f64,
     /// A compile that is foreseen to take longer than this is left to a compile thread where the guest's own would compile:
     /// the guest waits, and an interrupt or a deadline ends its waiting. It is foreseen within three times, so others hold
