@@ -383,10 +383,7 @@ impl<C> ModuleProfile<C> {
             .map(|warmer| warmer.1)
             .fold(0.0, f64::max);
         let compile_ns = policy.compile_ns(func.bytes);
-        if policy.pauses(&func.heat, all_work, hottest, compile_ns, func.pauses) {
-            func.pauses += 1;
-            noted.may_pause = true;
-        }
+        noted.may_pause = policy.pauses(&func.heat, all_work, hottest, compile_ns, func.pauses);
         if self.samples >= self.set_due_at {
             self.set_due_at = self.samples + self.samples / GROWTH;
             noted.due.extend(self.due_set(policy, code));
@@ -577,6 +574,15 @@ impl<C> ModuleProfile<C> {
         *func.status(now) = Status::InFlight;
         job.part = now;
         true
+    }
+
+    /// A guest pauses for a part of the function, unless its job has ended.
+    pub(crate) fn pauses(&mut self, key: FuncKey, part: Part) -> bool {
+        let pauses = self.is_in_flight(key, part);
+        if let Some(func) = self.funcs.get_mut(&key).filter(|_| pauses) {
+            func.pauses += 1;
+        }
+        pauses
     }
 
     /// Whether a part is claimed and its job has not ended.

@@ -79,7 +79,7 @@ impl<C> SharedProfile<C> {
     /// Waits until nobody compiles the part, or another compile has ended, but no longer than `most` or [`LOOK_AGAIN`].
     pub(crate) fn pause(&self, key: FuncKey, part: Part, most: Duration) {
         let mut profile = self.lock();
-        if profile.is_in_flight(key, part) {
+        if profile.pauses(key, part) {
             self.ended.wait_for(&mut profile, most.min(LOOK_AGAIN));
         }
     }
