@@ -100,6 +100,8 @@ pub struct Work {
     pub branched: u64,
     /// The same as the allocator of a single pass sees it, for each branch to the block and once more.
     pub spanned: u64,
+    /// That for each target of a jump table alone, which takes it longer.
+    pub tabled: u64,
     /// Instructions that values live across that get no register, all together.
     pub crowded: u64,
 }
@@ -158,7 +160,7 @@ impl Work {
         work.loops = elaboration.loops;
         work.dominators = elaboration.dominators;
         (work.live, work.branched) = (elaboration.live, elaboration.branched);
-        work.spanned = elaboration.spanned;
+        (work.spanned, work.tabled) = (elaboration.spanned, elaboration.tabled);
         work.crowded = elaboration.crowded;
         work
     }
@@ -269,7 +271,8 @@ impl Work {
         let in_blocks = 450 * self.insts + 1_000 * self.blocks + 400 * self.passed;
         let linear = in_blocks + 250 * self.carried + 700 * self.targets;
         let linear = linear.saturating_add(self.optimizer_ns(700));
-        linear.saturating_add(self.spanned.saturating_mul(10))
+        let linear = linear.saturating_add(self.spanned.saturating_mul(7));
+        linear.saturating_add(self.tabled.saturating_mul(6))
     }
 
     /// What the optimizer takes out of proportion, and what its copies take, each so long.

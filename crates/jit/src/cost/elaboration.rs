@@ -40,6 +40,7 @@ pub(super) struct Counts {
     pub(super) live: u64,
     pub(super) branched: u64,
     pub(super) spanned: u64,
+    pub(super) tabled: u64,
     /// Instructions that values without a register live across: [`Crowding`].
     pub(super) crowded: u64,
 }
@@ -114,6 +115,7 @@ pub(super) fn counts(func: &Function) -> Counts {
         live: elaboration.liveness.live(),
         branched: elaboration.liveness.branched(),
         spanned: elaboration.liveness.spanned(),
+        tabled: elaboration.liveness.tabled(),
         crowded: elaboration.crowding.crowded(),
         ..elaboration.counts
     }

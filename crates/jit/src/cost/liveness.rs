@@ -9,7 +9,7 @@
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::entity::SecondaryMap;
-use cranelift_codegen::ir::{Block, Function, Value};
+use cranelift_codegen::ir::{Block, Function, Opcode, Value};
 
 /// From the block that has a value to the last that needs it, by number.
 #[derive(Clone, Copy, Default)]
@@ -66,6 +66,8 @@ pub(super) struct Liveness {
     order: Vec<u32>,
     /// By number in that order: the branches to the block.
     branches: Vec<u64>,
+    /// Those of them that are targets of jump tables.
+    targets: Vec<u64>,
     /// In the layout, with the loops around a use.
     needed: Spans,
     /// In the order of the allocators.
@@ -85,7 +87,7 @@ impl Liveness {
         for (number, &block) in (1..).zip(blocks.iter().rev()) {
             order[place[block] as usize] = number;
         }
-        let mut branches = vec![0; most + 2];
+        let (mut branches, mut targets) = (vec![0; most + 2], vec![0; most + 2]);
         let dfg = &func.dfg;
         for &block in blocks {
             let Some(last) = func.layout.last_inst(block) else {
@@ -94,12 +96,15 @@ impl Liveness {
             let data = &dfg.insts[last];
             for call in data.branch_destination(&dfg.jump_tables, &dfg.exception_tables) {
                 let target = place[call.block(&dfg.value_lists)];
-                branches[order[target as usize] as usize] += 1;
+                let number = order[target as usize] as usize;
+                branches[number] += 1;
+                targets[number] += u64::from(data.opcode() == Opcode::BrTable);
             }
         }
         Liveness {
             order,
             branches,
+            targets,
             needed: Spans::new(most),
             spanned: Spans::new(most),
         }
@@ -133,5 +138,11 @@ impl Liveness {
     pub(super) fn spanned(&self) -> u64 {
         self.spanned
             .sum(|number| 1 + self.branches.get(number).copied().unwrap_or(0))
+    }
+
+    /// The same for each target of a jump table alone.
+    pub(super) fn tabled(&self) -> u64 {
+        self.spanned
+            .sum(|number| self.targets.get(number).copied().unwrap_or(0))
     }
 }

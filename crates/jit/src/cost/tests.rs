@@ -230,6 +230,10 @@ fn what_lives_past_a_jump_table_counts_for_each_target() {
     let work = body_work("br_table", 60_000, 512);
     let most = 60_000 * 512;
     assert!(
+        work.tabled > most * 9 / 10 && work.tabled <= work.spanned,
+        "{work:?}"
+    );
+    assert!(
         (most * 9 / 10..most * 11 / 10).contains(&work.branched),
         "{work:?}"
     );
