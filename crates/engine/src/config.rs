@@ -117,7 +117,8 @@ pub struct CostModel {
     /// The price of all functions together that have been found being called, in times of what compiling costs.
     pub set_patience: f64,
     /// A compile that takes no longer than this can be done on the guest's thread without anybody noticing: that is done if
-    /// something has earned its full price and still waits.
+    /// something has earned its full price and still waits. So long a guest pauses, at most, before it goes on interpreting
+    /// what another thread compiles.
     pub pause_ns: f64,
     /// A compile that is foreseen to take longer than this is left to a compile thread where the guest's own would compile:
     /// the guest waits, and an interrupt or a deadline ends its waiting. It is foreseen within three times, so others hold
@@ -131,6 +132,11 @@ pub struct CostModel {
     pub hung_compile_ns: f64,
     /// The most compiles that may wait; the coldest gives way and is asked for again if it stays hot.
     pub queue_len: usize,
+    /// Bytes of machine code of a module behind which no more is made,
+    pub code_bytes: usize,
+    /// and how many more for each byte of the module. Programs have some five for each byte of their functions; but a call
+    /// of two bytes that passes a thousand values on has ten thousand.
+    pub code_bytes_per_byte: usize,
 }
 
 impl Default for CostModel {
@@ -152,6 +158,8 @@ impl Default for CostModel {
             slow_compile_ns: 10_000_000.0,
             hung_compile_ns: 2_000_000_000.0,
             queue_len: 1_024,
+            code_bytes: 16 << 20,
+            code_bytes_per_byte: 64,
         }
     }
 }
@@ -283,7 +291,8 @@ impl Config {
         self
     }
 
-    /// Bytes of machine code that the engine may make. What finds no room stays interpreted.
+    /// Bytes of machine code that the engine may make; 1 GiB by default. What finds no room stays interpreted, and so does
+    /// what is left of a module with more code than in proportion: [`CostModel::code_bytes`].
     #[must_use]
     pub fn max_code(mut self, bytes: usize) -> Config {
         self.max_code = Some(bytes);

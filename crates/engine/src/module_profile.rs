@@ -71,6 +71,10 @@ struct FuncProfile {
     leaves: Option<Leaves>,
     function: Status,
     loops: Vec<LoopProfile>,
+    /// It was claimed with others that were due together, which have earned its price.
+    in_set: bool,
+    /// Times that a guest has paused for what is compiled of it.
+    pauses: u32,
 }
 
 /// What the leaves that are to be compiled together with a function cost.
@@ -89,6 +93,8 @@ impl FuncProfile {
             leaves: None,
             function: Status::Cold,
             loops: Vec::new(),
+            in_set: false,
+            pauses: 0,
         }
     }
 
@@ -194,10 +200,21 @@ impl FuncProfile {
         [running, function.then_some(Part::Function)]
     }
 
+    /// Weighs it together with others.
+    fn add_to(&self, policy: &Policy, set: &mut WorkingSet) {
+        let leaves_ns = self.leaves.map_or(0.0, |leaves| leaves.compile_ns);
+        policy.add_to_set(set, &self.heat, policy.compile_ns(self.bytes) + leaves_ns);
+    }
+
     /// The parts that wait and that a sample makes hotter, with their heat.
     fn in_flight(&self, policy: &Policy, at: Point) -> impl Iterator<Item = (Part, f64)> {
+        let earned = if self.in_set {
+            policy.compile_ns(self.bytes)
+        } else {
+            0.0
+        };
         let function = matches!(self.function, Status::InFlight)
-            .then(|| (Part::Function, policy.spent_ns(&self.heat)));
+            .then(|| (Part::Function, policy.spent_ns(&self.heat).max(earned)));
         // Whichever loop of the function is running: all lead to the same code.
         let running = at.running.and_then(|(_, stay)| {
             let mut loops = self.loops.iter();
@@ -279,6 +296,8 @@ pub(crate) struct Request {
 pub(crate) struct Noted {
     pub(crate) due: Vec<Request>,
     pub(crate) warmer: Vec<(Job, f64)>,
+    /// The guest may pause for what is hotter now, if it is being compiled.
+    pub(crate) may_pause: bool,
 }
 
 /// Samples of a module before its functions are weighed together; and how much they grow by until the next time.
@@ -295,8 +314,12 @@ pub(crate) struct ModuleProfile<C> {
     samples: u64,
     /// How many there are when the functions that are called are next weighed together.
     set_due_at: u64,
+    /// They were due together then, with what has joined them since.
+    set: Option<WorkingSet>,
     /// All code that was made for the module.
     codes: Vec<C>,
+    /// Bytes of it.
+    code_bytes: usize,
 }
 
 impl<C> Default for ModuleProfile<C> {
@@ -306,7 +329,9 @@ impl<C> Default for ModuleProfile<C> {
             work: 0,
             samples: 0,
             set_due_at: LEAST_SAMPLES,
+            set: None,
             codes: Vec::new(),
+            code_bytes: 0,
         }
     }
 }
@@ -338,8 +363,9 @@ impl<C> ModuleProfile<C> {
         }
         let mut noted = Noted {
             due: self.due(policy, code, key, at),
-            warmer: Vec::new(),
+            ..Noted::default()
         };
+        let all_work = self.work;
         let func = self.func(code, key);
         let job = |part| Job {
             code: code.to_weak(),
@@ -351,25 +377,44 @@ impl<C> ModuleProfile<C> {
         noted
             .warmer
             .extend(warmer.map(|(part, heat)| (job(part), heat)));
+        let hottest = noted
+            .warmer
+            .iter()
+            .map(|warmer| warmer.1)
+            .fold(0.0, f64::max);
+        let compile_ns = policy.compile_ns(func.bytes);
+        noted.may_pause = policy.pauses(&func.heat, all_work, hottest, compile_ns, func.pauses);
         if self.samples >= self.set_due_at {
             self.set_due_at = self.samples + self.samples / GROWTH;
             noted.due.extend(self.due_set(policy, code));
+        } else if self.joins_set(policy, key) {
+            noted.due.extend(self.claim_set(policy, code, &[key]));
         }
         noted
+    }
+
+    /// Whether a function belongs to those that were due together, but was found after that.
+    fn joins_set(&mut self, policy: &Policy, key: FuncKey) -> bool {
+        let (Some(mut set), Some(func)) = (self.set, self.funcs.get(&key)) else {
+            return false;
+        };
+        let is_cold = matches!(func.function, Status::Cold) && func.heat.calls() > 0;
+        func.add_to(policy, &mut set);
+        let joins = is_cold && policy.wants_set(&set);
+        if joins {
+            self.set = Some(set);
+        }
+        joins
     }
 
     /// Claims the functions that are called and are due together.
     fn due_set(&mut self, policy: &Policy, code: &ModuleCode) -> Vec<Request> {
         let mut set = WorkingSet::default();
         for func in self.funcs.values().filter(|func| func.heat.calls() > 0) {
-            let leaves_ns = func.leaves.map_or(0.0, |leaves| leaves.compile_ns);
-            policy.add_to_set(
-                &mut set,
-                &func.heat,
-                policy.compile_ns(func.bytes) + leaves_ns,
-            );
+            func.add_to(policy, &mut set);
         }
-        if !policy.wants_set(&set) {
+        self.set = policy.wants_set(&set).then_some(set);
+        if self.set.is_none() {
             return Vec::new();
         }
         let is_due =
@@ -378,12 +423,18 @@ impl<C> ModuleProfile<C> {
         let mut keys: Vec<FuncKey> = funcs.map(|(&key, _)| key).collect();
         // In the same order each time.
         keys.sort_unstable();
+        self.claim_set(policy, code, &keys)
+    }
+
+    /// Claims functions that are due together with others, and their leaves.
+    fn claim_set(&mut self, policy: &Policy, code: &ModuleCode, keys: &[FuncKey]) -> Vec<Request> {
         let mut due = Vec::new();
-        for key in keys {
+        for &key in keys {
             let leaves = self.leaves(policy, code, key);
             for key in std::iter::once(key).chain(leaves) {
                 let func = self.func(code, key);
                 if matches!(func.function, Status::Cold) {
+                    func.in_set = true;
                     let spent_ns = policy.spent_ns(&func.heat);
                     due.push(func.request(policy, code, key, Part::Function, spent_ns));
                 }
@@ -525,6 +576,15 @@ impl<C> ModuleProfile<C> {
         true
     }
 
+    /// A guest pauses for a part of the function, unless its job has ended.
+    pub(crate) fn pauses(&mut self, key: FuncKey, part: Part) -> bool {
+        let pauses = self.is_in_flight(key, part);
+        if let Some(func) = self.funcs.get_mut(&key).filter(|_| pauses) {
+            func.pauses += 1;
+        }
+        pauses
+    }
+
     /// Whether a part is claimed and its job has not ended.
     pub(crate) fn is_in_flight(&mut self, key: FuncKey, part: Part) -> bool {
         let func = self.funcs.get_mut(&key);
@@ -564,6 +624,16 @@ impl<C> ModuleProfile<C> {
             bytes,
         };
         Some((&self.codes[*code], job))
+    }
+
+    /// Bytes of machine code that were made for the module.
+    pub(crate) fn code_bytes(&self) -> usize {
+        self.code_bytes
+    }
+
+    /// So many more were made.
+    pub(crate) fn add_code(&mut self, bytes: usize) {
+        self.code_bytes = self.code_bytes.saturating_add(bytes);
     }
 
     /// Ends a job: keeps its code, which is entered by its entry and may be published; or it has failed.

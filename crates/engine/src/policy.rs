@@ -27,8 +27,15 @@
 //! # Sets
 //! Where hundreds of tiny functions are called equally often, each is found by one sample in hundreds, and chance decides
 //! which is due early and which late. So those that are called are also weighed together ([`WorkingSet`]): once all of them have
-//! earned the price of all, all are compiled. That comes to nothing where few functions do most of the work, since none
-//! counts for more than makes it due.
+//! earned the price of all, all are compiled, and so is each that is found later, as long as all of them have. That comes
+//! to nothing where few functions do most of the work, since none counts for more than makes it due.
+//!
+//! # Pauses
+//! While something is compiled in the background its function is interpreted on, which takes a processor as much time as the
+//! compile, and gets as little done as its code will in a tenth of that. So a guest that does little else pauses meanwhile
+//! once half of the price is earned ([`Policy::pauses`]): if what ran that long runs as long again, its code will be there
+//! before. It pauses for a moment at a time and goes on in between, and for no longer than the price all in all, so a
+//! compile that takes longer than was thought holds nobody up.
 //!
 //! # Which loop of a nest
 //! All loops of a nest lead to the same compiled body, and none leads back. So one is compiled: that which most of the
@@ -239,6 +246,12 @@ impl Policy {
         (compile_ns * TIMES).max(self.costs.hung_compile_ns)
     }
 
+    /// Whether a module of so many bytes may have more machine code than it has.
+    pub(crate) fn has_room(&self, module_bytes: usize, code_bytes: usize) -> bool {
+        let more = module_bytes.saturating_mul(self.costs.code_bytes_per_byte);
+        code_bytes < self.costs.code_bytes.saturating_add(more)
+    }
+
     /// The time that so much work takes, in ns.
     pub(crate) fn work_ns(&self, work: u64) -> f64 {
         work as f64 * self.costs.cell_ns
@@ -276,6 +289,21 @@ impl Policy {
     pub(crate) fn wants_now(&self, earned_ns: f64, bytes: usize) -> bool {
         let price = self.compile_ns(bytes);
         price <= self.costs.pause_ns && earned_ns >= price
+    }
+
+    /// Whether a guest pauses, for [`CostModel::pause_ns`], in a function of which a part is compiled that has earned
+    /// `earned_ns` and takes `compile_ns`; it has paused `pauses` times.
+    pub(crate) fn pauses(
+        &self,
+        heat: &Heat,
+        all_work: u64,
+        earned_ns: f64,
+        compile_ns: f64,
+        pauses: u32,
+    ) -> bool {
+        let does_most = heat.work >= all_work.saturating_sub(heat.work);
+        let paused_ns = f64::from(pauses) * self.costs.pause_ns;
+        does_most && earned_ns * 2.0 >= compile_ns && paused_ns < compile_ns
     }
 
     /// The time spent interpreting a function, in ns.

@@ -164,6 +164,12 @@ impl Queue {
         }
     }
 
+    /// Whether a job still waits.
+    pub(crate) fn has(&self, job: &Job) -> bool {
+        let is = |waiting: &Waiting| waiting.job.is(&job.code, job.key, job.part);
+        self.jobs.iter().any(is)
+    }
+
     /// Takes a job out, if it still waits.
     pub(crate) fn remove(&mut self, job: &Job) -> Option<Waiting> {
         let is = |waiting: &Waiting| waiting.job.is(&job.code, job.key, job.part);

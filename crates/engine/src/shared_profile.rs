@@ -76,6 +76,14 @@ impl<C> SharedProfile<C> {
         has_moved
     }
 
+    /// Waits until nobody compiles the part, or another compile has ended, but no longer than `most` or [`LOOK_AGAIN`].
+    pub(crate) fn pause(&self, key: FuncKey, part: Part, most: Duration) {
+        let mut profile = self.lock();
+        if profile.pauses(key, part) {
+            self.ended.wait_for(&mut profile, most.min(LOOK_AGAIN));
+        }
+    }
+
     /// Waits until nobody compiles the part, or the guest is to stop.
     pub(crate) fn wait(&self, key: FuncKey, part: Part, stop: &dyn StopSignal) {
         let mut profile = self.lock();

@@ -1,12 +1,14 @@
 //! The tiers of an engine: what a sample leads to in each [`TierMode`].
 //!
-//! * *Invariant:* an answer is given without waiting for a compiler, unless the mode says that the guest's thread
-//!   compiles. Then it waits, for compiles of other threads, too, until they end or something stops the guest
-//!   ([`Sample::stop`]).
+//! * *Invariant:* an answer is given without waiting for a compiler for longer than [`CostModel::pause_ns`], unless the
+//!   mode says that the guest's thread compiles. Then it waits, for compiles of other threads, too, until they end or
+//!   something stops the guest ([`Sample::stop`]).
 //! * *Invariant:* what a sample leads to depends on the mode, the samples before and the code that is ready; never on
 //!   addresses or the clock.
 //! * *Invariant:* in a process that was forked off, no lock is taken and nothing is compiled: code that is there runs, all
 //!   else is interpreted.
+//!
+//! [`CostModel::pause_ns`]: crate::config::CostModel::pause_ns
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +23,7 @@ use crate::config::{Config, TierMode};
 use crate::event::{TierEventKind, Trace};
 use crate::module_profile::{Noted, Request};
 use crate::policy::Policy;
-use crate::queue::{FuncKey, Part, Subject, Waiting};
+use crate::queue::{FuncKey, Job, Part, Subject, Waiting};
 use crate::shared_profile::profile_of;
 use crate::stats::Stats;
 use crate::workers::{Threads, Workers, subject};
@@ -193,7 +195,25 @@ impl<B: Backend> Tiering<B> {
         let policy = workers.shared().policy();
         let noted = profile_of::<B>(module).lock().note(policy, module, sample);
         self.queue(module, &noted, sample.stop);
+        if noted.may_pause {
+            self.pause(module, &noted);
+        }
         running_loop(sample)
+    }
+
+    /// Pauses a moment for what a sample made hotter, if a thread is compiling that.
+    fn pause(&self, module: &ModuleCode, noted: &Noted) {
+        if Trace::is_telling() {
+            return;
+        }
+        let workers = self.workers();
+        let is_begun = |job: &&Job| workers.with_queue(|queue| !queue.has(job));
+        let mut jobs = noted.warmer.iter().map(|(job, _)| job);
+        if let Some(job) = jobs.find(is_begun) {
+            let most = workers.shared().policy().costs().pause_ns;
+            let most = Duration::from_nanos(most as u64);
+            profile_of::<B>(module).pause(job.key, job.part, most);
+        }
     }
 
     /// Puts what a sample made due into the queue, and has it compiled.

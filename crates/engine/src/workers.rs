@@ -193,7 +193,7 @@ impl<B: Backend> Shared<B> {
         let claim: Claim<'_, B> = Claim::new(&module, job);
         let since = self.start + waiting.since;
         let waited = begin.saturating_duration_since(since);
-        let result = self.compile(compiler, module.module(), job);
+        let result = self.compile_within(compiler, &module, job);
         self.report(&module, job, &result, waited, begin.elapsed());
         let code = result.ok().map(|code| {
             if *publish {
@@ -212,6 +212,22 @@ impl<B: Backend> Shared<B> {
             self.counters.published.add(1);
             self.tell(subject(module, job), TierEventKind::Published);
         }
+    }
+
+    /// As [`Shared::compile`], unless the module has more code than in proportion.
+    fn compile_within(
+        &self,
+        compiler: &mut Option<B::Compiler>,
+        module: &ModuleCode,
+        job: &Job,
+    ) -> Result<B::Code, String> {
+        let (profile, bytes) = (profile_of::<B>(module), module.module().bytes().len());
+        if !self.policy.has_room(bytes, profile.lock().code_bytes()) {
+            return Err("the module has more machine code than in proportion".to_owned());
+        }
+        let code = self.compile(compiler, module.module(), job)?;
+        profile.lock().add_code(B::size(&code).code);
+        Ok(code)
     }
 
     fn compile(

@@ -233,20 +233,49 @@ fn dumps_name_what_is_missing() {
     }
 }
 
+/// `run` calls three functions whose code is some kilobytes each.
+fn large_functions() -> String {
+    let body = "(local.set 0 (i32.div_u (i32.add (local.get 0) (i32.const 77)) (local.get 0)))"
+        .repeat(200);
+    format!(
+        r#"(module (func (export "run") (param i64) (result i64) {} (i64.const 5)) {})"#,
+        [1, 2, 3]
+            .map(|func| format!("(call {func} (i32.const 3))"))
+            .concat(),
+        format!("(func (param i32) {body})").repeat(3)
+    )
+}
+
 /// No room for code: everything stays interpreted, and says so.
 #[test]
 fn a_cap_on_code_is_kept() {
     let config = Config::new().tier(TierMode::Jit).max_code(4096);
     let engine = Engine::new(&config);
-    let body =
-        "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 77)) (local.get 0)))".repeat(200);
-    let text = format!(
-        r#"(module (func (export "run") (param i64) (result i64) (local i32) (i64.const 5))
-        {})"#,
-        format!("(func (param i32) {body})").repeat(3)
-    );
-    let module = Module::new(&engine, text).expect("it is valid");
+    let module = Module::new(&engine, large_functions()).expect("it is valid");
     assert_eq!(run(&engine, &module, 0), 5);
     let stats = engine.stats();
-    assert!(stats.code_bytes <= 4096, "{stats:?}");
+    assert!(stats.failures > 0 && stats.code_bytes <= 4096, "{stats:?}");
+}
+
+/// A module with more code than in proportion gets no more, another one does.
+#[test]
+fn the_code_of_a_module_is_in_proportion() {
+    let mut costs = CostModel::default();
+    (costs.code_bytes, costs.code_bytes_per_byte) = (1, 1);
+    let engine = Engine::new(&Config::new().tier(TierMode::Jit).costs(costs));
+    let counts = |times: usize| {
+        for _ in 0..times {
+            let module = Module::new(&engine, large_functions()).expect("it is valid");
+            assert_eq!(run(&engine, &module, 0), 5);
+        }
+        let stats = engine.stats();
+        (stats.functions_compiled, stats.failures)
+    };
+    let (compiled, failed) = counts(1);
+    assert!(compiled > 0 && failed > 0, "{compiled} {failed}");
+    assert_eq!(
+        counts(1),
+        (2 * compiled, 2 * failed),
+        "another module has its own"
+    );
 }

@@ -13,7 +13,7 @@
 //! * The optimizer copies what is computed along a nest of conditions, and looks at all loops around an instruction, for
 //!   each of these at those in between ([`elaboration`]).
 //! * The trampolines of functions with hundreds of parameters and results ([`trampolines`]).
-//! * Both allocators look at all values that live at the begin of a block, one of them for each branch to it ([`liveness`]).
+//! * Both allocators look at all values that live at the begin of a block, for each branch to it ([`liveness`]).
 //! * The register allocator compares each value that got no register with all that each register holds while the value
 //!   lives ([`crowding`]). Where that takes most of the time, a single pass is taken.
 //! * The front end makes a value for each local that a loop may carry, and takes most of them back; the optimizer has room
@@ -96,8 +96,12 @@ pub struct Work {
     pub definitions: u64,
     /// Values that live at the begin of blocks, all together.
     pub live: u64,
+    /// The same for each branch to the block beyond the first.
+    pub branched: u64,
     /// The same as the allocator of a single pass sees it, for each branch to the block and once more.
     pub spanned: u64,
+    /// That for each target of a jump table alone, which takes it longer.
+    pub tabled: u64,
     /// Instructions that values live across that get no register, all together.
     pub crowded: u64,
 }
@@ -155,7 +159,8 @@ impl Work {
         work.copies = elaboration.copies;
         work.loops = elaboration.loops;
         work.dominators = elaboration.dominators;
-        (work.live, work.spanned) = (elaboration.live, elaboration.spanned);
+        (work.live, work.branched) = (elaboration.live, elaboration.branched);
+        (work.spanned, work.tabled) = (elaboration.spanned, elaboration.tabled);
         work.crowded = elaboration.crowded;
         work
     }
@@ -232,9 +237,10 @@ impl Work {
     /// The time of the thorough allocator and all else: what is in proportion to the body, and all.
     fn thorough_ns(&self) -> (u64, u64) {
         let linear =
-            900 * self.insts + 1_200 * self.carried + 450 * self.targets + 600 * self.passed;
+            900 * self.insts + 1_200 * self.carried + 700 * self.targets + 600 * self.passed;
         let linear = linear.saturating_add(self.optimizer_ns(2_000));
         let linear = linear.saturating_add(self.live.saturating_mul(30));
+        let linear = linear.saturating_add(self.branched.saturating_mul(15));
         // A fourth: of generated bodies it is nearly all, of programs often a hundredth.
         let linear = linear.saturating_add(self.scans(self.live) / 4);
         let in_a_block = self.carried / self.blocks.max(1) + 1;
@@ -263,9 +269,10 @@ impl Work {
 
     fn single_pass_ns(&self) -> u64 {
         let in_blocks = 450 * self.insts + 1_000 * self.blocks + 400 * self.passed;
-        let linear = in_blocks + 250 * self.carried + 450 * self.targets;
+        let linear = in_blocks + 250 * self.carried + 700 * self.targets;
         let linear = linear.saturating_add(self.optimizer_ns(700));
-        linear.saturating_add(self.spanned.saturating_mul(7))
+        let linear = linear.saturating_add(self.spanned.saturating_mul(7));
+        linear.saturating_add(self.tabled.saturating_mul(6))
     }
 
     /// What the optimizer takes out of proportion, and what its copies take, each so long.
@@ -277,7 +284,7 @@ impl Work {
 
     fn thorough_bytes(&self) -> u64 {
         let body = 500 * self.insts + 700 * self.carried + 1_200 * self.blocks;
-        let body = body + 1_000 * self.targets + 600 * self.passed;
+        let body = body + 1_900 * self.targets + 600 * self.passed;
         let body = body.saturating_add(self.live.saturating_mul(30));
         // Each part that is split off a bundle is a copy of what is left, and kept to the end.
         let body = body.saturating_add(self.merges.saturating_mul(6));
@@ -286,7 +293,7 @@ impl Work {
 
     fn single_pass_bytes(&self) -> u64 {
         let body = 400 * self.insts + 150 * self.carried + 600 * self.blocks;
-        let body = body + 700 * self.targets + 400 * self.passed;
+        let body = body + 1_100 * self.targets + 400 * self.passed;
         self.whole_bytes(body.saturating_add(self.copies.saturating_mul(600)))
     }
 

@@ -10,6 +10,9 @@ use wasm_encoder::{
 /// The most instructions of a body, about: two to the power of this.
 const MOST_INSTRUCTIONS: u32 = 14;
 
+/// The most targets of a jump table for two labels: two to the power of this.
+const MOST_TARGETS: u32 = 18;
+
 /// The types: of the body, of the function that it calls, of blocks that give and take values.
 const BODY: u32 = 0;
 const CALLEE: u32 = 1;
@@ -18,6 +21,14 @@ const CARRYING: u32 = 2;
 /// The first of the types of many values, each of a function that is called; and the first of these functions.
 const WIDE: u32 = 3;
 const FIRST_WIDE: u32 = 1;
+
+/// An access to memory.
+const MEMARG: MemArg = MemArg {
+    offset: 0x1_0000,
+    align: 0,
+    target: MemArgTarget::Memory(0),
+    ordering: None,
+};
 
 /// How a body is made.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +72,10 @@ pub(super) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     };
     for (number, ty) in (0..).zip(&wide) {
         body.call_wide(FIRST_WIDE + number, ty);
+    }
+    if !u.ratio(7, 8)? {
+        let targets = 1 << u.int_in_range(0..=MOST_TARGETS)?;
+        body.long_table(u.int_in_range(1..=targets)?);
     }
     body.op(Instruction::End);
     Ok(of_body(&body.function, numbers.carried as usize, &wide))
@@ -296,6 +311,31 @@ impl Body {
         }
     }
 
+    /// A jump table with many targets for two labels, past which all locals live.
+    fn long_table(&mut self, targets: u32) {
+        for local in 1..=self.numbers.locals {
+            self.op(Instruction::LocalGet(0));
+            self.op(Instruction::I64Load(MemArg {
+                offset: u64::from(local) * 8,
+                ..MEMARG
+            }));
+            self.op(Instruction::LocalSet(local));
+        }
+        self.op(Instruction::Block(BlockType::Empty));
+        self.op(Instruction::Block(BlockType::Empty));
+        let targets: Vec<u32> = (0..targets).map(|target| target % 2).collect();
+        self.condition();
+        self.op(Instruction::BrTable(targets.into(), 0));
+        self.op(Instruction::End);
+        self.op(Instruction::End);
+        for local in 1..=self.numbers.locals {
+            self.op(Instruction::LocalGet(local));
+            self.op(Instruction::LocalGet(1));
+            self.op(Instruction::I64Xor);
+            self.op(Instruction::LocalSet(1));
+        }
+    }
+
     /// The same few instructions again and again.
     fn straight(&mut self) {
         for _ in 0..self.count(self.touch_len()) {
@@ -337,19 +377,13 @@ impl Body {
     }
 
     fn calls_and_accesses(&mut self) {
-        let memarg = MemArg {
-            offset: 0x1_0000,
-            align: 0,
-            target: MemArgTarget::Memory(0),
-            ordering: None,
-        };
         for _ in 0..self.count(self.numbers.carried + 6) {
             self.values();
             self.op(Instruction::Call(0));
             self.condition();
             self.condition();
-            self.op(Instruction::I64Load32U(memarg));
-            self.op(Instruction::I64Store(memarg));
+            self.op(Instruction::I64Load32U(MEMARG));
+            self.op(Instruction::I64Store(MEMARG));
         }
     }
 }

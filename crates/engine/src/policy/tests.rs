@@ -262,6 +262,20 @@ fn a_quick_compile_that_is_paid_for_can_be_done_at_once() {
 }
 
 #[test]
+fn what_does_most_pauses_for_its_code_once_half_the_price_is_earned() {
+    let policy = policy(true);
+    let (heat, _) = stayed(10);
+    let all = heat.work();
+    let pauses = |all, earned, pauses| policy.pauses(&heat, all, earned, 4_000_000.0, pauses);
+    assert!(!pauses(all, 1_900_000.0, 0) && pauses(all, 2_000_000.0, 0));
+    assert!(pauses(2 * all, 2_000_000.0, 0), "half of all work");
+    assert!(!pauses(2 * all + 1, 9_000_000.0, 0), "others do more");
+    let most = (0..1_000).take_while(|&so_far| pauses(all, 9_000_000.0, so_far));
+    let pause_ns = policy.costs().pause_ns;
+    assert_eq!(most.count(), (4_000_000.0 / pause_ns).ceil() as usize);
+}
+
+#[test]
 fn in_the_foreground_it_takes_the_full_price() {
     let (ahead, behind) = (policy(true), policy(false));
     let bytes = 3_000;

@@ -409,6 +409,25 @@ fn functions_that_are_called_alike_are_compiled_together() {
     world.fake.wait_until(|log| log.published.len() == 40);
 }
 
+/// A function that is found once joins those that were due together before, and does not wait until all are weighed again.
+#[test]
+fn what_is_found_later_joins_those_that_were_due_together() {
+    let costs = CostModel {
+        pause_ns: 0.0,
+        large_share: 1.0,
+        compile_ns: 60_000.0,
+        ..CostModel::default()
+    };
+    let world = World::with(Fake::default(), TierMode::Auto, Some(1), costs);
+    for of in 0..76 {
+        let func = world.func(of % 19, of / 19 % 2 == 1);
+        world.ask(func, HotPoint::Call { caller: None });
+    }
+    world.fake.wait_until(|log| log.published.len() == 38);
+    assert!(!world.called(19));
+    world.fake.wait_until(|log| log.published.len() == 39);
+}
+
 /// The size of a body does not say what compiling it takes; the compiler foresees it.
 #[test]
 fn what_turns_out_dear_waits_until_others_are_through() {

@@ -35,9 +35,12 @@ pub(super) struct Counts {
     pub(super) loops: u64,
     /// Blocks that are looked at.
     pub(super) dominators: u64,
-    /// Values that live at the begin of blocks, and as the allocator of a single pass sees it: [`Liveness`].
+    /// Values that live at the begin of blocks, the same for each further branch, and as the allocator of a single pass sees
+    /// it: [`Liveness`].
     pub(super) live: u64,
+    pub(super) branched: u64,
     pub(super) spanned: u64,
+    pub(super) tabled: u64,
     /// Instructions that values without a register live across: [`Crowding`].
     pub(super) crowded: u64,
 }
@@ -110,7 +113,9 @@ pub(super) fn counts(func: &Function) -> Counts {
     }
     Counts {
         live: elaboration.liveness.live(),
+        branched: elaboration.liveness.branched(),
         spanned: elaboration.liveness.spanned(),
+        tabled: elaboration.liveness.tabled(),
         crowded: elaboration.crowding.crowded(),
         ..elaboration.counts
     }

@@ -205,9 +205,38 @@ fn what_lives_where_blocks_begin_counts_for_each_branch() {
     assert!((2 * least..5 * least).contains(&work.spanned), "{work:?}");
     let more = of(600, 50);
     assert!(more.spanned > work.spanned + 2 * least, "{more:?}");
+    let further = 299 * 50;
+    assert!((further..2 * further).contains(&work.branched), "{work:?}");
     // What is made and needed in one block lives nowhere else.
     let straight = body_work("straight", 500, 1);
     assert!(straight.live < 10, "{straight:?}");
+}
+
+/// A target of a jump table is a branch: 512 values past a table of 60,000 took half a second, and one of 235,000 targets took
+/// 430 MB.
+#[test]
+fn what_lives_past_a_jump_table_counts_for_each_target() {
+    let mut compiler = compiler();
+    let mut of = |targets, values| estimate(&mut compiler, "br_table", targets, values).1;
+    let (few, many) = (of(60_000, 8), of(60_000, 512));
+    let [few, many] = [few, many].map(|estimate| estimate.expect("it is compiled"));
+    assert!(
+        many.time > few.time + Duration::from_millis(200),
+        "{many:?}"
+    );
+    let long = of(235_000, 512);
+    let is_foreseen = |estimate: Estimate| estimate.bytes > 215 << 20;
+    assert!(long.is_none_or(is_foreseen), "{long:?}");
+    let work = body_work("br_table", 60_000, 512);
+    let most = 60_000 * 512;
+    assert!(
+        work.tabled > most * 9 / 10 && work.tabled <= work.spanned,
+        "{work:?}"
+    );
+    assert!(
+        (most * 9 / 10..most * 11 / 10).contains(&work.branched),
+        "{work:?}"
+    );
 }
 
 /// Values that are loaded first and stored last live across all that is in between, up to a call.
