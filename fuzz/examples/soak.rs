@@ -83,6 +83,14 @@ fn target_of(name: &str) -> fn(&[u8]) -> Option<Seen> {
             tiered_fuzz::component_values::run(input);
             Some(Seen::default())
         },
+        "components" => |input| {
+            let seen = tiered_fuzz::components::see(input);
+            seen.instantiated.then_some(Seen {
+                returned: seen.returned,
+                trapped: seen.failed,
+                ..Seen::default()
+            })
+        },
         "heap" => |input| {
             tiered_fuzz::heap::run(input);
             Some(Seen::default())

@@ -13,6 +13,7 @@
 
 pub mod compile_cost;
 pub mod component_values;
+pub mod components;
 pub mod decode;
 pub mod dictionary;
 pub mod execute;

@@ -66,6 +66,18 @@ impl Mutator {
         bytes
     }
 
+    /// As [`Mutator::input`], but none of the changes keeps a valid module valid on purpose, and there may be none.
+    #[must_use]
+    pub fn changed(&self, seed: u64, number: u64) -> Vec<u8> {
+        let mut random = Random(Random(seed).next() ^ number.wrapping_mul(0xa076_1d64_78bd_642f));
+        let mut bytes = self.seeds[below(&mut random, self.seeds.len())].clone();
+        for _ in 0..random.next() % MOST_CHANGES {
+            self.change(&mut bytes, &mut random);
+        }
+        bytes.truncate(2 * seeds::MOST);
+        bytes
+    }
+
     /// One change behind the magic number, which decides how an input is read.
     fn change(&self, bytes: &mut Vec<u8>, random: &mut Random) {
         let begin = bytes.len().min(8);

@@ -56,6 +56,25 @@ pub fn accepted(modules: &[Vec<u8>]) -> Vec<&[u8]> {
         .collect()
 }
 
+/// Our scripts of the component model.
+const COMPONENTS: [&str; 6] = [
+    include_str!("../../crates/wast/tests/scripts/component/flags.wast"),
+    include_str!("../../crates/wast/tests/scripts/component/nesting.wast"),
+    include_str!("../../crates/wast/tests/scripts/component/post_return.wast"),
+    include_str!("../../crates/wast/tests/scripts/component/resources.wast"),
+    include_str!("../../crates/wast/tests/scripts/component/strings.wast"),
+    include_str!("../../crates/wast/tests/scripts/component/values.wast"),
+];
+
+/// The components of our scripts, binary.
+#[must_use]
+pub fn components() -> Vec<Vec<u8>> {
+    let components = COMPONENTS.iter().flat_map(|script| of_text(script));
+    components
+        .filter(|component| component.starts_with(b"\0asm\x0d\0\x01\0"))
+        .collect()
+}
+
 /// The name of a seed's file: a hash of what is in it.
 #[must_use]
 pub fn file_name(module: &[u8]) -> String {
@@ -69,7 +88,11 @@ pub fn file_name(module: &[u8]) -> String {
 
 /// The modules of a script; none if it does not parse, as some of proposals that are not final.
 fn of_script(script: &TestFile<'_>) -> Vec<Vec<u8>> {
-    let mut lexer = Lexer::new(script.raw());
+    of_text(script.raw())
+}
+
+fn of_text(script: &str) -> Vec<Vec<u8>> {
+    let mut lexer = Lexer::new(script);
     // Scripts about names hold every character there is.
     lexer.allow_confusing_unicode(true);
     let Ok(buffer) = ParseBuffer::new_with_lexer(lexer) else {

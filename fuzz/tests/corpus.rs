@@ -22,6 +22,7 @@ macro_rules! targets {
 
 targets! {
     component_values: 500 inputs of at most 1024 bytes;
+    components: 300 inputs of at most 64 bytes;
     decode: 1000 inputs of at most 4096 bytes;
     execute: 400 inputs of at most 4096 bytes;
     heap: 50 inputs of at most 1024 bytes;

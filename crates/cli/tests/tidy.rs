@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox", &[]),
-    ("wast", &["tiered"]),
+    ("wast", &["tiered", "tiered-component"]),
     (
         "engine",
         &[

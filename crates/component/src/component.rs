@@ -160,9 +160,9 @@ impl From<&Item> for ItemType {
                 let items = items.iter().map(|(name, item)| (name.clone(), item.into()));
                 ItemType::Instance(items.collect())
             }
-            Item::Module => ItemType::Module,
+            Item::Module(_) => ItemType::Module,
             Item::Component => ItemType::Component,
-            Item::Resource => ItemType::Resource,
+            Item::Resource(_) => ItemType::Resource,
             Item::Type(ty) => ItemType::Type(*ty),
         }
     }

@@ -1,6 +1,7 @@
 //! Calls of a component's functions by the host: the canonical ABI's `lift`, as far as it is no adapter's.
 //!
 //! *Invariant:* while values are lowered to a guest, or it cleans up after a call, the guest may not call out.
+//! *Invariant:* no exception of a guest leaves its component: it is a trap to everybody else.
 //! *Invariant:* whatever ends a call early after the guest was entered leaves the instance so that it is not entered again.
 
 mod started;
@@ -129,7 +130,8 @@ impl Func {
         let args = self.lower_args(store, lower)?;
         let mut slots = [0; MAX_FLAT_PARAMS];
         slots[..args.len()].copy_from_slice(&args);
-        func.core.call(store, &mut slots)?;
+        let called = func.core.call(store, &mut slots);
+        called.map_err(Trap::uncatchable)?;
 
         let (state, bytes) = shared.state_and_bytes(store, func.memory);
         let mut handles = LiftedFrom {
@@ -143,7 +145,8 @@ impl Func {
 
         if let Some(post_return) = func.post_return {
             set_flag(store, func.may_leave, false);
-            post_return.call(store, &mut slots)?;
+            let called = post_return.call(store, &mut slots);
+            called.map_err(Trap::uncatchable)?;
             set_flag(store, func.may_leave, true);
         }
         shared.state(store).end_call()?;
@@ -439,7 +442,8 @@ impl Guest for LoweredTo<'_> {
             );
         };
         let mut slots = [old, old_size, align.into(), size];
-        realloc.call(self.store, &mut slots)?;
+        let called = realloc.call(self.store, &mut slots);
+        called.map_err(Trap::uncatchable)?;
         Ok(match self.options.address {
             AddressType::I32 => u64::from(slots[0] as u32),
             AddressType::I64 => slots[0],

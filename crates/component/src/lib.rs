@@ -30,6 +30,7 @@
 //! * `linker` compares what it imports with what a host has: [`Linker`].
 //! * `instance` takes the plan's steps on a store: [`Instance`]; `state` is what an instance keeps, `handles` its tables.
 //! * `lowered` and `host` are calls from components to the host, `func` the other way round: [`Func`], [`TypedFunc`].
+//! * `converted` is for calls of host functions on flat core values by components with other canonical options.
 //! * `trampoline` has the runtime's own functions, `transcode` strings between components.
 //! * [`types`] and [`abi`] are the canonical ABI by itself, which knows no store.
 //!
@@ -47,6 +48,7 @@
 pub mod abi;
 mod component;
 pub mod concurrent;
+mod converted;
 mod error;
 mod func;
 mod handles;

@@ -3,8 +3,8 @@
 //! A host function is written in one of two forms.
 //!
 //! * [`Linker::lowered`]: on the flat core values and the bytes of the caller's memory, as the canonical ABI lays them out for
-//!   `memory32` and `utf8`, which is what compilers make. Nothing is converted or allocated, so a call costs what a call of a
-//!   core host function costs. Interfaces that are known when the host is written, WASI above all, are written so.
+//!   `memory32` and `utf8`, which is what compilers make. Nothing is converted or allocated then, so a call costs what a call
+//!   of a core host function costs. Interfaces that are known when the host is written, WASI above all, are written so.
 //! * [`Linker::func`]: on values, lifted and lowered for it, of whatever types and options the component has.
 //!
 //! Names: an interface is `wasi:cli/run@0.2.12`, and stands for those of its versions that fit it by the rules of semantic
@@ -13,6 +13,7 @@
 //!
 //! *Invariant:* a function's type is compared once, when a component is linked: no call checks it again.
 
+mod imports;
 mod wanted;
 
 use std::collections::HashMap;
@@ -36,7 +37,8 @@ use crate::resource::HostResource;
 use crate::types::{FuncType, Types};
 use crate::val::Val;
 
-use wanted::{Wanted, wanted};
+pub(crate) use wanted::passes_strings;
+use wanted::{Wanted, fits_lowered, wanted};
 
 /// Why a linker refuses a definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,8 +129,9 @@ impl<T: 'static> Linker<T> {
     /// them for a function that is imported: at most 16 parameters, or one pointer; at most one result, or one more parameter
     /// that points to where the result goes.
     ///
-    /// A component whose function has another flat signature is refused when it is linked, and so is one that passes strings
-    /// in another encoding than UTF-8 to it, or has a memory of 64-bit addresses.
+    /// A component whose function has another flat signature is refused when it is linked. One that passes strings in another
+    /// encoding than UTF-8 to it, or has a memory of 64-bit addresses, has its values converted: the function then finds them in
+    /// a memory that exists for the call alone.
     ///
     /// ```
     /// use tiered::decode::types::ValType::{I32, I64};
@@ -293,7 +296,8 @@ impl<T: 'static> Linker<T> {
         self.instantiate_pre(component)?.instantiate(store)
     }
 
-    /// Looks up and compares what a component imports, once for any number of instances.
+    /// Looks up and compares what a component imports, once for any number of instances: all of it, whether it is used or not,
+    /// but for instances without anything in them.
     ///
     /// # Errors
     /// [`Error::UnknownImport`] for the first import that is not defined; [`Error::IncompatibleImport`] for the first one whose
@@ -305,6 +309,7 @@ impl<T: 'static> Linker<T> {
         for (path, kind) in (0..).zip(kinds) {
             provided.push(self.provide(plan, path, &kind)?);
         }
+        self.check_imports(plan)?;
         Ok(InstancePre {
             component: component.clone(),
             provided,
@@ -315,8 +320,7 @@ impl<T: 'static> Linker<T> {
 
     fn provide(&self, plan: &Plan, path: u32, wanted: &Wanted<'_>) -> Result<Provided<T>, Error> {
         let (interface, name) = plan.import_name(path);
-        let interfaces = self.interfaces.candidates(&interface);
-        let Some(found) = interfaces.flat_map(|names| names.get_exact(name)).next() else {
+        let Some(found) = self.find(&interface, name) else {
             let stand_in = self.unknown_trap.then(|| wanted.stand_in(&interface, name));
             return stand_in
                 .flatten()
@@ -334,7 +338,9 @@ impl<T: 'static> Linker<T> {
             (Definition::Module(module), Wanted::Module) => Ok(Provided::Module(module.clone())),
             (Definition::Lowered(ty, body), Wanted::Funcs(calls)) => {
                 for call in calls {
-                    call.fits_lowered(plan, ty).map_err(incompatible)?;
+                    fits_lowered(plan.types.func(call.ty), ty)
+                        .and_then(|()| call.can_be_converted(&plan.types))
+                        .map_err(incompatible)?;
                 }
                 Ok(Provided::Lowered(Arc::clone(body)))
             }
@@ -350,6 +356,16 @@ impl<T: 'static> Linker<T> {
                 wanted.kind()
             ))),
         }
+    }
+
+    /// The definition that is meant by a name of an interface, of whatever version.
+    fn find(&self, interface: &str, name: &str) -> Option<&Definition<T>> {
+        let mut interfaces = self.interfaces.candidates(interface);
+        interfaces.find_map(|names| names.get_exact(name))
+    }
+
+    fn has_interface(&self, interface: &str) -> bool {
+        self.interfaces.candidates(interface).next().is_some()
     }
 
     fn unknown(&self, interface: String, name: &str) -> Error {

@@ -9,6 +9,7 @@ use crate::concurrent::{
     Callee, Holder, HostSink, HostSource, Hosts, OpCaller, Operation, Pending, SubtaskState,
     Transmit,
 };
+use crate::converted::Scratch;
 use crate::linker::LoweredBody;
 use crate::plan::Side;
 use crate::resource::{HostResource, ResourceType};
@@ -211,6 +212,7 @@ pub(crate) fn call<T: 'static>(
         args: Args::Slots(slots),
         lowering,
         pending: None,
+        scratch: None,
     };
     body(&mut call)?;
     if call.pending.is_none() {
@@ -227,6 +229,7 @@ fn finish<T: 'static>(call: Lowered<'_, T>) -> Result<(), Trap> {
         args: Args::Slots(mut slots),
         lowering,
         pending,
+        ..
     } = call
     else {
         unreachable!("the function was called with slots");
@@ -261,6 +264,7 @@ pub(crate) fn call_async<T: 'static>(
         args: Args::Own(&mut args),
         lowering,
         pending: None,
+        scratch: None,
     };
     body(&mut call)?;
     let pending = call.pending.take();
@@ -308,6 +312,8 @@ pub struct Lowered<'a, T: 'static> {
     pub(crate) lowering: &'a Arc<Lowering<T>>,
     /// What goes on when the function has returned.
     pub(crate) pending: Option<Box<dyn Pending<T>>>,
+    /// The memory of this call, if the guest's is not as such functions are written for; then the lowering names none.
+    pub(crate) scratch: Option<Box<Scratch>>,
 }
 
 impl<T: 'static> Lowered<'_, T> {
@@ -406,7 +412,11 @@ impl<T: 'static> Lowered<'_, T> {
             }
             None => {
                 let (data, meter) = self.caller.data_and_meter();
-                (data, &mut [], meter)
+                let bytes = match &mut self.scratch {
+                    Some(scratch) => &mut scratch.bytes[..],
+                    None => &mut [],
+                };
+                (data, bytes, meter)
             }
         }
     }
@@ -418,6 +428,9 @@ impl<T: 'static> Lowered<'_, T> {
     /// The guest's trap; one of the canonical ABI if what it gives is not aligned or not within its memory, or if it gave no
     /// `realloc` for this function.
     pub fn realloc(&mut self, old: u32, old_size: u32, align: u32, size: u32) -> Result<u32, Trap> {
+        if let Some(scratch) = &mut self.scratch {
+            return scratch.reallocate(old.into(), old_size.into(), align.into(), size.into());
+        }
         let (Some(realloc), Some(memory)) = (self.lowering.realloc, self.lowering.memory) else {
             return Err(Trap::message(
                 "the component gives no realloc and memory for a function that returns what takes some",
@@ -425,7 +438,8 @@ impl<T: 'static> Lowered<'_, T> {
         };
         let may_leave = self.lowering.may_leave;
         set_flag(&mut self.caller, may_leave, false);
-        let at = realloc.call(&mut self.caller, (old, old_size, align, size))?;
+        let at = realloc.call(&mut self.caller, (old, old_size, align, size));
+        let at = at.map_err(Trap::uncatchable)?;
         set_flag(&mut self.caller, may_leave, true);
         if !at.is_multiple_of(align.max(1)) {
             return Err(Trap::message(

@@ -87,7 +87,7 @@ impl<V> Names<V> {
 
     /// The values that may be meant by `name`, the best first: that of the name itself, then those of versions that fit it,
     /// the newest first.
-    pub(crate) fn candidates<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a V> {
+    pub(crate) fn candidates<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a V> {
         let versions = split(name).and_then(|(base, track, _)| {
             let versions = self.tracks.get(&(base.into(), track))?;
             Some(versions.values().rev())

@@ -8,7 +8,9 @@
 //! *Invariant:* a plan is made of a component that the validator has passed; numbers in it are of things that are there.
 //! *Invariant:* function bodies of core modules are not looked at here: decoding the modules validates them.
 
+mod asynchrony;
 mod convert;
+mod core_types;
 mod expansion;
 mod translate;
 
@@ -16,7 +18,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use tiered::decode::module::ExportKind;
-use tiered::decode::types::FuncType;
+use tiered::decode::types::{ExternType, FuncType};
 
 use crate::abi::StringEncoding;
 use crate::types::{FuncTypeId, ResourceId, TypeId, Types, ValType};
@@ -37,11 +39,23 @@ pub(crate) enum ModuleSource {
 pub(crate) enum Item {
     Func(FuncTypeId),
     Instance(Vec<(Box<str>, Item)>),
-    Module,
+    Module(ModuleType),
     Component,
-    Resource,
+    Resource(ResourceId),
     /// A type that is no resource; `None` if it is of no values.
     Type(Option<ValType>),
+}
+
+/// Both names of what a core module imports.
+pub(crate) type ImportNames = (Box<str>, Box<str>);
+
+/// The type of a core module.
+#[derive(Clone, Debug)]
+pub(crate) struct ModuleType {
+    /// What it may import, by both names.
+    pub(crate) imports: Vec<(ImportNames, ExternType)>,
+    /// What it exports, at least.
+    pub(crate) exports: Vec<(Box<str>, ExternType)>,
 }
 
 /// What the steps take of an import: the import's number, and the names of instances in it down to the item.
@@ -100,7 +114,7 @@ pub(crate) enum Step {
     /// Instantiates a core module that is imported.
     InstantiateImport {
         import: u32,
-        imports: HashMap<(Box<str>, Box<str>), CoreDef>,
+        imports: HashMap<ImportNames, CoreDef>,
     },
     /// Remembers something as the next of its kind.
     Extract { what: Extract, def: CoreDef },

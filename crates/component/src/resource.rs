@@ -75,6 +75,17 @@ impl HostResource {
         }
     }
 
+    /// A type that there has not been, without a name: it is equal to its copies alone.
+    #[must_use]
+    pub fn unique() -> HostResource {
+        static TYPES: AtomicU64 = AtomicU64::new(0);
+        let number = TYPES.fetch_add(1, Ordering::Relaxed);
+        HostResource {
+            id: !hash(&number.to_le_bytes()),
+            name: "",
+        }
+    }
+
     /// The type of an import that nobody defines.
     pub(crate) fn of_nobody(import: &str) -> HostResource {
         HostResource {

@@ -90,7 +90,8 @@ pub(crate) fn destroy(
     rep: u32,
 ) -> Result<(), Trap> {
     shared.state(store).begin_call()?;
-    destructor.call(store, &mut [rep.into()])?;
+    let called = destructor.call(store, &mut [rep.into()]);
+    called.map_err(Trap::uncatchable)?;
     shared.state(store).end_call()
 }
 

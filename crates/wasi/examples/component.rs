@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use tiered::{Engine, Store};
 use tiered_component::{Component, Error as Stopped, Linker, Val};
-use tiered_wasi::{Access, Peers, WasiCtx, p2};
+use tiered_wasi::{Access, Peers, WasiCtx, p2, p3};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -42,9 +42,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let component = Component::from_file(&engine, &file)?;
     let mut linker = Linker::new();
     p2::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)?;
+    p3::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)?;
     let mut store = Store::new(&engine, ctx)?;
     let instance = linker.instantiate(&mut store, &component)?;
-    let run = instance.func("wasi:cli/run@0.2.12", "run")?;
+    // What has both is a program of 0.3 with a libc of 0.2.
+    let run = instance.func("wasi:cli/run@0.3.2", "run");
+    let run = run.or_else(|_| instance.func("wasi:cli/run@0.2.12", "run"))?;
     match run.call(&mut store, &[]) {
         Ok(Some(Val::Result(Ok(_)))) | Ok(None) => Ok(ExitCode::SUCCESS),
         Ok(_) => Ok(ExitCode::FAILURE),

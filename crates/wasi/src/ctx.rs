@@ -46,7 +46,7 @@ use crate::kernel_fs::Origin;
 use crate::net_grants::{NetGrants, Peers};
 #[cfg(feature = "component")]
 use crate::objects::lookup::Lookups;
-use crate::objects::{Access, Grant, ListingBudget, Object, OpenDir};
+use crate::objects::{Access, ByteBudget, Grant, Object, OpenDir};
 use crate::path::reopened_for_reading;
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
@@ -61,7 +61,7 @@ pub struct WasiCtx {
     pub(crate) args: Strings,
     pub(crate) environ: Strings,
     pub(crate) table: FdTable,
-    pub(crate) listings: ListingBudget,
+    pub(crate) listings: ByteBudget,
     /// Breaks the waiting of all threads.
     pub(crate) interrupt: InterruptHandle,
     pub(crate) monotonic: Monotonic,
@@ -73,6 +73,9 @@ pub struct WasiCtx {
     pub(crate) net: NetGrants,
     #[cfg(feature = "component")]
     pub(crate) lookups: Lookups,
+    /// Bytes of datagrams that wait to be sent.
+    #[cfg(feature = "component")]
+    pub(crate) datagrams: ByteBudget,
     /// The most random bytes of one call.
     #[cfg(feature = "component")]
     pub(crate) max_random_bytes: u64,
@@ -544,7 +547,7 @@ impl WasiCtxBuilder {
             args: Strings::from_args(self.args)?,
             environ: Strings::from_environ(self.environ)?,
             table,
-            listings: ListingBudget::new(self.max_listing_bytes),
+            listings: ByteBudget::new(self.max_listing_bytes),
             interrupt: InterruptHandle::new(),
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
@@ -554,6 +557,8 @@ impl WasiCtxBuilder {
             net: components.net,
             #[cfg(feature = "component")]
             lookups: Lookups::default(),
+            #[cfg(feature = "component")]
+            datagrams: ByteBudget::new(crate::component::udp::MAX_WAITING_BYTES),
             #[cfg(feature = "component")]
             max_random_bytes: components.max_random_bytes,
         })

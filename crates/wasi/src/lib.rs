@@ -1,6 +1,6 @@
-//! WASI preview 1 and 0.2 on cap-std: a program gets exactly the capabilities it was granted.
+//! WASI preview 1, 0.2 and 0.3 on cap-std: a program gets exactly the capabilities it was granted.
 //!
-//! WASI 0.2, for components, is in the module `p2`, with the feature `component`.
+//! WASI for components, 0.2 and 0.3, is in the modules `p2` and `p3`, with the feature `component`.
 //!
 //! A [`WasiCtx`] holds what one guest was given: arguments, environment, streams, directories with their grants, listening
 //! sockets. The 46 calls of `wasi_snapshot_preview1`, and those of the older `wasi_unstable`, are plain functions on it and
@@ -33,7 +33,7 @@
 //!
 //! *Invariant:* no call reaches the host outside a granted directory, whatever the path, the links in it, or what changes
 //! while it is resolved. What leads out is `NOTCAPABLE`; `ACCES` is the host's own refusal.
-//! *Invariant:* only `link.rs`, `threads.rs` and `p2` know the runtime.
+//! *Invariant:* only `link.rs`, `threads.rs` and what is for components know the runtime.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

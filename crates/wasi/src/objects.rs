@@ -8,6 +8,7 @@
 //! Invariant: what holds a descriptor of the host's holds the permission to ([`Hold`]), for as long as anybody uses it.
 
 mod attributes;
+mod budget;
 mod file;
 mod listing;
 #[cfg(feature = "component")]
@@ -36,8 +37,11 @@ use crate::kernel_fs::Origin;
 use crate::stdio::{Input, Output};
 
 pub(crate) use attributes::{NewTime, Sync, timestamps};
+pub(crate) use budget::ByteBudget;
+#[cfg(feature = "component")]
+pub(crate) use budget::Taken;
 pub(crate) use file::{CURRENT_POSITION, advice, positioned};
-pub(crate) use listing::{DOTS, Lister, Listing, ListingBudget, inode};
+pub(crate) use listing::{DOTS, Lister, Listing, inode};
 pub(crate) use open::OpenRequest;
 
 /// Whether what lies below a preopened directory may be changed.

@@ -7,6 +7,8 @@
 //!
 //! *Invariant:* a directive this runner does not know is a failure, never a silent pass.
 //!
+//! Scripts of the component model run with the feature `component`, which is on by default.
+//!
 //! Called by `tiered wast FILE…` and by the spec test beside this crate.
 //!
 //! ```
@@ -24,6 +26,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg_attr(not(feature = "component"), path = "component_disabled.rs")]
+mod component;
 mod runner;
 mod script;
 mod spectest;

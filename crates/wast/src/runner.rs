@@ -1,22 +1,57 @@
-//! Executes one directive after another on one store: what a script defines, later directives see.
+//! Executes one directive after another: what a script defines, later directives see. All modules are instantiated in one store.
 //!
-//! Invariant: after a module that fails to instantiate there is no current instance, so the calls meant for it fail
+//! Invariant: after a module or component that fails to instantiate there is no current instance, so the calls meant for it fail
 //! instead of reaching the module before it.
 
 use std::collections::HashMap;
 
-use tiered::{Engine, Func, Instance, InstantiateError, Linker, Module, Store, Trap, Val};
+use tiered::{Engine, Instance, InstantiateError, Linker, Module, Store, Trap, Val};
 use wast::core::WastRetCore;
 use wast::token::Id;
 use wast::{QuoteWat, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
+use crate::component::{self, Host};
 use crate::{spectest, value};
 
 /// Why a directive fails, or nothing.
 type Verdict = Result<(), String>;
 
 /// How an action ended, where it could be started at all.
-type Ending = Result<Vec<Val>, Trap>;
+type Ending = Result<Outcome, (Trap, Kind)>;
+
+/// What an action gives.
+enum Outcome {
+    Core(Vec<Val>),
+    Component(component::Outcome),
+}
+
+/// What has trapped: scripts have other words for the two.
+enum Kind {
+    Core,
+    Component,
+}
+
+/// What a script defines.
+#[derive(Clone)]
+enum Definition {
+    Module(Module),
+    Component(component::Definition),
+}
+
+/// An instance of it.
+#[derive(Clone)]
+enum Instantiated {
+    Module(Instance),
+    Component(component::Instance),
+}
+
+/// Whether a definition is of a component.
+pub(crate) fn is_component(source: &QuoteWat<'_>) -> bool {
+    matches!(
+        source,
+        QuoteWat::Wat(Wat::Component(_)) | QuoteWat::QuoteComponent(..)
+    )
+}
 
 /// The state a script builds up.
 pub(crate) struct Runner<'a> {
@@ -24,10 +59,12 @@ pub(crate) struct Runner<'a> {
     store: Store<()>,
     /// The spectest module, and what the script registers.
     linker: Linker<()>,
-    current: Option<Instance>,
-    instances: HashMap<&'a str, Instance>,
-    current_definition: Option<Module>,
-    definitions: HashMap<&'a str, Module>,
+    /// What components import.
+    host: Host,
+    current: Option<Instantiated>,
+    instances: HashMap<&'a str, Instantiated>,
+    current_definition: Option<Definition>,
+    definitions: HashMap<&'a str, Definition>,
 }
 
 impl<'a> Runner<'a> {
@@ -42,6 +79,7 @@ impl<'a> Runner<'a> {
             engine,
             store,
             linker,
+            host: Host::new(engine)?,
             current: None,
             instances: HashMap::new(),
             current_definition: None,
@@ -97,29 +135,29 @@ impl<'a> Runner<'a> {
     fn define_and_instantiate(&mut self, source: QuoteWat<'a>) -> Verdict {
         self.current = None;
         let name = source.name();
-        let module = self.define(source)?;
-        self.instantiate(name, &module)
+        let definition = self.define(source)?;
+        self.instantiate(name, &definition)
     }
 
-    /// Decodes a module and keeps it as the current definition, and by its name.
-    fn define(&mut self, mut source: QuoteWat<'a>) -> Result<Module, String> {
+    /// Decodes a module or a component and keeps it as the current definition, and by its name.
+    fn define(&mut self, mut source: QuoteWat<'a>) -> Result<Definition, String> {
         self.current_definition = None;
         let name = source.name();
-        let module = self.decode(&mut source)?;
+        let definition = self.decode(&mut source)?;
         if let Some(name) = name {
-            self.definitions.insert(name.name(), module.clone());
+            self.definitions.insert(name.name(), definition.clone());
         }
-        self.current_definition = Some(module.clone());
-        Ok(module)
+        self.current_definition = Some(definition.clone());
+        Ok(definition)
     }
 
     fn instantiate_definition(
         &mut self,
         instance: Option<Id<'a>>,
-        module: Option<Id<'a>>,
+        definition: Option<Id<'a>>,
     ) -> Verdict {
         self.current = None;
-        let definition = match module {
+        let definition = match definition {
             Some(id) => self
                 .definitions
                 .get(id.name())
@@ -133,27 +171,44 @@ impl<'a> Runner<'a> {
         self.instantiate(instance, &definition)
     }
 
-    /// Instantiates `module` as the current instance, and under `name`.
-    fn instantiate(&mut self, name: Option<Id<'a>>, module: &Module) -> Verdict {
-        let instance = self
-            .linker
-            .instantiate(&mut self.store, module)
-            .map_err(|err| err.to_string())?;
+    /// Instantiates a definition as the current instance, and under `name`.
+    fn instantiate(&mut self, name: Option<Id<'a>>, definition: &Definition) -> Verdict {
+        let instance = match definition {
+            Definition::Module(module) => {
+                let instance = self.linker.instantiate(&mut self.store, module);
+                Instantiated::Module(instance.map_err(|err| err.to_string())?)
+            }
+            Definition::Component(component) => {
+                let instance = self.host.instantiate(self.engine, component);
+                let instance = instance.map_err(|refusal| refusal.message())?;
+                if let Some(name) = name {
+                    self.host.register(name.name(), &instance)?;
+                }
+                Instantiated::Component(instance)
+            }
+        };
         if let Some(name) = name {
-            self.instances.insert(name.name(), instance);
+            self.instances.insert(name.name(), instance.clone());
         }
         self.current = Some(instance);
         Ok(())
     }
 
-    fn register(&mut self, name: &str, module: Option<Id<'a>>) -> Verdict {
-        let instance = self.instance(module)?;
-        let registered = self.linker.instance(&self.store, name, instance);
-        registered.map(drop).map_err(|err| err.to_string())
+    fn register(&mut self, name: &str, instance: Option<Id<'a>>) -> Verdict {
+        match self.instance(instance)?.clone() {
+            Instantiated::Module(instance) => {
+                let registered = self.linker.instance(&self.store, name, instance);
+                registered.map(drop).map_err(|err| err.to_string())
+            }
+            Instantiated::Component(instance) => self.host.register(name, &instance),
+        }
     }
 
     fn assert_return(&mut self, exec: WastExecute<'a>, expected: &[WastRet<'a>]) -> Verdict {
-        let found = completes(self.execute(exec)?)?;
+        let found = match completes(self.execute(exec)?)? {
+            Outcome::Core(found) => found,
+            Outcome::Component(found) => return component::compare(&found, expected),
+        };
         let expected = expected
             .iter()
             .map(expected_result)
@@ -175,49 +230,86 @@ impl<'a> Runner<'a> {
         Err(format!("expected {expected}, found {found}"))
     }
 
-    fn assert_unlinkable(&mut self, module: Wat<'a>, message: &str) -> Verdict {
-        let module = self.decode(&mut QuoteWat::Wat(module))?;
-        match self.linker.instantiate(&mut self.store, &module) {
-            Ok(_) => Err(format!("the module links, expected: {message}")),
-            Err(InstantiateError::Trap(trap)) => Err(format!(
-                "the module links, then traps: {trap}; expected: {message}"
-            )),
-            Err(_) => Ok(()),
+    fn assert_unlinkable(&mut self, source: Wat<'a>, message: &str) -> Verdict {
+        match self.decode(&mut QuoteWat::Wat(source))? {
+            Definition::Module(module) => match self.linker.instantiate(&mut self.store, &module) {
+                Ok(_) => Err(format!("the module links, expected: {message}")),
+                Err(InstantiateError::Trap(trap)) => Err(format!(
+                    "the module links, then traps: {trap}; expected: {message}"
+                )),
+                Err(_) => Ok(()),
+            },
+            Definition::Component(component) => {
+                match self.host.instantiate(self.engine, &component) {
+                    Ok(_) => Err(format!("the component links, expected: {message}")),
+                    Err(refusal) if refusal.is_of_linking() => Ok(()),
+                    Err(refusal) => Err(format!("{}; expected: {message}", refusal.message())),
+                }
+            }
         }
     }
 
     /// The module is refused; why is not compared, for every decoder words it in its own way.
-    fn assert_rejected(&mut self, mut module: QuoteWat<'a>, message: &str) -> Verdict {
-        match self.decode(&mut module) {
-            Ok(_) => Err(format!("the module is accepted, expected: {message}")),
+    fn assert_rejected(&mut self, mut source: QuoteWat<'a>, message: &str) -> Verdict {
+        let what = match is_component(&source) {
+            true => "component",
+            false => "module",
+        };
+        match self.decode(&mut source) {
+            Ok(_) => Err(format!("the {what} is accepted, expected: {message}")),
             Err(_) => Ok(()),
         }
     }
 
-    fn decode(&self, source: &mut QuoteWat<'a>) -> Result<Module, String> {
+    fn decode(&self, source: &mut QuoteWat<'a>) -> Result<Definition, String> {
+        let is_component = is_component(source);
         let bytes = source.encode().map_err(|err| err.message())?;
-        Module::new(self.engine, bytes).map_err(|err| err.to_string())
+        if is_component {
+            return Host::read(self.engine, bytes).map(Definition::Component);
+        }
+        let module = Module::new(self.engine, bytes).map_err(|err| err.to_string())?;
+        Ok(Definition::Module(module))
     }
 
     fn execute(&mut self, exec: WastExecute<'a>) -> Result<Ending, String> {
         match exec {
             WastExecute::Invoke(call) => self.invoke(&call),
             WastExecute::Get { module, global, .. } => {
-                self.global(module, global).map(|val| Ok(vec![val]))
+                let value = self.global(module, global)?;
+                Ok(Ok(Outcome::Core(vec![value])))
             }
-            WastExecute::Wat(module) => {
-                let module = self.decode(&mut QuoteWat::Wat(module))?;
-                match self.linker.instantiate(&mut self.store, &module) {
-                    Ok(_) => Ok(Ok(Vec::new())),
-                    Err(InstantiateError::Trap(trap)) => Ok(Err(trap)),
-                    Err(err) => Err(err.to_string()),
-                }
+            WastExecute::Wat(source) => {
+                let trap = match self.decode(&mut QuoteWat::Wat(source))? {
+                    Definition::Module(module) => {
+                        match self.linker.instantiate(&mut self.store, &module) {
+                            Ok(_) => None,
+                            Err(InstantiateError::Trap(trap)) => Some((trap, Kind::Core)),
+                            Err(err) => return Err(err.to_string()),
+                        }
+                    }
+                    Definition::Component(component) => {
+                        match self.host.instantiate(self.engine, &component) {
+                            Ok(_) => None,
+                            Err(refusal) => Some((refusal.trap()?, Kind::Component)),
+                        }
+                    }
+                };
+                Ok(trap.map_or_else(|| Ok(Outcome::Core(Vec::new())), Err))
             }
         }
     }
 
     fn invoke(&mut self, call: &WastInvoke<'a>) -> Result<Ending, String> {
-        let func = self.func(call.module, call.name)?;
+        let instance = match self.instance(call.module)? {
+            Instantiated::Module(instance) => *instance,
+            Instantiated::Component(instance) => {
+                let ended = instance.invoke(call.name, &call.args)?;
+                let ended = ended.map(Outcome::Component);
+                return Ok(ended.map_err(|trap| (trap, Kind::Component)));
+            }
+        };
+        let func = instance.func(&self.store, call.name);
+        let func = func.ok_or_else(|| format!("no exported function `{}`", call.name))?;
         let params = func.ty(&self.store).params;
         let mut args = Vec::with_capacity(call.args.len());
         for (index, arg) in call.args.iter().enumerate() {
@@ -234,18 +326,14 @@ impl<'a> Runner<'a> {
                 call.name
             ));
         }
-        Ok(func.call(&mut self.store, &args))
-    }
-
-    fn func(&self, module: Option<Id<'a>>, name: &str) -> Result<Func, String> {
-        let instance = self.instance(module)?;
-        instance
-            .func(&self.store, name)
-            .ok_or_else(|| format!("no exported function `{name}`"))
+        let ended = func.call(&mut self.store, &args);
+        Ok(ended.map(Outcome::Core).map_err(|trap| (trap, Kind::Core)))
     }
 
     fn global(&self, module: Option<Id<'a>>, name: &str) -> Result<Val, String> {
-        let instance = self.instance(module)?;
+        let Instantiated::Module(instance) = self.instance(module)? else {
+            return Err(format!("a component exports no global `{name}`"));
+        };
         let global = instance
             .global(&self.store, name)
             .ok_or_else(|| format!("no exported global `{name}`"))?;
@@ -253,35 +341,39 @@ impl<'a> Runner<'a> {
     }
 
     /// The instance of that name, or the current one.
-    fn instance(&self, name: Option<Id<'a>>) -> Result<Instance, String> {
+    fn instance(&self, name: Option<Id<'a>>) -> Result<&Instantiated, String> {
         match name {
             Some(id) => self
                 .instances
                 .get(id.name())
-                .copied()
                 .ok_or_else(|| format!("no instance ${}", id.name())),
             None => self
                 .current
+                .as_ref()
                 .ok_or_else(|| "no instance: the last module failed".into()),
         }
     }
 }
 
-/// The values of an action that must not trap.
-fn completes(ending: Ending) -> Result<Vec<Val>, String> {
-    ending.map_err(|trap| format!("trap: {trap}"))
+/// What an action gives that must not trap.
+fn completes(ending: Ending) -> Result<Outcome, String> {
+    ending.map_err(|(trap, _)| format!("trap: {trap}"))
 }
 
 /// The action must trap for the reason the script names.
 fn traps_with(ending: Ending, expected: &str) -> Verdict {
-    let trap = match ending {
+    let (trap, kind) = match ending {
         Ok(_) => return Err(format!("no trap, expected: {expected}")),
-        Err(trap) => trap,
+        Err(trapped) => trapped,
     };
     let found = trap
         .code()
         .map_or_else(|| trap.to_string(), |code| code.spec_text().to_string());
-    if same_reason(expected, &found) {
+    let same = match kind {
+        Kind::Core => same_reason(expected, &found),
+        Kind::Component => component::same_reason(expected, &found),
+    };
+    if same {
         Ok(())
     } else {
         Err(format!("expected trap: {expected}, found trap: {found}"))
@@ -292,8 +384,8 @@ fn traps_with(ending: Ending, expected: &str) -> Verdict {
 fn throws(ending: Ending) -> Verdict {
     match ending {
         Ok(_) => Err("no exception".into()),
-        Err(trap) if trap.exception().is_some() => Ok(()),
-        Err(trap) => Err(format!("expected an exception, found trap: {trap}")),
+        Err((trap, _)) if trap.exception().is_some() => Ok(()),
+        Err((trap, _)) => Err(format!("expected an exception, found trap: {trap}")),
     }
 }
 

@@ -13,7 +13,7 @@ use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
 use wast::{Wast, WastDirective};
 
-use crate::runner::Runner;
+use crate::runner::{Runner, is_component};
 
 /// What came of a script.
 #[derive(Debug, Default)]
@@ -107,7 +107,9 @@ fn failure(source: &str, span: Span, directive: &'static str, message: String) -
 /// The keyword a directive starts with.
 fn name(directive: &WastDirective<'_>) -> &'static str {
     match directive {
+        WastDirective::Module(source) if is_component(source) => "component",
         WastDirective::Module(_) => "module",
+        WastDirective::ModuleDefinition(source) if is_component(source) => "component definition",
         WastDirective::ModuleDefinition(_) => "module definition",
         WastDirective::ModuleInstance { .. } => "module instance",
         WastDirective::AssertMalformed { .. } => "assert_malformed",

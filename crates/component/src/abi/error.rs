@@ -145,19 +145,19 @@ pub enum AbiErrorKind {
 #[non_exhaustive]
 pub enum HandleError {
     /// There is none with this index.
-    #[error("there is no handle {0}")]
+    #[error("unknown handle index {0}")]
     Unknown(u32),
     /// The handle with this index is of something else.
-    #[error("handle {0} is of another type")]
+    #[error("handle index {0} used with the wrong type")]
     OtherType(u32),
     /// The handle with this index is borrowed, so it can't be given away.
-    #[error("handle {0} is borrowed, not owned")]
+    #[error("handle index {0} is borrowed, not owned")]
     NotOwned(u32),
     /// The handle with this index is lent, so it can't be given away.
-    #[error("handle {0} is lent")]
+    #[error("cannot remove owned resource while borrowed: handle index {0}")]
     Lent(u32),
     /// The stream or future with this index is in the middle of a copy.
-    #[error("handle {0} is being read or written")]
+    #[error("handle index {0} is being read or written")]
     Busy(u32),
     /// The stream or future of the handle can't be passed on, for this reason.
     #[error("{0}")]

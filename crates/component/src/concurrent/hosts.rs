@@ -240,6 +240,7 @@ impl<T: 'static> Hosts<T> {
                 args: Args::Own(&mut operation.args),
                 lowering: &operation.lowering,
                 pending: None,
+                scratch: None,
             };
             polled = pending.poll(&mut call)?;
             operation.pending = match (call.pending.take(), polled) {
@@ -475,6 +476,7 @@ impl<T: 'static> Hosts<T> {
                     args: Args::Own(&mut args),
                     lowering: &lowering,
                     pending: None,
+                    scratch: None,
                 };
                 source.read(&mut call, at as u32, left)
             }
@@ -486,6 +488,7 @@ impl<T: 'static> Hosts<T> {
                     args: Args::Own(&mut args),
                     lowering: &lowering,
                     pending: None,
+                    scratch: None,
                 };
                 sink.write(&mut call, at as u32, left)
             }

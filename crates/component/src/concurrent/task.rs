@@ -423,7 +423,8 @@ fn go_on(store: &mut AnyStore, shared: &Shared, id: Id<Task>, event: Event) -> R
                 ));
             };
             let mut slots = [event.code, event.index, event.payload].map(u64::from);
-            callback.call(store, &mut slots)?;
+            let called = callback.call(store, &mut slots);
+            called.map_err(Trap::uncatchable)?;
             Some(slots[0] as u32)
         }
     };
@@ -468,14 +469,16 @@ fn begin(
         Start::Ready(args) => slots[..args.len()].copy_from_slice(&args),
         Start::Adapter { start, args } => {
             slots[..args.len()].copy_from_slice(&args);
-            start.call(store, &mut slots)?;
+            let called = start.call(store, &mut slots);
+            called.map_err(Trap::uncatchable)?;
         }
         Start::Host(lower) => {
             let args = lower(store, shared)?;
             slots[..args.len()].copy_from_slice(&args);
         }
     }
-    core.call(store, &mut slots)?;
+    let called = core.call(store, &mut slots);
+    called.map_err(Trap::uncatchable)?;
     match lift {
         LiftKind::Callback(_) => Ok(Some(slots[0] as u32)),
         LiftKind::Stackful => Ok(None),
@@ -489,7 +492,8 @@ fn begin(
                 if let Some(may_leave) = may_leave {
                     set_flag(store, may_leave, false);
                 }
-                post_return.call(store, &mut slots)?;
+                let called = post_return.call(store, &mut slots);
+                called.map_err(Trap::uncatchable)?;
                 if let Some(may_leave) = may_leave {
                     set_flag(store, may_leave, true);
                 }
@@ -588,7 +592,8 @@ pub(crate) fn return_flat(
             if let Some(pointer) = pointer {
                 slots[flat.len()] = pointer;
             }
-            func.call(store, &mut slots)?;
+            let called = func.call(store, &mut slots);
+            called.map_err(Trap::uncatchable)?;
             if let Returns::Adapter { flat, .. } = &mut shared.state(store).task(id)?.returns {
                 flat[0] = slots[0];
             }

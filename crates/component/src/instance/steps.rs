@@ -13,11 +13,13 @@ use tiered::{
 };
 
 use super::{Exported, Inner, Instance, LiftedFunc};
+use crate::abi;
 use crate::concurrent::{self, BoundOptions, Builtin, Hosts, ReferenceBuiltin, StartCall};
+use crate::converted::Conversion;
 use crate::error::{Error, ImportName};
 use crate::func::abi_options;
 use crate::host::{HostCall, HostLowering};
-use crate::linker::{InstancePre, Provided};
+use crate::linker::{InstancePre, Provided, passes_strings};
 use crate::lowered::{self, Lowering, Shape, flag};
 use crate::plan::{
     AsyncBuiltin, CoreDef, CoreExport, CoreItem, Export, Exports, Extract, Options, Plan,
@@ -26,7 +28,7 @@ use crate::plan::{
 use crate::resource::ResourceType;
 use crate::state::{ResourceInfo, Shared};
 use crate::trampoline::{self, ResourceBuiltin, cannot_leave};
-use crate::types::FuncTypeId;
+use crate::types::{AddressType, CallKind, FuncTypeId};
 
 /// Runs the steps of a component.
 pub(crate) fn instantiate<T: 'static>(
@@ -519,14 +521,45 @@ impl<T: 'static> Instantiator<'_, T> {
         options.realloc.map(|index| self.reallocs[index as usize])
     }
 
+    /// How the values of such a function are converted.
+    fn conversion(
+        &mut self,
+        (import, ty): (u32, FuncTypeId),
+        index: u32,
+        params: usize,
+    ) -> Conversion<T> {
+        let options = &self.plan.options[index as usize];
+        let memory = self.memory(options);
+        let (interface, name) = self.plan.import_name(import);
+        Conversion {
+            component: self.pre.component().clone(),
+            name: format!("{}", ImportName(&interface, name)).into(),
+            ty,
+            options: abi_options(options, memory, self.store),
+            memory,
+            realloc: self.realloc(options),
+            params,
+            lifted_bytes: self.pre.limits().lifted_bytes,
+            lowering: Arc::new(Lowering {
+                shared: Arc::clone(&self.shared),
+                instance: options.instance,
+                may_leave: self.may_leave(options.instance),
+                memory: None,
+                realloc: None,
+                hosts: None,
+                shape: Shape::default(),
+            }),
+        }
+    }
+
     /// A function of the host, as a core module of the component calls it.
     fn lower(
         &mut self,
         ty: FuncType,
         (import, func_type): (u32, FuncTypeId),
-        options: u32,
+        index: u32,
     ) -> Result<CoreFunc, Error> {
-        let options = &self.plan.options[options as usize];
+        let options = &self.plan.options[index as usize];
         let memory = self.memory(options);
         let realloc = self.realloc(options);
         let may_leave = self.may_leave(options.instance);
@@ -534,6 +567,22 @@ impl<T: 'static> Instantiator<'_, T> {
             Provided::Lowered(body) => {
                 let body = Arc::clone(body);
                 let shape = Shape::of_func(&self.plan.types, func_type);
+                let func = self.plan.types.func(func_type);
+                let abi = abi_options(options, memory, self.store);
+                if !options.is_async
+                    && !shape.needs_hosts()
+                    && abi != abi::Options::default()
+                    && passes_memory(self.plan, func, abi)
+                {
+                    let conversion = self.conversion((import, func_type), index, ty.params.len());
+                    let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                        if !flag(&caller, conversion.lowering.may_leave) {
+                            return Err(cannot_leave());
+                        }
+                        conversion.call(caller, slots, &*body)
+                    });
+                    return Ok(func);
+                }
                 let hosts = shape.needs_hosts().then(|| self.hosts());
                 let is_async = options.is_async;
                 let may_wait = !is_async && shape.is_async;
@@ -676,5 +725,16 @@ impl<T: 'static> Instantiator<'_, T> {
             may_leave: self.may_leave(options.instance),
             may_block: self.may_block(),
         })
+    }
+}
+
+/// Whether values of a function are in memory in another form than host functions on flat core values are written for.
+fn passes_memory(plan: &Plan, func: &crate::types::FuncType, options: abi::Options) -> bool {
+    match options.address {
+        AddressType::I32 => passes_strings(&plan.types, func),
+        address => {
+            let kind = CallKind::Lower;
+            func.core_signature(kind, address) != func.core_signature(kind, AddressType::I32)
+        }
     }
 }

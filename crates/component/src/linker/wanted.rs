@@ -8,9 +8,10 @@ use tiered::decode::types::FuncType as CoreType;
 use super::Provided;
 use crate::abi::StringEncoding;
 use crate::error::ImportName;
+use crate::lowered::Shape;
 use crate::plan::{Export, Exports, Options, Plan, Step, Trampoline};
 use crate::resource::HostResource;
-use crate::types::{AddressType, CallKind, FlatType, FuncTypeId};
+use crate::types::{AddressType, CallKind, CoreSignature, FlatType, FuncType, FuncTypeId, Types};
 
 /// How a component calls a function that it imports.
 pub(super) struct Call<'a> {
@@ -94,36 +95,50 @@ fn exported_modules(exports: &Exports, wanted: &mut [Wanted<'_>]) {
 }
 
 impl Call<'_> {
-    /// Whether a function on flat core values of this type can be called so: of the type that it has for calls that wait for
-    /// it.
-    pub(super) fn fits_lowered(&self, plan: &Plan, ty: &CoreType) -> Result<(), String> {
-        let core_type = |kind| {
-            let core = plan.types.func(self.ty);
-            let core = core.core_signature(kind, AddressType::I32);
-            let core_of = |flat: Vec<FlatType>| flat.into_iter().map(FlatType::core);
-            CoreType::new(core_of(core.params), core_of(core.results))
-        };
-        let (wanted, is_64) = match self.options.is_async {
-            false => (self.core_type.clone(), false),
-            true => {
-                let is_64 = *self.core_type != core_type(CallKind::LowerAsync);
-                (core_type(CallKind::Lower), is_64)
-            }
-        };
-        if wanted != *ty || is_64 {
-            return Err(format!(
-                "its flat type is {ty}, and the component calls it as {}",
-                if is_64 { self.core_type } else { &wanted }
-            ));
+    /// Whether a function on flat core values can be called so: its arguments are converted only for calls that wait for it, and
+    /// have nothing to do with others.
+    pub(super) fn can_be_converted(&self, types: &Types) -> Result<(), String> {
+        let func = types.func(self.ty);
+        if !self.options.is_async && !Shape::of_func(types, self.ty).needs_hosts() {
+            return Ok(());
         }
-        let func = plan.types.func(self.ty);
-        let params = func.params().iter().map(|param| param.ty);
-        let mut values = params.chain(func.result());
-        if self.options.encoding != StringEncoding::Utf8
-            && values.any(|ty| plan.types.has_strings(ty))
-        {
-            return Err("it takes strings in UTF-8, and the component passes others".to_owned());
+        let kind = match self.options.is_async {
+            true => CallKind::LowerAsync,
+            false => CallKind::Lower,
+        };
+        if flat(func, kind) != *self.core_type {
+            return Err(
+                "it takes addresses of 32 bits, and the component passes others".to_owned(),
+            );
         }
-        Ok(())
+        match self.options.encoding != StringEncoding::Utf8 && passes_strings(types, func) {
+            true => Err("it takes strings in UTF-8, and the component passes others".to_owned()),
+            false => Ok(()),
+        }
     }
+}
+
+/// The flat type of a function for addresses of 32 bits.
+fn flat(func: &FuncType, kind: CallKind) -> CoreType {
+    let CoreSignature { params, results } = func.core_signature(kind, AddressType::I32);
+    let core = |types: Vec<FlatType>| types.into_iter().map(FlatType::core);
+    CoreType::new(core(params), core(results))
+}
+
+/// Whether a host function on flat core values is of a component's type: as the canonical ABI flattens that for addresses of 32
+/// bits, and for calls that wait.
+pub(super) fn fits_lowered(func: &FuncType, row: &CoreType) -> Result<(), String> {
+    let flat = flat(func, CallKind::Lower);
+    match flat == *row {
+        true => Ok(()),
+        false => Err(format!(
+            "its flat type is {row}, and the component calls it as {flat}"
+        )),
+    }
+}
+
+/// Whether a function's values may have strings in them.
+pub(crate) fn passes_strings(types: &Types, func: &FuncType) -> bool {
+    let params = func.params().iter().map(|param| param.ty);
+    params.chain(func.result()).any(|ty| types.has_strings(ty))
 }

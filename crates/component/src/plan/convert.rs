@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use tiered::decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
 use tiered::decode::module::ExportKind;
-use tiered::decode::types::{FuncType, ValType as CoreType};
 use wasmtime_environ::collections::TryString;
 use wasmtime_environ::component::{
     self as environ, CanonicalOptions, CanonicalOptionsDataModel, Component, ComponentExternData,
@@ -15,10 +14,9 @@ use wasmtime_environ::component::{
     TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable, TypeResourceTableIndex,
     UnsafeIntrinsic,
 };
-use wasmtime_environ::{
-    EntityIndex, EntityRef, ModuleInternedTypeIndex, ModuleTranslation, PrimaryMap, WasmValType,
-};
+use wasmtime_environ::{EntityIndex, EntityRef, ModuleTranslation, PrimaryMap, WasmValType};
 
+use super::core_types;
 use super::{
     CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item, ModuleSource,
     Options, Plan, ResourceTable, Step, Trampoline, Transcode,
@@ -90,7 +88,7 @@ impl<'a> Converter<'a> {
         let mut trampolines = Vec::with_capacity(component.trampolines.len());
         for (index, ty) in component.trampolines.iter() {
             let trampoline = self.trampoline(&self.translation.trampolines[index])?;
-            trampolines.push((self.core_type(*ty)?, trampoline));
+            trampolines.push((core_types::func(self.from, *ty)?, trampoline));
         }
         let options = component.options.values();
         let options = options
@@ -137,22 +135,6 @@ impl<'a> Converter<'a> {
             }
         };
         self.modules.values().map(source).collect()
-    }
-
-    fn core_type(&self, index: ModuleInternedTypeIndex) -> Result<FuncType> {
-        let ty = self.from[index].unwrap_func();
-        let core = |ty: &WasmValType| match ty {
-            WasmValType::I32 => Ok(CoreType::I32),
-            WasmValType::I64 => Ok(CoreType::I64),
-            WasmValType::F32 => Ok(CoreType::F32),
-            WasmValType::F64 => Ok(CoreType::F64),
-            WasmValType::V128 => Ok(CoreType::V128),
-            // Of functions that start asynchronous calls.
-            WasmValType::Ref(_) => Ok(CoreType::FUNCREF),
-        };
-        let params: Vec<_> = ty.params().iter().map(core).collect::<Result<_>>()?;
-        let results: Vec<_> = ty.results().iter().map(core).collect::<Result<_>>()?;
-        Ok(FuncType::new(params, results))
     }
 
     fn step(&self, step: &GlobalInitializer) -> Option<Result<Step>> {
@@ -334,8 +316,9 @@ impl<'a> Converter<'a> {
         for (name, (index, _)) in exports.raw_iter() {
             let item = match &self.component.export_items[*index] {
                 environ::Export::LiftedFunction { ty, .. } => Item::Func(self.func(*ty)?),
-                environ::Export::ModuleStatic { .. } | environ::Export::ModuleImport { .. } => {
-                    Item::Module
+                environ::Export::ModuleStatic { ty, .. }
+                | environ::Export::ModuleImport { ty, .. } => {
+                    Item::Module(core_types::module(self.from, *ty)?)
                 }
                 environ::Export::Instance { exports, .. } => {
                     Item::Instance(self.export_types(exports)?)
@@ -358,8 +341,8 @@ impl<'a> Converter<'a> {
                 Item::Instance(items)
             }
             EnvironDef::Component(_) => Item::Component,
-            EnvironDef::Module(_) => Item::Module,
-            EnvironDef::Resource(_) => Item::Resource,
+            EnvironDef::Module(ty) => Item::Module(core_types::module(self.from, ty)?),
+            EnvironDef::Resource(table) => Item::Resource(self.resource_id(table)),
             EnvironDef::Interface(ty) => Item::Type(Some(self.value(ty)?)),
             EnvironDef::CoreFunc(_) => Item::Type(None),
         })

@@ -8,7 +8,7 @@ use wasmtime_environ::wasmparser::{self, Validator};
 use wasmtime_environ::{ScopeVec, Trap, Tunables};
 
 use super::convert::Converter;
-use super::{Plan, expansion};
+use super::{Plan, asynchrony, expansion};
 use crate::error::InvalidComponent;
 
 /// Reads a binary component whose core modules may use the proposals `accepted`.
@@ -32,6 +32,8 @@ fn translate_in(bytes: &[u8], accepted: WasmFeatures) -> Result<Plan, InvalidCom
         parse_wasm_debuginfo: false,
         debug_symbols: false,
         generate_address_map: false,
+        // Two calls of the runtime in each call between components.
+        concurrency_support: asynchrony::has_tasks(bytes),
         ..Tunables::default_host()
     };
     let mut validator = Validator::new_with_features(features(accepted));
@@ -65,6 +67,7 @@ fn features(accepted: WasmFeatures) -> wasmparser::WasmFeatures {
         | Features::CM_ERROR_CONTEXT
         | Features::CM_FIXED_LENGTH_LISTS
         | Features::CM_IMPLEMENTS
+        | Features::CM64
         | Features::CM_MAP
 }
 

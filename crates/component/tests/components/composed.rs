@@ -3,15 +3,17 @@
 use tiered::Config;
 use tiered_component::Val;
 
-use crate::guest::{LIBC, instance};
+use crate::guest::{LIBC, instance, libc};
 use crate::modes::in_all_modes;
 use crate::strings::{ENCODINGS, texts};
 use crate::values::{echoed, exported, pads};
 
 in_all_modes! {
     strings_between_encodings,
+    strings_between_addresses,
     values_between_components,
     components_have_modules_of_adapters,
+    only_what_needs_it_keeps_account_of_calls,
     a_trap_inside_is_the_trap_of_all,
     exceptions_do_not_cross,
 }
@@ -66,6 +68,60 @@ fn strings_between_encodings(config: &Config) {
     }
 }
 
+/// As [`composed`], with addresses of these types.
+fn addressed(inner: (&str, &str), outer: (&str, &str)) -> String {
+    let ((inner, inner_encoding), (outer, outer_encoding)) = (inner, outer);
+    let (inner_libc, outer_libc) = (libc(inner), libc(outer));
+    let word = if inner == "i64" { 8 } else { 4 };
+    format!(
+        r#"(component
+            (component $a {inner_libc}
+                (core module $m
+                    (import "libc" "memory" (memory {inner} 1))
+                    (func (export "echo") (param {inner} {inner}) (result {inner})
+                        ({inner}.store ({inner}.const 8) (local.get 0))
+                        ({inner}.store offset={word} ({inner}.const 8) (local.get 1))
+                        ({inner}.const 8)))
+                (core instance $i (instantiate $m (with "libc" (instance $libc))))
+                (func (export "echo") (param "s" string) (result string)
+                    (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
+                        string-encoding={inner_encoding})))
+            (component $b
+                (import "echo" (func $echo (param "s" string) (result string)))
+                {outer_libc}
+                (core func $echo (canon lower (func $echo) (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
+                    string-encoding={outer_encoding}))
+                (core module $m
+                    (import "a" "echo" (func $echo (param {outer} {outer} {outer})))
+                    (func (export "run") (param {outer} {outer}) (result {outer})
+                        (call $echo (local.get 0) (local.get 1) ({outer}.const 16))
+                        ({outer}.const 16)))
+                (core instance $i (instantiate $m (with "a" (instance (export "echo" (func $echo))))))
+                (func (export "run") (param "s" string) (result string)
+                    (canon lift (core func $i "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
+                        string-encoding={outer_encoding})))
+            (instance $a (instantiate $a))
+            (instance $b (instantiate $b (with "echo" (func $a "echo"))))
+            (export "run" (func $b "run")))"#
+    )
+}
+
+fn strings_between_addresses(config: &Config) {
+    let texts = texts();
+    for (inner, outer) in [("i64", "i32"), ("i32", "i64"), ("i64", "i64")] {
+        for (inner_encoding, outer_encoding) in [("utf8", "utf16"), ("latin1+utf16", "utf8")] {
+            let text = addressed((inner, inner_encoding), (outer, outer_encoding));
+            let (mut store, instance) = instance(config, &text);
+            let run = instance.func("", "run").expect("it is exported");
+            let run = run.typed::<(&str,), String>().expect("of this type");
+            for text in &texts {
+                let back = run.call(&mut store, &(text.as_str(),)).expect("no trap");
+                assert_eq!(&back, text, "{inner} in {outer}");
+            }
+        }
+    }
+}
+
 fn components_have_modules_of_adapters(config: &Config) {
     let (store, instance) = instance(config, &composed("utf8", "utf16"));
     let modules = instance.component().modules();
@@ -78,6 +134,41 @@ fn components_have_modules_of_adapters(config: &Config) {
                 .any(|module| { std::sync::Arc::ptr_eq(&core.module(&store), module) })
         );
     }
+}
+
+/// Whether adapters call the runtime when a call between components begins and ends.
+fn only_what_needs_it_keeps_account_of_calls(config: &Config) {
+    let calls = |text: &str| {
+        let (_, instance) = instance(config, text);
+        let component = instance.component();
+        let adapters = component.modules().last().expect("it has adapters");
+        let mut imports = adapters.imports().iter();
+        imports.any(|import| import.name.contains("enter-sync-call"))
+    };
+    assert!(!calls(&composed("utf8", "utf8")));
+    assert!(!calls(&failing("(nop)")));
+    // Tasks have words of context.
+    let with_tasks = "(component (core func (canon context.get i32 0)) ";
+    assert!(calls(&failing("(nop)").replacen(
+        "(component",
+        with_tasks,
+        1
+    )));
+    let lending = r#"(component
+        (component $a
+            (type $r' (resource (rep i32)))
+            (export $r "r" (type $r'))
+            (core module $m (func (export "take") (param i32)))
+            (core instance $i (instantiate $m))
+            (func (export "take") (param "r" (borrow $r)) (canon lift (core func $i "take"))))
+        (component $b
+            (import "a" (instance $a (export "r" (type $r (sub resource))) (export "take" (func (param "r" (borrow $r))))))
+            (core func $take (canon lower (func $a "take")))
+            (core module $m (import "" "take" (func (param i32))))
+            (core instance (instantiate $m (with "" (instance (export "take" (func $take)))))))
+        (instance $a (instantiate $a))
+        (instance $b (instantiate $b (with "a" (instance $a)))))"#;
+    assert!(calls(lending));
 }
 
 /// As in `values.rs`, through one more component.

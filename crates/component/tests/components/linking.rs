@@ -4,13 +4,14 @@ use tiered::decode::types::ValType::{I32, I64};
 use tiered::{Config, Engine, Module};
 use tiered_component::{Component, Error, HostResource, ItemType, LinkError, Linker};
 
-use crate::guest::{LIBC, instance, linked, store};
+use crate::guest::{instance, linked, store};
 use crate::modes::in_all_modes;
 
 in_all_modes! {
     versions_fit_each_other,
     unknown_imports_are_named,
     imports_of_other_types_are_refused,
+    unused_imports_are_compared,
     modules_are_imported_and_exported,
     exports_are_found_by_versions,
     builtins_of_threads_are_refused_by_name,
@@ -157,23 +158,133 @@ fn imports_of_other_types_are_refused(config: &Config) {
         );
         assert!(message_of.contains(message), "{error}");
     }
-    // A string in another encoding than the function takes.
-    let text = format!(
-        r#"(component
-            (import "print" (func $print (param "s" string)))
-            {LIBC}
-            (core func $print (canon lower (func $print) (memory (core memory $libc "memory")) string-encoding=utf16))
-            (core module $m (import "h" "print" (func (param i32 i32))))
-            (core instance $i (instantiate $m (with "h" (instance (export "print" (func $print)))))))"#
-    );
+}
+
+fn unused_imports_are_compared(config: &Config) {
     let mut linker = Linker::<u64>::new();
-    linker
-        .lowered("", "print", &[I32, I32], &[], |_| Ok(()))
-        .expect("a free name");
-    let error = linked(config, &linker, &text)
-        .expect_err("of another encoding")
-        .to_string();
-    assert!(error.contains("strings in UTF-8"), "{error}");
+    let (one, two) = (HostResource::new("x/one"), HostResource::new("x/two"));
+    let engine = Engine::new(config);
+    let module = r#"(module (import "" "g" (global i32)) (func (export "f") (result i32) (i32.const 1)) (memory (export "m") 1 2))"#;
+    let module = Module::new(&engine, module).expect("it is valid");
+    let mut define = || -> Result<(), LinkError> {
+        linker.lowered("x", "flat", &[I32], &[I32], |_| Ok(()))?;
+        linker.func("x", "typed", |_, (): ()| Ok(7u32))?;
+        linker.func("", "root", |_, (): ()| Ok(()))?;
+        linker.resource("x", "one", one, |_, _| Ok(()))?;
+        linker.resource("x", "also-one", one, |_, _| Ok(()))?;
+        linker.resource("x", "two", two, |_, _| Ok(()))?;
+        linker.module("x", "code", &module)?;
+        linker.func("x/inner", "deep", |_, (): ()| Ok(()))?;
+        Ok(())
+    };
+    define().expect("free names");
+    let link = |imports: &str| {
+        let component = Component::new(&engine, format!("(component {imports})"));
+        let linked = linker.instantiate_pre(&component.expect("it is valid"));
+        linked.map_err(|error| error.to_string())
+    };
+    let in_x = |exports: &str| format!(r#"(import "x" (instance {exports}))"#);
+    for fine in [
+        in_x(r#"(export "flat" (func (param "a" u32) (result bool)))"#),
+        in_x(r#"(export "typed" (func (result u32)))"#),
+        in_x(r#"(export "one" (type $t (sub resource))) (export "also-one" (type (eq $t)))"#),
+        // Another name for what is there.
+        in_x(r#"(export "one" (type $t (sub resource))) (export "nobody-has" (type (eq $t)))"#),
+        in_x(r#"(type $r (record (field "a" u8))) (export "nobody-has" (type (eq $r)))"#),
+        in_x(r#"(export "inner" (instance (export "deep" (func))))"#),
+        in_x(
+            r#"(export "code" (core module (import "" "g" (global i32)) (export "f" (func (result i32))) (export "m" (memory 1))))"#,
+        ),
+        // Nothing is taken of it.
+        in_x(
+            r#"(export "code" (core module (import "" "g" (global i32)) (import "" "h" (func))))"#,
+        ),
+        r#"(import "nobody-has" (instance (export "inner" (instance))))"#.to_owned(),
+        r#"(import "root" (func))"#.to_owned(),
+    ] {
+        link(&fine).unwrap_or_else(|error| panic!("{fine}: {error}"));
+    }
+    for (imports, message) in [
+        (
+            in_x(r#"(export "flats" (func))"#),
+            r#"unknown import "flats" of "x"; the nearest known name is "flat""#,
+        ),
+        (
+            in_x(r#"(export "inner" (instance (export "shallow" (func))))"#),
+            r#"unknown import "shallow" of "x/inner""#,
+        ),
+        (
+            in_x(r#"(export "three" (type (sub resource)))"#),
+            r#"unknown import "three" of "x""#,
+        ),
+        (
+            in_x(r#"(export "more" (core module))"#),
+            r#"unknown import "more" of "x""#,
+        ),
+        (
+            in_x(r#"(export "flat" (func (param "a" u64) (result u32)))"#),
+            "its flat type is [i32] -> [i32], and the component calls it as [i64] -> [i32]",
+        ),
+        (
+            in_x(r#"(export "typed" (func (result s32)))"#),
+            r#"incompatible import "typed" of "x""#,
+        ),
+        (
+            in_x(r#"(export "one" (type $t (sub resource))) (export "two" (type (eq $t)))"#),
+            r#"incompatible import "two" of "x": the component takes it for the same resource type"#,
+        ),
+        (
+            in_x(r#"(export "one" (func))"#),
+            "it is a resource type, and the component imports a function",
+        ),
+        (
+            in_x(r#"(export "flat" (type (sub resource)))"#),
+            "it is a function, and the component imports a resource type",
+        ),
+        (
+            in_x(r#"(export "inner" (func))"#),
+            "it is an instance, and the component imports a function",
+        ),
+        (
+            in_x(r#"(export "flat" (instance))"#),
+            "it is a function, and the component imports an instance",
+        ),
+        (
+            r#"(import "x" (func))"#.to_owned(),
+            "it is an instance, and the component imports a function",
+        ),
+        (
+            r#"(import "root" (instance))"#.to_owned(),
+            "it is a function, and the component imports an instance",
+        ),
+        (
+            r#"(import "root" (core module))"#.to_owned(),
+            "it is a function, and the component imports a core module",
+        ),
+        (
+            in_x(
+                r#"(export "code" (core module (import "" "g" (global i32)) (export "g" (func))))"#,
+            ),
+            r#"the module exports no "g""#,
+        ),
+        (
+            in_x(
+                r#"(export "code" (core module (import "" "g" (global i32)) (export "m" (memory 2))))"#,
+            ),
+            r#"the module exports "m" as memory 1 2, and the component takes memory 2"#,
+        ),
+        (
+            in_x(r#"(export "code" (core module (export "f" (func (result i32)))))"#),
+            r#"the module imports "" "g", which the component does not give it"#,
+        ),
+        (
+            in_x(r#"(export "code" (core module (import "" "g" (global (mut i32)))))"#),
+            r#"the module imports "" "g" as global i32, and the component gives global (mut i32)"#,
+        ),
+    ] {
+        let error = link(&imports).expect_err(&imports);
+        assert!(error.contains(message), "{imports}: {error}");
+    }
 }
 
 fn modules_are_imported_and_exported(config: &Config) {
@@ -447,7 +558,7 @@ fn unknown_imports_may_trap(config: &Config) {
         .call(&mut store, &[])
         .expect_err("there is none")
         .to_string();
-    assert!(error.contains("there is no handle 1"), "{error}");
+    assert!(error.contains("unknown handle index 1"), "{error}");
 }
 
 /// Bytes that are nearly a component are a component or an error.

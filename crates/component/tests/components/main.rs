@@ -6,6 +6,7 @@ mod modes;
 
 mod calls;
 mod composed;
+mod converted;
 mod guest;
 mod linking;
 mod lowered;

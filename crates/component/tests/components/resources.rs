@@ -210,23 +210,23 @@ fn a_host_defines_resources(config: &Config) {
 
 fn wrong_handles_are_traps(config: &Config) {
     for (body, message) in [
-        ("(call $size (i32.const 0))", "there is no handle 0"),
-        ("(call $size (i32.const 77))", "there is no handle 77"),
-        ("(call $close (i32.const -1))", "there is no handle 4294967295"),
-        ("(call $drop (i32.const 1)) (i32.const 0)", "there is no handle 1"),
+        ("(call $size (i32.const 0))", "unknown handle index 0"),
+        ("(call $size (i32.const 77))", "unknown handle index 77"),
+        ("(call $close (i32.const -1))", "unknown handle index 4294967295"),
+        ("(call $drop (i32.const 1)) (i32.const 0)", "unknown handle index 1"),
         (
             "(local.set $f (call $open (i32.const 1))) (call $drop (local.get $f)) (call $size (local.get $f))",
-            "there is no handle 1",
+            "unknown handle index 1",
         ),
         (
             "(local.set $f (call $open (i32.const 1))) (call $drop (local.get $f)) (call $drop (local.get $f))
              (i32.const 0)",
-            "there is no handle 1",
+            "unknown handle index 1",
         ),
         (
             // While it is lent, it can't be given away.
             "(local.set $f (call $open (i32.const 1))) (call $both (local.get $f) (local.get $f))",
-            "handle 1 is lent",
+            "cannot remove owned resource while borrowed: handle index 1",
         ),
     ] {
         let text = with_files(&[("run", body)]);
@@ -306,11 +306,11 @@ fn resources_pass_between_components(config: &Config) {
         ),
         (
             "(local.set $c (call $make (local.get 0))) (call $both (local.get $c) (local.get $c)) (i32.const 1)",
-            Err("handle 1 is lent"),
+            Err("cannot remove owned resource while borrowed: handle index 1"),
         ),
         (
             "(local.set $c (call $make (local.get 0))) (drop (call $take (local.get $c))) (call $value (local.get $c))",
-            Err("there is no handle 1"),
+            Err("unknown handle index 1"),
         ),
     ] {
         let (mut store, instance) = instance(config, &outer(body));
@@ -373,7 +373,7 @@ fn what_is_lent_stays(config: &Config) {
     let error = both
         .call(&mut store, &(a, a))
         .expect_err("it is lent to the same call");
-    assert!(error.to_string().contains("is lent"), "{error}");
+    assert!(error.to_string().contains("while borrowed"), "{error}");
 }
 
 fn handles_are_limited(config: &Config) {

@@ -284,18 +284,18 @@ fn handles_of_the_guest_are_checked() {
     let none = Options::default();
     assert_eq!(
         lift(&Ty::Own(1), none, &[7], &[]),
-        "param \"p0\": there is no handle 7"
+        "param \"p0\": unknown handle index 7"
     );
     let stream = Ty::Stream(None);
     assert_eq!(
         lift(&list(stream), none, &[0, 1], &[15, 0, 0, 0]),
-        "param \"p0\"[0]: there is no handle 15"
+        "param \"p0\"[0]: unknown handle index 15"
     );
     let rows = [
-        (HandleError::OtherType(3), "handle 3 is of another type"),
-        (HandleError::NotOwned(3), "handle 3 is borrowed, not owned"),
-        (HandleError::Lent(3), "handle 3 is lent"),
-        (HandleError::Busy(3), "handle 3 is being read or written"),
+        (HandleError::OtherType(3), "handle index 3 used with the wrong type"),
+        (HandleError::NotOwned(3), "handle index 3 is borrowed, not owned"),
+        (HandleError::Lent(3), "cannot remove owned resource while borrowed: handle index 3"),
+        (HandleError::Busy(3), "handle index 3 is being read or written"),
         (
             HandleError::Foreign,
             "the host's handle is not of this store, or no longer valid",

@@ -289,7 +289,7 @@ fn errors_name_parameters_and_fields() {
         .expect_err("there is no such handle");
     assert_eq!(
         error.to_string(),
-        "param \"p1\".1[1].handle: there is no handle 7"
+        "param \"p1\".1[1].handle: unknown handle index 7"
     );
     let mut cx = LiftContext::new(&func.types, Options::default(), &memory, &flat, &mut guest);
     let error = cx
@@ -297,6 +297,6 @@ fn errors_name_parameters_and_fields() {
         .expect_err("there is no such handle");
     assert_eq!(
         error.to_string(),
-        "param \"p1\".1[1].handle: there is no handle 7"
+        "param \"p1\".1[1].handle: unknown handle index 7"
     );
 }

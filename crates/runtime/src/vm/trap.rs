@@ -250,6 +250,16 @@ impl Trap {
         }
     }
 
+    /// The same, but that no guest can catch it, if it is an uncaught exception: exceptions do not cross the border of a
+    /// component.
+    #[must_use]
+    pub fn uncatchable(mut self) -> Trap {
+        if matches!(self.0.reason, Reason::Thrown(_)) {
+            self.0.reason = Reason::Message(self.to_string());
+        }
+        self
+    }
+
     /// The frames, which this is without then.
     pub(crate) fn take_frames(&mut self) -> Frames {
         std::mem::take(&mut self.0.frames)

@@ -18,7 +18,7 @@ use crate::ctx::WasiCtx;
 use crate::fd_table::FdTable;
 use crate::guest::GuestMemory;
 use crate::interrupt::Interrupts;
-use crate::objects::ListingBudget;
+use crate::objects::ByteBudget;
 use crate::work::Work;
 
 /// What can stop a guest in a call.
@@ -64,7 +64,7 @@ pub(crate) struct Env<'a> {
     pub(crate) interrupts: Interrupts<'a>,
     pub(crate) work: Work<'a>,
     pub(crate) table: &'a FdTable,
-    pub(crate) listings: &'a ListingBudget,
+    pub(crate) listings: &'a ByteBudget,
 }
 
 impl Parts<'_> {

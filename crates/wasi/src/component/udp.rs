@@ -29,6 +29,9 @@ const MOST_DROPPED: usize = 64;
 /// A datagram has no more bytes.
 pub(crate) const DATAGRAM: usize = 64 << 10;
 
+/// Bytes of datagrams of one guest that wait to be sent.
+pub(crate) const MAX_WAITING_BYTES: usize = 1 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Unbound,

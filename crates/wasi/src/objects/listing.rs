@@ -10,17 +10,15 @@
 //!
 //! Invariant: a directory's descriptor is the guest's alone, and its position is behind the kept batch. Whoever reads or
 //! moves it has the lock of the batch.
-//! Invariant: what a context keeps of all directories together stays within its [`ListingBudget`]; what does not fit is
+//! Invariant: what a context keeps of all directories together stays within its [`ByteBudget`]; what does not fit is
 //! read again.
 //! Invariant: no entry has the inode 0 unless the host says so: to a libc that means "unknown", and it would look up `..`,
 //! which may lie outside the grant.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use cap_std::fs::Dir;
 use rustix::fs::{RawDir, SeekFrom};
 
+use super::budget::{ByteBudget, Taken};
 use crate::abi::{Errno, FileType};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -39,41 +37,6 @@ const BATCH_BYTES: usize = 32 << 10;
 
 /// What handing out an entry costs: it is looked up.
 const ENTRY: u64 = 4;
-
-/// The bytes of entries that a context may still keep.
-#[derive(Debug)]
-pub(crate) struct ListingBudget(Arc<AtomicUsize>);
-
-impl ListingBudget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
-    }
-
-    /// Takes `bytes` out of the account, if there are as many.
-    fn take(&self, bytes: usize) -> Option<Taken> {
-        let less = |left: usize| left.checked_sub(bytes);
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.ok().map(|_| Taken {
-            budget: Arc::clone(&self.0),
-            bytes,
-        })
-    }
-}
-
-/// Bytes taken out of a budget, given back in the end.
-#[derive(Debug)]
-struct Taken {
-    budget: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.budget.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// What the directory itself says about a name.
 #[derive(Debug)]
@@ -271,7 +234,7 @@ impl Lister<'_> {
     }
 
     /// Keeps what was read ahead for the next call, unless that was the end or the budget does not allow it.
-    pub(crate) fn keep(&mut self, budget: &ListingBudget, is_end: bool) {
+    pub(crate) fn keep(&mut self, budget: &ByteBudget, is_end: bool) {
         *self.listing = self.listing.take().and_then(|mut listing| {
             let taken = listing.taken.take();
             listing.taken = taken.or_else(|| budget.take(listing.bytes()));
@@ -333,14 +296,5 @@ mod tests {
         assert_eq!((listing.position(51), listing.next()), (None, 60));
         assert_eq!(listing.entry(1).unwrap().0, "bc");
         assert!(listing.entry(2).is_none());
-    }
-
-    #[test]
-    fn a_budget_gets_back_what_was_taken() {
-        let budget = ListingBudget::new(100);
-        let taken = budget.take(60);
-        assert!(taken.is_some() && budget.take(60).is_none());
-        drop(taken);
-        assert!(budget.take(100).is_some());
     }
 }

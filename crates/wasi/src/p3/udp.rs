@@ -14,6 +14,7 @@ use crate::component::network::{Done, NetError, optional_address, require_peer, 
 use crate::component::rows::{Row, row};
 use crate::component::sockopt::{self as options, Socket, this};
 use crate::component::udp::{self as common, DATAGRAM, Incoming, Outgoing, State, Udp};
+use crate::objects::Taken;
 use crate::p3::codes::{SocketError, recoded};
 
 pub(super) const UDP: &[Row] = &[
@@ -91,6 +92,7 @@ struct Sending {
     socket: Outgoing,
     bytes: Vec<u8>,
     address: Option<SocketAddr>,
+    _taken: Taken,
 }
 
 impl Operation<Result<(), SocketError>> for Sending {
@@ -117,21 +119,25 @@ fn send(call: &mut Call<'_>) -> Outcome<Eventual<Result<(), SocketError>>> {
     let mut parts = call.parts();
     let (_, env, _) = parts.split();
     env.work.bytes(bytes.len())?;
-    let bytes = parts.bytes[bytes].to_vec();
+    let bytes = &parts.bytes[bytes];
     let ctx = parts.ctx;
     let socket: &mut Udp = ctx.resources.get(this)?;
-    let bound = socket
+    let sent = socket
         .require_destination(address)
-        .and_then(|()| socket.bind_anywhere(&ctx.net));
-    if let Err(error) = bound {
-        return Ok(Eventual::Now(Err(error.into())));
+        .and_then(|()| socket.bind_anywhere(&ctx.net))
+        .and_then(|()| socket.outgoing().send(bytes, address, &ctx.net));
+    if sent != Err(NetError::WouldBlock) {
+        return Ok(Eventual::Now(sent.map_err(SocketError::from)));
     }
-    let sending = Sending {
-        socket: socket.outgoing(),
-        bytes,
-        address,
-    };
-    Eventual::of(sending, call)
+    Ok(match ctx.datagrams.take(bytes.len()) {
+        Some(taken) => Eventual::Later(Box::new(Sending {
+            socket: socket.outgoing(),
+            bytes: bytes.to_vec(),
+            address,
+            _taken: taken,
+        })),
+        None => Eventual::Now(Err(SocketError::OutOfMemory)),
+    })
 }
 
 /// A datagram, and where it is from.
