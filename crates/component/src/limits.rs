@@ -6,8 +6,8 @@ use crate::abi::DEFAULT_LIFT_BUDGET;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Handles of resources and of what asynchronous calls have that each component instance in it, and the host for it, may have; a trap beyond. A million by
-    /// default.
+    /// Handles of resources and of what asynchronous calls have that each component instance in it, and the host for it, may
+    /// have; a trap beyond. A million by default. Operations of the host that are not done are as many at most.
     pub handles: u32,
     /// Bytes of the host's memory that the values of one call from the guest may take as Rust values; a trap beyond. 128 MiB by
     /// default. Functions on flat core values take none.
