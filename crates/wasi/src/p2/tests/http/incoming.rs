@@ -134,10 +134,9 @@ fn an_unfinished_body_is_broken_off() {
     guest.respond(outparam, &[], "hello", false);
     drop(handling);
     let answer = answer.join().unwrap();
-    assert!(
-        answer.contains("hello") && !answer.ends_with("0\r\n\r\n"),
-        "{answer}"
-    );
+    // Of what is broken off at once, nothing may come.
+    let begun = answer.is_empty() || answer.starts_with("HTTP/1.1 200 OK\r\n");
+    assert!(begun && !answer.ends_with("0\r\n\r\n"), "{answer}");
 }
 
 #[test]
