@@ -112,8 +112,8 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
-/// Calls that a server needs beside those to accept, send and receive, whatever their arguments are.
-const SERVING: &[libc::c_long] = &[
+/// Calls of who has many connections, beside those to accept, send and receive, whatever their arguments are.
+const WAITING: &[libc::c_long] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -121,9 +121,9 @@ const SERVING: &[libc::c_long] = &[
 
 /// An older form of one, which newer processors never had.
 #[cfg(target_arch = "x86_64")]
-const SERVING_OLDER: &[libc::c_long] = &[libc::SYS_epoll_wait];
+const WAITING_OLDER: &[libc::c_long] = &[libc::SYS_epoll_wait];
 #[cfg(not(target_arch = "x86_64"))]
-const SERVING_OLDER: &[libc::c_long] = &[];
+const WAITING_OLDER: &[libc::c_long] = &[];
 
 /// Calls that say where a socket is and leads to.
 const ADDRESSES: &[libc::c_long] = &[libc::SYS_getsockname, libc::SYS_getpeername];
@@ -191,8 +191,8 @@ pub(crate) fn calls(process: u32, network: Network) -> Vec<(u32, Check)> {
         FREE_OLDER,
         given(network.sockets, NETWORK),
         given(network.sockets || network.serves, ADDRESSES),
-        given(network.serves, SERVING),
-        given(network.serves, SERVING_OLDER),
+        given(network.sockets || network.serves, WAITING),
+        given(network.sockets || network.serves, WAITING_OLDER),
     ];
     let free = free.into_iter().flatten();
     let mut calls: Vec<_> = free.map(|&number| (number as u32, Check::Free)).collect();

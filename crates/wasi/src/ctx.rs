@@ -112,19 +112,17 @@ pub struct GrantedDir(Arc<Entry>);
 impl GrantedDir {
     /// What may be done below it.
     pub fn access(&self) -> Access {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .grant
-            .access
+        self.dir().grant.access
+    }
+
+    fn dir(&self) -> &OpenDir {
+        preopened(&self.0).expect("nothing else is made one")
     }
 }
 
 impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .dir
-            .as_fd()
+        self.dir().dir.as_fd()
     }
 }
 
@@ -411,6 +409,18 @@ impl WasiCtxBuilder {
     #[must_use]
     pub fn preopen(self, dir: Dir, name: impl Into<String>, access: Access) -> Self {
         self.preopen_source(Source::Dir(dir), name.into(), access)
+    }
+
+    /// Grants a directory that another context has, as it has it: the same directory, by the same name, for the same access.
+    /// Nothing is looked up again.
+    ///
+    /// # Errors
+    /// The process has no descriptor left for it.
+    pub fn preopen_granted(self, granted: &GrantedDir) -> io::Result<Self> {
+        let dir = granted.dir();
+        let source = Source::Dir(dir.dir.try_clone()?);
+        let name = dir.preopen.as_deref().unwrap_or_default().to_owned();
+        Ok(self.preopen_source(source, name, dir.grant.access))
     }
 
     fn preopen_source(mut self, source: Source, name: String, access: Access) -> Self {

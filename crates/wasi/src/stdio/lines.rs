@@ -67,7 +67,10 @@ impl Lines {
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
             let mut rest = &piece[..];
             while !rest.is_empty() {
-                match self.stream.write(&[IoSlice::new(rest)], false, interrupts)? {
+                match self
+                    .stream
+                    .write(&[IoSlice::new(rest)], false, interrupts)?
+                {
                     0 => return Err(Errno::IO),
                     written => rest = &rest[written..],
                 }
@@ -141,7 +144,9 @@ mod tests {
                 let mut rest = text.as_bytes();
                 while !rest.is_empty() {
                     let slices = [IoSlice::new(rest)];
-                    let taken = lines.write(&slices, Interrupts::new(&never, Work::default())).unwrap();
+                    let taken = lines
+                        .write(&slices, Interrupts::new(&never, Work::default()))
+                        .unwrap();
                     rest = &rest[taken..];
                 }
             }
@@ -155,7 +160,10 @@ mod tests {
     #[test]
     fn each_line_has_the_prefix_once_and_an_end() {
         assert_eq!(written("1: ", &[]), "");
-        assert_eq!(written("1: ", &["a\nb", "c\n\nd"]), "1: a\n1: bc\n1: \n1: d\n");
+        assert_eq!(
+            written("1: ", &["a\nb", "c\n\nd"]),
+            "1: a\n1: bc\n1: \n1: d\n"
+        );
         assert_eq!(written("", &["a\nb", "c\n\n", "d\n"]), "a\nbc\n\nd\n");
     }
 
