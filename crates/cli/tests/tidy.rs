@@ -62,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("component", &["tiered"]),
-    ("wasi", &["tiered-component", "tiered-runtime"]),
+    ("wasi", &["tiered-component", "tiered-http", "tiered-runtime"]),
     // For how it shows text of strangers in its log.
     ("http", &["tiered-decode"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),

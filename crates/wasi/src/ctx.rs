@@ -70,7 +70,9 @@ pub struct WasiCtx {
     #[cfg(feature = "component")]
     pub(crate) resources: crate::p2::Resources,
     #[cfg(feature = "component")]
-    pub(crate) net: NetGrants,
+    pub(crate) net: Arc<NetGrants>,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::p2::http::Http,
     #[cfg(feature = "component")]
     pub(crate) lookups: Lookups,
     /// The most random bytes of one call.
@@ -264,6 +266,10 @@ struct ForComponents {
     listen: Vec<Peers>,
     max_resources: usize,
     max_random_bytes: u64,
+    #[cfg(feature = "http")]
+    http_limits: crate::p2::http::HttpLimits,
+    #[cfg(feature = "http")]
+    http_client: Option<tiered_http::client::Client>,
 }
 
 #[cfg(feature = "component")]
@@ -274,6 +280,10 @@ impl Default for ForComponents {
             listen: Vec::new(),
             max_resources: crate::p2::DEFAULT_MAX_RESOURCES,
             max_random_bytes: crate::p2::DEFAULT_MAX_RANDOM_BYTES,
+            #[cfg(feature = "http")]
+            http_limits: crate::p2::http::HttpLimits::default(),
+            #[cfg(feature = "http")]
+            http_client: None,
         }
     }
 }
@@ -508,6 +518,32 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Grants requests by HTTP to all servers, those of this host among them. Sockets are another matter. Without it, requests
+    /// go where [`allow_connect`](Self::allow_connect) grants connecting.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn allow_http(mut self) -> Self {
+        self.components.net.allow_http();
+        self
+    }
+
+    /// Limits what a component may have of HTTP.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_limits(mut self, limits: crate::p2::http::HttpLimits) -> Self {
+        self.components.http_limits = limits;
+        self
+    }
+
+    /// Sets what makes requests by HTTP: clones of one client share its thread and its limits. Unless set, the first
+    /// request that is granted starts one that trusts the system's roots, for this context alone.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_client(mut self, client: tiered_http::client::Client) -> Self {
+        self.components.http_client = Some(client);
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
     /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
@@ -561,7 +597,9 @@ impl WasiCtxBuilder {
             #[cfg(feature = "component")]
             resources: crate::p2::Resources::new(components.max_resources),
             #[cfg(feature = "component")]
-            net: components.net,
+            net: Arc::new(components.net),
+            #[cfg(feature = "http")]
+            http: crate::p2::http::Http::new(components.http_limits, components.http_client),
             #[cfg(feature = "component")]
             lookups: Lookups::default(),
             #[cfg(feature = "component")]

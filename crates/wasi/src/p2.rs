@@ -1,5 +1,5 @@
-//! WASI 0.2 for components: every function of its packages `io`, `cli`, `clocks`, `filesystem`, `random` and `sockets`, as rows
-//! of a table. What they do are the operations that preview 1 has, too; here are this interface's words for them.
+//! WASI 0.2 for components: every function of its packages `io`, `cli`, `clocks`, `filesystem`, `random` and `sockets`, and with
+//! the feature `http` those of `http`, as rows of a table. What they do are the operations that preview 1 has, too; here are this interface's words for them.
 //!
 //! A row is a function's name, its flat parameters, and a body. A body reads its arguments one after another from a
 //! `Call`, and returns a value of a type that knows how it lies in memory; so neither an argument's index nor a
@@ -15,6 +15,8 @@ mod cli;
 mod clocks;
 mod error;
 mod filesystem;
+#[cfg(feature = "http")]
+pub mod http;
 mod link;
 mod lookup;
 mod lower;
@@ -43,9 +45,10 @@ pub(crate) const DEFAULT_MAX_RESOURCES: usize = 65_536;
 pub(crate) const DEFAULT_MAX_RANDOM_BYTES: u64 = 64 << 20;
 
 macro_rules! interfaces {
-    ($($name:literal = $rows:expr;)*) => {
+    ($($(#[$only:meta])? $name:literal = $rows:expr;)*) => {
         /// Every interface with functions. Those that have types only are told by the resources of these.
         pub(crate) const INTERFACES: &[Interface] = &[$(
+            $(#[$only])?
             Interface { name: concat!("wasi:", $name, "@0.2.12"), rows: $rows },
         )*];
     };
@@ -76,4 +79,8 @@ interfaces! {
     "sockets/tcp-create-socket" = tcp::CREATE;
     "sockets/udp" = udp::UDP;
     "sockets/udp-create-socket" = udp::CREATE;
+    #[cfg(feature = "http")]
+    "http/types" = http::TYPES;
+    #[cfg(feature = "http")]
+    "http/outgoing-handler" = http::OUTGOING_HANDLER;
 }

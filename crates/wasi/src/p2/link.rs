@@ -10,7 +10,7 @@ use crate::p2::lower::ResultForm;
 use crate::p2::resources::Kind;
 use crate::p2::rows::{Core, Row};
 
-/// Defines WASI 0.2 in `linker`, all of it but HTTP; `get` finds the context in the store's data.
+/// Defines WASI 0.2 in `linker`, HTTP with the feature `http`; `get` finds the context in the store's data.
 ///
 /// ```
 /// use tiered_wasi::WasiCtx;
@@ -104,5 +104,10 @@ impl<T: 'static> Lowered for Bridge<'_, '_, T> {
 
     fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
         self.inner.rep(kind.host(), handle)
+    }
+
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        self.inner.take_own(kind.host(), handle)
     }
 }

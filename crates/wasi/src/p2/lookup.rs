@@ -1,6 +1,7 @@
 //! `wasi:sockets/ip-name-lookup`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
@@ -93,7 +94,7 @@ fn resolve_next_address(call: &mut Call<'_>) -> Outcome<Done<Option<IpAddr>>> {
         lookup.state = match running.take() {
             None => return Ok(Err(NetError::WouldBlock)),
             Some(Ok(addresses)) => {
-                ctx.net.found(&lookup.name, &addresses);
+                Arc::make_mut(&mut ctx.net).found(&lookup.name, &addresses);
                 State::Found(addresses.into_iter())
             }
             Some(Err(error)) => State::Failed(error.into()),

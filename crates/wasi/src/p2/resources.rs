@@ -21,6 +21,13 @@ use crate::objects::tcp::TcpSocket;
 use crate::p2::call::{Outcome, trap};
 use crate::p2::error::IoError;
 use crate::p2::filesystem::{Descriptor, DirectoryEntries};
+#[cfg(feature = "http")]
+use crate::p2::http::{
+    Bell, ResponseOutparam, client::FutureIncomingResponse, fields::Fields,
+    incoming::IncomingRequest, incoming::IncomingResponse, incoming_body::FutureTrailers,
+    incoming_body::IncomingBody, options::RequestOptions, outgoing::OutgoingRequest,
+    outgoing::OutgoingResponse, outgoing_body::OutgoingBody,
+};
 use crate::p2::lookup::Lookup;
 use crate::p2::poll::Pollable;
 use crate::p2::streams::{InputStream, OutputStream};
@@ -30,52 +37,62 @@ use crate::poll;
 
 /// A kind of resource, which is the enum's variant, the type in the interface, and the type of the value.
 macro_rules! kinds {
-    ($($kind:ident($ty:ty) = $interface:literal $name:literal;)*) => {
+    ($($(#[$only:meta])? $kind:ident($ty:ty) = $interface:literal $name:literal;)*) => {
         /// The types of resources.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Kind { $($kind,)* }
+        pub(crate) enum Kind { $($(#[$only])? $kind,)* }
 
         impl Kind {
             /// All of them.
-            pub(crate) const ALL: &[Self] = &[$(Self::$kind,)*];
+            pub(crate) const ALL: &[Self] = &[$($(#[$only])? Self::$kind,)*];
 
             /// The interface that has the type.
             pub(crate) const fn interface(self) -> &'static str {
-                match self { $(Self::$kind => concat!($interface, "@0.2.12"),)* }
+                match self { $($(#[$only])? Self::$kind => concat!($interface, "@0.2.12"),)* }
             }
 
             /// Its name there.
             pub(crate) const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)* }
+                match self { $($(#[$only])? Self::$kind => $name,)* }
             }
 
             /// The type as the component model knows it.
             pub(crate) const fn host(self) -> HostResource {
                 match self {
-                    $(Self::$kind => const { HostResource::new(concat!($interface, "/", $name, "@0.2")) },)*
+                    $($(#[$only])? Self::$kind => const { HostResource::new(concat!($interface, "/", $name, "@0.2")) },)*
                 }
             }
         }
 
         /// A resource of the guest.
         #[derive(Debug)]
-        pub(crate) enum Resource { $($kind($ty),)* }
+        pub(crate) enum Resource { $($(#[$only])? $kind($ty),)* }
 
         impl Resource {
             pub(crate) fn kind(&self) -> Kind {
-                match self { $(Self::$kind(_) => Kind::$kind,)* }
+                match self { $($(#[$only])? Self::$kind(_) => Kind::$kind,)* }
             }
         }
 
         $(
+            $(#[$only])?
             impl From<$ty> for Resource {
                 fn from(value: $ty) -> Self {
                     Self::$kind(value)
                 }
             }
 
+            $(#[$only])?
             impl InTable for $ty {
                 const KIND: Kind = Kind::$kind;
+
+                #[cfg(feature = "http")]
+                fn take(resource: Resource) -> Option<Self> {
+                    match resource {
+                        Resource::$kind(value) => Some(value),
+                        _ => None,
+                    }
+                }
 
                 fn of(resource: &mut Resource) -> Option<&mut Self> {
                     match resource {
@@ -91,6 +108,9 @@ macro_rules! kinds {
 /// A type of the values that are in the table.
 pub(crate) trait InTable: Sized {
     const KIND: Kind;
+
+    #[cfg(feature = "http")]
+    fn take(resource: Resource) -> Option<Self>;
 
     fn of(resource: &mut Resource) -> Option<&mut Self>;
 }
@@ -122,6 +142,29 @@ kinds! {
     Incoming(Incoming) = "wasi:sockets/udp" "incoming-datagram-stream";
     Outgoing(Outgoing) = "wasi:sockets/udp" "outgoing-datagram-stream";
     Lookup(Lookup) = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
+    #[cfg(feature = "http")]
+    Fields(Fields) = "wasi:http/types" "fields";
+    #[cfg(feature = "http")]
+    IncomingRequest(IncomingRequest) = "wasi:http/types" "incoming-request";
+    #[cfg(feature = "http")]
+    OutgoingRequest(OutgoingRequest) = "wasi:http/types" "outgoing-request";
+    #[cfg(feature = "http")]
+    RequestOptions(RequestOptions) = "wasi:http/types" "request-options";
+    #[cfg(feature = "http")]
+    ResponseOutparam(ResponseOutparam) = "wasi:http/types" "response-outparam";
+    #[cfg(feature = "http")]
+    IncomingResponse(IncomingResponse) = "wasi:http/types" "incoming-response";
+    #[cfg(feature = "http")]
+    IncomingBody(IncomingBody) = "wasi:http/types" "incoming-body";
+    #[cfg(feature = "http")]
+    FutureTrailers(FutureTrailers) = "wasi:http/types" "future-trailers";
+    #[cfg(feature = "http")]
+    OutgoingResponse(OutgoingResponse) = "wasi:http/types" "outgoing-response";
+    #[cfg(feature = "http")]
+    OutgoingBody(OutgoingBody) = "wasi:http/types" "outgoing-body";
+    #[cfg(feature = "http")]
+    FutureIncomingResponse(FutureIncomingResponse) =
+        "wasi:http/types" "future-incoming-response";
 }
 
 #[derive(Debug)]
@@ -143,6 +186,9 @@ pub(crate) struct Resources {
     scratch: Vec<u8>,
     /// Connections that have not sent all that was written to them: whenever the guest waits, they go on.
     unsent: Mutex<Vec<Arc<TcpSocket>>>,
+    /// Rings when something of HTTP's may have become ready.
+    #[cfg(feature = "http")]
+    bell: Bell,
 }
 
 impl Resources {
@@ -153,7 +199,15 @@ impl Resources {
             limit,
             scratch: Vec::new(),
             unsent: Mutex::default(),
+            #[cfg(feature = "http")]
+            bell: Bell::default(),
         }
+    }
+
+    /// Rings when something of HTTP's may have become ready.
+    #[cfg(feature = "http")]
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Takes note of a connection that has not sent everything yet.
@@ -275,6 +329,12 @@ impl Resources {
             self.slot(parent)?.children -= 1;
         }
         Ok(slot.resource)
+    }
+
+    /// Takes one out that the guest gives away.
+    #[cfg(feature = "http")]
+    pub(crate) fn take<R: InTable>(&mut self, rep: u32) -> Outcome<R> {
+        R::take(self.remove(rep)?).ok_or_else(|| missing(rep))
     }
 
     /// The resource that one was made from.

@@ -19,6 +19,8 @@ use crate::objects::tcp::{Direction, TcpSocket};
 use crate::objects::{Held, Object, positioned, socket};
 use crate::p2::call::{Call, Env, Outcome, trap};
 use crate::p2::error::{Domain, IoError, settle_errno};
+#[cfg(feature = "http")]
+use crate::p2::http::{incoming_body::BodySource, outgoing_body::BodySink, outgoing_body::Ended};
 use crate::p2::lower::{New, Piece};
 use crate::p2::poll::{Wait, subscribe, wait_of_object, wait_on};
 use crate::p2::resources::Resources;
@@ -31,7 +33,7 @@ pub(super) const PERMIT: u64 = 64 << 10;
 const BLOCKING_WRITE: u64 = 4096;
 
 /// `stream-error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StreamError {
     LastOperationFailed(IoError),
     Closed,
@@ -47,6 +49,8 @@ pub(crate) enum Source {
     /// A file, from an offset on.
     File(Arc<Held>, u64),
     Tcp(Arc<TcpSocket>),
+    #[cfg(feature = "http")]
+    Body(BodySource),
 }
 
 /// `input-stream`.
@@ -63,6 +67,8 @@ pub(crate) enum Sink {
     /// A file, from an offset on, or at its end.
     File(Arc<Held>, Option<u64>),
     Tcp(Arc<TcpSocket>),
+    #[cfg(feature = "http")]
+    Body(BodySink),
 }
 
 /// `output-stream`.
@@ -108,6 +114,8 @@ impl InputStream {
             Source::Standard(_) => Domain::Streams,
             Source::File(..) => Domain::Filesystem,
             Source::Tcp(_) => Domain::Network,
+            #[cfg(feature = "http")]
+            Source::Body(_) => Domain::Network,
         }
     }
 
@@ -118,6 +126,17 @@ impl InputStream {
         }
         if to.is_empty() {
             return Ok(Ok(0));
+        }
+        #[cfg(feature = "http")]
+        if let Source::Body(body) = &self.source {
+            let read = match body.read(to) {
+                Ok(Some(moved)) => Ok(moved),
+                Ok(None) => Err(StreamError::Closed),
+                Err(code) => Err(StreamError::LastOperationFailed(IoError::of_http(code))),
+            };
+            self.closed = read.is_err();
+            env.work.bytes(*read.as_ref().unwrap_or(&0))?;
+            return Ok(read);
         }
         let slices = &mut [IoSliceMut::new(to)];
         let interrupts = env.interrupts;
@@ -137,6 +156,8 @@ impl InputStream {
             Source::Tcp(tcp) => {
                 socket::receive(tcp.fd(), slices, RecvFlags::empty(), true, interrupts)
             }
+            #[cfg(feature = "http")]
+            Source::Body(_) => Err(Errno::BADF),
         };
         Ok(match settle_errno(read)? {
             Ok(0) => {
@@ -151,7 +172,9 @@ impl InputStream {
             Err(errno) => {
                 self.closed = true;
                 let domain = self.domain();
-                Err(StreamError::LastOperationFailed(IoError { errno, domain }))
+                Err(StreamError::LastOperationFailed(IoError::new(
+                    errno, domain,
+                )))
             }
         })
     }
@@ -168,6 +191,16 @@ impl InputStream {
         match &self.source {
             Source::Standard(held) | Source::File(held, _) => wait_of_object(held, PollFlags::IN),
             Source::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::IN),
+            #[cfg(feature = "http")]
+            Source::Body(body) => body.wait(),
+        }
+    }
+
+    /// Looks whether there is something to read, where asking the host does not say so.
+    #[cfg(feature = "http")]
+    pub(super) fn look(&self) {
+        if let Source::Body(body) = &self.source {
+            body.look();
         }
     }
 }
@@ -186,6 +219,8 @@ impl OutputStream {
             Sink::Standard(_) => Domain::Streams,
             Sink::File(..) => Domain::Filesystem,
             Sink::Tcp(_) => Domain::Network,
+            #[cfg(feature = "http")]
+            Sink::Body(_) => Domain::Network,
         }
     }
 
@@ -194,11 +229,37 @@ impl OutputStream {
         self.closed = true;
         match errno {
             Errno::PIPE => StreamError::Closed,
-            errno => StreamError::LastOperationFailed(IoError {
-                errno,
-                domain: self.domain(),
-            }),
+            errno => StreamError::LastOperationFailed(IoError::new(errno, self.domain())),
         }
+    }
+
+    /// Closes the stream of a body.
+    #[cfg(feature = "http")]
+    fn end(&mut self, ended: Ended) -> StreamError {
+        self.closed = true;
+        match ended {
+            None => StreamError::Closed,
+            Some(code) => StreamError::LastOperationFailed(IoError::of_http(code)),
+        }
+    }
+
+    /// Waits until a body has room for more.
+    fn make_room(&mut self, env: Env<'_>) -> Outcome<Moved<()>> {
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            let look = || match body.room() {
+                Ok(0) => None,
+                Ok(_) => Some(Ok(())),
+                Err(ended) => Some(Err(ended)),
+            };
+            return Ok(match body.bell().wait_until(env, look)? {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(ended)) => Err(self.end(ended)),
+                Err(errno) => Err(self.fail(errno)),
+            });
+        }
+        let _ = env;
+        Ok(Ok(()))
     }
 
     fn is_closed(&self) -> bool {
@@ -212,6 +273,16 @@ impl OutputStream {
         match &self.sink {
             Sink::Standard(held) | Sink::File(held, _) => wait_of_object(held, PollFlags::OUT),
             Sink::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::OUT),
+            #[cfg(feature = "http")]
+            Sink::Body(body) => body.wait(),
+        }
+    }
+
+    /// Looks whether there is room, where asking the host does not say so.
+    #[cfg(feature = "http")]
+    pub(super) fn look(&self) {
+        if let Sink::Body(body) = &self.sink {
+            body.look();
         }
     }
 
@@ -243,6 +314,16 @@ impl OutputStream {
         if self.is_closed() {
             return Ok(Err(StreamError::Closed));
         }
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            return Ok(match body.room() {
+                Ok(room) => {
+                    self.permit = PERMIT.min(room as u64);
+                    Ok(self.permit)
+                }
+                Err(ended) => Err(self.end(ended)),
+            });
+        }
         if let Err(error) = self.drain(false, env)? {
             return Ok(Err(error));
         }
@@ -262,6 +343,12 @@ impl OutputStream {
     fn write(&mut self, from: &[u8], env: Env<'_>) -> Outcome<Moved<()>> {
         if self.is_closed() {
             return Ok(Err(StreamError::Closed));
+        }
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            let written = body.write(from).map_err(|ended| self.end(ended));
+            env.work.bytes(from.len())?;
+            return Ok(written);
         }
         let mut rest = from;
         while !rest.is_empty() {
@@ -298,13 +385,20 @@ impl OutputStream {
                 _ => Err(Errno::BADF),
             },
             Sink::Tcp(tcp) => tcp.send(from, interrupts).map(|()| from.len()),
+            #[cfg(feature = "http")]
+            Sink::Body(_) => Err(Errno::BADF),
         }
     }
 
     /// Writes all of `from` and waits until it is out.
     fn write_and_flush(&mut self, from: &[u8], env: Env<'_>) -> Outcome<Moved<()>> {
-        if let Err(error) = self.drain(true, env)? {
-            return Ok(Err(error));
+        if self.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        for result in [self.drain(true, env)?, self.make_room(env)?] {
+            if let Err(error) = result {
+                return Ok(Err(error));
+            }
         }
         match self.write(from, env)? {
             Ok(()) => self.drain(true, env),
@@ -489,8 +583,13 @@ fn splice_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<u64>> {
     let (resources, env, _) = parts.split();
     let to: &mut OutputStream = resources.get(this)?;
     if waits {
-        if let Err(error) = to.drain(true, env)? {
-            return Ok(Err(error));
+        if to.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        for result in [to.drain(true, env)?, to.make_room(env)?] {
+            if let Err(error) = result {
+                return Ok(Err(error));
+            }
         }
         if let Wait::Host(fd, events) = to.wait() {
             let waited = env.interrupts.wait(fd, events, false);

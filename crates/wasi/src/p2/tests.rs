@@ -4,6 +4,8 @@
 mod cli;
 mod filesystem;
 mod guests;
+#[cfg(feature = "http")]
+mod http;
 mod polling;
 mod sockets;
 mod streams;
@@ -77,6 +79,13 @@ impl Lowered for Guest {
             Some(&Some((known, rep))) if known == kind => Ok(rep),
             _ => Err(Trap::message(format!("bad handle {handle}"))),
         }
+    }
+
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        let rep = self.rep(kind, handle)?;
+        self.handles[handle as usize] = None;
+        Ok(rep)
     }
 }
 

@@ -33,7 +33,9 @@ fn imports() -> String {
             .trim_end_matches("@0.2.12");
         let full = name
             .replace("[resource-drop]", "drop-")
-            .replace("[method]", "");
+            .replace("[method]", "")
+            .replace("[static]", "")
+            .replace("[constructor]", "new-");
         let bare = full.rsplit('.').next().unwrap_or(&full);
         let ids = [
             bare.to_owned(),
@@ -84,9 +86,15 @@ fn component(items: &str, data: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(&text).unwrap();
     let (mut resolve, _) = definitions();
-    let world = "package test:guest;
-        world guest { include wasi:cli/imports@0.2.12; export run: func() -> u32; }";
-    let package = resolve.push_str("guest.wit", world).unwrap();
+    let http = match cfg!(feature = "http") {
+        true => "include wasi:http/imports@0.2.12;",
+        false => "",
+    };
+    let world = format!(
+        "package test:guest;
+        world guest {{ include wasi:cli/imports@0.2.12; {http} export run: func() -> u32; }}"
+    );
+    let package = resolve.push_str("guest.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     let mut encoder = ComponentEncoder::default();

@@ -13,7 +13,7 @@ use crate::p2::udp::OUTGOING;
 use crate::p2::{INTERFACES, rows::Row};
 
 /// The packages, each after those that it uses.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: &[(&str, &str)] = &[
     ("io.wit", include_str!("../../../wit/io.wit")),
     ("clocks.wit", include_str!("../../../wit/clocks.wit")),
     ("random.wit", include_str!("../../../wit/random.wit")),
@@ -23,13 +23,33 @@ const PACKAGES: [(&str, &str); 6] = [
     ),
     ("sockets.wit", include_str!("../../../wit/sockets.wit")),
     ("cli.wit", include_str!("../../../wit/cli.wit")),
+    #[cfg(feature = "http")]
+    ("http.wit", include_str!("../../../wit/http.wit")),
 ];
 
 /// What a program exports and no host has.
-const EXPORTS: &[&str] = &["wasi:cli/run@0.2.12"];
+const EXPORTS: &[&str] = &[
+    "wasi:cli/run@0.2.12",
+    #[cfg(feature = "http")]
+    "wasi:http/incoming-handler@0.2.12",
+];
+
+/// What is gated as unstable, and here all the same.
+const FEATURES: &[&str] = &["informational-outbound-responses"];
+
+/// How many functions there are by the definitions; the two of `timezone`, `network-error-code` and what programs export are
+/// not among them.
+const COUNT: usize = if cfg!(feature = "http") {
+    123 + 53
+} else {
+    123
+};
 
 pub(super) fn definitions() -> (Resolve, SizeAlign) {
     let mut resolve = Resolve::default();
+    resolve
+        .features
+        .extend(FEATURES.iter().map(|&name| name.to_owned()));
     for (name, text) in PACKAGES {
         resolve.push_str(name, text).unwrap();
     }
@@ -97,8 +117,7 @@ fn every_function_has_its_row() {
         .filter(|(_, interface)| !interface.functions.is_empty());
     let missing: Vec<_> = with_functions.map(|(name, _)| name).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // By the definitions; the two of `timezone`, `network-error-code` and `run` are not among them.
-    assert_eq!(count, 123);
+    assert_eq!(count, COUNT);
 }
 
 #[test]
@@ -144,6 +163,35 @@ fn cases(resolve: &Resolve, interface: &str, name: &str) -> Vec<String> {
         TypeDefKind::Enum(cases) => cases.cases.iter().map(|case| case.name.clone()).collect(),
         other => panic!("{name} is {other:?}"),
     }
+}
+
+/// The cases of a variant, in order.
+#[cfg(feature = "http")]
+fn variant_cases(resolve: &Resolve, interface: &str, name: &str) -> Vec<String> {
+    let id = interfaces(resolve)[interface].types[name];
+    match &resolve.types[id].kind {
+        TypeDefKind::Variant(cases) => cases.cases.iter().map(|case| case.name.clone()).collect(),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn cases_of_http_are_in_order() {
+    use crate::p2::http::{METHODS, code::ErrorCode, fields::HeaderError};
+    let (resolve, _) = definitions();
+    let of = |name: &str| variant_cases(&resolve, "wasi:http/types@0.2.12", name);
+    assert_eq!(of("error-code"), ErrorCode::NAMES);
+    let errors = HeaderError::ALL
+        .iter()
+        .map(|error| kebab(&format!("{error:?}")));
+    assert_eq!(of("header-error"), errors.collect::<Vec<_>>());
+    let methods = METHODS
+        .iter()
+        .map(|method| method.as_str().to_ascii_lowercase());
+    let methods: Vec<_> = methods.chain(["other".to_owned()]).collect();
+    assert_eq!(of("method"), methods);
+    assert_eq!(of("scheme"), ["HTTP", "HTTPS", "other"]);
 }
 
 /// A variant's name in Rust as the interface spells it.
