@@ -31,7 +31,7 @@ pub(crate) fn run(
     component: &Component,
 ) -> Result<ExitCode, Failure> {
     refuse_options(args)?;
-    let ctx = context::build(args)?;
+    let ctx = context::of_run(args)?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
     let failure = |err: &dyn std::fmt::Display| Failure::host(args.module().display(), err);
     let mut store = Store::new(engine, ctx).map_err(|err| failure(&err))?;
@@ -171,7 +171,7 @@ fn nothing_to_run(args: &RunArgs, component: &Component) -> Failure {
 }
 
 /// What can be named after `--invoke`, or the first of that, as the end of a message.
-fn exported_functions(component: &Component) -> String {
+pub(crate) fn exported_functions(component: &Component) -> String {
     let mut names = functions(component).map(|(interface, name)| match interface {
         Some(interface) => format!("{:?}", Name(&format!("{interface}#{name}"))),
         None => format!("{:?}", Name(&name)),

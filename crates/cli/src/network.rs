@@ -8,7 +8,7 @@ use tiered_wasi::{Peers, WasiCtxBuilder};
 use crate::args::text;
 
 /// The options about the network.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct NetworkArgs {
     /// Let a component connect and send to HOST:PORT: an address, a network (10.0.0.0/8), a name or `*`; a port, a range
     /// or `*`
