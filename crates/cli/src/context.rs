@@ -19,12 +19,12 @@ use crate::output;
 /// How many descriptors the program may have open, if the process may have as many: it is the only guest.
 const MAX_OPEN_FDS: usize = 65_536;
 
-/// The WASI context of a run.
+/// The WASI context of a run; `builder` has what no option says.
 ///
 /// # Errors
 /// A directory cannot be opened, a socket not bound, a variable to pass on is not set, or a text is none for a guest.
-pub(crate) fn of_run(args: &RunArgs) -> Result<WasiCtx, Failure> {
-    let mut builder = WasiCtx::builder()
+pub(crate) fn of_run(args: &RunArgs, builder: WasiCtxBuilder) -> Result<WasiCtx, Failure> {
+    let mut builder = builder
         .inherit_stdio()
         .max_open_fds(args.max_open_fds.unwrap_or(MAX_OPEN_FDS))
         .arg(argv0(&args.program, args.module()))
@@ -37,7 +37,7 @@ pub(crate) fn of_run(args: &RunArgs) -> Result<WasiCtx, Failure> {
     build(&args.program, args.module(), builder)
 }
 
-/// What a context is given by the options of a program: a builder with its directories, variables and network.
+/// The context of `builder`, with the directories, variables and network that the options of a program grant.
 ///
 /// # Errors
 /// As [`of_run`].

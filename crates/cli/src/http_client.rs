@@ -1,4 +1,4 @@
-//! What makes a component's requests to other servers: one client for the whole process.
+//! What makes components' requests to other servers.
 //!
 //! *Invariant:* a program that is granted no server, or asks for none, costs nothing here.
 
@@ -7,6 +7,7 @@ use std::io;
 use tiered::decode::printable::Line;
 use tiered_component::Component;
 use tiered_http::client::{Client, Tls};
+use tiered_wasi::WasiCtxBuilder;
 
 use crate::network::{Kept, NetworkArgs};
 use crate::output;
@@ -28,6 +29,14 @@ impl Prepared {
         let tls = Tls::platform();
         let tls = tls.map_err(|err| output::note(&format!("Warning: no TLS: {}", Line(err))));
         Some(Prepared(tls.ok()))
+    }
+
+    /// Has `builder`'s guest make requests by a client that is started at the first one.
+    pub(crate) fn grant(self, builder: WasiCtxBuilder) -> WasiCtxBuilder {
+        match self.0 {
+            Some(tls) => builder.http_tls(tls),
+            None => builder,
+        }
     }
 
     /// Starts the client, with its thread.

@@ -78,7 +78,7 @@ fn run_module(
     let preloads = preloads
         .map(|preload| Ok((preload, source::load_module(engine, &preload.file)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
-    let ctx = context::of_run(args)?;
+    let ctx = context::of_run(args, WasiCtx::builder())?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
     let (mut threads, mut store) = threads(args, engine, &module, Arc::new(ctx))?;
     session.guard(&store);

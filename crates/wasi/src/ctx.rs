@@ -270,6 +270,8 @@ struct ForComponents {
     http_limits: crate::p2::http::HttpLimits,
     #[cfg(feature = "http")]
     http_client: Option<tiered_http::client::Client>,
+    #[cfg(feature = "http")]
+    http_tls: Option<tiered_http::client::Tls>,
 }
 
 #[cfg(feature = "component")]
@@ -284,6 +286,8 @@ impl Default for ForComponents {
             http_limits: crate::p2::http::HttpLimits::default(),
             #[cfg(feature = "http")]
             http_client: None,
+            #[cfg(feature = "http")]
+            http_tls: None,
         }
     }
 }
@@ -544,6 +548,15 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Sets what the client trusts that is started when there is none: for a process that can't read the system's roots any
+    /// more when it makes its first request.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_tls(mut self, tls: tiered_http::client::Tls) -> Self {
+        self.components.http_tls = Some(tls);
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
     /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
@@ -599,7 +612,11 @@ impl WasiCtxBuilder {
             #[cfg(feature = "component")]
             net: Arc::new(components.net),
             #[cfg(feature = "http")]
-            http: crate::p2::http::Http::new(components.http_limits, components.http_client),
+            http: crate::p2::http::Http::new(
+                components.http_limits,
+                components.http_client,
+                components.http_tls,
+            ),
             #[cfg(feature = "component")]
             lookups: Lookups::default(),
             #[cfg(feature = "component")]
