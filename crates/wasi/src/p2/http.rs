@@ -212,7 +212,7 @@ impl Default for HttpLimits {
 #[derive(Debug)]
 pub(crate) struct Http {
     limits: HttpLimits,
-    fields: Budget,
+    pub(crate) fields: Budget,
     /// Under way.
     requests: Requests,
     /// Begun so far.
@@ -224,7 +224,7 @@ pub(crate) struct Http {
     /// What the guest has set for the request that it answers.
     answer: Option<Answer>,
     /// The response to it has no body, whatever length it declares.
-    has_no_body: bool,
+    pub(crate) has_no_body: bool,
 }
 
 impl Http {

@@ -19,7 +19,7 @@ use crate::p2::resources::{Kind, Resource};
 
 /// `response-outparam`.
 #[derive(Debug)]
-pub(crate) struct ResponseOutparam(Responder);
+pub(crate) struct ResponseOutparam(pub(crate) Responder);
 
 /// What the guest has set.
 #[derive(Debug)]

@@ -123,23 +123,34 @@ pub(super) fn scheme(call: &mut Call<'_>) -> Outcome<Result<Option<Scheme>, Inva
         Ok(match lift_variant(call, 2)? {
             Ok(0) => Ok(Scheme::Http),
             Ok(_) => Ok(Scheme::Https),
-            Err(text) => match http::uri::Scheme::try_from(&*text) {
-                Ok(scheme) => Ok(Scheme::Other(scheme.to_string())),
-                Err(_) => Err(Invalid),
+            Err(text) => match String::from_utf8(text) {
+                Ok(text) if is_scheme(&text) => Ok(Scheme::Other(text)),
+                _ => Err(Invalid),
             },
         })
     })
+}
+
+/// Whether a text can be a scheme (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.len() <= MAX_LEN
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(is_part)
 }
 
 /// The next argument: a path with its query, or none.
 pub(super) fn path(call: &mut Call<'_>) -> Outcome<Result<Option<PathAndQuery>, Invalid>> {
     optional(call, 2, |call| {
         let text = short_string(call)?;
-        let path = PathAndQuery::try_from(&*text).map_err(|_| Invalid);
-        Ok(path.and_then(|path| match text.len() <= MAX_LEN {
-            true => Ok(path),
+        // An empty one means the root.
+        let is_path = matches!(&*text, [] | b"*" | [b'/' | b'?', ..]);
+        // A fragment would be cut off, and it has no place here.
+        let is_whole = !text.contains(&b'#') && text.len() <= MAX_LEN;
+        Ok(match is_path && is_whole {
+            true => PathAndQuery::try_from(&*text).map_err(|_| Invalid),
             false => Err(Invalid),
-        }))
+        })
     })
 }
 

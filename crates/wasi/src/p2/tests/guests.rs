@@ -1,6 +1,9 @@
 //! Components that call the interfaces, run by the engine in all tier modes: that the imports are found, get their arguments,
 //! and reach the guest's memory, handles and allocator. What the calls mean in every case is tested beside.
 
+#[cfg(feature = "http")]
+mod answering;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -68,6 +71,11 @@ fn imports() -> String {
 /// A component whose core module imports everything and has these items: among them the function `run`, which it exports.
 /// An address in the first 4096 bytes is the guest's to use, those from 2048 on hold `data`.
 fn component(items: &str, data: &str) -> Vec<u8> {
+    component_that("export run: func() -> u32;", items, data)
+}
+
+/// As [`component`], with these exports.
+fn component_that(exports: &str, items: &str, data: &str) -> Vec<u8> {
     let imports = imports();
     let text = format!(
         r#"(module
@@ -92,7 +100,7 @@ fn component(items: &str, data: &str) -> Vec<u8> {
     };
     let world = format!(
         "package test:guest;
-        world guest {{ include wasi:cli/imports@0.2.12; {http} export run: func() -> u32; }}"
+        world guest {{ include wasi:cli/imports@0.2.12; {http} {exports} }}"
     );
     let package = resolve.push_str("guest.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
