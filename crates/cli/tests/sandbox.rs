@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use landlock::{AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr};
@@ -199,6 +199,31 @@ fn a_profiler_is_told_behind_closed_doors() {
         let names = fs::read_to_string(&map).expect("there is a map");
         fs::remove_file(&map).expect("it can be removed");
         assert!(names.contains(" step"), "{tier}: {names}");
+    }
+}
+
+#[test]
+fn programs_are_compiled_below_perf_record() {
+    let place = place();
+    let place = place.path();
+    for sandbox in ["--sandbox=auto", "--sandbox=off"] {
+        let child = Command::new(env!("CARGO_BIN_EXE_tiered"))
+            .args([sandbox, "--tier=jit", "--stats=json", "a.wat"])
+            // `perf record` sets it, and cranelift-jit looks for it.
+            .env("PERF_BUILDID_DIR", "/tmp/buildids")
+            .current_dir(place)
+            .stderr(Stdio::piped())
+            .spawn();
+        let child = child.expect("the command starts");
+        let map = format!("/tmp/perf-{}.map", child.id());
+        let output = child.wait_with_output().expect("it ends");
+        let numbers: Value = serde_json::from_str(&stderr(&output)).expect("it is JSON");
+        assert_eq!(numbers["compile_failures"], 0, "{sandbox}");
+        assert!(
+            numbers["functions_compiled"].as_u64() > Some(0),
+            "{numbers}"
+        );
+        assert!(!Path::new(&map).exists(), "{sandbox}: {map}");
     }
 }
 

@@ -324,11 +324,11 @@ macro_rules! define_ops {
             }
 
             /// Whether the meaning that `relaxed` asks for is the one in [`native`] and not the one in [`ops`].
-            pub const fn is_native(self, relaxed: Relaxed) -> bool {
+            pub fn is_native(self, relaxed: Relaxed) -> bool {
                 match self {
-                    $(VecOp::$xu => relaxed.$xuchoice,)*
-                    $(VecOp::$xb => relaxed.$xbchoice,)*
-                    $(VecOp::$xt => relaxed.$xtchoice,)*
+                    $(VecOp::$xu => relaxed.$xuchoice(),)*
+                    $(VecOp::$xb => relaxed.$xbchoice(),)*
+                    $(VecOp::$xt => relaxed.$xtchoice(),)*
                     _ => false,
                 }
             }

@@ -13,6 +13,7 @@ in_all_modes! {
     what_is_paid_for_is_done,
     pieces_that_overlap_are_copied_as_one,
     elements_that_overlap_are_copied_as_one,
+    short_ranges_are_moved_as_long_ones_are,
 }
 
 const MIB: u32 = 1 << 20;
@@ -165,4 +166,102 @@ fn elements_that_overlap_are_copied_as_one(config: &Config) {
         let is_set = is_set.call(&mut guest.0, at as i32).expect("it is there");
         assert_eq!(is_set == 1, expected[at], "{at}");
     }
+}
+
+/// Counts that a program says and those that it computes, at either end of the memory and beyond, between memories and
+/// within one, with every overlap of a few bytes.
+fn short_ranges_are_moved_as_long_ones_are(config: &Config) {
+    const COUNTS: [u32; 21] = [
+        0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 4095, 4096,
+    ];
+    let mut text = String::from(
+        "(module (memory (export \"memory\") 1 1) (memory $other (export \"other\") 1 1)",
+    );
+    for n in COUNTS {
+        text.push_str(&format!(
+            r#"(func (export "fill {n}") (param i32 i32)
+                (memory.fill (local.get 0) (i32.const 0x1a5) (i32.const {n})))
+            (func (export "copy {n}") (param i32 i32)
+                (memory.copy (local.get 0) (local.get 1) (i32.const {n})))
+            (func (export "cross {n}") (param i32 i32)
+                (memory.copy $other 0 (local.get 0) (local.get 1) (i32.const {n})))"#
+        ));
+    }
+    text.push_str(
+        r#"(func (export "fill") (param i32 i32 i32)
+            (memory.fill (local.get 0) (i32.const 0x1a5) (local.get 2)))
+        (func (export "copy") (param i32 i32 i32)
+            (memory.copy (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "cross") (param i32 i32 i32)
+            (memory.copy $other 0 (local.get 0) (local.get 1) (local.get 2))))"#,
+    );
+    let engine = Engine::new(config);
+    let module = Module::new(&engine, text.into_bytes()).expect("it is valid");
+    let mut store = Store::new(&engine, None).expect("there is memory");
+    let instance = Linker::new().instantiate(&mut store, &module);
+    let mut guest = (store, instance.expect("it can be linked"));
+    let memories = ["memory", "other"].map(|name| {
+        let memory = guest.1.memory(&guest.0, name);
+        memory.expect("it is exported")
+    });
+    let mut model = [pattern(1), pattern(2)];
+    for (memory, bytes) in memories.iter().zip(&model) {
+        memory.data_mut(&mut guest.0).copy_from_slice(bytes);
+    }
+    for count in COUNTS {
+        let end = PAGE - count;
+        let places = [
+            (100, 100),
+            (100, 101),
+            (101, 100),
+            (100, 113),
+            (120, 100),
+            (end, 0),
+            (0, end),
+            (end + 1, 0),
+            (0, end + 1),
+            (PAGE, PAGE),
+            (u32::MAX, 0),
+            (0, u32::MAX),
+        ];
+        for (to, from) in places {
+            for op in ["fill", "copy", "cross"] {
+                let expected = expect(&mut model, op, to, from, count);
+                let said = call(&mut guest, &format!("{op} {count}"), &[to, from]);
+                assert_eq!(said.is_ok(), expected, "{op} {to} {from} {count}");
+                let computed = call(&mut guest, op, &[to, from, count]);
+                expect(&mut model, op, to, from, count);
+                assert_eq!(computed, said, "{op} {to} {from} {count}");
+                for (memory, bytes) in memories.iter().zip(&model) {
+                    assert!(memory.data(&guest.0) == bytes, "{op} {to} {from} {count}");
+                }
+            }
+        }
+    }
+}
+
+const PAGE: u32 = 65536;
+
+/// Bytes that differ from their neighbours.
+fn pattern(seed: u32) -> Vec<u8> {
+    let bytes = (0..PAGE).map(|at| (at.wrapping_mul(0x9e37_79b1).rotate_left(seed) >> 24) as u8);
+    bytes.collect()
+}
+
+/// What an instruction does to two memories; whether it does not trap.
+fn expect(memories: &mut [Vec<u8>; 2], op: &str, to: u32, from: u32, count: u32) -> bool {
+    let within = |start: u32| u64::from(start) + u64::from(count) <= u64::from(PAGE);
+    if !within(to) || op != "fill" && !within(from) {
+        return false;
+    }
+    let (to, from, count) = (to as usize, from as usize, count as usize);
+    match op {
+        "fill" => memories[0][to..][..count].fill(0xa5),
+        "copy" => memories[0].copy_within(from..from + count, to),
+        _ => {
+            let bytes = memories[0][from..][..count].to_vec();
+            memories[1][to..][..count].copy_from_slice(&bytes);
+        }
+    }
+    true
 }

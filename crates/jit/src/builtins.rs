@@ -77,6 +77,10 @@ pub(crate) enum Builtin {
     ArrayInitElem,
     /// Whether a function is of a type or of a subtype of it: (the address of its record, type).
     IsFunction,
+    /// `memmove` of the C library: (to, from, count). No instance is passed.
+    Memmove,
+    /// `memset` of the C library: (to, byte, count). No instance is passed.
+    Memset,
 }
 
 /// What the result of a builtin says.
@@ -92,10 +96,12 @@ pub(crate) enum Kind {
     Address,
     /// Nothing.
     Nothing,
+    /// Nothing, and there is no instance among the arguments.
+    Library,
 }
 
 impl Builtin {
-    /// The arguments behind the instance.
+    /// The arguments; those behind the instance, if it is passed.
     pub(crate) fn args(self) -> usize {
         match self {
             Builtin::Refuel => 0,
@@ -110,7 +116,11 @@ impl Builtin {
             | Builtin::NewArray
             | Builtin::NewArrayDefault
             | Builtin::IsFunction => 2,
-            Builtin::TableGrow | Builtin::NewArrayData | Builtin::NewArrayElem => 3,
+            Builtin::TableGrow
+            | Builtin::NewArrayData
+            | Builtin::NewArrayElem
+            | Builtin::Memmove
+            | Builtin::Memset => 3,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
             | Builtin::MemoryInit
@@ -143,6 +153,7 @@ impl Builtin {
             | Builtin::NewArrayElem => Kind::Address,
             Builtin::AtomicWait | Builtin::AtomicNotify => Kind::Small,
             Builtin::DataDrop | Builtin::ElemDrop | Builtin::Raise => Kind::Nothing,
+            Builtin::Memmove | Builtin::Memset => Kind::Library,
             Builtin::MemoryFill
             | Builtin::MemoryCopy
             | Builtin::MemoryInit
@@ -182,7 +193,7 @@ impl Table {
 }
 
 /// In the order of [`Builtin`].
-const ENTRIES: [*const (); 28] = [
+const ENTRIES: [*const (); 30] = [
     memory_grow as *const (),
     memory_fill as *const (),
     memory_copy as *const (),
@@ -211,9 +222,11 @@ const ENTRIES: [*const (); 28] = [
     objects::array_init_data as *const (),
     objects::array_init_elem as *const (),
     objects::is_function as *const (),
+    libc::memmove as *const (),
+    libc::memset as *const (),
 ];
 
-const _: () = assert!(Builtin::IsFunction as usize + 1 == ENTRIES.len());
+const _: () = assert!(Builtin::Memset as usize + 1 == ENTRIES.len());
 
 fn status(result: Result<(), TrapCode>) -> u64 {
     match result {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-use cranelift_module::{Module as _, ModuleError, ModuleResult};
+use cranelift_module::{DataDescription, Module as _, ModuleError, ModuleResult};
 
 use crate::code_space::{self, CodeSpace, FILLER, Stretch, Target, Writer};
 use crate::error::CompileError;
@@ -201,6 +201,8 @@ pub fn place_for_good(bytes: &[u8]) -> Option<NonNull<u8>> {
 }
 
 /// Has cranelift-jit put `bytes` where they belong.
+///
+/// It takes them for data: functions it tells `perf record` of, as if they ran in its buffer, and panics if it can't.
 fn finalize(target: Target, bytes: &[u8], isa: &OwnedTargetIsa) -> io::Result<()> {
     let names = cranelift_module::default_libcall_names();
     let mut builder = JITBuilder::with_isa(isa.clone(), names);
@@ -213,9 +215,11 @@ fn finalize(target: Target, bytes: &[u8], isa: &OwnedTargetIsa) -> io::Result<()
         ModuleError::Allocation { err } => err,
         other => io::Error::other(other.to_string()),
     };
-    let id = module.declare_anonymous_function(&module.make_signature());
-    let id = id.map_err(failed)?;
-    let defined = module.define_function_bytes(id, 1, bytes, &[]);
+    let id = module.declare_anonymous_data(false, false);
+    let mut data = DataDescription::new();
+    data.define(bytes.into());
+    data.set_align(1);
+    let defined = module.define_data(id.map_err(failed)?, &data);
     defined.map_err(failed)?;
     module.finalize_definitions().map_err(failed)
 }

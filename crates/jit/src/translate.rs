@@ -20,6 +20,7 @@
 mod access;
 mod atomic;
 mod bounds;
+mod bulk;
 mod call;
 mod carrier;
 mod cast;

@@ -114,19 +114,17 @@ pub struct GrantedDir(Arc<Entry>);
 impl GrantedDir {
     /// What may be done below it.
     pub fn access(&self) -> Access {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .grant
-            .access
+        self.dir().grant.access
+    }
+
+    fn dir(&self) -> &OpenDir {
+        preopened(&self.0).expect("nothing else is made one")
     }
 }
 
 impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .dir
-            .as_fd()
+        self.dir().dir.as_fd()
     }
 }
 
@@ -272,6 +270,8 @@ struct ForComponents {
     http_limits: crate::p2::http::HttpLimits,
     #[cfg(feature = "http")]
     http_client: Option<tiered_http::client::Client>,
+    #[cfg(feature = "http")]
+    http_tls: Option<tiered_http::client::Tls>,
 }
 
 #[cfg(feature = "component")]
@@ -286,6 +286,8 @@ impl Default for ForComponents {
             http_limits: crate::p2::http::HttpLimits::default(),
             #[cfg(feature = "http")]
             http_client: None,
+            #[cfg(feature = "http")]
+            http_tls: None,
         }
     }
 }
@@ -423,6 +425,18 @@ impl WasiCtxBuilder {
         self.preopen_source(Source::Dir(dir), name.into(), access)
     }
 
+    /// Grants a directory that another context has, as it has it: the same directory, by the same name, for the same access.
+    /// Nothing is looked up again.
+    ///
+    /// # Errors
+    /// The process has no descriptor left for it.
+    pub fn preopen_granted(self, granted: &GrantedDir) -> io::Result<Self> {
+        let dir = granted.dir();
+        let source = Source::Dir(dir.dir.try_clone()?);
+        let name = dir.preopen.as_deref().unwrap_or_default().to_owned();
+        Ok(self.preopen_source(source, name, dir.grant.access))
+    }
+
     fn preopen_source(mut self, source: Source, name: String, access: Access) -> Self {
         self.preopens.push(Preopen {
             source,
@@ -534,6 +548,15 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Sets what the client trusts that is started when there is none: for a process that can't read the system's roots any
+    /// more when it makes its first request.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_tls(mut self, tls: tiered_http::client::Tls) -> Self {
+        self.components.http_tls = Some(tls);
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
     /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
@@ -589,7 +612,11 @@ impl WasiCtxBuilder {
             #[cfg(feature = "component")]
             net: Arc::new(components.net),
             #[cfg(feature = "http")]
-            http: crate::p2::http::Http::new(components.http_limits, components.http_client),
+            http: crate::p2::http::Http::new(
+                components.http_limits,
+                components.http_client,
+                components.http_tls,
+            ),
             #[cfg(feature = "component")]
             lookups: Lookups::default(),
             #[cfg(feature = "component")]

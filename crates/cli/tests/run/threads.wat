@@ -11,9 +11,9 @@
 ;; STDERR: - fail
 ;; STDERR: - wasi_thread_start
 ;; EXIT: 134
-;; RUN: --max-threads=2 --timeout 300ms %m x x x
+;; RUN: --max-threads=2 --timeout 2s %m x x x
 ;; STDOUT: 2
-;; STDERR: interrupted: timeout of 300ms
+;; STDERR: interrupted: timeout of 2s
 ;; EXIT: 134
 ;; RUN: --max-threads 3 --preload c=%d/counter.wat %m
 ;; STDOUT: 3
@@ -38,10 +38,11 @@
   (data (i32.const 17) "\0a")
   (func $fail (unreachable))
   (func (export "wasi_thread_start") (param $tid i32) (param $how i32)
-    ;; One of them ends the program; the others spin.
+    ;; None goes on before the main thread has written: a spinning one may use up the fuel at once. Then one of them ends
+    ;; the program, and the others spin.
+    (drop (memory.atomic.wait32 (i32.const 64) (i32.const 0) (i64.const -1)))
     (if (i32.eq (local.get $tid) (i32.const 1))
       (then
-        (drop (memory.atomic.wait32 (i32.const 64) (i32.const 0) (i64.const -1)))
         (if (i32.eq (local.get $how) (i32.const 2)) (then (call $proc_exit (i32.const 5))))
         (if (i32.eq (local.get $how) (i32.const 3)) (then (call $fail)))))
     (loop $again (br $again)))
@@ -57,7 +58,7 @@
     (i32.store (i32.const 0) (i32.const 16))
     (i32.store (i32.const 4) (i32.const 2))
     (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-    (if (i32.eq (local.get $how) (i32.const 1)) (then (return)))
     (i32.atomic.store (i32.const 64) (i32.const 1))
     (drop (memory.atomic.notify (i32.const 64) (i32.const -1)))
+    (if (i32.eq (local.get $how) (i32.const 1)) (then (return)))
     (drop (memory.atomic.wait32 (i32.const 68) (i32.const 0) (i64.const -1)))))

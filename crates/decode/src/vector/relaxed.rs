@@ -25,34 +25,44 @@ use super::lanes::{F32x4, F64x2, I8x16, I16x8, I32x4, first_nan, pair_products, 
 /// a product (of the first factor negated, for `relaxed_nmadd`) and then a sum, each with the NaN that is its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Relaxed {
-    /// Whether all ops but those of `fused` have their native meaning.
-    pub(super) native: bool,
-    /// Whether `relaxed_madd` and `relaxed_nmadd` round once.
-    pub(super) fused: bool,
+    /// Whether all ops but products have their native meaning.
+    native: bool,
+    products: Products,
+}
+
+/// How often `relaxed_madd` and `relaxed_nmadd` round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Products {
+    Twice,
+    Once,
+    /// Once if this machine can. It is asked when a module has such an op: a virtual machine takes its time to answer.
+    AsHost,
 }
 
 impl Relaxed {
     /// The spec's deterministic profile: the same results on every machine.
     pub const DETERMINISTIC: Relaxed = Relaxed {
         native: false,
-        fused: false,
+        products: Products::Twice,
     };
 
     /// The native meanings, on a machine that has fused products or has none.
     pub const fn native(fma: bool) -> Relaxed {
         Relaxed {
             native: true,
-            fused: fma,
+            products: match fma {
+                true => Products::Once,
+                false => Products::Twice,
+            },
         }
     }
 
     /// The native meanings on this machine.
-    pub fn of_host() -> Relaxed {
-        #[cfg(target_arch = "x86_64")]
-        let fma = std::arch::is_x86_feature_detected!("fma");
-        #[cfg(not(target_arch = "x86_64"))]
-        let fma = cfg!(target_arch = "aarch64");
-        Relaxed::native(fma)
+    pub const fn of_host() -> Relaxed {
+        Relaxed {
+            native: true,
+            products: Products::AsHost,
+        }
     }
 
     /// Whether ops other than products have their native meaning.
@@ -61,9 +71,21 @@ impl Relaxed {
     }
 
     /// Whether `relaxed_madd` and `relaxed_nmadd` round once.
-    pub const fn is_fused(self) -> bool {
-        self.fused
+    pub fn is_fused(self) -> bool {
+        match self.products {
+            Products::Twice => false,
+            Products::Once => true,
+            Products::AsHost => host_fuses(),
+        }
     }
+}
+
+/// Whether this machine has products that are rounded once.
+fn host_fuses() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    cfg!(target_arch = "aarch64")
 }
 
 impl Default for Relaxed {

@@ -33,7 +33,7 @@ use crate::trap;
 use super::Translator;
 
 /// More arguments than any builtin has, the instance among them.
-const BUILTIN_ARITIES: usize = 6;
+const BUILTIN_ARITIES: usize = 7;
 
 /// What the body calls.
 #[derive(Debug, Default)]
@@ -294,17 +294,10 @@ impl Translator<'_, '_> {
     /// Calls a builtin and raises the trap that it kept, if it did; its result.
     pub(super) fn builtin(&mut self, builtin: Builtin, arguments: &[Value]) -> Value {
         debug_assert_eq!(arguments.len(), builtin.args());
-        let sig = self.builtin_sig(arguments.len());
-        let table = self.fixed(self.vmctx, offsets::VMCTX_BUILTINS);
-        let address = self.fixed(table, builtin as i32 * 8);
         self.arguments.clear();
         self.arguments.push(self.vmctx);
         self.arguments.extend_from_slice(arguments);
-        let call = self
-            .builder
-            .ins()
-            .call_indirect(sig, address, &self.arguments);
-        let result = self.builder.inst_results(call)[0];
+        let result = self.call_entry(builtin);
         if builtin.kind() == Kind::Status {
             self.builder.ins().trapnz(result, trap::PENDING);
         }
@@ -318,11 +311,31 @@ impl Translator<'_, '_> {
         result
     }
 
+    /// Calls a function of the C library's.
+    pub(super) fn c_library(&mut self, builtin: Builtin, arguments: [Value; 3]) {
+        debug_assert_eq!(builtin.kind(), Kind::Library);
+        self.arguments.clear();
+        self.arguments.extend_from_slice(&arguments);
+        self.call_entry(builtin);
+    }
+
+    /// Calls what is in the table with `self.arguments`.
+    fn call_entry(&mut self, builtin: Builtin) -> Value {
+        let sig = self.builtin_sig(self.arguments.len());
+        let table = self.fixed(self.vmctx, offsets::VMCTX_BUILTINS);
+        let address = self.fixed(table, builtin as i32 * 8);
+        let call = self
+            .builder
+            .ins()
+            .call_indirect(sig, address, &self.arguments);
+        self.builder.inst_results(call)[0]
+    }
+
     fn builtin_sig(&mut self, arity: usize) -> SigRef {
         let (builder, isa) = (&mut self.builder, self.isa);
         *self.callees.builtins[arity].get_or_insert_with(|| {
             let mut signature = Signature::new(isa.default_call_conv());
-            signature.params = vec![AbiParam::new(I64); arity + 1];
+            signature.params = vec![AbiParam::new(I64); arity];
             signature.returns = vec![AbiParam::new(I64)];
             builder.import_signature(signature)
         })

@@ -36,7 +36,7 @@ impl Translator<'_, '_> {
     }
 
     /// The address of byte 0.
-    fn memory_base(&mut self, memory: u32) -> Value {
+    pub(super) fn memory_base(&mut self, memory: u32) -> Value {
         if let (0, Some(base)) = (memory, self.memory_base) {
             return base;
         }
@@ -87,7 +87,7 @@ impl Translator<'_, '_> {
 
     /// Whether `end` bytes from `index` on are more than there are. The sum is of more than 64 bits only where the index is
     /// of 64.
-    fn is_end_outside(&mut self, memory: u32, index: Value, end: u64) -> Value {
+    pub(super) fn is_end_outside(&mut self, memory: u32, index: Value, end: u64) -> Value {
         let length = self.memory_length(memory);
         let end = end.cast_signed();
         let is_above = IntCC::UnsignedGreaterThan;
@@ -105,7 +105,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    fn memory_length(&mut self, memory: u32) -> Value {
+    pub(super) fn memory_length(&mut self, memory: u32) -> Value {
         let record = self.memory_record(memory);
         let flags = self.access.memory_length;
         if self.module.memories()[memory as usize].shared {
@@ -192,59 +192,5 @@ impl Translator<'_, '_> {
         let memory = self.indices(memory, 0);
         let pages = self.builtin(Builtin::MemoryGrow, &[memory, delta]);
         self.push_size(index, pages);
-    }
-
-    pub(super) fn memory_fill(&mut self, memory: u32) {
-        let index = self.memory_index(memory);
-        self.bulk(
-            Builtin::MemoryFill,
-            memory,
-            0,
-            [index, IndexType::I32, index],
-        );
-    }
-
-    pub(super) fn memory_copy(&mut self, to: u32, from: u32) {
-        let types = [self.memory_index(to), self.memory_index(from)];
-        self.bulk_copy(Builtin::MemoryCopy, to, from, types);
-    }
-
-    pub(super) fn memory_init(&mut self, memory: u32, data: u32) {
-        let index = self.memory_index(memory);
-        let types = [index, IndexType::I32, IndexType::I32];
-        self.bulk(Builtin::MemoryInit, memory, data, types);
-    }
-
-    /// Two indices as one argument of a builtin.
-    pub(super) fn indices(&mut self, low: u32, high: u32) -> Value {
-        let both = u64::from(low) | u64::from(high) << 32;
-        self.builder.ins().iconst(I64, both.cast_signed())
-    }
-
-    /// An instruction that copies between what has indices of these types.
-    pub(super) fn bulk_copy(
-        &mut self,
-        builtin: Builtin,
-        to: u32,
-        from: u32,
-        [to_type, from_type]: [IndexType; 2],
-    ) {
-        let types = [to_type, from_type, to_type.min(from_type)];
-        self.bulk(builtin, to, from, types);
-    }
-
-    /// An instruction that takes three numbers of these types, and what it names.
-    pub(super) fn bulk(&mut self, builtin: Builtin, low: u32, high: u32, types: [IndexType; 3]) {
-        let count = self.pop_index(types[2]);
-        let second = self.pop_index(types[1]);
-        let first = self.pop_index(types[0]);
-        let indices = self.indices(low, high);
-        self.builtin(builtin, &[indices, first, second, count]);
-    }
-
-    /// An instruction that drops a segment.
-    pub(super) fn drop_segment(&mut self, builtin: Builtin, segment: u32) {
-        let segment = self.indices(segment, 0);
-        self.builtin(builtin, &[segment]);
     }
 }

@@ -82,7 +82,8 @@ impl Translator<'_, '_> {
     pub(super) fn table_init(&mut self, table: TableIdx, element: u32) {
         let index = self.table_index(table);
         let types = [index, IndexType::I32, IndexType::I32];
-        self.bulk(Builtin::TableInit, table.0, element, types);
+        let numbers = self.pop_bulk(types);
+        self.bulk(Builtin::TableInit, table.0, element, numbers);
     }
 
     /// The type of a table's indices.

@@ -40,6 +40,9 @@ fn within(memory: &MemoryRecord, start: u64, count: u64) -> Result<*mut u8, Trap
 /// Bytes of an element of a table.
 const SLOT: u64 = 8;
 
+/// Fewer bytes than this are filled and copied without fuel, and without a look for interrupts.
+pub const FREE_BYTES: u64 = BYTES_PER_UNIT;
+
 /// Bytes of a piece: some 50 µs, so an interrupt is seen soon; a multiple of what one unit of fuel pays for.
 const PIECE: u64 = 1 << 20;
 
@@ -54,7 +57,7 @@ pub(crate) fn by_pieces(
     mut act: impl FnMut(u64, u64),
 ) -> Result<(), TrapCode> {
     // Most do little, which costs nothing.
-    if count * size < BYTES_PER_UNIT {
+    if count * size < FREE_BYTES {
         act(0, count);
         return Ok(());
     }

@@ -37,6 +37,8 @@
 //! embedder's thread-locals would have to know; and the depth would still differ, since the frames do.
 
 use std::cell::Cell;
+#[cfg(all(target_os = "linux", not(miri)))]
+use std::{ffi::CStr, ptr::NonNull};
 
 use crate::vm::frame::Slot;
 use crate::vm::limits::Limits;
@@ -136,6 +138,48 @@ impl Bounds {
 /// The bounds that the host names for the present thread.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn ask_host() -> Option<Bounds> {
+    let here = native_depth();
+    // SAFETY: they only answer.
+    let is_main = unsafe { libc::gettid() == libc::getpid() };
+    let main = if is_main { main_thread() } else { None };
+    // The only thread of a process may have been another one of its parent's.
+    let main = main.filter(|bounds| bounds.contains(here));
+    main.or_else(ask_c_library)
+}
+
+/// The most that the main thread's stack may be limited to for nothing else to lie in its place: the kernel leaves as
+/// much free below it, whatever the limit was when the program was started.
+#[cfg(all(target_os = "linux", not(miri)))]
+const KEPT_FREE: u64 = 128 << 20;
+
+/// Where the main thread's stack lies, if the kernel says: above all is the name of the program that runs, and a word.
+///
+/// C libraries would read the process's whole map for it, which takes longer than a short program.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn main_thread() -> Option<Bounds> {
+    let mut limit = std::mem::MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the limit is written if all went well; the name is a string that is there as long as the process.
+    let (page, name, limit) = unsafe {
+        if libc::getrlimit(libc::RLIMIT_STACK, limit.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let name = libc::getauxval(libc::AT_EXECFN) as usize;
+        let name = std::ptr::with_exposed_provenance_mut::<libc::c_char>(name);
+        let name = NonNull::new(name)?;
+        let page = libc::getauxval(libc::AT_PAGESZ) as usize;
+        let limit = limit.assume_init().rlim_cur;
+        (page, CStr::from_ptr(name.as_ptr()), limit)
+    };
+    let size = usize::try_from(limit).ok().filter(|_| limit <= KEPT_FREE)?;
+    let high = name.as_ptr().addr() + name.to_bytes_with_nul().len() + size_of::<usize>();
+    let high = high.checked_next_multiple_of(page)?;
+    let low = high.checked_sub(size)?;
+    Some(Bounds { low, high })
+}
+
+/// As the C library knows them.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn ask_c_library() -> Option<Bounds> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
     // SAFETY: the attributes are used between a successful getattr and the destroy; the others only write what they are

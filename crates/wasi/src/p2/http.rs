@@ -25,7 +25,7 @@ pub(crate) mod outgoing;
 pub(crate) mod outgoing_body;
 
 use tiered_component::Instance;
-use tiered_http::client::Client;
+use tiered_http::client::{Client, Tls};
 use tiered_http::{HeadError, Request, Responder};
 use tiered_runtime::Store;
 
@@ -219,6 +219,8 @@ pub(crate) struct Http {
     made: u64,
     /// Made when it is first needed, unless it was given.
     client: Option<Result<Client, String>>,
+    /// What it trusts then, if that is known.
+    tls: Option<Tls>,
     /// What the guest has set for the request that it answers.
     answer: Option<Answer>,
     /// The response to it has no body, whatever length it declares.
@@ -226,13 +228,14 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(limits: HttpLimits, client: Option<Client>) -> Self {
+    pub(crate) fn new(limits: HttpLimits, client: Option<Client>, tls: Option<Tls>) -> Self {
         Self {
             fields: Budget::new(limits.fields_bytes, limits.all_fields_bytes),
             limits,
             requests: Requests::default(),
             made: 0,
             client: client.map(Ok),
+            tls,
             answer: None,
             has_no_body: false,
         }
@@ -240,7 +243,10 @@ impl Http {
 
     /// The client; why there is none.
     fn client(&mut self) -> Result<Client, String> {
-        let client = self.client.get_or_insert_with(client::default_client);
+        let tls = &mut self.tls;
+        let client = self
+            .client
+            .get_or_insert_with(|| client::default_client(tls.take()));
         client.clone()
     }
 }

@@ -51,6 +51,24 @@ fn a_thread_names_its_bounds() {
 
 #[test]
 #[cfg(all(target_os = "linux", not(miri)))]
+fn the_main_thread_lies_where_the_kernel_says() {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("there is a map");
+    let line = maps.lines().find(|line| line.ends_with("[stack]"));
+    let range = line.and_then(|line| line.split([' ', '-']).nth(1));
+    let high = range.and_then(|high| usize::from_str_radix(high, 16).ok());
+    let Some(bounds) = main_thread() else {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+        return assert!(limit.is_none_or(|limit| limit > KEPT_FREE));
+    };
+    assert_eq!(Some(bounds.high), high);
+    assert!(bounds.high - bounds.low >= 1 << 20);
+    // No thread is taken for it.
+    let mine = Bounds::of_thread().expect("the host says");
+    assert_ne!(mine.high, bounds.high);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn the_host_keeps_its_reserve_whatever_is_granted() {
     let limits = Limits {
         native_stack_bytes: usize::MAX,

@@ -189,10 +189,10 @@ pub(super) fn get(call: &mut Call<'_>) -> Outcome<Got> {
 }
 
 /// The client of a context that was given none.
-pub(super) fn default_client() -> Result<Client, String> {
+pub(super) fn default_client(tls: Option<Tls>) -> Result<Client, String> {
     let mut builder = Client::builder();
     // Without roots there is no TLS, and all else works.
-    if let Ok(tls) = Tls::platform() {
+    if let Some(tls) = tls.or_else(|| Tls::platform().ok()) {
         builder = builder.tls(tls);
     }
     builder.start().map_err(|error| error.to_string())
