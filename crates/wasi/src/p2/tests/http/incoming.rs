@@ -2,6 +2,7 @@
 
 use super::super::Guest;
 use super::{Exchange, Peer, TYPES};
+use crate::p2::http::HttpLimits;
 use crate::p2::http::ResponseOutparam;
 use crate::p2::http::incoming::IncomingRequest;
 use crate::p2::tests::RESULT;
@@ -15,7 +16,7 @@ impl Guest {
             handling,
         } = exchange;
         let bell = self.ctx.resources.bell().clone();
-        let request = IncomingRequest::new(request, &self.ctx.http.fields, &bell).unwrap();
+        let request = IncomingRequest::new(request, &self.ctx.http.fields, &bell);
         let request = self.hand(request);
         let outparam = self.hand(ResponseOutparam(responder));
         (request, outparam, handling)
@@ -103,6 +104,23 @@ fn a_request_is_told_and_its_answer_goes_out() {
         answer.contains("x-b: 2\r\n") && answer.ends_with("5\r\nhello\r\n0\r\n\r\n"),
         "{answer}"
     );
+}
+
+#[test]
+fn a_request_is_taken_whatever_the_guest_may_make() {
+    let peer = Peer::new();
+    let mut limits = HttpLimits::default();
+    limits.fields_bytes = 50;
+    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let get = GET.replace("X-A: 1", &format!("X-A: {}", "a".repeat(100)));
+    let (exchange, _answer) = peer.request(&get);
+    let (request, _, _handling) = guest.take(exchange);
+    let headers = guest.http("[method]incoming-request.headers", &[request]);
+    assert_eq!(guest.entries(headers)[0].1.len(), 100);
+    let copy = guest.http("[method]fields.clone", &[headers]);
+    let [name, len] = guest.put(b"x-a");
+    let trap = guest.trap(TYPES, "[method]fields.delete", &[copy, name, len]);
+    assert!(trap.contains("more than the 50 bytes"), "{trap}");
 }
 
 #[test]
