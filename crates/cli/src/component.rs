@@ -6,7 +6,7 @@ use std::time::Instant;
 use tiered::decode::printable::Name;
 use tiered::{Engine, Store};
 use tiered_component::wave::Call;
-use tiered_component::{Component, Error, Func, Instance, ItemType, Linker, Val};
+use tiered_component::{Component, Error, Func, Instance, ItemType, Linker, Progress, Val};
 use tiered_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::args::RunArgs;
@@ -16,8 +16,9 @@ use crate::output;
 use crate::run::{MOST_NAMES, Session, Stop, module_name};
 use crate::watchdog::Watchdog;
 
-/// What a command exports: a function of this name that says whether all went well.
-const RUN: (&str, &str) = ("wasi:cli/run@0.2.12", "run");
+/// What a command exports: a function `run` that says whether all went well, in one of these interfaces. The first of them
+/// counts: what is built for 0.3 may bring a libc's `run` of 0.2 as well.
+const RUN: [&str; 2] = ["wasi:cli/run@0.3.2", "wasi:cli/run@0.2.12"];
 
 /// Runs the component; its exit code is the result.
 ///
@@ -38,7 +39,8 @@ pub(crate) fn run(
     let mut store = Store::new(engine, ctx).map_err(|err| failure(&err))?;
     session.guard(&store);
     let mut linker = Linker::new();
-    let linked = tiered_wasi::p2::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx);
+    let linked = tiered_wasi::p2::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)
+        .and_then(|()| tiered_wasi::p3::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx));
     linked.map_err(|err| failure(&err))?;
     let instance = linker.instantiate(&mut store, component);
     let ending = instance
@@ -99,14 +101,21 @@ fn execute(args: &RunArgs, store: &mut Store<WasiCtx>, instance: &Instance) -> R
     if let Some(text) = &args.invoke {
         return invoke(args, store, instance, text);
     }
-    let (interface, name) = RUN;
-    let Ok(run) = instance.func(interface, name) else {
+    let run = RUN.iter().find_map(|run| instance.func(run, "run").ok());
+    let Some(run) = run else {
         return Err(nothing_to_run(args, instance.component()).into());
     };
     let run = run.typed::<(), Result<(), ()>>();
     let run = run.map_err(|err| stop(args, err))?;
     let result = run.call(store, &()).map_err(|err| stop(args, err))?;
+    finish(store, instance).map_err(|err| stop(args, err))?;
     Ok(result.is_ok())
+}
+
+/// A command may go on after it has said how it went: it is given the time, as long as there is anything that can go on.
+fn finish(store: &mut Store<WasiCtx>, instance: &Instance) -> Result<(), Error> {
+    while instance.tasks(store)? > 0 && instance.run(store)? != Progress::Idle {}
+    Ok(())
 }
 
 /// Calls the export that `--invoke` names with the arguments in its text, and prints the result.

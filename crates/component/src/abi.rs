@@ -49,6 +49,7 @@
 mod call;
 mod cursor;
 mod error;
+mod flatten;
 mod lift;
 mod lift_val;
 mod lower;
@@ -58,6 +59,7 @@ mod typed;
 
 pub use cursor::{Cursor, Place};
 pub use error::{AbiError, AbiErrorKind, HandleError, Segment};
+pub(crate) use flatten::flatten;
 pub use lift::LiftContext;
 pub use lower::{FlatValues, LowerContext};
 pub use typed::{Check, ComponentType, Lift, Lower, Params, TypeMismatch};

@@ -3,6 +3,7 @@
 //! *Invariant:* while values are lowered to a guest, or it cleans up after a call, the guest may not call out.
 //! *Invariant:* whatever ends a call early after the guest was entered leaves the instance so that it is not entered again.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,9 +14,14 @@ use crate::abi::{
     self, AbiError, AbiErrorKind, FlatValues, Guest, HandleError, HandleType, Lift, LiftContext,
     LiftHandles, Lower, LowerContext, Params,
 };
+use crate::concurrent::{
+    self, HostReturn, Left, LiftKind, NewTask, ReturnCheck, Returns, Start, Task,
+};
 use crate::error::Error;
 use crate::instance::{Instance, LiftedFunc};
 use crate::lowered::set_flag;
+use crate::plan::Side;
+use crate::slab::Id;
 use crate::state::{Shared, State};
 use crate::trampoline;
 use crate::types::{AddressType, CallKind, FuncType, MAX_FLAT_PARAMS};
@@ -57,7 +63,7 @@ impl Func {
         self.call_with(
             store,
             |cx| cx.params(ty, CallKind::Lift, args),
-            |cx| cx.result(ty, CallKind::Lift),
+            move |cx, kind| cx.result(ty, kind),
         )
     }
 
@@ -83,22 +89,21 @@ impl Func {
     }
 
     /// Calls it: `lower` gives the arguments, `lift` takes the result.
-    fn call_with<R>(
+    fn call_with<R: Send + 'static>(
         &self,
         store: &mut AnyStore,
         lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
-        lift: impl FnOnce(&mut LiftContext<'_>) -> Result<R, AbiError>,
+        lift: impl FnOnce(&mut LiftContext<'_>, CallKind) -> Result<R, AbiError> + Send + 'static,
     ) -> Result<R, Error> {
         let shared = &self.instance.0.shared;
         if !shared.belongs_to(store) {
             return Err(Error::OtherStore);
         }
-        if self.func.is_async {
-            let what = format!("an asynchronous call of {:?}", self.func.name);
-            return Err(Error::Unsupported(what));
-        }
         shared.state(store).enter()?;
-        let called = self.entered(store, lower, lift);
+        let called = match self.ty().is_async() {
+            false => self.entered(store, lower, |cx| lift(cx, CallKind::Lift)),
+            true => self.run(store, lower, lift),
+        };
         match &called {
             Ok(_) => shared.state(store).leave(false),
             Err(Error::Value(_)) => {
@@ -120,19 +125,7 @@ impl Func {
         let types = self.instance.component().types();
         set_flag(store, func.may_block, self.ty().is_async());
 
-        set_flag(store, func.may_leave, false);
-        let mut guest = LoweredTo {
-            shared,
-            instance: func.instance,
-            options: func.options,
-            memory: func.memory,
-            realloc: func.realloc,
-            store,
-        };
-        let args = lower(&mut LowerContext::new(types, func.options, &mut guest));
-        let args = args.map_err(|error| self.lowering_failed(error))?;
-        set_flag(store, func.may_leave, true);
-
+        let args = self.lower_args(store, lower)?;
         let mut slots = [0; MAX_FLAT_PARAMS];
         slots[..args.len()].copy_from_slice(&args);
         func.core.call(store, &mut slots)?;
@@ -154,6 +147,155 @@ impl Func {
         }
         shared.state(store).end_call()?;
         Ok(result)
+    }
+
+    /// Calls an `async` function: other tasks of the instance run meanwhile, and what it does after it has returned its
+    /// result is left.
+    fn run<R: Send + 'static>(
+        &self,
+        store: &mut AnyStore,
+        lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
+        lift: impl FnOnce(&mut LiftContext<'_>, CallKind) -> Result<R, AbiError> + Send + 'static,
+    ) -> Result<R, Error> {
+        let shared = &self.instance.0.shared;
+        let id = self.new_task(store, Start::Ready(Box::default()), lift)?;
+        concurrent::run_until(store, shared, &mut |state| state.may_enter(id))?;
+        let state = shared.state(store);
+        let call = state.task(id)?.call;
+        let outer = state.switch_to(Some(call));
+        let args = self.lower_args(store, lower);
+        let state = shared.state(store);
+        if let Err(Error::Value(_)) = args {
+            state.forget_borrows();
+        }
+        state.switch_to(outer);
+        let args = match args {
+            Ok(args) => args,
+            Err(error) => {
+                state.cancel_entering(id)?;
+                state.release_task(id);
+                return Err(error);
+            }
+        };
+        state.task(id)?.start = Some(Start::Ready(args.as_ref().into()));
+        concurrent::run_task(store, shared, id)?;
+        concurrent::run_until(store, shared, &mut |state| {
+            let task = state.concurrent.tasks.get(id);
+            task.is_none_or(|task| task.state.is_resolved())
+        })?;
+        let result = self.take_result(shared.state(store), id)?;
+        shared.state(store).end_call()?;
+        Ok(result)
+    }
+
+    /// A task that waits for its turn.
+    fn new_task<R: Send + 'static>(
+        &self,
+        store: &mut AnyStore,
+        start: Start,
+        lift: impl FnOnce(&mut LiftContext<'_>, CallKind) -> Result<R, AbiError> + Send + 'static,
+    ) -> Result<Id<Task>, Trap> {
+        let func = &self.func;
+        let shared = &self.instance.0.shared;
+        let kind = match (func.callback, func.is_async) {
+            (Some(callback), _) => LiftKind::Callback(callback),
+            (None, true) => LiftKind::Stackful,
+            (None, false) => LiftKind::Sync {
+                results: usize::from(self.ty().result().is_some()),
+                post_return: func.post_return,
+            },
+        };
+        let call_kind = match kind {
+            LiftKind::Sync { .. } => CallKind::Lift,
+            _ => CallKind::LiftAsync,
+        };
+        let lift: Box<HostReturn> =
+            Box::new(move |cx| Ok(Box::new(lift(cx, call_kind)?) as Box<dyn Any + Send>));
+        let new = NewTask {
+            instance: func.instance,
+            core: func.core,
+            lift: kind,
+            is_async: self.ty().is_async(),
+            start,
+            returns: Returns::Host {
+                func: Arc::clone(func),
+                lift: Some(lift),
+                result: None,
+            },
+            check: ReturnCheck {
+                results: func.results,
+                memory: func.memory,
+                encoding: func.options.encoding,
+            },
+        };
+        let state = shared.state(store);
+        // Nobody has made the flag if the component has no function that asks.
+        state.concurrent.may_block = Some(func.may_block);
+        state.new_task(new, shared.limits.tasks)
+    }
+
+    /// The result of a task that has returned.
+    fn take_result<R: Send + 'static>(&self, state: &mut State, id: Id<Task>) -> Result<R, Trap> {
+        let task = state.task(id)?;
+        let lends = std::mem::take(&mut task.lends);
+        let result = match &mut task.returns {
+            Returns::Host { result, .. } => result.take(),
+            Returns::Adapter { .. } => None,
+        };
+        state.give_back(lends);
+        state.release_task(id);
+        let result = result.and_then(|result| result.downcast().ok());
+        let result = result
+            .ok_or_else(|| Trap::message(format!("{}: the task has no result", self.func.name)))?;
+        Ok(*result)
+    }
+
+    /// Begins a call that runs while [`Instance::run`] does, beside others: of a server, one for each request. Its arguments
+    /// are lowered when its turn comes; if they are not of the function's type, that is a trap.
+    ///
+    /// # Errors
+    /// [`Error::Trap`] if there are as many tasks as there may be; [`Error::OtherStore`].
+    pub fn start(&self, store: &mut AnyStore, args: Vec<Val>) -> Result<Call, Error> {
+        let shared = &self.instance.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        let (this, ty) = (self.clone(), self.func.ty);
+        let start = Start::Host(Box::new(move |store, _| {
+            let lowered = this.lower_args(store, |cx| cx.params(ty, CallKind::Lift, &args));
+            match lowered {
+                Ok(args) => Ok(args.as_ref().into()),
+                Err(Error::Trap(trap)) => Err(trap),
+                Err(error) => Err(Trap::host(error)),
+            }
+        }));
+        let task = self.new_task(store, start, move |cx, kind| cx.result(ty, kind))?;
+        shared.state(store).enqueue(task);
+        let func = self.clone();
+        Ok(Call { func, task })
+    }
+
+    /// Lowers the arguments.
+    fn lower_args(
+        &self,
+        store: &mut AnyStore,
+        lower: impl FnOnce(&mut LowerContext<'_>) -> Result<FlatValues, AbiError>,
+    ) -> Result<FlatValues, Error> {
+        let func = &*self.func;
+        let types = self.instance.component().types();
+        set_flag(store, func.may_leave, false);
+        let mut guest = LoweredTo {
+            shared: &self.instance.0.shared,
+            instance: func.instance,
+            options: func.options,
+            memory: func.memory,
+            realloc: func.realloc,
+            store,
+        };
+        let args = lower(&mut LowerContext::new(types, func.options, &mut guest));
+        let args = args.map_err(|error| self.lowering_failed(error))?;
+        set_flag(store, func.may_leave, true);
+        Ok(args)
     }
 
     /// What an error is that came up when the arguments were lowered.
@@ -189,14 +331,18 @@ pub(crate) fn abi_options(
     memory: Option<Memory>,
     store: &AnyStore,
 ) -> abi::Options {
-    use tiered::decode::types::IndexType;
-    let index = memory.map(|memory| memory.ty(store).index);
     abi::Options {
         encoding: options.encoding,
-        address: match index {
-            Some(IndexType::I64) => AddressType::I64,
-            _ => AddressType::I32,
-        },
+        address: address_type(memory, store),
+    }
+}
+
+/// The type of addresses in a memory.
+pub(crate) fn address_type(memory: Option<Memory>, store: &AnyStore) -> AddressType {
+    use tiered::decode::types::IndexType;
+    match memory.map(|memory| memory.ty(store).index) {
+        Some(IndexType::I64) => AddressType::I64,
+        _ => AddressType::I32,
     }
 }
 
@@ -206,19 +352,18 @@ pub struct TypedFunc<P, R> {
     types: PhantomData<fn(P) -> R>,
 }
 
-impl<P: Params + Lower, R: Lift> TypedFunc<P, R> {
+impl<P: Params + Lower, R: Lift + Send + 'static> TypedFunc<P, R> {
     /// Calls it.
     ///
     /// # Errors
     /// [`Error::Trap`] if the guest traps or exits, if a value of it is wrong, or if its instance can't be entered: it runs
-    /// already, or has trapped before. [`Error::OtherStore`] if it is not of this store; [`Error::Unsupported`] if the call
-    /// would be asynchronous.
+    /// already, or has trapped before; if what it waits for never comes. [`Error::OtherStore`] if it is not of this store.
     pub fn call(&self, store: &mut AnyStore, params: &P) -> Result<R, Error> {
         let ty = self.func.func.ty;
         self.func.call_with(
             store,
             |cx| cx.params_as(ty, CallKind::Lift, params),
-            |cx| cx.result_as(ty, CallKind::Lift),
+            move |cx, kind| cx.result_as(ty, kind),
         )
     }
 }
@@ -246,7 +391,120 @@ impl<P, R> fmt::Debug for TypedFunc<P, R> {
     }
 }
 
+/// A call in progress, begun by [`Func::start`].
+#[derive(Clone, Debug)]
+pub struct Call {
+    func: Func,
+    task: Id<Task>,
+}
+
+impl Call {
+    /// What the call has returned, if it has: the first time; afterwards the call is over for the host.
+    ///
+    /// # Errors
+    /// [`Error::Trap`] if the result was taken before, or its instance has trapped; [`Error::OtherStore`].
+    pub fn result(&self, store: &mut AnyStore) -> Result<Option<Option<Val>>, Error> {
+        let shared = &self.func.instance.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        let state = shared.state(store);
+        if !state.task(self.task)?.state.is_resolved() {
+            return Ok(None);
+        }
+        Ok(Some(self.func.take_result(state, self.task)?))
+    }
+}
+
+/// Why [`Instance::run`] has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A call has returned.
+    Returned,
+    /// Nothing is left that could go on: all tasks have ended, or wait for calls that the host has not begun.
+    Idle,
+    /// The host's waiter has ended the wait, and nothing it waited for is ready.
+    Woken,
+}
+
 impl Instance {
+    /// Runs the tasks of this instance until one of the calls that the host has [begun](Func::start) has returned, until there
+    /// is nothing left to do, or until the host's [waiter](crate::Linker::waiter) ends a wait with nothing ready: that is how a
+    /// server comes to begin another call.
+    ///
+    /// # Errors
+    /// As [`TypedFunc::call`].
+    pub fn run(&self, store: &mut AnyStore) -> Result<Progress, Error> {
+        let shared = &self.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        shared.state(store).enter()?;
+        let ran = concurrent::run(
+            store,
+            shared,
+            &mut |state| std::mem::take(&mut state.concurrent.returned) > 0,
+            true,
+        );
+        let ran = ran.and_then(|left| {
+            shared.state(store).end_call()?;
+            Ok(left)
+        });
+        shared.state(store).leave(ran.is_err());
+        Ok(match ran? {
+            Left::Done => Progress::Returned,
+            Left::Nothing => Progress::Idle,
+            Left::Woken => Progress::Woken,
+        })
+    }
+
+    /// Runs the tasks of this instance until all have ended, also what they do after they have returned.
+    ///
+    /// # Errors
+    /// As [`TypedFunc::call`]; [`Error::Trap`] if one waits for what never comes.
+    pub fn finish(&self, store: &mut AnyStore) -> Result<(), Error> {
+        while self.tasks(store)? > 0 {
+            let before = self.tasks(store)?;
+            if self.run(store)? == Progress::Idle && self.tasks(store)? == before {
+                return Err(Trap::message(
+                    "deadlock detected: event loop cannot make further progress",
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many tasks have not ended.
+    ///
+    /// # Errors
+    /// [`Error::OtherStore`].
+    pub fn tasks(&self, store: &mut AnyStore) -> Result<usize, Error> {
+        let shared = &self.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        Ok(shared.state(store).concurrent.tasks.len())
+    }
+
+    /// Drops the readable end of a stream or a future that the host was given as a value.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the host has no such end; [`Error::OtherStore`]; [`Error::Trap`].
+    pub fn drop_readable(&self, store: &mut AnyStore, handle: Handle) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        if !shared.belongs_to(store) {
+            return Err(Error::OtherStore);
+        }
+        let state = shared.state(store);
+        let end = state.held_end(handle);
+        let end = end.map_err(|error| Error::Value(error.to_string()))?;
+        match state.end_dropped(end, Side::Read)? {
+            Some(end) => Ok(concurrent::end(store, shared, end)?),
+            None => Ok(()),
+        }
+    }
+
     /// Drops a resource that the host owns and this instance has defined: its destructor runs.
     ///
     /// # Errors
@@ -334,10 +592,10 @@ impl Guest for LoweredTo<'_> {
                 let rep = state.lend_held(resource.ty, handle)?;
                 state.push_borrow(self.instance, resource, rep)
             }
-            // Only asynchronous calls make them.
-            HandleType::Stream(_) | HandleType::Future(_) | HandleType::ErrorContext => {
-                Err(HandleError::Foreign)
+            HandleType::Stream(ty) | HandleType::Future(ty) => {
+                state.lower_end(self.instance, ty, handle)
             }
+            HandleType::ErrorContext => state.lower_error_context(self.instance, handle),
         }
     }
 }
@@ -361,10 +619,10 @@ impl LiftHandles for LiftedFrom<'_> {
                 let rep = self.state.lend(self.instance, ty, index)?;
                 self.state.hold(ty, rep, false)
             }
-            // Only asynchronous calls make them.
-            HandleType::Stream(_) | HandleType::Future(_) | HandleType::ErrorContext => {
-                Err(HandleError::Unknown(index))
+            HandleType::Stream(ty) | HandleType::Future(ty) => {
+                self.state.lift_end(self.instance, ty, index)
             }
+            HandleType::ErrorContext => self.state.lift_error_context(self.instance, index),
         }
     }
 }

@@ -1,10 +1,15 @@
-//! The table of handles that each component instance has: `own` and `borrow` handles of resources so far; what waits and is
-//! waited for in asynchronous calls will share its indices.
+//! The table of handles that each component instance has: `own` and `borrow` handles of resources, and what waits and is waited
+//! for in asynchronous calls.
 //!
 //! The rules are those of the canonical ABI's `ResourceHandle`. The first index is 1, and a freed one is the next to be used.
 
 use crate::abi::HandleError;
+use crate::concurrent::{ErrorContext, Waitable, WaitableSet};
 use crate::resource::ResourceType;
+use crate::slab::Id;
+
+/// The number of a call in progress.
+pub(crate) type CallId = Id<crate::state::Call>;
 
 /// The most handles that a table can have, by the canonical ABI.
 const MAX_LENGTH: u32 = (1 << 28) - 1;
@@ -14,11 +19,20 @@ const MAX_LENGTH: u32 = (1 << 28) - 1;
 pub(crate) enum Hold {
     /// The instance's own.
     Own,
-    /// Lent to the instance for the call at this depth of the stack of calls.
+    /// Lent to the instance for a call.
     Borrow {
         /// Which of the calls in progress it was passed to.
-        call: u32,
+        call: CallId,
     },
+}
+
+/// What a handle is of that is no resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A subtask, or an end of a stream or a future.
+    Waitable(Id<Waitable>),
+    Set(Id<WaitableSet>),
+    ErrorContext(Id<ErrorContext>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +49,7 @@ enum Entry {
     /// The next free one, or 0.
     Free(u32),
     Resource(ResourceHandle),
+    Item(Item),
 }
 
 /// The handles of a component instance.
@@ -69,15 +84,39 @@ impl HandleTable {
         rep: u32,
         hold: Hold,
     ) -> Result<u32, HandleError> {
-        if self.live >= self.limit {
-            return Err(HandleError::Full);
-        }
-        let entry = Entry::Resource(ResourceHandle {
+        self.insert_entry(Entry::Resource(ResourceHandle {
             ty,
             rep,
             hold,
             lends: 0,
-        });
+        }))
+    }
+
+    /// A new handle of something that is no resource.
+    pub(crate) fn insert_item(&mut self, item: Item) -> Result<u32, HandleError> {
+        self.insert_entry(Entry::Item(item))
+    }
+
+    /// What a handle is of that is of no resource.
+    pub(crate) fn item(&self, index: u32) -> Result<Item, HandleError> {
+        match self.entries.get((index as usize).wrapping_sub(1)) {
+            Some(Entry::Item(item)) => Ok(*item),
+            Some(Entry::Resource(_)) => Err(HandleError::OtherType(index)),
+            Some(Entry::Free(_)) | None => Err(HandleError::Unknown(index)),
+        }
+    }
+
+    /// Takes out a handle that is of no resource.
+    pub(crate) fn remove_item(&mut self, index: u32) {
+        if self.item(index).is_ok() {
+            self.free(index);
+        }
+    }
+
+    fn insert_entry(&mut self, entry: Entry) -> Result<u32, HandleError> {
+        if self.live >= self.limit {
+            return Err(HandleError::Full);
+        }
         self.live += 1;
         if self.free == 0 {
             self.entries.push(entry);
@@ -97,7 +136,7 @@ impl HandleTable {
         let place = (index as usize).wrapping_sub(1);
         match self.entries.get_mut(place) {
             Some(Entry::Resource(handle)) if handle.ty == ty => Ok(handle),
-            Some(Entry::Resource(_)) => Err(HandleError::OtherType(index)),
+            Some(Entry::Resource(_) | Entry::Item(_)) => Err(HandleError::OtherType(index)),
             Some(Entry::Free(_)) | None => Err(HandleError::Unknown(index)),
         }
     }
@@ -132,7 +171,7 @@ impl HandleTable {
     }
 
     /// Takes out all that was lent for a call that is not made.
-    pub(crate) fn forget_borrows(&mut self, call: u32) {
+    pub(crate) fn forget_borrows(&mut self, call: CallId) {
         let hold = Hold::Borrow { call };
         for index in (1..).take(self.entries.len()) {
             if matches!(self.entries[index as usize - 1], Entry::Resource(handle) if handle.hold == hold)
@@ -170,6 +209,10 @@ mod tests {
 
     const FILE: ResourceType = ResourceType::of_host(HostResource::new("file"));
     const SOCKET: ResourceType = ResourceType::of_host(HostResource::new("socket"));
+
+    fn call(number: u64) -> CallId {
+        CallId::from_bits(number)
+    }
 
     #[test]
     fn indices_begin_at_one_and_are_used_again() {
@@ -214,7 +257,7 @@ mod tests {
     #[test]
     fn a_borrow_is_not_passed_on() {
         let mut table = HandleTable::new(10);
-        let hold = Hold::Borrow { call: 3 };
+        let hold = Hold::Borrow { call: call(3) };
         assert_eq!(table.insert(FILE, 7, hold), Ok(1));
         assert_eq!(table.take_own(FILE, 1), Err(HandleError::NotOwned(1)));
         assert_eq!(table.remove(FILE, 1), Ok((7, hold)));
@@ -223,9 +266,9 @@ mod tests {
     #[test]
     fn what_is_lent_for_a_call_is_forgotten_with_it() {
         let mut table = HandleTable::new(10);
-        let mut add = |call| table.insert(FILE, 7, Hold::Borrow { call });
+        let mut add = |of| table.insert(FILE, 7, Hold::Borrow { call: call(of) });
         assert_eq!((add(0), add(1), add(1)), (Ok(1), Ok(2), Ok(3)));
-        table.forget_borrows(1);
+        table.forget_borrows(call(1));
         assert_eq!(table.len(), 1);
         assert_eq!(table.rep(FILE, 1), Ok(7));
         assert_eq!(table.rep(FILE, 2), Err(HandleError::Unknown(2)));

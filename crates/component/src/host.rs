@@ -10,10 +10,11 @@ use tiered::{Caller, Global, Memory, Slots, SlotsFunc, Trap};
 
 use crate::abi::{self, AbiError, FlatValues, LiftContext, LowerContext};
 use crate::component::Component;
+use crate::concurrent::SubtaskState;
 use crate::func::{LiftedFrom, LoweredTo, realloc_trap};
 use crate::lowered::set_flag;
 use crate::state::Shared;
-use crate::types::{FuncTypeId, MAX_FLAT_PARAMS};
+use crate::types::{CallKind, FuncTypeId, MAX_FLAT_PARAMS};
 
 /// How a component has lowered a function whose values are lifted.
 pub(crate) struct HostLowering {
@@ -30,6 +31,8 @@ pub(crate) struct HostLowering {
     pub(crate) may_leave: Global,
     /// How many flat arguments there are.
     pub(crate) params: usize,
+    /// Whether the guest does not wait; it is told at once that the function has returned.
+    pub(crate) is_async: bool,
     pub(crate) lifted_bytes: u64,
 }
 
@@ -44,11 +47,12 @@ impl<T: 'static> HostCall<'_, T> {
     /// Runs a function: `lift` takes the arguments, `lower` gives the result.
     pub(crate) fn run<P, R>(
         &mut self,
-        lift: impl FnOnce(&mut LiftContext<'_>, FuncTypeId) -> Result<P, AbiError>,
+        lift: impl FnOnce(&mut LiftContext<'_>, FuncTypeId, CallKind) -> Result<P, AbiError>,
         body: impl FnOnce(&mut Caller<'_, T>, P) -> Result<R, Trap>,
         lower: impl FnOnce(
             &mut LowerContext<'_>,
             FuncTypeId,
+            CallKind,
             &R,
             &[u64],
         ) -> Result<FlatValues, AbiError>,
@@ -64,8 +68,13 @@ impl<T: 'static> HostCall<'_, T> {
             realloc,
             may_leave,
             params,
+            is_async,
             lifted_bytes,
         } = self.lowering;
+        let kind = match is_async {
+            true => CallKind::LowerAsync,
+            false => CallKind::Lower,
+        };
         // One more than the parameters: where the result goes.
         let mut args = [0; MAX_FLAT_PARAMS + 1];
         let args = &mut args[..*params];
@@ -81,7 +90,7 @@ impl<T: 'static> HostCall<'_, T> {
             instance: *instance,
         };
         let cx = LiftContext::new(component.types(), *options, bytes, args, &mut handles);
-        let lifted = lift(&mut cx.with_budget(*lifted_bytes), *ty);
+        let lifted = lift(&mut cx.with_budget(*lifted_bytes), *ty, kind);
         let lifted = lifted.map_err(|error| trap(&error))?;
 
         let result = body(&mut self.caller, lifted)?;
@@ -96,15 +105,17 @@ impl<T: 'static> HostCall<'_, T> {
             realloc: *realloc,
         };
         let mut cx = LowerContext::new(component.types(), *options, &mut guest);
-        let lowered = lower(&mut cx, *ty, &result, args);
+        let lowered = lower(&mut cx, *ty, kind, &result, args);
         let lowered = lowered.map_err(|error| match realloc_trap(error) {
             Ok(trap) => trap,
             Err(error) => trap(&error),
         })?;
         set_flag(&mut self.caller, *may_leave, true);
         shared.state(&mut self.caller).end_call()?;
-        if let Some(&result) = lowered.first() {
-            self.slots.set(0, result);
+        match (is_async, lowered.first()) {
+            (true, _) => self.slots.set(0, SubtaskState::Returned as u64),
+            (false, Some(&result)) => self.slots.set(0, result),
+            (false, None) => {}
         }
         Ok(())
     }

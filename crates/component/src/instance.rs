@@ -51,6 +51,9 @@ pub(crate) struct LiftedFunc {
     /// The component instance that it is of.
     pub(crate) instance: u32,
     pub(crate) is_async: bool,
+    pub(crate) callback: Option<SlotsFunc>,
+    /// The number of the type of what `task.return` gives it.
+    pub(crate) results: u32,
     pub(crate) options: abi::Options,
     pub(crate) memory: Option<Memory>,
     pub(crate) realloc: Option<SlotsFunc>,

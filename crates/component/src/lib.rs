@@ -46,6 +46,7 @@
 
 pub mod abi;
 mod component;
+pub mod concurrent;
 mod error;
 mod func;
 mod handles;
@@ -57,6 +58,7 @@ mod lowered;
 mod names;
 mod plan;
 mod resource;
+mod slab;
 mod state;
 mod trampoline;
 mod transcode;
@@ -67,7 +69,7 @@ pub mod wave;
 
 pub use component::{Component, ItemType};
 pub use error::{Error, InvalidComponent};
-pub use func::{Func, TypedFunc};
+pub use func::{Call, Func, Progress, TypedFunc};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use linker::{InstancePre, LinkError, Linker};

@@ -24,6 +24,7 @@ use tiered::{Caller, Module, Store, Trap};
 
 use crate::abi::{Lift, Lower, Params};
 use crate::component::Component;
+use crate::concurrent::{Waiter, Waits};
 use crate::error::Error;
 use crate::host::HostCall;
 use crate::instance::{self, Instance};
@@ -32,7 +33,7 @@ use crate::lowered::Lowered;
 use crate::names::{self, Names};
 use crate::plan::Plan;
 use crate::resource::HostResource;
-use crate::types::{CallKind, FuncType, Types};
+use crate::types::{FuncType, Types};
 use crate::val::Val;
 
 use wanted::{Wanted, wanted};
@@ -92,6 +93,7 @@ pub struct Linker<T: 'static> {
     unknown_trap: bool,
     limits: Limits,
     resources: HashMap<HostResource, &'static str>,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> Linker<T> {
@@ -104,6 +106,7 @@ impl<T: 'static> Linker<T> {
             unknown_trap: false,
             limits: Limits::default(),
             resources: HashMap::new(),
+            waiter: None,
         }
     }
 
@@ -188,6 +191,19 @@ impl<T: 'static> Linker<T> {
         self
     }
 
+    /// Sets what waits when no guest can go on: for what the [operations](crate::concurrent::Pending) of the host wait for.
+    /// `wait` marks in [`Waits`] what is ready. If its last argument is `true` and nothing is, it waits until something is; it
+    /// returns with nothing marked to have everything polled. It sees to it that what stops the guest ends the wait.
+    ///
+    /// Without it, points in time alone can be waited for.
+    pub fn waiter(
+        &mut self,
+        wait: impl Fn(Caller<'_, T>, &mut Waits, bool) -> Result<(), Trap> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.waiter = Some(Arc::new(wait));
+        self
+    }
+
     /// Defines the function `name` of `interface` by a closure on Rust types: its parameters as a tuple, and a result, `()` for
     /// none. They are compared with the component's types when it is linked; [`abi`](crate::abi) says which Rust types stand
     /// for which. Strings may be in any encoding.
@@ -219,9 +235,9 @@ impl<T: 'static> Linker<T> {
         };
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params_as::<P>(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params_as::<P>(ty, kind),
                 &body,
-                |cx, ty, result, args| cx.result_as(ty, CallKind::Lower, result, args),
+                |cx, ty, kind, result, args| cx.result_as(ty, kind, result, args),
             )
         };
         self.insert(interface, name, Definition::Func(check, Arc::new(body)))
@@ -240,9 +256,9 @@ impl<T: 'static> Linker<T> {
     ) -> Result<&mut Self, LinkError> {
         let body = move |mut call: HostCall<'_, T>| {
             call.run(
-                |cx, ty| cx.params(ty, CallKind::Lower),
+                |cx, ty, kind| cx.params(ty, kind),
                 |caller, args: Vec<Val>| body(caller, &args),
-                |cx, ty, result, args| cx.result(ty, CallKind::Lower, result.as_ref(), args),
+                |cx, ty, kind, result, args| cx.result(ty, kind, result.as_ref(), args),
             )
         };
         self.insert(
@@ -293,6 +309,7 @@ impl<T: 'static> Linker<T> {
             component: component.clone(),
             provided,
             limits: self.limits.clone(),
+            waiter: self.waiter.clone(),
         })
     }
 
@@ -323,7 +340,6 @@ impl<T: 'static> Linker<T> {
             }
             (Definition::Func(check, body), Wanted::Funcs(calls)) => {
                 for call in calls {
-                    call.is_sync().map_err(incompatible)?;
                     check(&plan.types, plan.types.func(call.ty)).map_err(incompatible)?;
                 }
                 Ok(Provided::Func(Arc::clone(body)))
@@ -400,6 +416,7 @@ pub struct InstancePre<T: 'static> {
     /// By the paths of the plan.
     provided: Vec<Provided<T>>,
     limits: Limits,
+    waiter: Option<Arc<Waiter<T>>>,
 }
 
 impl<T: 'static> InstancePre<T> {
@@ -425,6 +442,11 @@ impl<T: 'static> InstancePre<T> {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What waits for operations of the host.
+    pub(crate) fn waiter(&self) -> Option<Arc<Waiter<T>>> {
+        self.waiter.clone()
     }
 }
 

@@ -19,7 +19,7 @@ use tiered::decode::module::ExportKind;
 use tiered::decode::types::FuncType;
 
 use crate::abi::StringEncoding;
-use crate::types::{FuncTypeId, ResourceId, Types, ValType};
+use crate::types::{FuncTypeId, ResourceId, TypeId, Types, ValType};
 
 pub(crate) use translate::{translate, trap_message};
 
@@ -120,7 +120,10 @@ pub(crate) struct Options {
     pub(crate) memory: Option<u32>,
     pub(crate) realloc: Option<u32>,
     pub(crate) post_return: Option<u32>,
+    pub(crate) callback: Option<u32>,
     pub(crate) is_async: bool,
+    /// Whether a wait may end because the task is cancelled.
+    pub(crate) is_cancellable: bool,
 }
 
 /// What is done to a string between two memories.
@@ -162,8 +165,129 @@ pub(crate) enum Trampoline {
     EnterSyncCall,
     ExitSyncCall,
     Trap,
-    /// A built-in of asynchronous calls, by the name that WIT tools give it.
-    Async(&'static str),
+    /// A built-in of asynchronous calls.
+    Async(AsyncBuiltin),
+    /// A built-in of cooperative threads, by its name.
+    Thread(&'static str),
+}
+
+/// Which end of a stream or a future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Read,
+    Write,
+}
+
+/// A built-in of asynchronous calls. `instance` is the component instance that calls it.
+#[derive(Clone, Debug)]
+pub(crate) enum AsyncBuiltin {
+    BackpressureInc {
+        instance: u32,
+    },
+    BackpressureDec {
+        instance: u32,
+    },
+    TaskReturn {
+        instance: u32,
+        /// The number of the type of what is returned: the same types have the same number.
+        results: u32,
+        options: u32,
+    },
+    TaskCancel {
+        instance: u32,
+    },
+    WaitableSetNew {
+        instance: u32,
+    },
+    WaitableSetWait {
+        instance: u32,
+        options: u32,
+    },
+    WaitableSetPoll {
+        instance: u32,
+        options: u32,
+    },
+    WaitableSetDrop {
+        instance: u32,
+    },
+    WaitableJoin {
+        instance: u32,
+    },
+    SubtaskDrop {
+        instance: u32,
+    },
+    SubtaskCancel {
+        instance: u32,
+        is_async: bool,
+    },
+    Yield {
+        instance: u32,
+        is_cancellable: bool,
+    },
+    /// `stream.new`, `future.new`
+    New {
+        instance: u32,
+        ty: TypeId,
+    },
+    /// `stream.read`, `stream.write`, `future.read`, `future.write`
+    Copy {
+        instance: u32,
+        ty: TypeId,
+        side: Side,
+        options: u32,
+    },
+    CancelCopy {
+        instance: u32,
+        ty: TypeId,
+        side: Side,
+        is_async: bool,
+    },
+    DropEnd {
+        instance: u32,
+        ty: TypeId,
+        side: Side,
+    },
+    ErrorContextNew {
+        instance: u32,
+        options: u32,
+    },
+    ErrorContextMessage {
+        instance: u32,
+        options: u32,
+    },
+    ErrorContextDrop {
+        instance: u32,
+    },
+    /// An adapter prepares a call; the memory is the callee's.
+    PrepareCall {
+        memory: Option<u32>,
+    },
+    SyncStartCall {
+        callback: Option<u32>,
+    },
+    AsyncStartCall {
+        callback: Option<u32>,
+        post_return: Option<u32>,
+    },
+    StreamTransfer,
+    FutureTransfer,
+    ErrorContextTransfer,
+}
+
+/// A type of streams or futures as one component instance has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndTable {
+    pub(crate) ty: TypeId,
+    pub(crate) instance: u32,
+}
+
+/// What the numbers mean that adapters pass for types of streams, futures and error contexts.
+#[derive(Debug)]
+pub(crate) struct EndTables {
+    pub(crate) streams: Vec<EndTable>,
+    pub(crate) futures: Vec<EndTable>,
+    /// The instances.
+    pub(crate) error_contexts: Vec<u32>,
 }
 
 /// A resource type as one component instance has it.
@@ -180,6 +304,8 @@ pub(crate) enum Export {
         ty: FuncTypeId,
         func: CoreDef,
         options: u32,
+        /// The number of the type of what `task.return` gives it.
+        results: u32,
     },
     Instance(Exports),
     Module(u32),
@@ -211,6 +337,7 @@ pub(crate) struct Plan {
     pub(crate) imported_resources: Vec<u32>,
     /// What the numbers mean that adapters pass for a resource type; `None` for types that no instance has.
     pub(crate) resource_tables: Vec<Option<ResourceTable>>,
+    pub(crate) end_tables: EndTables,
     /// How many component instances there are.
     pub(crate) instances: u32,
 }

@@ -10,14 +10,22 @@ use std::collections::HashMap;
 use tiered::{AnyStore, Func, Memory, StoreCell, Trap};
 
 use crate::abi::HandleError;
-use crate::handles::{HandleTable, Hold};
+use crate::component::Component;
+use crate::concurrent::{Concurrent, Task};
+use crate::handles::{CallId, HandleTable, Hold};
+use crate::limits::Limits;
 use crate::resource::ResourceType;
+use crate::slab::{Id, Slab};
 use crate::types::ResourceId;
 use crate::val::Handle;
 
 /// A call in progress, of one instance by another or by the host.
 #[derive(Debug, Default)]
-struct Call {
+pub(crate) struct Call {
+    /// The call that it was made in; none of one that began a task.
+    parent: Option<CallId>,
+    /// The task that it began.
+    task: Option<Id<Task>>,
     /// How many of its borrows are not dropped yet.
     borrows: u32,
     /// The handles that were lent to it: the instance that has each, and its index.
@@ -28,6 +36,17 @@ struct Call {
     held: Vec<u64>,
     /// The words of context of whoever called.
     context: [u32; 2],
+}
+
+/// What was lent to a call.
+#[derive(Debug, Default)]
+pub(crate) struct Lends {
+    handles: Vec<(u32, u32)>,
+    held: Vec<u64>,
+}
+
+fn borrows_remain() -> Trap {
+    Trap::message("borrow handles still remain at the end of the call")
 }
 
 /// A resource that a component has defined and the host holds.
@@ -55,8 +74,12 @@ enum Status {
 pub(crate) struct State {
     /// By the component instances in it.
     tables: Box<[HandleTable]>,
-    calls: Vec<Call>,
+    calls: Slab<Call>,
+    /// The innermost call of the task that runs.
+    current: Option<CallId>,
     status: Status,
+    /// Tasks, and what they wait for.
+    pub(crate) concurrent: Concurrent,
     /// The two words of context of the task that runs.
     pub(crate) context: [u32; 2],
     /// By the component's resource types.
@@ -81,14 +104,19 @@ pub(crate) struct ResourceInfo {
 #[derive(Debug)]
 pub(crate) struct Shared {
     cell: StoreCell<State>,
+    pub(crate) component: Component,
+    pub(crate) limits: Limits,
 }
 
 impl Shared {
-    /// The state of a component of that many instances, each of which may have `handles` handles.
-    pub(crate) fn new(store: &AnyStore, instances: u32, handles: u32) -> Shared {
+    /// The state of a new instance.
+    pub(crate) fn new(store: &AnyStore, component: &Component, limits: &Limits) -> Shared {
+        let (instances, handles) = (component.plan().instances, limits.handles);
         let state = State {
             tables: (0..instances).map(|_| HandleTable::new(handles)).collect(),
-            calls: Vec::new(),
+            calls: Slab::new(),
+            current: None,
+            concurrent: Concurrent::new(instances),
             status: Status::Idle,
             context: [0; 2],
             resources: Vec::new(),
@@ -98,6 +126,8 @@ impl Shared {
         };
         Shared {
             cell: StoreCell::new(store, state),
+            component: component.clone(),
+            limits: limits.clone(),
         }
     }
 
@@ -153,13 +183,7 @@ impl State {
 
     /// The host's call was given up before the guest was entered: what was lent is given back.
     pub(crate) fn give_up(&mut self) {
-        if let Some(call) = self.calls.last_mut() {
-            call.borrows = 0;
-            let innermost = self.calls.len() as u32 - 1;
-            for table in &mut self.tables {
-                table.forget_borrows(innermost);
-            }
-        }
+        self.forget_borrows();
         let ended = self.end_call();
         self.leave(ended.is_err());
     }
@@ -168,6 +192,7 @@ impl State {
     pub(crate) fn leave(&mut self, has_trapped: bool) {
         self.status = if has_trapped {
             self.calls.clear();
+            self.current = None;
             Status::Trapped
         } else {
             Status::Idle
@@ -179,32 +204,100 @@ impl State {
         if self.calls.len() >= MAX_CALLS {
             return Err(Trap::new(tiered::TrapCode::StackOverflow));
         }
-        self.calls.push(Call {
+        let call = self.calls.insert(Call {
+            parent: self.current,
             context: std::mem::take(&mut self.context),
             ..Call::default()
         });
+        self.current = Some(call);
         Ok(())
     }
 
-    /// The innermost call ends: its lenders have back what they lent.
-    pub(crate) fn end_call(&mut self) -> Result<(), Trap> {
-        let Some(call) = self.calls.pop() else {
-            return Err(Trap::message("a call ended that had not begun"));
+    /// What was lent for the innermost call, which is not made, is gone.
+    pub(crate) fn forget_borrows(&mut self) {
+        let Some(innermost) = self.current else {
+            return;
+        };
+        if let Some(call) = self.calls.get_mut(innermost) {
+            call.borrows = 0;
+        }
+        for table in &mut self.tables {
+            table.forget_borrows(innermost);
+        }
+    }
+
+    /// The call of a task that is to begin: nobody has made it.
+    pub(crate) fn begin_task(&mut self, task: Id<Task>) -> CallId {
+        self.calls.insert(Call {
+            task: Some(task),
+            ..Call::default()
+        })
+    }
+
+    /// The call of a task ends, which may have ended it already for its caller.
+    pub(crate) fn end_task(&mut self, call: CallId) {
+        self.calls.remove(call);
+    }
+
+    /// Another task goes on, in its innermost call: the call that was the innermost one.
+    pub(crate) fn switch_to(&mut self, call: Option<CallId>) -> Option<CallId> {
+        std::mem::replace(&mut self.current, call)
+    }
+
+    /// The task whose code runs: none in a call that began none.
+    pub(crate) fn current_task(&self) -> Option<Id<Task>> {
+        self.calls.get(self.current?)?.task
+    }
+
+    /// What was lent to a task's call, for it has its result: borrows may not be left.
+    pub(crate) fn take_lends(&mut self, call: CallId) -> Result<Lends, Trap> {
+        let Some(call) = self.calls.get_mut(call) else {
+            return Ok(Lends::default());
         };
         if call.borrows != 0 {
-            return Err(Trap::message(
-                "borrow handles still remain at the end of the call",
-            ));
+            return Err(borrows_remain());
         }
-        self.context = call.context;
-        for (instance, index) in call.lends {
+        Ok(Lends {
+            handles: std::mem::take(&mut call.lends),
+            held: std::mem::take(&mut call.held_lends),
+        })
+    }
+
+    /// What was lent to the innermost call so far.
+    pub(crate) fn take_current_lends(&mut self) -> Lends {
+        let call = self.current.and_then(|call| self.calls.get_mut(call));
+        call.map_or_else(Lends::default, |call| Lends {
+            handles: std::mem::take(&mut call.lends),
+            held: std::mem::take(&mut call.held_lends),
+        })
+    }
+
+    /// The lenders have back what they lent.
+    pub(crate) fn give_back(&mut self, lends: Lends) {
+        for (instance, index) in lends.handles {
             self.table(instance).take_back(index);
         }
-        for held in call.held_lends {
+        for held in lends.held {
             if let Some(held) = self.held.get_mut(&held) {
                 held.lends -= 1;
             }
         }
+    }
+
+    /// The innermost call ends: its lenders have back what they lent.
+    pub(crate) fn end_call(&mut self) -> Result<(), Trap> {
+        let Some(call) = self.current.and_then(|call| self.calls.remove(call)) else {
+            return Err(Trap::message("a call ended that had not begun"));
+        };
+        if call.borrows != 0 {
+            return Err(borrows_remain());
+        }
+        self.current = call.parent;
+        self.context = call.context;
+        self.give_back(Lends {
+            handles: call.lends,
+            held: call.held_lends,
+        });
         for held in call.held {
             self.held.remove(&held);
         }
@@ -212,7 +305,7 @@ impl State {
     }
 
     #[inline]
-    fn table(&mut self, instance: u32) -> &mut HandleTable {
+    pub(crate) fn table(&mut self, instance: u32) -> &mut HandleTable {
         &mut self.tables[instance as usize]
     }
 
@@ -250,17 +343,23 @@ impl State {
             return Ok(rep);
         }
         let innermost = self.innermost()?;
-        let hold = Hold::Borrow {
-            call: innermost as u32,
-        };
+        let hold = Hold::Borrow { call: innermost };
         let handle = self.table(instance).insert(resource.ty, rep, hold)?;
-        self.calls[innermost].borrows += 1;
+        self.call(innermost).borrows += 1;
         Ok(handle)
     }
 
-    /// The place of the innermost call: nothing is lent outside of one.
-    fn innermost(&self) -> Result<usize, HandleError> {
-        self.calls.len().checked_sub(1).ok_or(HandleError::Foreign)
+    /// The number of the innermost call: nothing is lent outside of one.
+    fn innermost(&self) -> Result<CallId, HandleError> {
+        self.current.ok_or(HandleError::Foreign)
+    }
+
+    /// A call that is in progress.
+    fn call(&mut self, call: CallId) -> &mut Call {
+        let Some(call) = self.calls.get_mut(call) else {
+            unreachable!("the innermost call is in progress");
+        };
+        call
     }
 
     /// The number of a resource, by whichever handle.
@@ -282,7 +381,7 @@ impl State {
     ) -> Result<u32, HandleError> {
         let innermost = self.innermost()?;
         let rep = self.table(instance).lend(ty, handle)?;
-        self.calls[innermost].lends.push((instance, handle));
+        self.call(innermost).lends.push((instance, handle));
         Ok(rep)
     }
 
@@ -307,7 +406,7 @@ impl State {
         match hold {
             Hold::Own => Ok(Some(rep)),
             Hold::Borrow { call } => {
-                if let Some(call) = self.calls.get_mut(call as usize) {
+                if let Some(call) = self.calls.get_mut(call) {
                     call.borrows = call.borrows.saturating_sub(1);
                 }
                 Ok(None)
@@ -332,7 +431,7 @@ impl State {
         let index = self.next_held;
         if !is_own {
             let innermost = self.innermost()?;
-            self.calls[innermost].held.push(index);
+            self.call(innermost).held.push(index);
         }
         let lends = 0;
         let held = Held {
@@ -386,8 +485,9 @@ impl State {
         match self.held.get_mut(&handle.index) {
             Some(held) if held.ty == ty => {
                 held.lends += 1;
-                self.calls[innermost].held_lends.push(handle.index);
-                Ok(held.rep)
+                let rep = held.rep;
+                self.call(innermost).held_lends.push(handle.index);
+                Ok(rep)
             }
             _ => Err(HandleError::Foreign),
         }
@@ -399,6 +499,11 @@ impl State {
         resources
             .find(|resource| resource.ty.is_type_of(handle))
             .copied()
+    }
+
+    /// The most handles.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// How many handles there are, those that the host holds among them.

@@ -20,7 +20,7 @@ pub(crate) fn cannot_leave() -> Trap {
 }
 
 /// A built-in of one instance, and the flag that says whether the instance may call out.
-pub(crate) struct Builtin {
+pub(crate) struct ResourceBuiltin {
     pub(crate) shared: Arc<Shared>,
     pub(crate) instance: u32,
     pub(crate) may_leave: Global,
@@ -30,7 +30,7 @@ pub(crate) struct Builtin {
 pub(crate) fn resource_new<T: 'static>(
     store: &mut Store<T>,
     ty: FuncType,
-    builtin: Builtin,
+    builtin: ResourceBuiltin,
     resource: ResourceInfo,
 ) -> Func {
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
@@ -49,7 +49,7 @@ pub(crate) fn resource_new<T: 'static>(
 pub(crate) fn resource_rep<T: 'static>(
     store: &mut Store<T>,
     ty: FuncType,
-    builtin: Builtin,
+    builtin: ResourceBuiltin,
     resource: ResourceInfo,
 ) -> Func {
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
@@ -65,7 +65,7 @@ pub(crate) fn resource_rep<T: 'static>(
 pub(crate) fn resource_drop<T: 'static>(
     store: &mut Store<T>,
     ty: FuncType,
-    builtin: Builtin,
+    builtin: ResourceBuiltin,
     resource: ResourceInfo,
 ) -> Func {
     let destructor = resource.destructor.and_then(|func| func.with_slots(store));

@@ -187,6 +187,10 @@ struct TypeInfo {
     element: Abi,
     depth: u32,
     borrows: bool,
+    /// Whether there are strings in it.
+    strings: bool,
+    /// Whether there are streams or futures in it.
+    streams: bool,
 }
 
 /// All types of a component.
@@ -282,6 +286,40 @@ impl Types {
         }
     }
 
+    /// Whether there are strings in values of a type. What goes through streams and futures is in no value.
+    ///
+    /// # Panics
+    /// Panics if the type is of other `Types`.
+    pub fn has_strings(&self, ty: ValType) -> bool {
+        match ty {
+            ValType::String => true,
+            ValType::Defined(id) => self.defined[id.0 as usize].strings,
+            _ => false,
+        }
+    }
+
+    /// Adds the streams and futures in a type, in the order in which they come in it; no more than there may be.
+    pub(crate) fn streams(&self, ty: ValType, found: &mut Vec<TypeId>) {
+        /// The most that a function can name. More would be a type with many of them many times in it.
+        const MAX_STREAMS: usize = 64;
+        let ValType::Defined(id) = ty else { return };
+        let info = &self.defined[id.0 as usize];
+        if !info.streams || found.len() >= MAX_STREAMS {
+            return;
+        }
+        if matches!(*info.def, TypeDef::Stream(_) | TypeDef::Future(_)) {
+            found.push(id);
+            return;
+        }
+        for part in parts(&info.def).into_iter().flatten() {
+            self.streams(part, found);
+        }
+    }
+
+    fn has_streams(&self, ty: ValType) -> bool {
+        matches!(ty, ValType::Defined(id) if self.defined[id.0 as usize].streams)
+    }
+
     /// How deep a type is nested.
     fn depth(&self, ty: ValType) -> u32 {
         match ty {
@@ -306,6 +344,10 @@ impl Types {
         }
         let abis: Vec<_> = parts.iter().map(|ty| ty.map(|ty| self.abi(ty))).collect();
         let borrows = parts.iter().flatten().any(|&ty| self.has_borrows(ty));
+        let is_end = matches!(def, TypeDef::Stream(_) | TypeDef::Future(_));
+        let mut inside = parts.iter().flatten();
+        let strings = !is_end && inside.clone().any(|&ty| self.has_strings(ty));
+        let streams = is_end || inside.any(|&ty| self.has_streams(ty));
         let (abi, element) = abi_of(&def, &abis)?;
         let mut flat = FlatTypes::default();
         if abi.flat != TOO_MANY_FLAT {
@@ -320,6 +362,8 @@ impl Types {
             element,
             depth,
             borrows,
+            strings,
+            streams,
         })
     }
 

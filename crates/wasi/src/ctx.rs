@@ -68,7 +68,7 @@ pub struct WasiCtx {
     pub(crate) tracer: Option<Tracer>,
     /// What a component holds by handles.
     #[cfg(feature = "component")]
-    pub(crate) resources: crate::p2::Resources,
+    pub(crate) resources: crate::component::Resources,
     #[cfg(feature = "component")]
     pub(crate) net: Arc<NetGrants>,
     #[cfg(feature = "http")]
@@ -280,8 +280,8 @@ impl Default for ForComponents {
         Self {
             net: NetGrants::default(),
             listen: Vec::new(),
-            max_resources: crate::p2::DEFAULT_MAX_RESOURCES,
-            max_random_bytes: crate::p2::DEFAULT_MAX_RANDOM_BYTES,
+            max_resources: crate::component::DEFAULT_MAX_RESOURCES,
+            max_random_bytes: crate::component::DEFAULT_MAX_RANDOM_BYTES,
             #[cfg(feature = "http")]
             http_limits: crate::p2::http::HttpLimits::default(),
             #[cfg(feature = "http")]
@@ -608,7 +608,7 @@ impl WasiCtxBuilder {
             monotonic: Monotonic::starting_now(),
             tracer: self.tracer,
             #[cfg(feature = "component")]
-            resources: crate::p2::Resources::new(components.max_resources),
+            resources: crate::component::Resources::new(components.max_resources),
             #[cfg(feature = "component")]
             net: Arc::new(components.net),
             #[cfg(feature = "http")]

@@ -84,7 +84,11 @@ mod sched;
 mod sock;
 
 #[cfg(feature = "component")]
+mod component;
+#[cfg(feature = "component")]
 pub mod p2;
+#[cfg(feature = "component")]
+pub mod p3;
 
 pub use abi::{Abi, Errno, FdFlags, FileType, FstFlags, OFlags, Rights};
 pub use ctx::{BuildError, GrantedDir, WasiCtx, WasiCtxBuilder};

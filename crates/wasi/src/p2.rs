@@ -1,48 +1,32 @@
 //! WASI 0.2 for components: every function of its packages `io`, `cli`, `clocks`, `filesystem`, `random` and `sockets`, and with
-//! the feature `http` those of `http`, as rows of a table. What they do are the operations that preview 1 has, too; here are this interface's words for them.
-//!
-//! A row is a function's name, its flat parameters, and a body. A body reads its arguments one after another from a
-//! `Call`, and returns a value of a type that knows how it lies in memory; so neither an argument's index nor a
-//! field's offset is written down. A test reads the interfaces' own definitions and compares every row with them.
+//! the feature `http` those of `http`, as rows of a table. What they do are the operations that preview 1 has, too; here are
+//! this interface's words for them. A test reads the interfaces' own definitions and compares every row with them.
 //!
 //! What is gated there as unstable, the time zones and `network-error-code`, is left out.
-//!
-//! Invariant: what a guest can have made of the host's (resources, descriptors, look-ups, bytes of one call) has a limit.
-//! Invariant: an interface is there whether or not the guest was granted anything that it does; its calls deny.
 
-mod call;
 mod cli;
 mod clocks;
-mod error;
+pub(crate) mod error;
 mod filesystem;
 #[cfg(feature = "http")]
 pub mod http;
-mod link;
 mod lookup;
-mod lower;
 mod network;
-mod poll;
+pub(crate) mod poll;
 mod random;
-mod resources;
-mod rows;
-mod sockopt;
-mod streams;
+pub(crate) mod streams;
 mod tcp;
 mod udp;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use link::add_to_linker;
-pub(crate) use resources::Resources;
+use tiered_component::{LinkError, Linker};
 
-use rows::Interface;
-
-/// How many resources a guest may have at once unless told otherwise.
-pub(crate) const DEFAULT_MAX_RESOURCES: usize = 65_536;
-
-/// How many random bytes one call makes at most unless told otherwise.
-pub(crate) const DEFAULT_MAX_RANDOM_BYTES: u64 = 64 << 20;
+use crate::component::link;
+use crate::component::resources::Version;
+use crate::component::rows::Interface;
+use crate::ctx::WasiCtx;
 
 macro_rules! interfaces {
     ($($(#[$only:meta])? $name:literal = $rows:expr;)*) => {
@@ -83,4 +67,23 @@ interfaces! {
     "http/types" = http::TYPES;
     #[cfg(feature = "http")]
     "http/outgoing-handler" = http::OUTGOING_HANDLER;
+}
+
+/// Defines WASI 0.2 in `linker`, HTTP with the feature `http`; `get` finds the context in the store's data.
+///
+/// ```
+/// use tiered_wasi::WasiCtx;
+///
+/// let mut linker = tiered_component::Linker::<WasiCtx>::new();
+/// tiered_wasi::p2::add_to_linker(&mut linker, |ctx| ctx)?;
+/// # Ok::<(), tiered_component::LinkError>(())
+/// ```
+///
+/// # Errors
+/// The linker has a definition of one of these names.
+pub fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> &mut WasiCtx,
+) -> Result<(), LinkError> {
+    link::define(linker, get, Version::P2, INTERFACES)
 }

@@ -159,6 +159,9 @@ pub enum HandleError {
     /// The stream or future with this index is in the middle of a copy.
     #[error("handle {0} is being read or written")]
     Busy(u32),
+    /// The stream or future of the handle can't be passed on, for this reason.
+    #[error("{0}")]
+    Unusable(&'static str),
     /// The host's handle is of another store or instance, or no longer valid.
     #[error("the host's handle is not of this store, or no longer valid")]
     Foreign,

@@ -8,7 +8,7 @@ use crate::val::Val;
 
 impl LiftContext<'_> {
     /// The value of this type at a place.
-    pub(super) fn val(&mut self, ty: ValType, place: Place) -> Result<Val, AbiError> {
+    pub(crate) fn val(&mut self, ty: ValType, place: Place) -> Result<Val, AbiError> {
         Ok(match ty {
             ValType::Bool => Val::Bool(self.value_at(place)?),
             ValType::S8 => Val::S8(self.value_at(place)?),

@@ -9,7 +9,7 @@ use crate::val::Val;
 
 impl LowerContext<'_> {
     /// A value of this type at a place.
-    pub(super) fn put_val(
+    pub(crate) fn put_val(
         &mut self,
         ty: ValType,
         place: Place,

@@ -13,18 +13,19 @@ use tiered::{
 };
 
 use super::{Exported, Inner, Instance, LiftedFunc};
+use crate::concurrent::{self, BoundOptions, Builtin, Hosts, ReferenceBuiltin, StartCall};
 use crate::error::{Error, ImportName};
 use crate::func::abi_options;
 use crate::host::{HostCall, HostLowering};
 use crate::linker::{InstancePre, Provided};
-use crate::lowered::{Lowered, Lowering, flag};
+use crate::lowered::{self, Lowering, Shape, flag};
 use crate::plan::{
-    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, Options, Plan, ResourceTable, Step,
-    Trampoline,
+    AsyncBuiltin, CoreDef, CoreExport, CoreItem, Export, Exports, Extract, Options, Plan,
+    ResourceTable, Step, Trampoline,
 };
 use crate::resource::ResourceType;
 use crate::state::{ResourceInfo, Shared};
-use crate::trampoline::{self, Builtin, cannot_leave};
+use crate::trampoline::{self, ResourceBuiltin, cannot_leave};
 use crate::types::FuncTypeId;
 
 /// Runs the steps of a component.
@@ -33,7 +34,7 @@ pub(crate) fn instantiate<T: 'static>(
     store: &mut Store<T>,
 ) -> Result<Instance, Error> {
     let plan = pre.component().plan();
-    let shared = Arc::new(Shared::new(store, plan.instances, pre.limits().handles));
+    let shared = Arc::new(Shared::new(store, pre.component(), pre.limits()));
     shared.state(store).enter()?;
     let mut instantiator = Instantiator {
         pre,
@@ -44,6 +45,8 @@ pub(crate) fn instantiate<T: 'static>(
         memories: Vec::new(),
         reallocs: Vec::new(),
         post_returns: Vec::new(),
+        callbacks: Vec::new(),
+        hosts: None,
         trampolines: vec![None; plan.trampolines.len()],
         context: [[None; 2]; 2],
         tables: plan.resource_tables.as_slice().into(),
@@ -84,6 +87,9 @@ struct Instantiator<'a, T: 'static> {
     memories: Vec<Memory>,
     reallocs: Vec<SlotsFunc>,
     post_returns: Vec<SlotsFunc>,
+    callbacks: Vec<SlotsFunc>,
+    /// What the host has of asynchronous calls, once it is needed.
+    hosts: Option<Arc<Hosts<T>>>,
     /// Those that have been needed.
     trampolines: Vec<Option<CoreFunc>>,
     /// `context.get` and `context.set`, by their words.
@@ -208,8 +214,12 @@ impl<T: 'static> Instantiator<'_, T> {
                 let func = self.slots_func(def)?;
                 self.post_returns.push(func);
             }
-            // Of asynchronous calls, which are refused where they would be made.
-            Extract::Callback | Extract::Table => {}
+            Extract::Callback => {
+                let func = self.slots_func(def)?;
+                self.callbacks.push(func);
+            }
+            // Of cooperative threads, which are refused where they would be made.
+            Extract::Table => {}
         }
         Ok(())
     }
@@ -284,6 +294,7 @@ impl<T: 'static> Instantiator<'_, T> {
         }
         let flag = self.new_flag(true);
         self.may_leave[instance as usize] = Some(flag);
+        self.shared.state(self.store).concurrent.may_leave[instance as usize] = Some(flag);
         flag
     }
 
@@ -294,6 +305,7 @@ impl<T: 'static> Instantiator<'_, T> {
         }
         let flag = self.new_flag(false);
         self.may_block = Some(flag);
+        self.shared.state(self.store).concurrent.may_block = Some(flag);
         flag
     }
 
@@ -341,15 +353,155 @@ impl<T: 'static> Instantiator<'_, T> {
             Trampoline::EnterSyncCall => trampoline::enter_call(self.store, ty, shared),
             Trampoline::ExitSyncCall => trampoline::exit_call(self.store, ty, shared),
             Trampoline::Trap => trampoline::trap(self.store, ty),
-            Trampoline::Async(name) => {
-                let what = format!("`{name}`, a built-in for asynchronous calls");
+            Trampoline::Async(what) => return self.async_builtin(ty, what),
+            Trampoline::Thread(name) => {
+                let what = format!("`{name}`, a built-in for cooperative threads");
                 return Err(Error::Unsupported(what));
             }
         })
     }
 
-    fn builtin(&mut self, table: ResourceTable) -> Result<(Builtin, ResourceInfo), Error> {
-        let builtin = Builtin {
+    /// What the host has of asynchronous calls.
+    fn hosts(&mut self) -> Arc<Hosts<T>> {
+        if let Some(hosts) = &self.hosts {
+            return Arc::clone(hosts);
+        }
+        self.may_block();
+        let hosts = Hosts::install(self.store, &self.shared, self.pre.waiter());
+        self.hosts = Some(Arc::clone(&hosts));
+        hosts
+    }
+
+    fn bound(&mut self, options: u32) -> BoundOptions {
+        let options = &self.plan.options[options as usize];
+        let memory = self.memory(options);
+        BoundOptions {
+            instance: options.instance,
+            abi: abi_options(options, memory, self.store),
+            memory,
+            realloc: self.realloc(options),
+            may_leave: self.may_leave(options.instance),
+            is_async: options.is_async,
+            is_cancellable: options.is_cancellable,
+        }
+    }
+
+    fn async_builtin(&mut self, ty: FuncType, what: &AsyncBuiltin) -> Result<CoreFunc, Error> {
+        self.hosts();
+        let callback =
+            |this: &Self, index: Option<u32>| index.map(|at| this.callbacks[at as usize]);
+        let reference = match *what {
+            AsyncBuiltin::PrepareCall { memory } => Some(ReferenceBuiltin::Prepare {
+                memory: memory.map(|index| self.memories[index as usize]),
+            }),
+            AsyncBuiltin::SyncStartCall { callback: index } => {
+                Some(ReferenceBuiltin::Start(StartCall {
+                    is_sync: true,
+                    callback: callback(self, index),
+                    post_return: None,
+                }))
+            }
+            AsyncBuiltin::AsyncStartCall {
+                callback: index,
+                post_return,
+            } => Some(ReferenceBuiltin::Start(StartCall {
+                is_sync: false,
+                callback: callback(self, index),
+                post_return: post_return.map(|index| self.post_returns[index as usize]),
+            })),
+            _ => None,
+        };
+        let shared = Arc::clone(&self.shared);
+        if let Some(what) = reference {
+            return Ok(concurrent::reference_builtin(self.store, ty, shared, what));
+        }
+        let (instance, builtin) = self.bind(what);
+        let may_leave = instance.map(|instance| self.may_leave(instance));
+        // `backpressure` asks nothing.
+        let may_leave = may_leave
+            .filter(|_| !matches!(builtin, Builtin::BackpressureInc | Builtin::BackpressureDec));
+        let of = (instance.unwrap_or(0), may_leave);
+        Ok(concurrent::builtin(self.store, ty, shared, of, builtin))
+    }
+
+    /// A built-in with what its options name, and whose it is; nobody's if adapters call it.
+    fn bind(&mut self, what: &AsyncBuiltin) -> (Option<u32>, Builtin) {
+        match *what {
+            AsyncBuiltin::BackpressureInc { instance } => {
+                (Some(instance), Builtin::BackpressureInc)
+            }
+            AsyncBuiltin::BackpressureDec { instance } => {
+                (Some(instance), Builtin::BackpressureDec)
+            }
+            AsyncBuiltin::TaskReturn {
+                instance,
+                results,
+                options,
+            } => {
+                let options = self.bound(options);
+                (Some(instance), Builtin::TaskReturn { results, options })
+            }
+            AsyncBuiltin::TaskCancel { instance } => (Some(instance), Builtin::TaskCancel),
+            AsyncBuiltin::WaitableSetNew { instance } => (Some(instance), Builtin::SetNew),
+            AsyncBuiltin::WaitableSetWait { instance, options } => {
+                (Some(instance), Builtin::SetWait(self.bound(options)))
+            }
+            AsyncBuiltin::WaitableSetPoll { instance, options } => {
+                (Some(instance), Builtin::SetPoll(self.bound(options)))
+            }
+            AsyncBuiltin::WaitableSetDrop { instance } => (Some(instance), Builtin::SetDrop),
+            AsyncBuiltin::WaitableJoin { instance } => (Some(instance), Builtin::Join),
+            AsyncBuiltin::SubtaskDrop { instance } => (Some(instance), Builtin::SubtaskDrop),
+            AsyncBuiltin::SubtaskCancel { instance, is_async } => {
+                (Some(instance), Builtin::SubtaskCancel { is_async })
+            }
+            AsyncBuiltin::Yield {
+                instance,
+                is_cancellable,
+            } => (Some(instance), Builtin::Yield { is_cancellable }),
+            AsyncBuiltin::New { instance, ty } => (Some(instance), Builtin::New(ty)),
+            AsyncBuiltin::Copy {
+                instance,
+                ty,
+                side,
+                options,
+            } => {
+                let options = self.bound(options);
+                (Some(instance), Builtin::Copy { ty, side, options })
+            }
+            AsyncBuiltin::CancelCopy {
+                instance,
+                ty,
+                side,
+                is_async,
+            } => (Some(instance), Builtin::CancelCopy { ty, side, is_async }),
+            AsyncBuiltin::DropEnd { instance, ty, side } => {
+                (Some(instance), Builtin::DropEnd { ty, side })
+            }
+            AsyncBuiltin::ErrorContextNew { instance, options } => (
+                Some(instance),
+                Builtin::ErrorContextNew(self.bound(options)),
+            ),
+            AsyncBuiltin::ErrorContextMessage { instance, options } => (
+                Some(instance),
+                Builtin::ErrorContextMessage(self.bound(options)),
+            ),
+            AsyncBuiltin::ErrorContextDrop { instance } => {
+                (Some(instance), Builtin::ErrorContextDrop)
+            }
+            AsyncBuiltin::StreamTransfer => (None, Builtin::StreamTransfer),
+            AsyncBuiltin::FutureTransfer => (None, Builtin::FutureTransfer),
+            AsyncBuiltin::ErrorContextTransfer => (None, Builtin::ErrorContextTransfer),
+            AsyncBuiltin::PrepareCall { .. }
+            | AsyncBuiltin::SyncStartCall { .. }
+            | AsyncBuiltin::AsyncStartCall { .. } => {
+                unreachable!("those that functions are passed to are made before")
+            }
+        }
+    }
+
+    fn builtin(&mut self, table: ResourceTable) -> Result<(ResourceBuiltin, ResourceInfo), Error> {
+        let builtin = ResourceBuiltin {
             shared: Arc::clone(&self.shared),
             instance: table.instance,
             may_leave: self.may_leave(table.instance),
@@ -380,28 +532,48 @@ impl<T: 'static> Instantiator<'_, T> {
         let may_leave = self.may_leave(options.instance);
         match self.pre.provided(import) {
             Provided::Lowered(body) => {
-                let lowering = Lowering {
+                let body = Arc::clone(body);
+                let shape = Shape::of_func(&self.plan.types, func_type);
+                let hosts = shape.needs_hosts().then(|| self.hosts());
+                let is_async = options.is_async;
+                let may_wait = !is_async && shape.is_async;
+                if shape.is_async {
+                    self.may_block();
+                }
+                let lowering = Arc::new(Lowering {
                     shared: Arc::clone(&self.shared),
                     instance: options.instance,
                     may_leave,
                     memory,
                     realloc: realloc.and_then(|realloc| realloc.func().typed(self.store).ok()),
-                };
-                let body = Arc::clone(body);
-                let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                    hosts,
+                    shape,
+                });
+                if is_async {
+                    return Ok(CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                        if !flag(&caller, lowering.may_leave) {
+                            return Err(cannot_leave());
+                        }
+                        lowered::call_async(&lowering, &*body, caller, slots)
+                    }));
+                }
+                let func = CoreFunc::of_slots(self.store, ty, move |mut caller, slots| {
                     if !flag(&caller, lowering.may_leave) {
                         return Err(cannot_leave());
                     }
-                    body(&mut Lowered {
-                        caller,
-                        slots,
-                        lowering: &lowering,
-                    })
+                    if may_wait {
+                        concurrent::check_may_block(&mut caller, &lowering.shared)?;
+                    }
+                    lowered::call(&lowering, &*body, caller, slots)
                 });
                 Ok(func)
             }
             Provided::Func(body) => {
                 let (interface, name) = self.plan.import_name(import);
+                let may_wait = !options.is_async && self.plan.types.func(func_type).is_async();
+                if may_wait {
+                    self.may_block();
+                }
                 let lowering = HostLowering {
                     shared: Arc::clone(&self.shared),
                     component: self.pre.component().clone(),
@@ -413,12 +585,16 @@ impl<T: 'static> Instantiator<'_, T> {
                     realloc,
                     may_leave,
                     params: ty.params.len(),
+                    is_async: options.is_async,
                     lifted_bytes: self.pre.limits().lifted_bytes,
                 };
                 let body = Arc::clone(body);
-                let func = CoreFunc::of_slots(self.store, ty, move |caller, slots| {
+                let func = CoreFunc::of_slots(self.store, ty, move |mut caller, slots| {
                     if !flag(&caller, lowering.may_leave) {
                         return Err(cannot_leave());
+                    }
+                    if may_wait {
+                        concurrent::check_may_block(&mut caller, &lowering.shared)?;
                     }
                     body(HostCall {
                         caller,
@@ -442,12 +618,22 @@ impl<T: 'static> Instantiator<'_, T> {
         let mut exported = Vec::with_capacity(exports.len());
         for (name, export) in exports {
             let what = match export {
-                Export::Func { ty, func, options } => {
+                Export::Func {
+                    ty,
+                    func,
+                    options,
+                    results,
+                } => {
                     let name = match interface {
                         "" => name.clone(),
                         interface => format!("{interface}#{name}").into(),
                     };
-                    Exported::Func(Arc::new(self.lifted(name, *ty, func, *options)?))
+                    Exported::Func(Arc::new(self.lifted(
+                        name,
+                        *ty,
+                        func,
+                        (*options, *results),
+                    )?))
                 }
                 Export::Instance(exports) => Exported::Instance(self.exports(exports, name)?),
                 Export::Module(index) => {
@@ -469,7 +655,7 @@ impl<T: 'static> Instantiator<'_, T> {
         name: Box<str>,
         ty: FuncTypeId,
         func: &CoreDef,
-        options: u32,
+        (options, results): (u32, u32),
     ) -> Result<LiftedFunc, Error> {
         let core = self.slots_func(func)?;
         let options = &self.plan.options[options as usize];
@@ -481,6 +667,8 @@ impl<T: 'static> Instantiator<'_, T> {
             core,
             instance: options.instance,
             is_async: options.is_async,
+            callback: options.callback.map(|index| self.callbacks[index as usize]),
+            results,
             options: abi_options(options, memory, self.store),
             memory,
             realloc: self.realloc(options),

@@ -1,6 +1,5 @@
 //! What a component wants of what it imports, and whether a host's function fits.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tiered::Trap;
@@ -11,7 +10,7 @@ use crate::abi::StringEncoding;
 use crate::error::ImportName;
 use crate::plan::{Export, Exports, Options, Plan, Step, Trampoline};
 use crate::resource::HostResource;
-use crate::types::{FuncTypeId, TypeDef, Types, ValType};
+use crate::types::{AddressType, CallKind, FlatType, FuncTypeId};
 
 /// How a component calls a function that it imports.
 pub(super) struct Call<'a> {
@@ -95,52 +94,36 @@ fn exported_modules(exports: &Exports, wanted: &mut [Wanted<'_>]) {
 }
 
 impl Call<'_> {
-    pub(super) fn is_sync(&self) -> Result<(), String> {
-        match self.options.is_async {
-            true => Err("the component calls it asynchronously, which is not supported".to_owned()),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a function on flat core values of this type can be called so.
+    /// Whether a function on flat core values of this type can be called so: of the type that it has for calls that wait for
+    /// it.
     pub(super) fn fits_lowered(&self, plan: &Plan, ty: &CoreType) -> Result<(), String> {
-        self.is_sync()?;
-        if self.core_type != ty {
+        let core_type = |kind| {
+            let core = plan.types.func(self.ty);
+            let core = core.core_signature(kind, AddressType::I32);
+            let core_of = |flat: Vec<FlatType>| flat.into_iter().map(FlatType::core);
+            CoreType::new(core_of(core.params), core_of(core.results))
+        };
+        let (wanted, is_64) = match self.options.is_async {
+            false => (self.core_type.clone(), false),
+            true => {
+                let is_64 = *self.core_type != core_type(CallKind::LowerAsync);
+                (core_type(CallKind::Lower), is_64)
+            }
+        };
+        if wanted != *ty || is_64 {
             return Err(format!(
                 "its flat type is {ty}, and the component calls it as {}",
-                self.core_type
+                if is_64 { self.core_type } else { &wanted }
             ));
         }
         let func = plan.types.func(self.ty);
         let params = func.params().iter().map(|param| param.ty);
         let mut values = params.chain(func.result());
-        let mut seen = HashSet::new();
         if self.options.encoding != StringEncoding::Utf8
-            && values.any(|ty| has_strings(&plan.types, ty, &mut seen))
+            && values.any(|ty| plan.types.has_strings(ty))
         {
             return Err("it takes strings in UTF-8, and the component passes others".to_owned());
         }
         Ok(())
-    }
-}
-
-/// Whether a value may have strings in it. Types that were looked at before have none.
-fn has_strings(types: &Types, ty: ValType, seen: &mut HashSet<ValType>) -> bool {
-    let ValType::Defined(id) = ty else {
-        return ty == ValType::String;
-    };
-    if !seen.insert(ty) {
-        return false;
-    }
-    let mut has = |ty: ValType| has_strings(types, ty, seen);
-    match types.def(id) {
-        TypeDef::Record(fields) => fields.iter().any(|field| has(field.ty)),
-        TypeDef::Variant(cases) => cases.iter().any(|case| case.ty.is_some_and(&mut has)),
-        TypeDef::Tuple(types) => types.iter().any(|&ty| has(ty)),
-        TypeDef::List(ty) | TypeDef::FixedList(ty, _) | TypeDef::Option(ty) => has(*ty),
-        TypeDef::Map(key, value) => has(*key) || has(*value),
-        TypeDef::Result { ok, err } => [ok, err].into_iter().flatten().any(|&ty| has(ty)),
-        // What goes through them is passed by built-ins with options of their own.
-        TypeDef::Stream(_) | TypeDef::Future(_) | TypeDef::Flags(_) | TypeDef::Enum(_) => false,
     }
 }

@@ -9,21 +9,23 @@ use wasmtime_environ::collections::TryString;
 use wasmtime_environ::component::{
     self as environ, CanonicalOptions, CanonicalOptionsDataModel, Component, ComponentExternData,
     ComponentTranslation, ComponentTypes, ExportIndex, ExportItem, FixedEncoding,
-    GlobalInitializer, InstantiateModule, InterfaceType, NameMap, StaticModuleIndex,
-    TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable, TypeResourceTableIndex,
-    UnsafeIntrinsic,
+    GlobalInitializer, InstantiateModule, InterfaceType, NameMap, OptionsIndex,
+    RuntimeComponentInstanceIndex, StaticModuleIndex, TypeComponentLocalErrorContextTableIndex,
+    TypeDef as EnvironDef, TypeFuncIndex, TypeFutureTableIndex, TypeResourceTable,
+    TypeResourceTableIndex, TypeStreamTableIndex, UnsafeIntrinsic,
 };
 use wasmtime_environ::{
     EntityIndex, EntityRef, ModuleInternedTypeIndex, ModuleTranslation, PrimaryMap, WasmValType,
 };
 
 use super::{
-    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item, ModuleSource,
-    Options, Plan, ResourceTable, Step, Trampoline, Transcode,
+    AsyncBuiltin, CoreDef, CoreExport, CoreItem, EndTable, EndTables, Export, Exports, Extract,
+    ImportPath, Item, ModuleSource, Options, Plan, ResourceTable, Side, Step, Trampoline,
+    Transcode,
 };
 use crate::abi::StringEncoding;
 use crate::error::InvalidComponent;
-use crate::types::{Case, Field, FuncTypeId, Param, ResourceId, TypeDef, Types, ValType};
+use crate::types::{Case, Field, FuncTypeId, Param, ResourceId, TypeDef, TypeId, Types, ValType};
 
 type Result<T> = std::result::Result<T, InvalidComponent>;
 
@@ -100,6 +102,7 @@ impl<'a> Converter<'a> {
         let resource_tables =
             tables.map(|table| self.resource_table(TypeResourceTableIndex::from_u32(table)));
         let resource_tables = resource_tables.collect();
+        let end_tables = self.end_tables()?;
         Ok(Plan {
             modules: self.sources(),
             imports,
@@ -115,6 +118,7 @@ impl<'a> Converter<'a> {
                 .map(|import| import.as_u32())
                 .collect(),
             resource_tables,
+            end_tables,
             instances: component.num_runtime_component_instances,
             types: self.types,
         })
@@ -143,7 +147,7 @@ impl<'a> Converter<'a> {
             WasmValType::F32 => Ok(CoreType::F32),
             WasmValType::F64 => Ok(CoreType::F64),
             WasmValType::V128 => Ok(CoreType::V128),
-            // Of functions that start asynchronous calls, which are never made.
+            // Of functions that start asynchronous calls.
             WasmValType::Ref(_) => Ok(CoreType::FUNCREF),
         };
         let params: Vec<_> = ty.params().iter().map(core).collect::<Result<_>>()?;
@@ -236,7 +240,9 @@ impl<'a> Converter<'a> {
             memory: memory.memory.map(|memory| memory.as_u32()),
             realloc: memory.realloc.map(|realloc| realloc.as_u32()),
             post_return: options.post_return.map(|func| func.as_u32()),
+            callback: options.callback.map(|func| func.as_u32()),
             is_async: options.async_,
+            is_cancellable: options.cancellable,
         })
     }
 
@@ -269,7 +275,198 @@ impl<'a> Converter<'a> {
             From::EnterSyncCall => Trampoline::EnterSyncCall,
             From::ExitSyncCall => Trampoline::ExitSyncCall,
             From::Trap => Trampoline::Trap,
-            other => Trampoline::Async(async_name(other)),
+            other => match self.async_builtin(other)? {
+                Some(builtin) => Trampoline::Async(builtin),
+                None => Trampoline::Thread(thread_name(other)),
+            },
+        })
+    }
+
+    /// A built-in of asynchronous calls; `None` if it is none.
+    fn async_builtin(&mut self, trampoline: &environ::Trampoline) -> Result<Option<AsyncBuiltin>> {
+        use environ::Trampoline as From;
+        let stream = |this: &mut Self, ty| this.end_type(InterfaceType::Stream(ty));
+        let future = |this: &mut Self, ty| this.end_type(InterfaceType::Future(ty));
+        Ok(Some(match *trampoline {
+            From::BackpressureInc { instance } => AsyncBuiltin::BackpressureInc {
+                instance: instance.as_u32(),
+            },
+            From::BackpressureDec { instance } => AsyncBuiltin::BackpressureDec {
+                instance: instance.as_u32(),
+            },
+            From::TaskReturn {
+                instance,
+                results,
+                options,
+            } => AsyncBuiltin::TaskReturn {
+                instance: instance.as_u32(),
+                results: results.as_u32(),
+                options: options.as_u32(),
+            },
+            From::TaskCancel { instance } => AsyncBuiltin::TaskCancel {
+                instance: instance.as_u32(),
+            },
+            From::WaitableSetNew { instance } => AsyncBuiltin::WaitableSetNew {
+                instance: instance.as_u32(),
+            },
+            From::WaitableSetWait { instance, options } => AsyncBuiltin::WaitableSetWait {
+                instance: instance.as_u32(),
+                options: options.as_u32(),
+            },
+            From::WaitableSetPoll { instance, options } => AsyncBuiltin::WaitableSetPoll {
+                instance: instance.as_u32(),
+                options: options.as_u32(),
+            },
+            From::WaitableSetDrop { instance } => AsyncBuiltin::WaitableSetDrop {
+                instance: instance.as_u32(),
+            },
+            From::WaitableJoin { instance } => AsyncBuiltin::WaitableJoin {
+                instance: instance.as_u32(),
+            },
+            From::SubtaskDrop { instance } => AsyncBuiltin::SubtaskDrop {
+                instance: instance.as_u32(),
+            },
+            From::SubtaskCancel { instance, async_ } => AsyncBuiltin::SubtaskCancel {
+                instance: instance.as_u32(),
+                is_async: async_,
+            },
+            From::ThreadYield {
+                instance,
+                cancellable,
+            } => AsyncBuiltin::Yield {
+                instance: instance.as_u32(),
+                is_cancellable: cancellable,
+            },
+            From::StreamNew { instance, ty } => AsyncBuiltin::New {
+                instance: instance.as_u32(),
+                ty: stream(self, ty)?,
+            },
+            From::FutureNew { instance, ty } => AsyncBuiltin::New {
+                instance: instance.as_u32(),
+                ty: future(self, ty)?,
+            },
+            From::StreamRead {
+                instance,
+                ty,
+                options,
+            } => copy(instance, stream(self, ty)?, Side::Read, options),
+            From::StreamWrite {
+                instance,
+                ty,
+                options,
+            } => copy(instance, stream(self, ty)?, Side::Write, options),
+            From::FutureRead {
+                instance,
+                ty,
+                options,
+            } => copy(instance, future(self, ty)?, Side::Read, options),
+            From::FutureWrite {
+                instance,
+                ty,
+                options,
+            } => copy(instance, future(self, ty)?, Side::Write, options),
+            From::StreamCancelRead {
+                instance,
+                ty,
+                async_,
+            } => cancel(instance, stream(self, ty)?, Side::Read, async_),
+            From::StreamCancelWrite {
+                instance,
+                ty,
+                async_,
+            } => cancel(instance, stream(self, ty)?, Side::Write, async_),
+            From::FutureCancelRead {
+                instance,
+                ty,
+                async_,
+            } => cancel(instance, future(self, ty)?, Side::Read, async_),
+            From::FutureCancelWrite {
+                instance,
+                ty,
+                async_,
+            } => cancel(instance, future(self, ty)?, Side::Write, async_),
+            From::StreamDropReadable { instance, ty } => {
+                drop_end(instance, stream(self, ty)?, Side::Read)
+            }
+            From::StreamDropWritable { instance, ty } => {
+                drop_end(instance, stream(self, ty)?, Side::Write)
+            }
+            From::FutureDropReadable { instance, ty } => {
+                drop_end(instance, future(self, ty)?, Side::Read)
+            }
+            From::FutureDropWritable { instance, ty } => {
+                drop_end(instance, future(self, ty)?, Side::Write)
+            }
+            From::ErrorContextNew {
+                instance, options, ..
+            } => AsyncBuiltin::ErrorContextNew {
+                instance: instance.as_u32(),
+                options: options.as_u32(),
+            },
+            From::ErrorContextDebugMessage {
+                instance, options, ..
+            } => AsyncBuiltin::ErrorContextMessage {
+                instance: instance.as_u32(),
+                options: options.as_u32(),
+            },
+            From::ErrorContextDrop { instance, .. } => AsyncBuiltin::ErrorContextDrop {
+                instance: instance.as_u32(),
+            },
+            From::PrepareCall { memory } => AsyncBuiltin::PrepareCall {
+                memory: memory.map(|memory| memory.as_u32()),
+            },
+            From::SyncStartCall { callback } => AsyncBuiltin::SyncStartCall {
+                callback: callback.map(|func| func.as_u32()),
+            },
+            From::AsyncStartCall {
+                callback,
+                post_return,
+            } => AsyncBuiltin::AsyncStartCall {
+                callback: callback.map(|func| func.as_u32()),
+                post_return: post_return.map(|func| func.as_u32()),
+            },
+            From::StreamTransfer => AsyncBuiltin::StreamTransfer,
+            From::FutureTransfer => AsyncBuiltin::FutureTransfer,
+            From::ErrorContextTransfer => AsyncBuiltin::ErrorContextTransfer,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The type of a stream or a future.
+    fn end_type(&mut self, ty: InterfaceType) -> Result<TypeId> {
+        match self.value(ty)? {
+            ValType::Defined(id) => Ok(id),
+            _ => Err(InvalidComponent::new("a stream or future of no type")),
+        }
+    }
+
+    fn end_tables(&mut self) -> Result<EndTables> {
+        let component = self.component;
+        let mut streams = Vec::with_capacity(component.num_stream_tables);
+        for index in 0..component.num_stream_tables as u32 {
+            let table = TypeStreamTableIndex::from_u32(index);
+            streams.push(EndTable {
+                ty: self.end_type(InterfaceType::Stream(table))?,
+                instance: self.from[table].instance.as_u32(),
+            });
+        }
+        let mut futures = Vec::with_capacity(component.num_future_tables);
+        for index in 0..component.num_future_tables as u32 {
+            let table = TypeFutureTableIndex::from_u32(index);
+            futures.push(EndTable {
+                ty: self.end_type(InterfaceType::Future(table))?,
+                instance: self.from[table].instance.as_u32(),
+            });
+        }
+        let tables = 0..component.num_error_context_tables as u32;
+        let error_contexts = tables.map(|index| {
+            let table = TypeComponentLocalErrorContextTableIndex::from_u32(index);
+            self.from[table].instance.as_u32()
+        });
+        Ok(EndTables {
+            streams,
+            futures,
+            error_contexts: error_contexts.collect(),
         })
     }
 
@@ -308,6 +505,7 @@ impl<'a> Converter<'a> {
                 ty: self.func(*ty)?,
                 func: core_def(func)?,
                 options: options.as_u32(),
+                results: self.from[*ty].results.as_u32(),
             },
             environ::Export::ModuleStatic { index, .. } => Export::Module(index.as_u32()),
             environ::Export::ModuleImport { import, .. } => Export::ModuleImport(import.as_u32()),
@@ -455,6 +653,42 @@ impl<'a> Converter<'a> {
     }
 }
 
+fn copy(
+    instance: RuntimeComponentInstanceIndex,
+    ty: TypeId,
+    side: Side,
+    options: OptionsIndex,
+) -> AsyncBuiltin {
+    AsyncBuiltin::Copy {
+        instance: instance.as_u32(),
+        ty,
+        side,
+        options: options.as_u32(),
+    }
+}
+
+fn cancel(
+    instance: RuntimeComponentInstanceIndex,
+    ty: TypeId,
+    side: Side,
+    is_async: bool,
+) -> AsyncBuiltin {
+    AsyncBuiltin::CancelCopy {
+        instance: instance.as_u32(),
+        ty,
+        side,
+        is_async,
+    }
+}
+
+fn drop_end(instance: RuntimeComponentInstanceIndex, ty: TypeId, side: Side) -> AsyncBuiltin {
+    AsyncBuiltin::DropEnd {
+        instance: instance.as_u32(),
+        ty,
+        side,
+    }
+}
+
 fn core_def(def: &environ::CoreDef) -> Result<CoreDef> {
     Ok(match def {
         environ::CoreDef::Export(export) => CoreDef::Export(core_export(export)),
@@ -506,53 +740,18 @@ fn transcode(op: environ::Transcode) -> Transcode {
     }
 }
 
-/// The canonical built-in that a trampoline is, one of those for asynchronous calls.
-fn async_name(trampoline: &environ::Trampoline) -> &'static str {
+/// The canonical built-in that a trampoline is, one of those for cooperative threads.
+fn thread_name(trampoline: &environ::Trampoline) -> &'static str {
     use environ::Trampoline as From;
     match trampoline {
-        From::BackpressureInc { .. } => "backpressure.inc",
-        From::BackpressureDec { .. } => "backpressure.dec",
-        From::TaskReturn { .. } => "task.return",
-        From::TaskCancel { .. } => "task.cancel",
-        From::WaitableSetNew { .. } => "waitable-set.new",
-        From::WaitableSetWait { .. } => "waitable-set.wait",
-        From::WaitableSetPoll { .. } => "waitable-set.poll",
-        From::WaitableSetDrop { .. } => "waitable-set.drop",
-        From::WaitableJoin { .. } => "waitable.join",
-        From::SubtaskDrop { .. } => "subtask.drop",
-        From::SubtaskCancel { .. } => "subtask.cancel",
-        From::StreamNew { .. } => "stream.new",
-        From::StreamRead { .. } => "stream.read",
-        From::StreamWrite { .. } => "stream.write",
-        From::StreamCancelRead { .. } => "stream.cancel-read",
-        From::StreamCancelWrite { .. } => "stream.cancel-write",
-        From::StreamDropReadable { .. } => "stream.drop-readable",
-        From::StreamDropWritable { .. } => "stream.drop-writable",
-        From::FutureNew { .. } => "future.new",
-        From::FutureRead { .. } => "future.read",
-        From::FutureWrite { .. } => "future.write",
-        From::FutureCancelRead { .. } => "future.cancel-read",
-        From::FutureCancelWrite { .. } => "future.cancel-write",
-        From::FutureDropReadable { .. } => "future.drop-readable",
-        From::FutureDropWritable { .. } => "future.drop-writable",
-        From::ErrorContextNew { .. } => "error-context.new",
-        From::ErrorContextDebugMessage { .. } => "error-context.debug-message",
-        From::ErrorContextDrop { .. } => "error-context.drop",
         From::ThreadIndex { .. } => "thread.index",
         From::ThreadNewIndirect { .. } => "thread.new-indirect",
         From::ThreadResumeLater { .. } => "thread.resume-later",
         From::ThreadSuspend { .. } => "thread.suspend",
-        From::ThreadYield { .. } => "thread.yield",
         From::ThreadSuspendThenResume { .. } => "thread.suspend-then-resume",
         From::ThreadYieldThenResume { .. } => "thread.yield-then-resume",
         From::ThreadSuspendThenPromote { .. } => "thread.suspend-then-promote",
         From::ThreadYieldThenPromote { .. } => "thread.yield-then-promote",
-        From::PrepareCall { .. } | From::SyncStartCall { .. } | From::AsyncStartCall { .. } => {
-            "asynchronous calls between components"
-        }
-        From::FutureTransfer => "future",
-        From::StreamTransfer => "stream",
-        From::ErrorContextTransfer => "error-context",
         _ => "a built-in that is not known",
     }
 }

@@ -29,6 +29,11 @@ impl<'a, T: 'static> Caller<'a, T> {
         }
     }
 
+    /// The same for a shorter time, to pass on what is still needed afterwards.
+    pub fn reborrow(&mut self) -> Caller<'_, T> {
+        Caller::new(self.store, self.instance)
+    }
+
     /// The host's data.
     pub fn data(&self) -> &T {
         self.store.host_data()

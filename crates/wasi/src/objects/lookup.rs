@@ -67,8 +67,14 @@ struct Shared {
 }
 
 /// A look-up, under way or answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NameLookup(Arc<Shared>);
+
+impl AsFd for NameLookup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event()
+    }
+}
 
 impl NameLookup {
     /// Begins to look up `name`.

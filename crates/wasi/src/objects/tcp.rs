@@ -4,6 +4,7 @@
 //! guest has, and goes out before anything that is written later.
 
 use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,11 +27,20 @@ pub(crate) enum Family {
 
 impl Family {
     /// Of an address.
-    pub(crate) fn of(address: std::net::IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.is_ipv4() {
             true => Self::V4,
             false => Self::V6,
         }
+    }
+
+    /// All addresses of this host, and a port that it picks.
+    pub(crate) fn anywhere(self) -> SocketAddr {
+        let address = match self {
+            Self::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            Self::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        SocketAddr::new(address, 0)
     }
 }
 
@@ -59,6 +69,12 @@ pub(crate) struct TcpSocket {
     pending: Mutex<Vec<u8>>,
     /// Given back after the descriptor is closed.
     _hold: Option<Hold>,
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
 }
 
 /// A direction of a connection.
@@ -105,12 +121,17 @@ impl TcpSocket {
         if self.is_shut(direction) {
             return Ok(());
         }
+        if direction == Direction::Send {
+            self.drain(true, interrupts)?;
+        }
+        self.close(direction)
+    }
+
+    /// Shuts a direction down; what is pending is not sent.
+    pub(crate) fn close(&self, direction: Direction) -> Result<(), Errno> {
         let how = match direction {
             Direction::Receive => Shutdown::Read,
-            Direction::Send => {
-                self.drain(true, interrupts)?;
-                Shutdown::Write
-            }
+            Direction::Send => Shutdown::Write,
         };
         self.shut(direction).store(true, Ordering::Relaxed);
         match rustix::net::shutdown(&self.fd, how) {

@@ -1,16 +1,15 @@
-//! `wasi:clocks`: the monotonic clock, which counts from the making of the context, and the wall clock.
+//! `wasi:clocks`: the monotonic clock with its pollables, and the wall clock.
 
-use crate::abi::Errno;
-use crate::clock::Clock;
-use crate::p2::call::{Call, Outcome, trap};
-use crate::p2::lower::New;
-use crate::p2::poll::{Pollable, monotonic_now};
-use crate::p2::rows::{Row, row};
+use crate::component::call::{Call, Outcome};
+use crate::component::clocks::{
+    NANOSECONDS, monotonic_now, monotonic_resolution, system_now, system_resolution,
+};
+use crate::component::lower::New;
+use crate::component::rows::{Row, row};
+use crate::p2::poll::Pollable;
 
 /// `datetime`: seconds since 1970, and nanoseconds.
 pub(crate) type Datetime = (u64, u32);
-
-const NANOSECONDS: u64 = 1_000_000_000;
 
 pub(super) const MONOTONIC_CLOCK: &[Row] = &[
     row!("now" [] monotonic_now),
@@ -32,15 +31,6 @@ pub(super) fn datetime(nanoseconds: u64) -> Datetime {
     )
 }
 
-/// What the host says of a clock; it cannot but know.
-fn known(reading: Result<u64, Errno>) -> Outcome<u64> {
-    reading.map_err(|errno| trap(errno.to_string()))
-}
-
-fn monotonic_resolution(_call: &mut Call<'_>) -> Outcome<u64> {
-    known(Clock::Monotonic.resolution())
-}
-
 fn subscribe_instant(call: &mut Call<'_>) -> Outcome<New> {
     let when = call.u64();
     Ok(New::alone(Pollable::Instant(when)))
@@ -53,10 +43,9 @@ fn subscribe_duration(call: &mut Call<'_>) -> Outcome<New> {
 }
 
 fn wall_now(call: &mut Call<'_>) -> Outcome<Datetime> {
-    let now = Clock::Realtime.now(call.ctx().monotonic);
-    Ok(datetime(known(now)?))
+    Ok(datetime(system_now(call)?))
 }
 
-fn wall_resolution(_call: &mut Call<'_>) -> Outcome<Datetime> {
-    Ok(datetime(known(Clock::Realtime.resolution())?))
+fn wall_resolution(call: &mut Call<'_>) -> Outcome<Datetime> {
+    Ok(datetime(system_resolution(call)?))
 }

@@ -1,14 +1,11 @@
-//! `wasi:io/error`, and how an operation of the host's that failed reaches the guest.
-
-use tiered_runtime::{Trap, TrapCode};
+//! `wasi:io/error`, and how a stream that failed says so.
 
 use crate::abi::Errno;
-use crate::error::Error;
-use crate::p2::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::Lower;
+use crate::component::rows::{Row, row};
 #[cfg(feature = "http")]
 use crate::p2::http::code::ErrorCode;
-use crate::p2::lower::Lower;
-use crate::p2::rows::{Row, row};
 use crate::p2::streams::StreamError;
 
 /// What an operation was about: it decides in whose words its error is told.
@@ -63,24 +60,6 @@ fn to_debug_string(call: &mut Call<'_>) -> Outcome<String> {
     let this = call.handle::<IoError>()?;
     let error: &IoError = call.ctx().resources.get(this)?;
     Ok(error.message())
-}
-
-/// Takes apart what an operation came to: a guest that is to stop, or waited in vain because it was interrupted, is stopped;
-/// any other error is the guest's to handle.
-pub(super) fn settle<T>(result: Result<T, Error>) -> Outcome<Result<T, Errno>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(Error::Errno(Errno::INTR)) => Err(Trap::new(TrapCode::Interrupted)),
-        Err(Error::Errno(errno)) => Ok(Err(errno)),
-        Err(Error::Halt(halt)) => Err(halt.into()),
-        Err(Error::Exit(code)) => Err(Trap::exit(code.cast_signed())),
-        Err(Error::Fault(fault)) => Err(Trap::host(fault)),
-    }
-}
-
-/// As [`settle`], for what fails with a number.
-pub(super) fn settle_errno<T>(result: Result<T, Errno>) -> Outcome<Result<T, Errno>> {
-    settle(result.map_err(Error::from))
 }
 
 impl Lower for StreamError {

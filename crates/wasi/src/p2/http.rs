@@ -29,11 +29,11 @@ use tiered_http::client::{Client, Tls};
 use tiered_http::{HeadError, Request, Responder};
 use tiered_runtime::Store;
 
+use crate::component::call::{Call, Outcome};
+use crate::component::rows::{Row, row};
 use crate::ctx::WasiCtx;
-use crate::p2::call::{Call, Outcome};
 use crate::p2::error::IoError;
 use crate::p2::poll::subscribe;
-use crate::p2::rows::{Row, row};
 
 use client::{FutureIncomingResponse, Requests};
 use code::ErrorCode;

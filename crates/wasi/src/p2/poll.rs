@@ -1,18 +1,17 @@
 //! `wasi:io/poll`: waiting for the first of some resources, in one `poll` of the host's.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
 use crate::abi::Errno;
-use crate::clock::Clock;
-use crate::objects::Object;
-use crate::p2::call::{Call, Env, Outcome, trap};
-use crate::p2::error::settle_errno;
-use crate::p2::lower::New;
-use crate::p2::resources::{InTable, Resource, Resources};
-use crate::p2::rows::{Row, row};
+use crate::component::call::{Call, Env, Outcome, trap};
+use crate::component::clocks::monotonic_now;
+use crate::component::error::settle_errno;
+use crate::component::lower::New;
+use crate::component::resources::{InTable, Resource, Resources};
+use crate::component::rows::{Row, row};
+use crate::component::wait::Wait;
 use crate::poll::{self, MAX_SUBSCRIPTIONS};
 use crate::work::ITEMS;
 
@@ -23,20 +22,6 @@ pub(crate) enum Pollable {
     Parent,
     /// A reading of the monotonic clock, in nanoseconds.
     Instant(u64),
-}
-
-/// What has to happen before a resource is ready.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait<'a> {
-    /// Nothing.
-    Ready,
-    /// This much time, in nanoseconds.
-    Time(u64),
-    /// What the host is asked of a descriptor.
-    Host(BorrowedFd<'a>, PollFlags),
-    /// What HTTP's threads do: the bell of the resources rings then.
-    #[cfg(feature = "http")]
-    Bell,
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -240,12 +225,6 @@ fn run(call: &mut Call<'_>, reps: &[u32], waits: bool) -> Outcome<Vec<u32>> {
     wait_for(resources, &subjects, now, waits, env)
 }
 
-/// The monotonic clock, in nanoseconds.
-pub(super) fn monotonic_now(call: &mut Call<'_>) -> Outcome<u64> {
-    let now = Clock::Monotonic.now(call.ctx().monotonic);
-    now.map_err(|errno| trap(errno.to_string()))
-}
-
 fn ready(call: &mut Call<'_>) -> Outcome<bool> {
     let this = call.handle::<Pollable>()?;
     Ok(!run(call, &[this], false)?.is_empty())
@@ -277,13 +256,4 @@ fn poll_list(call: &mut Call<'_>) -> Outcome<Vec<u32>> {
         .map(|handle| call.rep_of::<Pollable>(handle))
         .collect();
     run(call, &reps?, true)
-}
-
-/// What the host is asked whether a standard stream or a file is ready.
-pub(super) fn wait_of_object(object: &Object, events: PollFlags) -> Wait<'_> {
-    match poll::readiness(object, events) {
-        Ok(crate::stdio::Readiness::Host(fd)) => Wait::Host(fd, events),
-        // What cannot be waited for says why when it is used.
-        Ok(crate::stdio::Readiness::Now(_)) | Err(_) => Wait::Ready,
-    }
 }

@@ -6,28 +6,21 @@
 //!
 //! Invariant: one call moves up to [`PERMIT`] bytes.
 
-use std::io::{IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustix::event::PollFlags;
-use rustix::net::RecvFlags;
-
-use crate::abi::{Errno, Rights};
-use crate::interrupt::Blocking;
-use crate::objects::tcp::{Direction, TcpSocket};
-use crate::objects::{Held, Object, positioned, socket};
-use crate::p2::call::{Call, Env, Outcome, trap};
-use crate::p2::error::{Domain, IoError, settle_errno};
+use crate::abi::Errno;
+use crate::component::bytes::{PERMIT, Sink, Source};
+use crate::component::call::{Call, Env, Outcome, trap};
+use crate::component::error::settle_errno;
+use crate::component::lower::{New, Piece};
+use crate::component::resources::Resources;
+use crate::component::rows::{Row, row};
+use crate::component::wait::Wait;
+use crate::p2::error::{Domain, IoError};
 #[cfg(feature = "http")]
-use crate::p2::http::{incoming_body::BodySource, outgoing_body::BodySink, outgoing_body::Ended};
-use crate::p2::lower::{New, Piece};
-use crate::p2::poll::{Wait, subscribe, wait_of_object, wait_on};
-use crate::p2::resources::Resources;
-use crate::p2::rows::{Row, row};
-
-/// The most bytes of one call.
-pub(super) const PERMIT: u64 = 64 << 10;
+use crate::p2::http::outgoing_body::Ended;
+use crate::p2::poll::{subscribe, wait_on};
 
 /// The most bytes of a call that writes and flushes.
 const BLOCKING_WRITE: u64 = 4096;
@@ -42,33 +35,11 @@ pub(crate) enum StreamError {
 /// What an operation on a stream comes to.
 type Moved<T> = Result<T, StreamError>;
 
-/// Where bytes come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Standard(Arc<Held>),
-    /// A file, from an offset on.
-    File(Arc<Held>, u64),
-    Tcp(Arc<TcpSocket>),
-    #[cfg(feature = "http")]
-    Body(BodySource),
-}
-
 /// `input-stream`.
 #[derive(Debug)]
 pub(crate) struct InputStream {
     source: Source,
     closed: bool,
-}
-
-/// Where bytes go.
-#[derive(Debug)]
-pub(crate) enum Sink {
-    Standard(Arc<Held>),
-    /// A file, from an offset on, or at its end.
-    File(Arc<Held>, Option<u64>),
-    Tcp(Arc<TcpSocket>),
-    #[cfg(feature = "http")]
-    Body(BodySink),
 }
 
 /// `output-stream`.
@@ -121,7 +92,7 @@ impl InputStream {
 
     /// Reads into `to`; nothing if there is nothing yet.
     fn read(&mut self, to: &mut [u8], env: Env<'_>) -> Outcome<Moved<usize>> {
-        if self.closed || self.is_shut() {
+        if self.closed || self.source.is_shut() {
             return Ok(Err(StreamError::Closed));
         }
         if to.is_empty() {
@@ -138,27 +109,7 @@ impl InputStream {
             env.work.bytes(*read.as_ref().unwrap_or(&0))?;
             return Ok(read);
         }
-        let slices = &mut [IoSliceMut::new(to)];
-        let interrupts = env.interrupts;
-        let read = match &mut self.source {
-            Source::Standard(held) => match &***held {
-                Object::Stdin(input) => input.read(slices, true, interrupts),
-                _ => Err(Errno::BADF),
-            },
-            Source::File(held, at) => match &***held {
-                Object::File(file) if !file.access.contains(Rights::FD_READ) => Err(Errno::BADF),
-                Object::File(file) if file.blocking == Blocking::Never => positioned(*at)
-                    .and_then(|offset| file.read_at(slices, offset))
-                    .inspect(|&moved| *at += moved as u64),
-                Object::File(file) => file.read(slices, true, interrupts),
-                _ => Err(Errno::BADF),
-            },
-            Source::Tcp(tcp) => {
-                socket::receive(tcp.fd(), slices, RecvFlags::empty(), true, interrupts)
-            }
-            #[cfg(feature = "http")]
-            Source::Body(_) => Err(Errno::BADF),
-        };
+        let read = self.source.read(to, env);
         Ok(match settle_errno(read)? {
             Ok(0) => {
                 self.closed = true;
@@ -179,21 +130,11 @@ impl InputStream {
         })
     }
 
-    /// Whether the guest has shut down receiving.
-    fn is_shut(&self) -> bool {
-        matches!(&self.source, Source::Tcp(tcp) if tcp.is_shut(Direction::Receive))
-    }
-
     pub(super) fn wait(&self) -> Wait<'_> {
-        if self.closed || self.is_shut() {
+        if self.closed || self.source.is_shut() {
             return Wait::Ready;
         }
-        match &self.source {
-            Source::Standard(held) | Source::File(held, _) => wait_of_object(held, PollFlags::IN),
-            Source::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::IN),
-            #[cfg(feature = "http")]
-            Source::Body(body) => body.wait(),
-        }
+        self.source.wait()
     }
 
     /// Looks whether there is something to read, where asking the host does not say so.
@@ -263,19 +204,14 @@ impl OutputStream {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed || matches!(&self.sink, Sink::Tcp(tcp) if tcp.is_shut(Direction::Send))
+        self.closed || self.sink.is_shut()
     }
 
     pub(super) fn wait(&self) -> Wait<'_> {
         if self.is_closed() {
             return Wait::Ready;
         }
-        match &self.sink {
-            Sink::Standard(held) | Sink::File(held, _) => wait_of_object(held, PollFlags::OUT),
-            Sink::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::OUT),
-            #[cfg(feature = "http")]
-            Sink::Body(body) => body.wait(),
-        }
+        self.sink.wait()
     }
 
     /// Looks whether there is room, where asking the host does not say so.
@@ -284,19 +220,6 @@ impl OutputStream {
         if let Sink::Body(body) = &self.sink {
             body.look();
         }
-    }
-
-    /// Whether the host takes more right now.
-    fn is_ready(&self) -> Result<bool, Errno> {
-        let Wait::Host(fd, events) = self.wait() else {
-            return Ok(true);
-        };
-        let now = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let mut set = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
-        Ok(rustix::event::poll(&mut set, Some(&now))? > 0)
     }
 
     /// Has a connection take what is pending, waiting until it has taken it all if told to.
@@ -329,7 +252,7 @@ impl OutputStream {
         }
         let is_ready = match &self.sink {
             Sink::Tcp(tcp) => Ok(!tcp.is_pending()),
-            _ => self.is_ready(),
+            _ => self.wait().is_ready(),
         };
         match is_ready {
             Ok(true) => self.permit = PERMIT,
@@ -352,7 +275,7 @@ impl OutputStream {
         }
         let mut rest = from;
         while !rest.is_empty() {
-            let written = self.write_some(rest, env);
+            let written = self.sink.write(rest, false, env);
             match settle_errno(written)? {
                 Ok(0) => return Ok(Err(self.fail(Errno::IO))),
                 Ok(moved) => rest = &rest[moved..],
@@ -361,33 +284,6 @@ impl OutputStream {
         }
         env.work.bytes(from.len())?;
         Ok(Ok(()))
-    }
-
-    /// Writes some of `from`.
-    fn write_some(&mut self, from: &[u8], env: Env<'_>) -> Result<usize, Errno> {
-        let slices = &[IoSlice::new(from)];
-        let interrupts = env.interrupts;
-        match &mut self.sink {
-            Sink::Standard(held) => match &***held {
-                Object::Stdout(output) => output.write(slices, false, interrupts),
-                _ => Err(Errno::BADF),
-            },
-            Sink::File(held, at) => match (&***held, at) {
-                (Object::File(file), _) if !file.access.contains(Rights::FD_WRITE) => {
-                    Err(Errno::BADF)
-                }
-                (Object::File(file), Some(at)) if file.blocking == Blocking::Never => {
-                    let moved = file.write_at(slices, positioned(*at)?)?;
-                    *at += moved as u64;
-                    Ok(moved)
-                }
-                (Object::File(file), at) => file.write(slices, at.is_none(), false, interrupts),
-                _ => Err(Errno::BADF),
-            },
-            Sink::Tcp(tcp) => tcp.send(from, interrupts).map(|()| from.len()),
-            #[cfg(feature = "http")]
-            Sink::Body(_) => Err(Errno::BADF),
-        }
     }
 
     /// Writes all of `from` and waits until it is out.

@@ -1,30 +1,23 @@
-//! `wasi:sockets/udp` and `udp-create-socket`: datagrams out and in.
-//!
-//! Whoever may listen at an address receives from anyone there. A socket that was bound to talk to its peers only receives
-//! from those that the guest may send to: what others send is dropped.
+//! `wasi:sockets/udp` and `udp-create-socket`: datagrams through streams, several at a time.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::abi::Errno;
-use crate::fd_share::Hold;
-use crate::objects::sockopt::local_address as host_address;
-use crate::objects::tcp::{Family, create};
-use crate::p2::call::{Call, Outcome, trap};
-use crate::p2::error::settle_errno;
-use crate::p2::lower::{Bytes, New};
-use crate::p2::network::{
-    ADDRESS_SIZE, Done, NetError, address_in, family, optional_address, require_peer,
-    require_unicast, socket_address,
+use crate::component::call::{Call, Outcome, trap};
+use crate::component::lower::{Bytes, New};
+use crate::component::network::{
+    ADDRESS_SIZE, Done, NetError, address_in, optional_address, socket_address,
 };
-use crate::p2::poll::{Wait, subscribe};
-use crate::p2::resources::Network;
-use crate::p2::rows::{Row, row};
-use crate::p2::sockopt::{self as options, Socket, this};
+use crate::component::resources::Network;
+use crate::component::rows::{Row, row};
+use crate::component::sockopt::{self as options, this};
+use crate::component::udp::{
+    DATAGRAM, Incoming, Outgoing, State, Udp, create_udp_socket, local_address, remote_address,
+};
+use crate::p2::poll::subscribe;
+use crate::work::Work;
 
 /// Datagrams of one call.
 const MOST: u64 = 16;
@@ -32,56 +25,8 @@ const MOST: u64 = 16;
 /// Bytes after which no further datagram is received in one call.
 const ENOUGH: usize = 64 << 10;
 
-/// Datagrams from those who are no peers that one call drops before it goes on.
-const MOST_DROPPED: usize = 64;
-
-/// A datagram has no more bytes.
-const DATAGRAM: usize = 64 << 10;
-
 /// Size and alignment of an `outgoing-datagram` in memory: a list of bytes, and an optional address.
 pub(super) const OUTGOING: (u32, u32) = (44, 4);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Unbound,
-    BindStarted,
-    Bound,
-}
-
-/// The host's side of a socket.
-#[derive(Debug)]
-struct UdpSocket {
-    fd: OwnedFd,
-    family: Family,
-    _hold: Option<Hold>,
-}
-
-/// `udp-socket`.
-#[derive(Debug)]
-pub(crate) struct Udp {
-    socket: Arc<UdpSocket>,
-    state: State,
-    remote: Option<SocketAddr>,
-    /// Whether it receives from anyone.
-    is_open: bool,
-}
-
-/// `incoming-datagram-stream`.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    socket: Arc<UdpSocket>,
-    remote: Option<SocketAddr>,
-    is_open: bool,
-}
-
-/// `outgoing-datagram-stream`.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    socket: Arc<UdpSocket>,
-    remote: Option<SocketAddr>,
-    /// How many datagrams the next call may send.
-    permit: u64,
-}
 
 pub(super) const UDP: &[Row] = &[
     row!(
@@ -115,90 +60,13 @@ pub(super) const UDP: &[Row] = &[
 
 pub(super) const CREATE: &[Row] = &[row!("create-udp-socket" [I32] create_udp_socket)];
 
-impl Socket for Udp {
-    fn host(&self) -> BorrowedFd<'_> {
-        self.socket.fd.as_fd()
-    }
-
-    fn family(&self) -> Family {
-        self.socket.family
-    }
-}
-
-impl Udp {
-    /// What may be begun with it can be finished at once.
-    pub(super) fn wait(&self) -> Wait<'_> {
-        Wait::Ready
-    }
-}
-
-impl Incoming {
-    pub(super) fn wait(&self) -> Wait<'_> {
-        Wait::Host(self.socket.fd.as_fd(), PollFlags::IN)
-    }
-}
-
-impl Outgoing {
-    pub(super) fn wait(&self) -> Wait<'_> {
-        Wait::Host(self.socket.fd.as_fd(), PollFlags::OUT)
-    }
-}
-
-fn create_udp_socket(call: &mut Call<'_>) -> Outcome<Done<New>> {
-    let family = family(call)?;
-    let ctx = call.ctx();
-    if !ctx.net.may_have_sockets() {
-        return Ok(Err(NetError::AccessDenied));
-    }
-    let made = (|| {
-        let room = ctx.table.room()?;
-        let fd = create(family, SocketType::DGRAM)?;
-        Ok(UdpSocket {
-            fd,
-            family,
-            _hold: room.hold(),
-        })
-    })();
-    let made = settle_errno(made)?.map_err(|errno| match errno {
-        Errno::AFNOSUPPORT => NetError::NotSupported,
-        errno => errno.into(),
-    });
-    Ok(made.map(|socket| {
-        New::alone(Udp {
-            socket: Arc::new(socket),
-            state: State::Unbound,
-            remote: None,
-            is_open: false,
-        })
-    }))
-}
-
 fn start_bind(call: &mut Call<'_>) -> Outcome<Done<()>> {
     let this = call.handle::<Udp>()?;
     call.handle::<Network>()?;
     let address = socket_address(call)?;
     let ctx = call.ctx();
     let socket: &mut Udp = ctx.resources.get(this)?;
-    Ok((|| {
-        match socket.state {
-            State::Unbound => {}
-            State::BindStarted => return Err(NetError::ConcurrencyConflict),
-            State::Bound => return Err(NetError::InvalidState),
-        }
-        require_unicast(address, socket.family())?;
-        if !ctx.net.may_bind_to(address) {
-            return Err(NetError::AccessDenied);
-        }
-        match rustix::net::bind(socket.host(), &address).map_err(Errno::from) {
-            Ok(()) => {}
-            // There is no port left.
-            Err(Errno::NOBUFS) => return Err(NetError::AddressInUse),
-            Err(errno) => return Err(errno.into()),
-        }
-        socket.is_open = ctx.net.may_listen_on(address);
-        socket.state = State::BindStarted;
-        Ok(())
-    })())
+    Ok(socket.bind(address, &ctx.net, State::BindStarted))
 }
 
 fn finish_bind(call: &mut Call<'_>) -> Outcome<Done<()>> {
@@ -212,61 +80,21 @@ fn finish_bind(call: &mut Call<'_>) -> Outcome<Done<()>> {
     })
 }
 
-impl Udp {
-    /// Ties the socket to one peer, or unties it.
-    fn tie(&mut self, remote: Option<SocketAddr>) -> Result<(), Errno> {
-        if self.remote.take().is_some() {
-            rustix::net::connect_unspec(&self.socket.fd)?;
-        }
-        if let Some(peer) = remote {
-            rustix::net::connect(&self.socket.fd, &peer)?;
-        }
-        self.remote = remote;
-        Ok(())
-    }
-}
-
 fn stream(call: &mut Call<'_>) -> Outcome<Done<(New, New)>> {
     let this = call.handle::<Udp>()?;
     let remote = optional_address(call)?;
     let ctx = call.ctx();
     let socket: &mut Udp = ctx.resources.get(this)?;
-    Ok((|| {
-        if socket.state != State::Bound {
-            return Err(NetError::InvalidState);
-        }
-        if let Some(peer) = remote {
-            require_peer(peer, socket.family())?;
-            if !ctx.net.may_connect_to(peer) {
-                return Err(NetError::AccessDenied);
-            }
-        }
-        socket.tie(remote)?;
-        let incoming = Incoming {
-            socket: Arc::clone(&socket.socket),
-            remote,
-            is_open: socket.is_open,
-        };
-        let outgoing = Outgoing {
-            socket: Arc::clone(&socket.socket),
-            remote,
-            permit: 0,
-        };
-        Ok((New::child(incoming, this), New::child(outgoing, this)))
-    })())
-}
-
-fn local_address(call: &mut Call<'_>) -> Outcome<Done<SocketAddr>> {
-    let socket = this::<Udp>(call)?;
-    Ok(match socket.state {
-        State::Unbound => Err(NetError::InvalidState),
-        State::BindStarted => Err(NetError::ConcurrencyConflict),
-        State::Bound => host_address(socket.host()).map_err(NetError::from),
-    })
-}
-
-fn remote_address(call: &mut Call<'_>) -> Outcome<Done<SocketAddr>> {
-    Ok(this::<Udp>(call)?.remote.ok_or(NetError::InvalidState))
+    if socket.state != State::Bound {
+        return Ok(Err(NetError::InvalidState));
+    }
+    let tied = socket.tie(remote, &ctx.net);
+    Ok(tied.map(|()| {
+        (
+            New::child(socket.incoming(), this),
+            New::child(socket.outgoing(), this),
+        )
+    }))
 }
 
 /// `incoming-datagram`: bytes, and where they are from.
@@ -278,33 +106,20 @@ fn receive(call: &mut Call<'_>) -> Outcome<Done<Vec<IncomingDatagram>>> {
     let ctx = call.ctx();
     let mut buffer = ctx.resources.take_scratch(DATAGRAM);
     let mut datagrams: Vec<IncomingDatagram> = Vec::new();
-    let (mut bytes, mut dropped) = (0, 0);
+    let mut bytes = 0;
     let stream: &mut Incoming = ctx.resources.get(this)?;
     let outcome = loop {
-        if datagrams.len() >= most || bytes >= ENOUGH || dropped >= MOST_DROPPED {
+        if datagrams.len() >= most || bytes >= ENOUGH {
             break Ok(());
         }
-        let received = rustix::net::recvfrom(
-            &stream.socket.fd,
-            &mut buffer[..DATAGRAM],
-            RecvFlags::DONTWAIT,
-        );
-        let (len, from) = match received.map_err(Errno::from) {
-            Ok((len, _, from)) => (len, from.and_then(|from| SocketAddr::try_from(from).ok())),
-            Err(Errno::AGAIN) => break Ok(()),
-            Err(Errno::INTR) => continue,
-            Err(_) if !datagrams.is_empty() => break Ok(()),
-            Err(errno) => break Err(errno.into()),
-        };
-        match from {
-            Some(from)
-                if stream.remote.is_none_or(|remote| remote == from)
-                    && (stream.is_open || ctx.net.may_connect_to(from)) =>
-            {
+        match stream.receive(&mut buffer[..DATAGRAM], &ctx.net) {
+            Ok((len, from)) => {
                 bytes += len;
                 datagrams.push((Bytes(buffer[..len].to_vec()), from));
             }
-            _ => dropped += 1,
+            Err(Errno::AGAIN) => break Ok(()),
+            Err(_) if !datagrams.is_empty() => break Ok(()),
+            Err(errno) => break Err(errno.into()),
         }
     };
     ctx.resources.put_scratch(buffer);
@@ -380,35 +195,18 @@ fn send(call: &mut Call<'_>) -> Outcome<Done<u64>> {
     Ok(Ok(sent))
 }
 
-/// Sends one datagram, if it may go there.
+/// Sends one datagram.
 fn send_one(
-    parts: &mut crate::p2::call::Parts<'_>,
+    parts: &mut crate::component::call::Parts<'_>,
     stream: u32,
     data: std::ops::Range<usize>,
     address: Option<SocketAddr>,
 ) -> Outcome<Done<()>> {
     let bytes = &parts.bytes[data];
     let stream: &mut Outgoing = parts.ctx.resources.get(stream)?;
-    let peer = match (stream.remote, address) {
-        (Some(remote), None) => remote,
-        (Some(remote), Some(address)) if remote == address => remote,
-        (None, Some(address)) => address,
-        (Some(_), Some(_)) | (None, None) => return Ok(Err(NetError::InvalidArgument)),
-    };
-    if let Err(error) = require_peer(peer, stream.socket.family) {
-        return Ok(Err(error));
+    let sent = stream.send(bytes, address, &parts.ctx.net);
+    if let (Some(meter), Ok(())) = (&parts.meter, sent) {
+        Work::paid_by(meter).bytes(bytes.len())?;
     }
-    if !parts.ctx.net.may_connect_to(peer) {
-        return Ok(Err(NetError::AccessDenied));
-    }
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    let send = || match stream.remote {
-        Some(_) => rustix::net::send(&stream.socket.fd, bytes, flags),
-        None => rustix::net::sendto(&stream.socket.fd, bytes, flags, &peer),
-    };
-    let sent = rustix::io::retry_on_intr(send).map_err(Errno::from);
-    if let Some(meter) = &parts.meter {
-        crate::work::Work::paid_by(meter).bytes(bytes.len())?;
-    }
-    Ok(sent.map(drop).map_err(NetError::from))
+    Ok(sent)
 }

@@ -10,8 +10,8 @@ use std::task::{Context, Wake, Waker};
 use rustix::event::PollFlags;
 
 use crate::abi::Errno;
-use crate::p2::call::{Env, Outcome};
-use crate::p2::error::settle_errno;
+use crate::component::call::{Env, Outcome};
+use crate::component::error::settle_errno;
 use crate::signal::Signal;
 
 /// One for each context. Clones are the same.

@@ -15,16 +15,16 @@ use tiered_http::client::{Client, ClientError, Destination, Gate, Options, Pendi
 use tiered_http::http::{Request, Response, Uri, uri};
 use tiered_http::{Body, BodyReader};
 
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::New;
+use crate::component::wait::Wait;
 use crate::net_grants::NetGrants;
-use crate::p2::call::{Call, Outcome};
 use crate::p2::http::bell::Bell;
 use crate::p2::http::code::{ErrorCode, internal};
 use crate::p2::http::incoming::IncomingResponse;
 use crate::p2::http::message::Scheme;
 use crate::p2::http::options::RequestOptions;
 use crate::p2::http::outgoing::OutgoingRequest;
-use crate::p2::lower::New;
-use crate::p2::poll::Wait;
 
 impl Gate for NetGrants {
     fn name(&self, to: &Destination) -> bool {

@@ -7,9 +7,9 @@ use tiered_http::http::StatusCode;
 use tiered_http::{BodyError, HeadError};
 use tiered_runtime::decode::printable::Quoted;
 
-use crate::p2::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::{Lower, align_up};
 use crate::p2::http::lift::{Lift, Text};
-use crate::p2::lower::{Lower, align_up};
 
 /// A larger one of two constants.
 const fn max(a: u32, b: u32) -> u32 {

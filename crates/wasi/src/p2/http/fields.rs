@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tiered_http::fields::{MAX_COUNT, is_of_connection};
 use tiered_http::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::p2::call::{Call, Outcome, trap};
-use crate::p2::lower::{Bytes, New, enums};
+use crate::component::call::{Call, Outcome, trap};
+use crate::component::lower::{Bytes, New, enums};
 use crate::work::ITEMS_PER_UNIT;
 
 enums! {

@@ -6,8 +6,9 @@ use tiered_http::http::{Method, Response, StatusCode};
 use tiered_http::{Body, HeadError, Request, Responder};
 use tiered_runtime::Store;
 
+use crate::component::call::{Call, Outcome, trap};
+use crate::component::resources::{Kind, Resource, Version};
 use crate::ctx::WasiCtx;
-use crate::p2::call::{Call, Outcome};
 use crate::p2::http::code::{ErrorCode, internal};
 use crate::p2::http::fields::Fields;
 use crate::p2::http::incoming::IncomingRequest;
@@ -15,7 +16,6 @@ use crate::p2::http::lift::Lift;
 use crate::p2::http::outgoing::OutgoingResponse;
 use crate::p2::http::outgoing_body::BodyWatch;
 use crate::p2::http::{HandleError, INCOMING_HANDLER};
-use crate::p2::resources::{Kind, Resource};
 
 /// `response-outparam`.
 #[derive(Debug)]
@@ -80,7 +80,9 @@ fn arguments(ctx: &mut WasiCtx, request: Request, responder: Responder) -> Outco
 fn give(ctx: &mut WasiCtx, resource: Resource) -> Outcome<Val> {
     let kind: Kind = resource.kind();
     let rep = ctx.resources.insert(resource, None)?;
-    Ok(Val::Resource(kind.host().handle(rep)))
+    let ty = kind.in_version(Version::P2);
+    let ty = ty.ok_or_else(|| trap("a resource that this version of WASI has not"))?;
+    Ok(Val::Resource(ty.host.handle(rep)))
 }
 
 pub(super) fn set(call: &mut Call<'_>) -> Outcome<()> {

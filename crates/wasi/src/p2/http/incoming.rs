@@ -3,14 +3,14 @@
 use tiered_http::http::{Response, uri};
 use tiered_http::{BodyReader, Request};
 
-use crate::p2::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::New;
 use crate::p2::http::bell::Bell;
 use crate::p2::http::client::InFlight;
 use crate::p2::http::code::Message;
 use crate::p2::http::fields::{Budget, Fields, Frozen};
 use crate::p2::http::incoming_body::IncomingBody;
 use crate::p2::http::message::{Method, Scheme};
-use crate::p2::lower::New;
 
 /// `incoming-request`.
 #[derive(Debug)]

@@ -12,14 +12,15 @@ use tiered_http::bytes::Bytes;
 use tiered_http::http::HeaderMap;
 use tiered_http::{BodyError, BodyReader};
 
-use crate::p2::call::{Call, Outcome};
+use crate::component::bytes::Source;
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::New;
+use crate::component::wait::Wait;
 use crate::p2::http::bell::Bell;
 use crate::p2::http::client::InFlight;
 use crate::p2::http::code::{ErrorCode, Message};
 use crate::p2::http::fields::{Fields, Frozen};
-use crate::p2::lower::New;
-use crate::p2::poll::Wait;
-use crate::p2::streams::{InputStream, Source};
+use crate::p2::streams::InputStream;
 
 /// What a body's resources share.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Arguments of the larger types, as the canonical ABI flattens them.
 
-use crate::p2::call::{Call, Outcome};
-use crate::p2::lower::Lower;
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::Lower;
 
 /// A type that can be an argument.
 pub(crate) trait Lift: Sized {

@@ -5,8 +5,8 @@
 use tiered_http::http;
 use tiered_http::http::uri::{Authority, PathAndQuery};
 
-use crate::p2::call::{Call, Outcome};
-use crate::p2::lower::{Lower, align_up};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::{Lower, align_up};
 
 /// The most bytes of a method, a scheme, an authority, or a path with its query.
 const MAX_LEN: usize = 64 << 10;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tiered_http::client::Options;
 
-use crate::p2::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::{New, Success};
 use crate::p2::http::lift::Lift;
-use crate::p2::lower::{New, Success};
 
 /// `request-options`. What is not set is left to the client.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,13 +3,13 @@
 use tiered_http::Body;
 use tiered_http::http::{self, StatusCode, uri};
 
-use crate::p2::call::{Call, Outcome, trap};
+use crate::component::call::{Call, Outcome, trap};
+use crate::component::lower::{New, Success};
 use crate::p2::http::bell::Bell;
 use crate::p2::http::code::Message;
 use crate::p2::http::fields::{Charge, Fields, Frozen};
 use crate::p2::http::message::{self, Invalid, Method, Scheme};
 use crate::p2::http::outgoing_body::{BodyWatch, OutgoingBody};
-use crate::p2::lower::{New, Success};
 
 /// `outgoing-request`.
 #[derive(Debug)]

@@ -13,15 +13,16 @@ use tiered_http::bytes::Bytes;
 use tiered_http::http::header::{self, HeaderMap};
 use tiered_http::{Body, BodyError, BodyWriter};
 
-use crate::p2::call::{Call, Outcome};
+use crate::component::bytes::Sink;
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::New;
+use crate::component::wait::Wait;
 use crate::p2::http::bell::Bell;
 use crate::p2::http::client::InFlight;
 use crate::p2::http::code::{ErrorCode, Message};
 use crate::p2::http::fields::Fields;
 use crate::p2::http::message::Invalid;
-use crate::p2::lower::New;
-use crate::p2::poll::Wait;
-use crate::p2::streams::{OutputStream, Sink};
+use crate::p2::streams::OutputStream;
 
 /// What a body's resources share.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! Arguments, environment, ending, terminals, clocks and random bytes.
 
-use super::{Guest, RESULT};
+use super::{RESULT, guest, guest_with};
 use crate::{OutputBuffer, Stdout};
 
 #[test]
 fn arguments_and_environment_are_the_context_s() {
-    let mut guest = Guest::with(|builder| {
+    let mut guest = guest_with(|builder| {
         builder
             .args(["demo", "", "ä"])
             .env("A", "1=2")
@@ -27,7 +27,7 @@ fn arguments_and_environment_are_the_context_s() {
 
 #[test]
 fn nothing_is_there_unless_it_was_given() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     for name in ["get-arguments", "get-environment"] {
         guest.ok("cli/environment", name, &[]);
         assert_eq!(guest.u32_at(RESULT + 4), 0);
@@ -41,7 +41,7 @@ fn nothing_is_there_unless_it_was_given() {
 
 #[test]
 fn ending_is_no_trap_of_the_guest() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     for (name, arg, code) in [
         ("exit", 0, 0),
         ("exit", 1, 1),
@@ -57,7 +57,7 @@ fn ending_is_no_trap_of_the_guest() {
 
 #[test]
 fn clocks_go_on() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let first = guest.ok("clocks/monotonic-clock", "now", &[]);
     let second = guest.ok("clocks/monotonic-clock", "now", &[]);
     assert!(first > 0 && second >= first);
@@ -71,7 +71,7 @@ fn clocks_go_on() {
 
 #[test]
 fn random_bytes_are_as_many_as_asked_for_up_to_the_limit() {
-    let mut guest = Guest::with(|builder| builder.max_random_bytes(1000));
+    let mut guest = guest_with(|builder| builder.max_random_bytes(1000));
     for (interface, name) in [
         ("random/random", "get-random-bytes"),
         ("random/insecure", "get-insecure-random-bytes"),
@@ -96,7 +96,7 @@ fn random_bytes_are_as_many_as_asked_for_up_to_the_limit() {
 #[test]
 fn an_error_says_what_it_is() {
     let output = OutputBuffer::with_limit(1);
-    let mut guest = Guest::with(|builder| builder.stdout(Stdout::Buffer(output)));
+    let mut guest = guest_with(|builder| builder.stdout(Stdout::Buffer(output)));
     let stdout = guest.ok("cli/stdout", "get-stdout", &[]);
     let [at, len] = guest.put(b"ab");
     let name = "[method]output-stream.blocking-write-and-flush";

@@ -1,6 +1,6 @@
 //! Descriptors: opening, reading and writing at offsets and by streams, names, attributes, listing, and what grants refuse.
 
-use super::{Guest, RESULT};
+use super::{Guest, RESULT, guest, guest_with};
 use crate::objects::Access;
 
 const TYPES: &str = "filesystem/types";
@@ -97,7 +97,7 @@ impl Guest {
 
 #[test]
 fn what_is_written_is_read() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let root = guest.root();
     let file = guest
         .open(root, "f", CREATE | EXCLUSIVE, READ | WRITE)
@@ -126,7 +126,7 @@ fn what_is_written_is_read() {
 
 #[test]
 fn one_call_reads_up_to_64_kib() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::fs::write(guest.inside("f"), vec![7; 100_000]).unwrap();
     let root = guest.root();
     let file = guest.open(root, "f", 0, READ).unwrap();
@@ -136,7 +136,7 @@ fn one_call_reads_up_to_64_kib() {
 
 #[test]
 fn streams_have_positions_of_their_own() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::fs::write(guest.inside("f"), "abc").unwrap();
     let root = guest.root();
     let file = guest.open(root, "f", 0, READ | WRITE).unwrap();
@@ -174,7 +174,7 @@ fn streams_have_positions_of_their_own() {
 
 #[test]
 fn an_error_of_a_stream_is_told_in_the_words_of_files() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::fs::write(guest.inside("f"), "abc").unwrap();
     let root = guest.root();
     let file = guest.open(root, "f", 0, READ).unwrap();
@@ -189,7 +189,7 @@ fn an_error_of_a_stream_is_told_in_the_words_of_files() {
 
 #[test]
 fn a_reader_writes_nothing_and_a_writer_reads_nothing() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::fs::write(guest.inside("f"), "abc").unwrap();
     let root = guest.root();
     // Truncating opens it for writing on the host, which is the host's affair.
@@ -218,7 +218,7 @@ fn a_reader_writes_nothing_and_a_writer_reads_nothing() {
 
 #[test]
 fn names_are_made_and_removed() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let root = guest.root();
     guest.at("create-directory-at", root, "d").unwrap();
     assert_eq!(guest.at("create-directory-at", root, "d"), Err(EXIST));
@@ -247,7 +247,7 @@ fn names_are_made_and_removed() {
 
 #[test]
 fn a_directory_is_no_file_and_a_file_no_directory() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let root = guest.root();
     let file = guest.open(root, "f", CREATE, READ | WRITE).unwrap();
     assert_eq!(guest.read(root, 1, 0), Err(IS_DIRECTORY));
@@ -269,7 +269,7 @@ fn a_directory_is_no_file_and_a_file_no_directory() {
 
 #[test]
 fn attributes_are_the_host_s() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::fs::write(guest.inside("f"), "hello").unwrap();
     std::os::unix::fs::symlink("f", guest.inside("l")).unwrap();
     let root = guest.root();
@@ -318,7 +318,7 @@ fn attributes_are_the_host_s() {
 
 #[test]
 fn a_file_is_told_by_its_hash_whatever_it_is_called() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let root = guest.root();
     let file = guest.open(root, "f", CREATE, READ | WRITE).unwrap();
     let other = guest.open(root, "g", CREATE, READ | WRITE).unwrap();
@@ -346,7 +346,7 @@ fn a_file_is_told_by_its_hash_whatever_it_is_called() {
 fn large_directories_are_listed_once_each() {
     // Too little to keep anything: every entry is looked for anew.
     for budget in [64 << 20, 0] {
-        let mut guest = Guest::with(|builder| builder.max_listing_bytes(budget));
+        let mut guest = guest_with(|builder| builder.max_listing_bytes(budget));
         let mut names: Vec<_> = (0..300).map(|index| format!("file-{index:04}")).collect();
         for name in &names {
             std::fs::write(guest.inside(name), "").unwrap();
@@ -361,7 +361,7 @@ fn large_directories_are_listed_once_each() {
 
 #[test]
 fn nothing_leads_out_of_a_grant() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     std::os::unix::fs::symlink("../secret", guest.inside("out")).unwrap();
     std::os::unix::fs::symlink("/etc", guest.inside("etc")).unwrap();
     let root = guest.root();
@@ -395,8 +395,7 @@ fn nothing_leads_out_of_a_grant() {
 fn a_grant_for_reading_changes_nothing() {
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("f"), "abc").unwrap();
-    let mut guest =
-        Guest::with(|builder| builder.preopen_dir(host.path(), "/ro", Access::ReadOnly));
+    let mut guest = guest_with(|builder| builder.preopen_dir(host.path(), "/ro", Access::ReadOnly));
     guest.ok("filesystem/preopens", "get-directories", &[]);
     assert_eq!(guest.u32_at(RESULT + 4), 2);
     let list = guest.u32_at(RESULT);
@@ -445,7 +444,7 @@ fn a_grant_for_reading_changes_nothing() {
 #[test]
 fn descriptors_of_the_host_s_are_as_many_as_allowed() {
     // Three streams, the directory, and two more.
-    let mut guest = Guest::with(|builder| builder.max_open_fds(6));
+    let mut guest = guest_with(|builder| builder.max_open_fds(6));
     std::fs::write(guest.inside("f"), "abc").unwrap();
     let root = guest.root();
     let first = guest.open(root, "f", 0, READ).unwrap();
@@ -466,7 +465,7 @@ fn descriptors_of_the_host_s_are_as_many_as_allowed() {
 
 #[test]
 fn text_that_is_no_utf_8_is_a_trap() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let root = guest.root();
     let [at, len] = guest.put(b"a\xff");
     let name = "[method]descriptor.unlink-file-at";

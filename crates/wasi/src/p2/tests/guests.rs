@@ -14,12 +14,12 @@ use tiered_runtime::decode::types::ValType;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::wit::definitions;
+use crate::component::link::signature;
+use crate::component::resources::{Kind, Version};
 use crate::ctx::{WasiCtx, WasiCtxBuilder};
 use crate::net_grants::Peers;
 use crate::objects::Access;
 use crate::p2::INTERFACES;
-use crate::p2::link::signature;
-use crate::p2::resources::Kind;
 use crate::{OutputBuffer, Stdout};
 
 /// The tier modes.
@@ -61,9 +61,12 @@ fn imports() -> String {
             import(interface.name, row.name, &params, &results);
         }
     }
-    for kind in Kind::ALL {
-        let name = format!("[resource-drop]{}", kind.name());
-        import(kind.interface(), &name, &[ValType::I32], &[]);
+    for ty in Kind::ALL
+        .iter()
+        .filter_map(|kind| kind.in_version(Version::P2))
+    {
+        let name = format!("[resource-drop]{}", ty.name);
+        import(ty.interface, &name, &[ValType::I32], &[]);
     }
     text
 }
@@ -93,7 +96,7 @@ fn component_that(exports: &str, items: &str, data: &str) -> Vec<u8> {
             {items})"#
     );
     let mut module = wat::parse_str(&text).unwrap();
-    let (mut resolve, _) = definitions();
+    let mut resolve = definitions().resolve;
     let http = match cfg!(feature = "http") {
         true => "include wasi:http/imports@0.2.12;",
         false => "",

@@ -12,9 +12,9 @@ use std::thread::{self, JoinHandle};
 
 use tiered_http::{Request, Responder, Server};
 
-use super::{Guest, RESULT};
+use crate::component::guest::{Guest, RESULT};
+use crate::component::resources::{Kind, Resource};
 use crate::p2::http::code::ErrorCode;
-use crate::p2::resources::{Kind, Resource};
 
 const TYPES: &str = "http/types";
 
@@ -79,7 +79,7 @@ impl Guest {
     }
 
     /// The bytes of a stream to its end, and the error's handle if it is not closed.
-    fn read_all(&mut self, stream: u64) -> (Vec<u8>, Option<u64>) {
+    fn read_body(&mut self, stream: u64) -> (Vec<u8>, Option<u64>) {
         let mut all = Vec::new();
         loop {
             let name = "[method]input-stream.blocking-read";
@@ -92,7 +92,7 @@ impl Guest {
         }
     }
 
-    fn write_all(&mut self, stream: u64, bytes: &[u8]) -> Result<(), u8> {
+    fn write_body(&mut self, stream: u64, bytes: &[u8]) -> Result<(), u8> {
         for piece in bytes.chunks(4096) {
             let [at, len] = self.put(piece);
             let name = "[method]output-stream.blocking-write-and-flush";

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use tiered_runtime::TrapCode;
 
-use super::{Guest, RESULT};
+use super::{Guest, RESULT, guest, guest_with};
 use crate::Stdin;
 
 /// Polls, and says which were ready.
@@ -43,7 +43,7 @@ const HOUR: u64 = 3_600_000_000_000;
 #[test]
 fn the_first_that_happens_ends_the_waiting() {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
-    let mut guest = Guest::with(|builder| builder.stdin(Stdin::File(File::from(reader))));
+    let mut guest = guest_with(|builder| builder.stdin(Stdin::File(File::from(reader))));
     let stdin = guest.ok("cli/stdin", "get-stdin", &[]);
     let subscribe = "[method]input-stream.subscribe";
     let input = guest.ok("io/streams", subscribe, &[stdin]);
@@ -63,7 +63,7 @@ fn the_first_that_happens_ends_the_waiting() {
 
 #[test]
 fn an_instant_that_has_passed_is_ready() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let past = guest.ok("clocks/monotonic-clock", "subscribe-instant", &[1]);
     let never = guest.ok("clocks/monotonic-clock", "subscribe-instant", &[u64::MAX]);
     let overflow = guest.after(u64::MAX);
@@ -73,7 +73,7 @@ fn an_instant_that_has_passed_is_ready() {
 
 #[test]
 fn a_wait_for_nothing_or_for_too_much_is_a_trap() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let trap = guest.trap("io/poll", "poll", &[0, 0]);
     assert!(trap.contains("no pollables"), "{trap}");
     let trap = guest.trap("io/poll", "poll", &[0, 1]);
@@ -89,7 +89,7 @@ fn a_wait_for_nothing_or_for_too_much_is_a_trap() {
 
 #[test]
 fn an_interrupt_breaks_the_waiting_and_the_guest() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let handle = guest.ctx.interrupt_handle();
     let late = guest.after(HOUR);
     handle.interrupt();
@@ -102,7 +102,7 @@ fn an_interrupt_breaks_the_waiting_and_the_guest() {
 
 #[test]
 fn a_stream_outlives_its_pollables() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let stdin = guest.ok("cli/stdin", "get-stdin", &[]);
     let subscribe = "[method]input-stream.subscribe";
     let pollable = guest.ok("io/streams", subscribe, &[stdin]);
@@ -121,7 +121,7 @@ fn a_stream_outlives_its_pollables() {
 
 #[test]
 fn there_are_as_many_resources_as_allowed() {
-    let mut guest = Guest::with(|builder| builder.max_resources(2));
+    let mut guest = guest_with(|builder| builder.max_resources(2));
     let first = guest.after(HOUR);
     guest.after(HOUR);
     let name = "subscribe-duration";

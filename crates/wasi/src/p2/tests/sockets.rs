@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::{Guest, RESULT};
+use super::{Guest, RESULT, guest, guest_with};
 use crate::net_grants::Peers;
 
 const TCP: &str = "sockets/tcp";
@@ -88,7 +88,7 @@ impl Guest {
     /// The address that lies at `at`.
     fn address_at(&self, at: u32) -> SocketAddr {
         let bytes = self.memory[at as usize..][..32].try_into().unwrap();
-        super::super::network::address_in(bytes).unwrap()
+        crate::component::network::address_in(bytes).unwrap()
     }
 
     fn local(&mut self, kind: &str, socket: u64) -> Result<SocketAddr, u8> {
@@ -135,12 +135,12 @@ impl Guest {
 fn everything_is_denied_unless_it_was_granted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     for kind in ["tcp", "udp"] {
         assert_eq!(guest.socket(kind, 0), Err(ACCESS_DENIED), "{kind}");
     }
     let elsewhere: Peers = "192.0.2.1:80".parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_listen(elsewhere));
+    let mut guest = guest_with(|builder| builder.allow_listen(elsewhere));
     for kind in ["tcp", "udp"] {
         let socket = guest.socket(kind, 0).unwrap();
         for address in ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:80", "192.0.2.1:0"] {
@@ -167,7 +167,7 @@ fn everything_is_denied_unless_it_was_granted() {
 fn a_granted_peer_is_talked_to_and_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(peer));
+    let mut guest = guest_with(|builder| builder.allow_connect(peer));
     let other = guest.socket("tcp", 0).unwrap();
     let mut next = peer;
     next.set_port(peer.port() ^ 1);
@@ -220,7 +220,7 @@ fn a_granted_peer_is_talked_to_and_no_other() {
 fn a_connection_takes_what_it_can_and_keeps_the_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(peer));
+    let mut guest = guest_with(|builder| builder.allow_connect(peer));
     let socket = guest.socket("tcp", 0).unwrap();
     let (_, output) = guest.connect(socket, peer).unwrap();
     let (mut accepted, _) = listener.accept().unwrap();
@@ -254,7 +254,7 @@ fn a_connection_takes_what_it_can_and_keeps_the_rest() {
 fn what_a_connection_keeps_goes_out_while_the_guest_waits_for_something_else() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(peer));
+    let mut guest = guest_with(|builder| builder.allow_connect(peer));
     for reads in [false, true] {
         let socket = guest.socket("tcp", 0).unwrap();
         let (input, output) = guest.connect(socket, peer).unwrap();
@@ -299,7 +299,7 @@ fn nobody_there_is_refused() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = free.local_addr().unwrap();
     drop(free);
-    let mut guest = Guest::with(|builder| builder.allow_connect(peer));
+    let mut guest = guest_with(|builder| builder.allow_connect(peer));
     let socket = guest.socket("tcp", 0).unwrap();
     assert_eq!(guest.connect(socket, peer), Err(CONNECTION_REFUSED));
     assert_eq!(
@@ -312,7 +312,7 @@ fn nobody_there_is_refused() {
 #[test]
 fn a_listener_accepts() {
     let any: Peers = "127.0.0.1:0".parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_listen(any));
+    let mut guest = guest_with(|builder| builder.allow_listen(any));
     let listener = guest.socket("tcp", 0).unwrap();
     assert_eq!(
         guest.tcp("start-listen", &[listener], 1),
@@ -361,7 +361,7 @@ fn a_listener_accepts() {
 #[test]
 fn who_may_only_connect_does_not_listen() {
     let peers: Peers = "192.0.2.1:80".parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(peers));
+    let mut guest = guest_with(|builder| builder.allow_connect(peers));
     let socket = guest.socket("tcp", 0).unwrap();
     guest.bind("tcp", socket, addr("127.0.0.1:0")).unwrap();
     assert_eq!(guest.tcp("start-listen", &[socket], 1), Err(ACCESS_DENIED));
@@ -369,7 +369,7 @@ fn who_may_only_connect_does_not_listen() {
 
 #[test]
 fn addresses_that_are_none_of_a_peer_are_refused() {
-    let mut guest = Guest::with(|builder| {
+    let mut guest = guest_with(|builder| {
         builder
             .allow_connect(Peers::any())
             .allow_listen(Peers::any())
@@ -411,7 +411,7 @@ fn addresses_that_are_none_of_a_peer_are_refused() {
 
 #[test]
 fn options_are_kept() {
-    let mut guest = Guest::with(|builder| builder.allow_connect(Peers::any()));
+    let mut guest = guest_with(|builder| builder.allow_connect(Peers::any()));
     let socket = guest.socket("tcp", 0).unwrap();
     guest
         .tcp("set-keep-alive-enabled", &[socket, 1], 1)
@@ -473,7 +473,7 @@ fn options_are_kept() {
 
 #[test]
 fn sockets_are_descriptors_of_the_host_s() {
-    let mut guest = Guest::with(|builder| builder.allow_connect(Peers::any()).max_open_fds(5));
+    let mut guest = guest_with(|builder| builder.allow_connect(Peers::any()).max_open_fds(5));
     let first = guest.socket("tcp", 0).unwrap();
     for kind in ["tcp", "udp"] {
         assert_eq!(guest.socket(kind, 0), Err(NEW_SOCKET_LIMIT));
@@ -543,7 +543,7 @@ fn datagrams_go_to_peers_and_come_from_them() {
         UdpSocket::bind("127.0.0.1:0").unwrap(),
     );
     let (to, foreign) = (peer.local_addr().unwrap(), stranger.local_addr().unwrap());
-    let mut guest = Guest::with(|builder| builder.allow_connect(to));
+    let mut guest = guest_with(|builder| builder.allow_connect(to));
     let socket = guest.socket("udp", 0).unwrap();
     assert_eq!(datagrams(&mut guest, socket, None), Err(INVALID_STATE));
     guest.bind("udp", socket, addr("127.0.0.1:0")).unwrap();
@@ -590,10 +590,25 @@ fn datagrams_go_to_peers_and_come_from_them() {
 }
 
 #[test]
+fn a_socket_that_is_untied_keeps_its_port() {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let everywhere: Peers = "127.0.0.1:*".parse().unwrap();
+    let mut guest = guest_with(|builder| builder.allow_connect(everywhere));
+    let udp = guest.socket("udp", 0).unwrap();
+    guest.bind("udp", udp, addr("127.0.0.1:0")).unwrap();
+    let address = guest.local("udp", udp).unwrap();
+    let tied = datagrams(&mut guest, udp, Some(peer.local_addr().unwrap())).unwrap();
+    guest.drop_handle(tied.0).unwrap();
+    guest.drop_handle(tied.1).unwrap();
+    datagrams(&mut guest, udp, None).unwrap();
+    assert_eq!(guest.local("udp", udp), Ok(address));
+}
+
+#[test]
 fn who_may_listen_hears_anyone() {
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let any: Peers = "127.0.0.1:0".parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_listen(any));
+    let mut guest = guest_with(|builder| builder.allow_listen(any));
     let socket = guest.socket("udp", 0).unwrap();
     guest.bind("udp", socket, addr("127.0.0.1:0")).unwrap();
     let own = guest.local("udp", socket).unwrap();
@@ -613,7 +628,7 @@ fn who_may_listen_hears_anyone() {
 
 #[test]
 fn more_datagrams_than_permitted_are_a_trap() {
-    let mut guest = Guest::with(|builder| builder.allow_listen(Peers::any()));
+    let mut guest = guest_with(|builder| builder.allow_listen(Peers::any()));
     let socket = guest.socket("udp", 0).unwrap();
     guest.bind("udp", socket, addr("127.0.0.1:0")).unwrap();
     let (_, outgoing) = datagrams(&mut guest, socket, None).unwrap();
@@ -648,7 +663,7 @@ fn resolve(guest: &mut Guest, name: &str) -> Result<Vec<(u8, [u8; 16])>, u8> {
 
 #[test]
 fn addresses_are_no_question_to_anybody() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let mut expected = [0; 16];
     expected[..4].copy_from_slice(&[192, 0, 2, 1]);
     let found = resolve(&mut guest, "192.0.2.1").unwrap();
@@ -667,7 +682,7 @@ fn a_granted_name_leads_to_its_addresses() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
     let peers: Peers = format!("localhost:{}", peer.port()).parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(peers));
+    let mut guest = guest_with(|builder| builder.allow_connect(peers));
     let early = guest.socket("tcp", 0).unwrap();
     assert_eq!(
         guest.connect(early, peer),
@@ -688,7 +703,7 @@ fn a_granted_name_leads_to_its_addresses() {
 
 #[test]
 fn a_name_that_is_none_is_not_found() {
-    let mut guest = Guest::with(|builder| builder.allow_resolve("*.invalid"));
+    let mut guest = guest_with(|builder| builder.allow_resolve("*.invalid"));
     let found = resolve(&mut guest, "nobody.invalid");
     // Without any resolver it may be found another time.
     let temporary = NAME_UNRESOLVABLE + 1;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::{Guest, RESULT};
+use super::{Guest, RESULT, guest_with};
 use crate::{InputBuffer, OutputBuffer, Stdin, Stdout};
 
 const STREAMS: &str = "io/streams";
@@ -13,7 +13,7 @@ fn guest(input: &[u8]) -> (Guest, OutputBuffer) {
     let stdout = Stdout::Buffer(output.clone());
     let stdin = Stdin::Buffer(InputBuffer::new(input));
     (
-        Guest::with(|builder| builder.stdin(stdin).stdout(stdout)),
+        guest_with(|builder| builder.stdin(stdin).stdout(stdout)),
         output,
     )
 }
@@ -138,7 +138,7 @@ fn splicing_moves_what_both_sides_allow() {
 #[test]
 fn a_pipe_is_read_as_far_as_it_goes() {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
-    let mut guest = Guest::with(|builder| builder.stdin(Stdin::File(File::from(reader))));
+    let mut guest = guest_with(|builder| builder.stdin(Stdin::File(File::from(reader))));
     let stdin = guest.ok("cli/stdin", "get-stdin", &[]);
     let read = "[method]input-stream.read";
     guest.ok(STREAMS, read, &[stdin, 10]);
@@ -167,7 +167,7 @@ fn a_pipe_is_read_as_far_as_it_goes() {
 fn a_full_pipe_permits_nothing() {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let stdout = Stdout::File(File::from(writer.try_clone().unwrap()));
-    let mut guest = Guest::with(|builder| builder.stdout(stdout));
+    let mut guest = guest_with(|builder| builder.stdout(stdout));
     let stdout = guest.ok("cli/stdout", "get-stdout", &[]);
     let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
     rustix::io::write(&writer, &vec![0; size]).unwrap();

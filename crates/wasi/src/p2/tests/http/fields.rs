@@ -1,9 +1,10 @@
 //! `fields`: what may be in them, how they are found, and how much there may be.
 
-use super::super::Guest;
 use super::TYPES;
+use crate::component::guest::Guest;
+use crate::component::guest::RESULT;
 use crate::p2::http::HttpLimits;
-use crate::p2::tests::RESULT;
+use crate::p2::tests::{guest, guest_with};
 
 /// `header-error`
 const INVALID: Result<(), u8> = Err(0);
@@ -67,7 +68,7 @@ fn pairs(entries: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn values_are_found_by_names_in_any_case() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[("X-A", "1"), ("b", ""), ("x-a", "2")]);
     assert_eq!(guest.get(fields, "x-A"), ["1", "2"]);
     assert_eq!(guest.get(fields, "b"), [""]);
@@ -91,7 +92,7 @@ fn values_are_found_by_names_in_any_case() {
 
 #[test]
 fn what_is_wrong_or_forbidden_is_told() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[("a", "1")]);
     for name in ["", "a b", "a:", "é", "a\n"] {
         assert_eq!(guest.append(fields, name, b"1"), INVALID, "{name:?}");
@@ -133,7 +134,7 @@ fn what_is_wrong_or_forbidden_is_told() {
 
 #[test]
 fn a_list_becomes_fields() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest
         .from_list(&[("A", b"1"), ("b", b"2"), ("a", b"3")])
         .unwrap();
@@ -161,7 +162,7 @@ fn a_list_becomes_fields() {
 
 #[test]
 fn fields_of_a_message_stay_as_they_are_and_their_copies_do_not() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[("a", "1")]);
     let copy = guest.http("[method]fields.clone", &[fields]);
     assert_eq!(guest.append(copy, "a", b"2"), Ok(()));
@@ -184,7 +185,7 @@ fn fields_of_a_message_stay_as_they_are_and_their_copies_do_not() {
 
 #[test]
 fn one_that_was_given_away_is_gone() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[]);
     guest.http("[constructor]outgoing-response", &[fields]);
     let trap = guest.trap(TYPES, "[constructor]outgoing-response", &[fields]);
@@ -196,7 +197,7 @@ fn there_is_as_much_as_allowed() {
     let mut limits = HttpLimits::default();
     limits.fields_bytes = 100;
     limits.all_fields_bytes = 150;
-    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let mut guest = guest_with(|builder| builder.http_limits(limits));
     let append = "[method]fields.append";
     // Each takes 34 bytes.
     let fields = guest.fields(&[("a", "1"), ("b", "1")]);
@@ -232,7 +233,7 @@ fn there_are_as_many_as_can_be_kept() {
     let mut limits = HttpLimits::default();
     limits.fields_bytes = usize::MAX;
     limits.all_fields_bytes = usize::MAX;
-    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let mut guest = guest_with(|builder| builder.http_limits(limits));
     let fields = guest.fields(&[]);
     for _ in 0..tiered_http::fields::MAX_COUNT {
         assert_eq!(guest.append(fields, "a", b""), Ok(()));

@@ -1,11 +1,12 @@
 //! Requests that a guest answers: what it is told, and what its answer becomes.
 
-use super::super::Guest;
 use super::{Exchange, Peer, TYPES};
+use crate::component::guest::Guest;
+use crate::component::guest::RESULT;
 use crate::p2::http::HttpLimits;
 use crate::p2::http::ResponseOutparam;
 use crate::p2::http::incoming::IncomingRequest;
-use crate::p2::tests::RESULT;
+use crate::p2::tests::{guest, guest_with};
 
 impl Guest {
     /// A request and what answers it, as the guest's handles; what keeps the exchange going.
@@ -37,7 +38,7 @@ impl Guest {
         self.http(set, &[outparam, 0, response, 0, 0, 0, 0, 0, 0]);
         self.http("[method]outgoing-body.write", &[body]);
         let stream = self.owned().expect("a stream");
-        self.write_all(stream, text.as_bytes()).unwrap();
+        self.write_body(stream, text.as_bytes()).unwrap();
         self.drop_handle(stream).unwrap();
         match finish {
             true => {
@@ -54,7 +55,7 @@ const GET: &str = "GET /a?b HTTP/1.1\r\nHost: a.b:8\r\nX-A: 1\r\nConnection: clo
 #[test]
 fn a_request_is_told_and_its_answer_goes_out() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let post = "POST /a?b HTTP/1.1\r\nHost: a.b:8\r\nX-A: 1\r\nConnection: close\r\n\
         Proxy-Authorization: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n";
     let (exchange, answer) = peer.request(post);
@@ -84,7 +85,7 @@ fn a_request_is_told_and_its_answer_goes_out() {
     assert_eq!(guest.owned(), None, "once");
     guest.http("[method]incoming-body.stream", &[body]);
     let input = guest.owned().expect("a stream");
-    assert_eq!(guest.read_all(input), (b"abc".to_vec(), None));
+    assert_eq!(guest.read_body(input), (b"abc".to_vec(), None));
     let trap = guest.trap(TYPES, "[static]incoming-body.finish", &[body]);
     assert!(
         trap.contains("`incoming-body` is dropped before 1"),
@@ -111,7 +112,7 @@ fn a_request_is_taken_whatever_the_guest_may_make() {
     let peer = Peer::new();
     let mut limits = HttpLimits::default();
     limits.fields_bytes = 50;
-    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let mut guest = guest_with(|builder| builder.http_limits(limits));
     let get = GET.replace("X-A: 1", &format!("X-A: {}", "a".repeat(100)));
     let (exchange, _answer) = peer.request(&get);
     let (request, _, _handling) = guest.take(exchange);
@@ -126,7 +127,7 @@ fn a_request_is_taken_whatever_the_guest_may_make() {
 #[test]
 fn trailers_of_a_request_come_after_its_body() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let post = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n\
         3\r\nabc\r\n0\r\nx-t: 1\r\nupgrade: 2\r\n\r\n";
     let (exchange, _answer) = peer.request(post);
@@ -146,7 +147,7 @@ fn trailers_of_a_request_come_after_its_body() {
 #[test]
 fn an_unfinished_body_is_broken_off() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let (exchange, answer) = peer.request(GET);
     let (_, outparam, handling) = guest.take(exchange);
     guest.respond(outparam, &[], "hello", false);
@@ -174,7 +175,7 @@ fn an_error_becomes_a_status() {
         (38, [0; 6], "500 Internal Server Error"),
     ];
     for (case, payload, status) in cases {
-        let mut guest = Guest::new();
+        let mut guest = guest();
         let (exchange, answer) = peer.request(GET);
         let (_, outparam, handling) = guest.take(exchange);
         let mut args = vec![outparam, 1, case];
@@ -187,7 +188,7 @@ fn an_error_becomes_a_status() {
             "{answer}"
         );
     }
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let (exchange, _answer) = peer.request(GET);
     let (_, outparam, _handling) = guest.take(exchange);
     let trap = guest.trap(TYPES, set, &[outparam, 1, 39, 0, 0, 0, 0, 0, 0]);
@@ -197,7 +198,7 @@ fn an_error_becomes_a_status() {
 #[test]
 fn nothing_is_sent_before_the_response() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let (exchange, _answer) = peer.request(GET);
     let (_, outparam, _handling) = guest.take(exchange);
     let send = "[method]response-outparam.send-informational";
@@ -213,7 +214,7 @@ fn nothing_is_sent_before_the_response() {
 #[test]
 fn a_response_to_head_declares_what_it_has_not() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let (exchange, answer) = peer.request(&GET.replace("GET", "HEAD"));
     guest.ctx.http.has_no_body = true;
     let (_, outparam, handling) = guest.take(exchange);
@@ -229,7 +230,7 @@ fn a_response_to_head_declares_what_it_has_not() {
 #[test]
 fn a_writer_waits_for_a_reader_that_takes_its_time() {
     let peer = Peer::new();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let (exchange, answer) = peer.request(GET);
     let (_, outparam, handling) = guest.take(exchange);
     let text = "x".repeat(1 << 20);
@@ -241,7 +242,7 @@ fn a_writer_waits_for_a_reader_that_takes_its_time() {
 
 #[test]
 fn who_writes_without_a_reader_has_a_buffer() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[]);
     let response = guest.http("[constructor]outgoing-response", &[fields]);
     guest.http("[method]outgoing-response.body", &[response]);
@@ -257,7 +258,7 @@ fn who_writes_without_a_reader_has_a_buffer() {
         1
     );
     for _ in 0..16 {
-        guest.write_all(stream, &[b'x'; 4096]).unwrap();
+        guest.write_body(stream, &[b'x'; 4096]).unwrap();
     }
     guest.ok("io/streams", check, &[stream]);
     assert_eq!((guest.u8_at(RESULT), guest.u64_at(RESULT + 8)), (0, 0));

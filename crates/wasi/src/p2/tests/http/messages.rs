@@ -1,9 +1,10 @@
 //! Parts of messages: methods, URIs, statuses, and options.
 
-use super::super::Guest;
 use super::some;
+use crate::component::guest::Guest;
+use crate::component::guest::RESULT;
 use crate::p2::http::HttpLimits;
-use crate::p2::tests::RESULT;
+use crate::p2::tests::{guest, guest_with};
 
 impl Guest {
     fn outgoing_request(&mut self) -> u64 {
@@ -34,7 +35,7 @@ impl Guest {
 
 #[test]
 fn a_method_is_a_name_or_a_token() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let request = guest.outgoing_request();
     let method = "[method]outgoing-request.method";
     guest.http(method, &[request]);
@@ -63,7 +64,7 @@ fn a_method_is_a_name_or_a_token() {
 
 #[test]
 fn a_scheme_is_kept_as_it_is() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let request = guest.outgoing_request();
     let (get, set) = (
         "[method]outgoing-request.scheme",
@@ -99,7 +100,7 @@ fn a_scheme_is_kept_as_it_is() {
 
 #[test]
 fn authority_and_path_are_valid() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let request = guest.outgoing_request();
     let parts = [
         (
@@ -142,7 +143,7 @@ fn authority_and_path_are_valid() {
 fn requests_and_bodies_take_as_much_as_allowed() {
     let mut limits = HttpLimits::default();
     (limits.all_fields_bytes, limits.bodies) = (100, 1);
-    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let mut guest = guest_with(|builder| builder.http_limits(limits));
     let (first, second) = (guest.outgoing_request(), guest.outgoing_request());
     let path = format!("/{}", "a".repeat(70));
     assert!(guest.set_text(first, "path-with-query", &path));
@@ -173,7 +174,7 @@ fn requests_and_bodies_take_as_much_as_allowed() {
 
 #[test]
 fn options_are_kept() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let options = guest.http("[constructor]request-options", &[]);
     let mut value = 1 << 40;
     for name in ["connect", "first-byte", "between-bytes"] {
@@ -193,7 +194,7 @@ fn options_are_kept() {
 
 #[test]
 fn a_status_is_one() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let fields = guest.fields(&[]);
     let response = guest.http("[constructor]outgoing-response", &[fields]);
     let get = "[method]outgoing-response.status-code";
@@ -217,7 +218,7 @@ fn a_status_is_one() {
 
 #[test]
 fn a_body_is_there_once_and_its_length_is_a_number() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     for message in ["request", "response"] {
         let body = format!("[method]outgoing-{message}.body");
         let fields = guest.fields(&[("content-length", "3")]);

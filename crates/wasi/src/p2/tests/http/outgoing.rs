@@ -7,13 +7,14 @@ use tiered_http::http::StatusCode;
 use tiered_http::http::header::{HeaderMap, HeaderValue};
 use tiered_http::{Body, Request, Responder, Server};
 
-use super::super::Guest;
 use super::some;
+use crate::component::guest::Guest;
+use crate::component::guest::RESULT;
 use crate::ctx::WasiCtxBuilder;
 use crate::net_grants::Peers;
 use crate::p2::http::HttpLimits;
 use crate::p2::http::code::ErrorCode;
-use crate::p2::tests::RESULT;
+use crate::p2::tests::{guest, guest_with};
 
 const HANDLER: &str = "http/outgoing-handler";
 
@@ -29,7 +30,7 @@ fn serve(
 }
 
 fn granted(address: SocketAddr) -> Guest {
-    Guest::with(|builder| builder.allow_connect(address))
+    guest_with(|builder| builder.allow_connect(address))
 }
 
 impl Guest {
@@ -190,7 +191,7 @@ fn a_request_goes_and_its_response_comes() {
     let (incoming, input) = guest.consume(response);
     let mut received = Vec::new();
     for piece in sent.chunks(4096) {
-        guest.write_all(output, piece).unwrap();
+        guest.write_body(output, piece).unwrap();
         guest.ok(
             "io/streams",
             "[method]input-stream.blocking-read",
@@ -201,7 +202,7 @@ fn a_request_goes_and_its_response_comes() {
     guest.drop_handle(output).unwrap();
     guest.http("[static]outgoing-body.finish", &[body, 0, 0]);
     assert_eq!(guest.u8_at(RESULT), 0);
-    let (rest, error) = guest.read_all(input);
+    let (rest, error) = guest.read_body(input);
     received.extend(rest);
     assert_eq!((received.len(), error), (sent.len(), None));
     guest.drop_handle(input).unwrap();
@@ -219,17 +220,17 @@ fn without_a_grant_nothing_is_asked() {
     let server = serve(|_, _| panic!("a request came through"));
     let authority = server.address().to_string();
     let other: Peers = "192.0.2.1:80".parse().unwrap();
-    let mut guest = Guest::new();
+    let mut guest = guest();
     assert_eq!(guest.fetch(&authority, &[]), Err("HTTP-request-denied"));
     assert_eq!(guest.fetch("localhost:1", &[]), Err("HTTP-request-denied"));
-    let mut guest = Guest::with(|builder| builder.allow_connect(other.clone()));
+    let mut guest = guest_with(|builder| builder.allow_connect(other.clone()));
     assert_eq!(
         guest.fetch(&authority, &[]),
         Err("destination-IP-prohibited")
     );
     assert_eq!(guest.fetch("localhost:1", &[]), Err("HTTP-request-denied"));
     // That a name may be looked up does not say that it may be connected to.
-    let mut guest = Guest::with(|builder| builder.allow_connect(other).allow_resolve("localhost"));
+    let mut guest = guest_with(|builder| builder.allow_connect(other).allow_resolve("localhost"));
     let port = server.address().port();
     let localhost = format!("localhost:{port}");
     assert_eq!(
@@ -238,7 +239,7 @@ fn without_a_grant_nothing_is_asked() {
     );
     // Nor another port of it.
     let named: Peers = "localhost:1".parse().unwrap();
-    let mut guest = Guest::with(|builder| builder.allow_connect(named));
+    let mut guest = guest_with(|builder| builder.allow_connect(named));
     assert_eq!(
         guest.fetch(&localhost, &[]),
         Err("destination-IP-prohibited")
@@ -263,7 +264,7 @@ fn names_addresses_or_everything_can_be_granted() {
     let reached = |guest: &mut Guest, authority: &str| match guest.fetch(authority, &[]) {
         Ok(response) => {
             let (_, input) = guest.consume(response);
-            guest.read_all(input).0 == b"here"
+            guest.read_body(input).0 == b"here"
         }
         Err(code) => {
             assert!(
@@ -290,19 +291,19 @@ fn names_addresses_or_everything_can_be_granted() {
         (Box::new(WasiCtxBuilder::allow_http), true, true),
     ];
     for (grant, by_name, by_address) in cases {
-        let mut guest = Guest::with(grant);
+        let mut guest = guest_with(grant);
         assert_eq!(reached(&mut guest, &localhost), by_name);
         assert_eq!(reached(&mut guest, &address), by_address);
     }
     // A grant of HTTP is none of sockets.
-    let mut guest = Guest::with(WasiCtxBuilder::allow_http);
+    let mut guest = guest_with(WasiCtxBuilder::allow_http);
     guest.ok("sockets/tcp-create-socket", "create-tcp-socket", &[0]);
     assert_eq!(guest.outcome(4), Err(1), "access-denied");
 }
 
 #[test]
 fn a_request_that_is_none_is_refused() {
-    let mut guest = Guest::with(WasiCtxBuilder::allow_http);
+    let mut guest = guest_with(WasiCtxBuilder::allow_http);
     let fields = guest.fields(&[]);
     let request = guest.http("[constructor]outgoing-request", &[fields]);
     assert_eq!(
@@ -339,7 +340,7 @@ fn what_goes_wrong_has_its_code() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = closed.local_addr().unwrap().to_string();
     drop(closed);
-    let mut guest = Guest::with(WasiCtxBuilder::allow_http);
+    let mut guest = guest_with(WasiCtxBuilder::allow_http);
     assert_eq!(guest.fetch(&refused, &[]), Err("connection-refused"));
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let authority = silent.local_addr().unwrap().to_string();
@@ -384,17 +385,17 @@ fn raw(answer: &str) -> SocketAddr {
 
 #[test]
 fn a_body_that_is_cut_off_says_so() {
-    let mut guest = Guest::with(WasiCtxBuilder::allow_http);
+    let mut guest = guest_with(WasiCtxBuilder::allow_http);
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
     let response = guest.fetch(&raw(answer).to_string(), &[]).unwrap();
     let (body, input) = guest.consume(response);
-    let (read, error) = guest.read_all(input);
+    let (read, error) = guest.read_body(input);
     assert_eq!(read, b"abc");
     let error = error.expect("an error");
     assert_eq!(guest.error_code(error), Some("HTTP-response-incomplete"));
     guest.ok("io/error", "[method]error.to-debug-string", &[error]);
     assert_eq!(guest.text_at(RESULT), "HTTP-response-incomplete");
-    let again = guest.read_all(input);
+    let again = guest.read_body(input);
     assert_eq!(again, (vec![], None), "closed");
     guest.drop_handle(input).unwrap();
     assert_eq!(guest.trailers(body), Err("HTTP-response-incomplete"));
@@ -402,7 +403,7 @@ fn a_body_that_is_cut_off_says_so() {
 
 #[test]
 fn an_error_of_another_kind_is_none_of_http() {
-    let mut guest = Guest::new();
+    let mut guest = guest();
     let error = guest.hand(crate::p2::error::IoError::new(
         crate::abi::Errno::IO,
         crate::p2::error::Domain::Filesystem,
@@ -427,7 +428,7 @@ fn a_body_has_the_length_that_was_declared() {
         guest.set_method(request, 2);
         let (body, output) = guest.body_of("request", request);
         let future = guest.begin(request, None).unwrap();
-        guest.write_all(output, b"abc").unwrap();
+        guest.write_body(output, b"abc").unwrap();
         // Before that, there may be no request at all.
         assert!(ended.recv().unwrap());
         guest.drop_handle(output).unwrap();
@@ -449,10 +450,10 @@ fn a_body_has_the_length_that_was_declared() {
     // One byte more than was declared is an error of the stream.
     let request = guest.request_to(&authority, "/", &[("content-length", "2")]);
     let (body, output) = guest.body_of("request", request);
-    assert_eq!(guest.write_all(output, b"abc"), Err(0));
+    assert_eq!(guest.write_body(output, b"abc"), Err(0));
     let error = guest.u32_at(RESULT + 8).into();
     assert_eq!(guest.error_code(error), Some("HTTP-request-body-size"));
-    assert_eq!(guest.write_all(output, b"a"), Err(1), "closed");
+    assert_eq!(guest.write_body(output, b"a"), Err(1), "closed");
     guest.drop_handle(output).unwrap();
     guest.http("[static]outgoing-body.finish", &[body, 0, 0]);
     assert_eq!(guest.u8_at(RESULT), 1);
@@ -471,7 +472,7 @@ fn a_body_that_is_dropped_is_not_complete() {
     guest.set_method(request, 2);
     let (body, output) = guest.body_of("request", request);
     let future = guest.begin(request, None).unwrap();
-    guest.write_all(output, b"abc").unwrap();
+    guest.write_body(output, b"abc").unwrap();
     // Before that, there may be no request at all.
     assert!(ended.recv().unwrap());
     guest.drop_handle(output).unwrap();
@@ -495,7 +496,7 @@ fn a_guest_makes_as_many_requests_as_it_may() {
     let mut limits = HttpLimits::default();
     (limits.requests, limits.all_requests, limits.request_body) = (1, 3, 5);
     let grant = |builder: WasiCtxBuilder| builder.allow_http().http_limits(limits);
-    let mut guest = Guest::with(grant);
+    let mut guest = guest_with(grant);
     let request = guest.request_to(&authority, "/", &[]);
     let first = guest.begin(request, None).unwrap();
     assert_eq!(
@@ -522,8 +523,8 @@ fn a_guest_makes_as_many_requests_as_it_may() {
     guest.set_method(third, 2);
     let (_, output) = guest.body_of("request", third);
     let third = guest.begin(third, None).unwrap();
-    guest.write_all(output, b"12345").unwrap();
-    assert_eq!(guest.write_all(output, b"6"), Err(0));
+    guest.write_body(output, b"12345").unwrap();
+    assert_eq!(guest.write_body(output, b"6"), Err(0));
     let error = guest.u32_at(RESULT + 8).into();
     assert_eq!(guest.error_code(error), Some("HTTP-request-body-size"));
     guest.drop_handle(third).unwrap();
@@ -573,7 +574,7 @@ fn nothing_is_there_before_it_is_there() {
         go.send(()).unwrap();
     });
     guest.ok("io/poll", "[method]pollable.block", &[pollable]);
-    assert_eq!(guest.read_all(input), (b"late".to_vec(), None));
+    assert_eq!(guest.read_body(input), (b"late".to_vec(), None));
     sender.join().unwrap();
 }
 
@@ -581,7 +582,7 @@ fn nothing_is_there_before_it_is_there() {
 fn an_interrupt_ends_a_wait() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let authority = silent.local_addr().unwrap().to_string();
-    let mut guest = Guest::with(WasiCtxBuilder::allow_http);
+    let mut guest = guest_with(WasiCtxBuilder::allow_http);
     let request = guest.request_to(&authority, "/", &[]);
     let future = guest.begin(request, None).unwrap();
     let pollable = guest.http("[method]future-incoming-response.subscribe", &[future]);

@@ -12,16 +12,17 @@ use std::ops::Range;
 
 use tiered_runtime::{Meter, Trap};
 
+use crate::component::concurrent::{ByteSink, HostSource, Unfinished};
+use crate::component::resources::{InTable, Kind, Resource, Resources};
 use crate::ctx::WasiCtx;
 use crate::fd_table::FdTable;
 use crate::guest::GuestMemory;
 use crate::interrupt::Interrupts;
 use crate::objects::ListingBudget;
-use crate::p2::resources::{InTable, Kind, Resource, Resources};
 use crate::work::Work;
 
 /// What can stop a guest in a call.
-pub(super) type Outcome<T> = Result<T, Trap>;
+pub(crate) type Outcome<T> = Result<T, Trap>;
 
 /// The most bytes of a string or a list.
 const MAX_BYTES: u64 = (1 << 28) - 1;
@@ -43,6 +44,14 @@ pub(crate) trait Lowered {
     /// The resource of a handle that the guest owns, and has no more.
     #[cfg(feature = "http")]
     fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32>;
+    /// Has what is unfinished go on after the call.
+    fn suspend(&mut self, operation: Box<dyn Unfinished>);
+    /// A handle of the readable end of a stream or future, which is the `index`th of those in the result.
+    fn new_readable(&mut self, index: usize, source: HostSource) -> Outcome<u32>;
+    /// Has `sink` read from a stream, which is the `index`th of the streams and futures in the parameters.
+    fn read_with(&mut self, index: usize, handle: u32, sink: Box<dyn ByteSink>) -> Outcome<()>;
+    /// Drops such a stream.
+    fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()>;
 }
 
 /// What a call works on.
@@ -221,6 +230,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A string, copied.
+    pub(crate) fn text(&mut self) -> Outcome<String> {
+        let range = self.string()?;
+        Ok(String::from_utf8_lossy(&self.host.parts().bytes[range]).into_owned())
+    }
+
     /// Where a result of that size goes, if it does not fit one core value: the last argument says so.
     pub(crate) fn result_at(&mut self, index: usize, size: u32, align: u32) -> Outcome<u32> {
         let at = self.host.arg(index) as u32;
@@ -253,6 +268,31 @@ impl<'a> Call<'a> {
         Ok(at)
     }
 
+    /// As [`Lowered::suspend`].
+    pub(crate) fn suspend(&mut self, operation: Box<dyn Unfinished>) {
+        self.host.suspend(operation);
+    }
+
+    /// As [`Lowered::new_readable`].
+    pub(crate) fn new_readable(&mut self, index: usize, source: HostSource) -> Outcome<u32> {
+        self.host.new_readable(index, source)
+    }
+
+    /// As [`Lowered::read_with`].
+    pub(crate) fn read_with(
+        &mut self,
+        index: usize,
+        handle: u32,
+        sink: Box<dyn ByteSink>,
+    ) -> Outcome<()> {
+        self.host.read_with(index, handle, sink)
+    }
+
+    /// As [`Lowered::drop_readable`].
+    pub(crate) fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()> {
+        self.host.drop_readable(index, handle)
+    }
+
     /// Gives the guest a new resource, a child of `parent`; its handle.
     pub(crate) fn give(&mut self, resource: Resource, parent: Option<u32>) -> Outcome<u32> {
         let kind = resource.kind();
@@ -269,7 +309,7 @@ impl<'a> Call<'a> {
 }
 
 /// Checks that `len` bytes at `at` are within `bytes`, and `at` a multiple of `align`.
-pub(super) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Range<usize>> {
+pub(crate) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Range<usize>> {
     if !at.is_multiple_of(align) {
         return Err(trap(format!(
             "the address {at:#x} is not a multiple of {align}"
@@ -287,6 +327,6 @@ pub(super) fn range(bytes: &[u8], at: u32, len: u32, align: u32) -> Outcome<Rang
 
 /// A trap for what a guest does against the rules of an interface.
 #[cold]
-pub(super) fn trap(message: impl Into<String>) -> Trap {
+pub(crate) fn trap(message: impl Into<String>) -> Trap {
     Trap::message(message)
 }

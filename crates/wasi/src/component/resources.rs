@@ -16,11 +16,14 @@ use tiered_component::HostResource;
 use tiered_runtime::Trap;
 
 use crate::abi::Errno;
+use crate::component::call::{Outcome, trap};
+use crate::component::filesystem::{Descriptor, DirectoryEntries};
+use crate::component::lookup::Lookup;
+use crate::component::tcp::Tcp;
+use crate::component::udp::{Incoming, Outgoing, Udp};
 use crate::interrupt::Interrupts;
 use crate::objects::tcp::TcpSocket;
-use crate::p2::call::{Outcome, trap};
 use crate::p2::error::IoError;
-use crate::p2::filesystem::{Descriptor, DirectoryEntries};
 #[cfg(feature = "http")]
 use crate::p2::http::{
     Bell, ResponseOutparam, client::FutureIncomingResponse, fields::Fields,
@@ -28,16 +31,48 @@ use crate::p2::http::{
     incoming_body::IncomingBody, options::RequestOptions, outgoing::OutgoingRequest,
     outgoing::OutgoingResponse, outgoing_body::OutgoingBody,
 };
-use crate::p2::lookup::Lookup;
 use crate::p2::poll::Pollable;
 use crate::p2::streams::{InputStream, OutputStream};
-use crate::p2::tcp::Tcp;
-use crate::p2::udp::{Incoming, Outgoing, Udp};
 use crate::poll;
 
-/// A kind of resource, which is the enum's variant, the type in the interface, and the type of the value.
+/// A version of WASI with components: a resource of one is none of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 0.2.
+    P2,
+    /// 0.3.
+    P3,
+}
+
+/// How a version names a type of resources.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TypeName {
+    /// The interface that has it.
+    pub(crate) interface: &'static str,
+    /// Its name there.
+    pub(crate) name: &'static str,
+    /// The type as the component model knows it.
+    pub(crate) host: HostResource,
+}
+
+/// The name of a type in a version, if there is one.
+macro_rules! type_name {
+    ($version:literal $resource:literal) => {
+        None
+    };
+    ($version:literal $resource:literal $interface:literal $name:literal) => {
+        Some(TypeName {
+            interface: concat!($interface, "@", $version),
+            name: $name,
+            host: const { HostResource::new(concat!($interface, "/", $name, "@", $resource)) },
+        })
+    };
+}
+
+/// A kind of resource: the enum's variant, the type of the value, its interface and name in 0.2, and those in 0.3 if they
+/// have it.
 macro_rules! kinds {
-    ($($(#[$only:meta])? $kind:ident($ty:ty) = $interface:literal $name:literal;)*) => {
+    ($($(#[$only:meta])? $kind:ident($ty:ty) = $interface:literal $name:literal $(, $interface3:literal $name3:literal)?;)*) => {
         /// The types of resources.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Kind { $($(#[$only])? $kind,)* }
@@ -46,21 +81,17 @@ macro_rules! kinds {
             /// All of them.
             pub(crate) const ALL: &[Self] = &[$($(#[$only])? Self::$kind,)*];
 
-            /// The interface that has the type.
-            pub(crate) const fn interface(self) -> &'static str {
-                match self { $($(#[$only])? Self::$kind => concat!($interface, "@0.2.12"),)* }
+            /// How a version names it; `None` if it has none such.
+            pub(crate) const fn in_version(self, version: Version) -> Option<TypeName> {
+                match (version, self) {
+                    $($(#[$only])? (Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $interface $name),)*
+                    $($(#[$only])? (Version::P3, Self::$kind) => type_name!("0.3.2" "0.3" $($interface3 $name3)?),)*
+                }
             }
 
-            /// Its name there.
+            /// Its name for messages.
             pub(crate) const fn name(self) -> &'static str {
                 match self { $($(#[$only])? Self::$kind => $name,)* }
-            }
-
-            /// The type as the component model knows it.
-            pub(crate) const fn host(self) -> HostResource {
-                match self {
-                    $($(#[$only])? Self::$kind => const { HostResource::new(concat!($interface, "/", $name, "@0.2")) },)*
-                }
             }
         }
 
@@ -132,13 +163,13 @@ kinds! {
     Pollable(Pollable) = "wasi:io/poll" "pollable";
     InputStream(InputStream) = "wasi:io/streams" "input-stream";
     OutputStream(OutputStream) = "wasi:io/streams" "output-stream";
-    TerminalInput(TerminalInput) = "wasi:cli/terminal-input" "terminal-input";
-    TerminalOutput(TerminalOutput) = "wasi:cli/terminal-output" "terminal-output";
-    Descriptor(Descriptor) = "wasi:filesystem/types" "descriptor";
+    TerminalInput(TerminalInput) = "wasi:cli/terminal-input" "terminal-input", "wasi:cli/terminal-input" "terminal-input";
+    TerminalOutput(TerminalOutput) = "wasi:cli/terminal-output" "terminal-output", "wasi:cli/terminal-output" "terminal-output";
+    Descriptor(Descriptor) = "wasi:filesystem/types" "descriptor", "wasi:filesystem/types" "descriptor";
     DirectoryEntries(DirectoryEntries) = "wasi:filesystem/types" "directory-entry-stream";
     Network(Network) = "wasi:sockets/network" "network";
-    Tcp(Tcp) = "wasi:sockets/tcp" "tcp-socket";
-    Udp(Udp) = "wasi:sockets/udp" "udp-socket";
+    Tcp(Tcp) = "wasi:sockets/tcp" "tcp-socket", "wasi:sockets/types" "tcp-socket";
+    Udp(Udp) = "wasi:sockets/udp" "udp-socket", "wasi:sockets/types" "udp-socket";
     Incoming(Incoming) = "wasi:sockets/udp" "incoming-datagram-stream";
     Outgoing(Outgoing) = "wasi:sockets/udp" "outgoing-datagram-stream";
     Lookup(Lookup) = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
@@ -408,9 +439,16 @@ mod tests {
 
     #[test]
     fn names_of_types_tell_them_apart() {
-        let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.host().name()).collect();
+        let types = |version| {
+            Kind::ALL
+                .iter()
+                .filter_map(move |kind| kind.in_version(version))
+        };
+        let types = types(Version::P2).chain(types(Version::P3));
+        let mut names: Vec<_> = types.map(|ty| ty.host.name()).collect();
+        let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Kind::ALL.len());
+        assert_eq!(names.len(), count);
     }
 }

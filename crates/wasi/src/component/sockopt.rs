@@ -2,42 +2,42 @@
 
 use std::os::fd::BorrowedFd;
 
+use crate::component::call::{Call, Outcome};
+use crate::component::network::{Done, NetError};
+use crate::component::resources::InTable;
 use crate::objects::sockopt::{Buffer, buffer_size, hop_limit, set_buffer_size, set_hop_limit};
 use crate::objects::tcp::Family;
-use crate::p2::call::{Call, Outcome};
-use crate::p2::network::{Done, NetError};
-use crate::p2::resources::InTable;
 
 /// A socket that is in the table.
-pub(super) trait Socket: InTable {
+pub(crate) trait Socket: InTable {
     fn host(&self) -> BorrowedFd<'_>;
     fn family(&self) -> Family;
 }
 
 /// The socket that is the next argument.
-pub(super) fn this<'c, S: Socket>(call: &'c mut Call<'_>) -> Outcome<&'c mut S> {
+pub(crate) fn this<'c, S: Socket>(call: &'c mut Call<'_>) -> Outcome<&'c mut S> {
     let this = call.handle::<S>()?;
     call.ctx().resources.get(this)
 }
 
 /// Refuses 0, which no option takes.
-pub(super) fn require_some<N: PartialEq + Default>(value: N) -> Done<N> {
+pub(crate) fn require_some<N: PartialEq + Default>(value: N) -> Done<N> {
     match value == N::default() {
         true => Err(NetError::InvalidArgument),
         false => Ok(value),
     }
 }
 
-pub(super) fn address_family<S: Socket>(call: &mut Call<'_>) -> Outcome<Family> {
+pub(crate) fn address_family<S: Socket>(call: &mut Call<'_>) -> Outcome<Family> {
     Ok(this::<S>(call)?.family())
 }
 
-pub(super) fn get_hop_limit<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u8>> {
+pub(crate) fn get_hop_limit<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u8>> {
     let socket = this::<S>(call)?;
     Ok(hop_limit(socket.host(), socket.family()).map_err(NetError::from))
 }
 
-pub(super) fn put_hop_limit<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
+pub(crate) fn put_hop_limit<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
     let this = call.handle::<S>()?;
     let hops = require_some(call.u8());
     let socket: &S = call.ctx().resources.get(this)?;
@@ -56,18 +56,18 @@ fn put_size<S: Socket>(call: &mut Call<'_>, buffer: Buffer) -> Outcome<Done<()>>
     Ok(size.and_then(|size| Ok(set_buffer_size(socket.host(), buffer, size)?)))
 }
 
-pub(super) fn receive_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u64>> {
+pub(crate) fn receive_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u64>> {
     get_size::<S>(call, Buffer::Receive)
 }
 
-pub(super) fn set_receive_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
+pub(crate) fn set_receive_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
     put_size::<S>(call, Buffer::Receive)
 }
 
-pub(super) fn send_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u64>> {
+pub(crate) fn send_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<u64>> {
     get_size::<S>(call, Buffer::Send)
 }
 
-pub(super) fn set_send_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
+pub(crate) fn set_send_buffer_size<S: Socket>(call: &mut Call<'_>) -> Outcome<Done<()>> {
     put_size::<S>(call, Buffer::Send)
 }

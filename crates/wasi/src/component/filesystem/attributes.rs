@@ -8,11 +8,10 @@ use super::{
     Descriptor, Done, ErrorCode, dir_of, follows, look, mutable, object, path, require_changeable,
     with_path,
 };
-use crate::abi::{Errno, FileType, Filestat};
+use crate::abi::{Errno, FileType};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::enums;
 use crate::objects::{NewTime, Object, timestamps};
-use crate::p2::call::{Call, Outcome};
-use crate::p2::clocks::{Datetime, datetime};
-use crate::p2::lower::enums;
 
 enums! {
     /// `descriptor-type`.
@@ -43,33 +42,11 @@ impl From<FileType> for DescriptorType {
 }
 
 /// The type of what has these attributes.
-fn type_of(stat: &Stat) -> DescriptorType {
+pub(crate) fn type_of(stat: &Stat) -> DescriptorType {
     match HostType::from_raw_mode(stat.st_mode) {
         HostType::Fifo => DescriptorType::Fifo,
         other => FileType::from(other).into(),
     }
-}
-
-/// `descriptor-stat`: type, links, size; times of access, modification and status change.
-type DescriptorStat = (
-    DescriptorType,
-    u64,
-    u64,
-    Option<Datetime>,
-    Option<Datetime>,
-    Option<Datetime>,
-);
-
-fn descriptor_stat(stat: &Stat) -> DescriptorStat {
-    let filestat = Filestat::from(stat);
-    (
-        type_of(stat),
-        filestat.nlink,
-        filestat.size,
-        Some(datetime(filestat.atim)),
-        Some(datetime(filestat.mtim)),
-        Some(datetime(filestat.ctim)),
-    )
 }
 
 /// Attributes of what is open.
@@ -77,18 +54,19 @@ fn stat_of(object: &Object) -> Result<Stat, Errno> {
     object.stat()?.ok_or(Errno::BADF)
 }
 
-pub(super) fn get_type(call: &mut Call<'_>) -> Outcome<Done<DescriptorType>> {
+pub(crate) fn get_type(call: &mut Call<'_>) -> Outcome<Done<DescriptorType>> {
     let object = object(call)?;
     look(call, || Ok(type_of(&stat_of(&object)?)))
 }
 
-pub(super) fn stat(call: &mut Call<'_>) -> Outcome<Done<DescriptorStat>> {
+/// Reads the attributes of what is open.
+pub(crate) fn stat_with<T>(call: &mut Call<'_>, read: impl FnOnce(&Stat) -> T) -> Outcome<Done<T>> {
     let object = object(call)?;
-    look(call, || Ok(descriptor_stat(&stat_of(&object)?)))
+    look(call, || Ok(read(&stat_of(&object)?)))
 }
 
 /// Looks at the attributes of what a path names.
-fn look_at<T>(call: &mut Call<'_>, read: impl FnOnce(&Stat) -> T) -> Outcome<Done<T>> {
+pub(crate) fn look_at<T>(call: &mut Call<'_>, read: impl FnOnce(&Stat) -> T) -> Outcome<Done<T>> {
     let object = object(call)?;
     let follow = follows(call);
     let path = path(call)?;
@@ -97,28 +75,27 @@ fn look_at<T>(call: &mut Call<'_>, read: impl FnOnce(&Stat) -> T) -> Outcome<Don
     })
 }
 
-pub(super) fn stat_at(call: &mut Call<'_>) -> Outcome<Done<DescriptorStat>> {
-    look_at(call, descriptor_stat)
-}
+/// What the seconds of a date mean, if they can be set.
+pub(crate) type Seconds = fn(u64) -> Option<i64>;
 
 /// `new-timestamp`; `None` for a date that is none.
-fn new_time(call: &mut Call<'_>) -> Outcome<Option<NewTime>> {
+fn new_time(call: &mut Call<'_>, seconds_of: Seconds) -> Outcome<Option<NewTime>> {
     let case = call.case(3)?;
     let (seconds, nanoseconds) = (call.u64(), call.u32());
     Ok(match case {
         0 => Some(NewTime::Keep),
         1 => Some(NewTime::Now),
         _ if nanoseconds >= 1_000_000_000 => None,
-        _ => i64::try_from(seconds).ok().map(|seconds| NewTime::At {
+        _ => seconds_of(seconds).map(|seconds| NewTime::At {
             seconds,
             nanoseconds,
         }),
     })
 }
 
-pub(super) fn set_times(call: &mut Call<'_>) -> Outcome<Done<()>> {
+pub(crate) fn set_times(call: &mut Call<'_>, seconds: Seconds) -> Outcome<Done<()>> {
     let object = object(call)?;
-    let (access, modification) = (new_time(call)?, new_time(call)?);
+    let (access, modification) = (new_time(call, seconds)?, new_time(call, seconds)?);
     let (Some(access), Some(modification)) = (access, modification) else {
         return Ok(Err(ErrorCode::Invalid));
     };
@@ -128,11 +105,11 @@ pub(super) fn set_times(call: &mut Call<'_>) -> Outcome<Done<()>> {
     look(call, || object.set_times(&timestamps(access, modification)))
 }
 
-pub(super) fn set_times_at(call: &mut Call<'_>) -> Outcome<Done<()>> {
+pub(crate) fn set_times_at(call: &mut Call<'_>, seconds: Seconds) -> Outcome<Done<()>> {
     let object = object(call)?;
     let follow = follows(call);
     let path = path(call)?;
-    let (access, modification) = (new_time(call)?, new_time(call)?);
+    let (access, modification) = (new_time(call, seconds)?, new_time(call, seconds)?);
     let (Some(access), Some(modification)) = (access, modification) else {
         return Ok(Err(ErrorCode::Invalid));
     };
@@ -150,7 +127,7 @@ fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev as u64, stat.st_ino as u64)
 }
 
-pub(super) fn is_same_object(call: &mut Call<'_>) -> Outcome<bool> {
+pub(crate) fn is_same_object(call: &mut Call<'_>) -> Outcome<bool> {
     let (this, other) = (call.handle::<Descriptor>()?, call.handle::<Descriptor>()?);
     let resources = &mut call.ctx().resources;
     let of = |descriptor: &Descriptor| stat_of(&descriptor.object).map(|stat| identity(&stat));
@@ -160,7 +137,7 @@ pub(super) fn is_same_object(call: &mut Call<'_>) -> Outcome<bool> {
 
 /// `metadata-hash-value`: of device and inode, which is what libcs make inode numbers of, so it does not change as long as
 /// it is the same file.
-fn hash(stat: &Stat) -> (u64, u64) {
+pub(crate) fn hash(stat: &Stat) -> (u64, u64) {
     let (device, inode) = identity(stat);
     let half = |which: u8| {
         let mut hasher = DefaultHasher::new();
@@ -170,13 +147,4 @@ fn hash(stat: &Stat) -> (u64, u64) {
         hasher.finish()
     };
     (half(0), half(1))
-}
-
-pub(super) fn metadata_hash(call: &mut Call<'_>) -> Outcome<Done<(u64, u64)>> {
-    let object = object(call)?;
-    look(call, || Ok(hash(&stat_of(&object)?)))
-}
-
-pub(super) fn metadata_hash_at(call: &mut Call<'_>) -> Outcome<Done<(u64, u64)>> {
-    look_at(call, hash)
 }

@@ -3,8 +3,8 @@
 //! Each type that an interface returns is a Rust type here with its size, alignment and way into memory, so no offset of a
 //! record is written down anywhere. A test compares sizes and alignments with those of the interfaces' own definitions.
 
-use crate::p2::call::{Call, Outcome};
-use crate::p2::resources::Resource;
+use crate::component::call::{Call, Outcome};
+use crate::component::resources::Resource;
 
 /// A value that can be written to the guest's memory.
 pub(crate) trait Lower {
@@ -58,7 +58,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u8 u16 u32 u64);
+integers!(u8 u16 u32 u64 i64);
 
 impl Lower for bool {
     const SIZE: u32 = 1;
@@ -233,16 +233,16 @@ macro_rules! enums {
             pub(crate) const ALL: &[Self] = &[$(Self::$case,)*];
         }
 
-        impl $crate::p2::lower::Lower for $name {
+        impl $crate::component::lower::Lower for $name {
             const SIZE: u32 = 1;
             const ALIGN: u32 = 1;
 
             fn store(
                 self,
-                call: &mut $crate::p2::call::Call<'_>,
+                call: &mut $crate::component::call::Call<'_>,
                 at: u32,
-            ) -> $crate::p2::call::Outcome<()> {
-                $crate::p2::lower::Lower::store(self as u8, call, at)
+            ) -> $crate::component::call::Outcome<()> {
+                $crate::component::lower::Lower::store(self as u8, call, at)
             }
         }
     };

@@ -1,7 +1,7 @@
 //! `error-code` of the file system, and which of its cases stands for each error number.
 
 use crate::abi::Errno;
-use crate::p2::lower::enums;
+use crate::component::lower::enums;
 
 macro_rules! codes {
     ($($name:ident = $($errno:ident)*;)*) => {

@@ -1,7 +1,7 @@
 //! The table's form: a row for each function of each interface.
 
-use crate::p2::call::{Call, Outcome};
-use crate::p2::lower::{Answer, ResultForm};
+use crate::component::call::{Call, Outcome};
+use crate::component::lower::{Answer, ResultForm};
 
 /// The type of a flat argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +52,12 @@ pub(crate) fn run<R: Answer>(
 /// A row: name, flat parameters, body.
 macro_rules! row {
     ($name:literal [$($param:ident)*] $body:path) => {
-        $crate::p2::rows::Row {
+        $crate::component::rows::Row {
             name: $name,
-            params: &[$($crate::p2::rows::Core::$param),*],
-            result: $crate::p2::rows::result_of($body),
+            params: &[$($crate::component::rows::Core::$param),*],
+            result: $crate::component::rows::result_of($body),
             body: |call| {
-                $crate::p2::rows::run(call, &[$($crate::p2::rows::Core::$param),*], $body)
+                $crate::component::rows::run(call, &[$($crate::component::rows::Core::$param),*], $body)
             },
         }
     };

@@ -1,0 +1,282 @@
+//! Binds the rows to the component model.
+
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use tiered_component::concurrent::{self, Interest, Pending, Transfer, Waits};
+use tiered_component::{LinkError, Linker};
+use tiered_runtime::decode::types::ValType;
+use tiered_runtime::{Meter, Trap};
+
+use crate::component::call::{Call, Lowered, Outcome, Parts, trap};
+use crate::component::concurrent::{ByteSink, ByteSource, HostSource, ItemSource, Unfinished};
+use crate::component::error::settle_errno;
+use crate::component::lower::ResultForm;
+use crate::component::resources::{Kind, TypeName, Version};
+use crate::component::rows::{Core, Interface, Row};
+use crate::ctx::WasiCtx;
+
+/// Defines the resources and the functions of a version in `linker`; `get` finds the context in the store's data.
+pub(crate) fn define<T: 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> &mut WasiCtx,
+    version: Version,
+    interfaces: &'static [Interface],
+) -> Result<(), LinkError> {
+    for ty in Kind::ALL.iter().filter_map(|kind| kind.in_version(version)) {
+        linker.resource(ty.interface, ty.name, ty.host, move |mut caller, rep| {
+            let resources = &mut get(caller.data_mut()).resources;
+            // What it gives back is closed here.
+            resources.remove(rep).map(drop)
+        })?;
+    }
+    for interface in interfaces {
+        for row in interface.rows {
+            let (params, results) = signature(row);
+            linker.lowered(interface.name, row.name, &params, &results, move |inner| {
+                (row.body)(&mut Call::new(&mut Bridge {
+                    inner,
+                    get,
+                    version,
+                }))
+            })?;
+        }
+    }
+    linker.waiter(move |mut caller, waits, blocks| {
+        let (data, meter) = caller.data_and_meter();
+        let parts = Parts {
+            ctx: get(data),
+            bytes: &mut [],
+            meter: Some(meter),
+        };
+        wait_for(parts, waits, blocks)
+    });
+    Ok(())
+}
+
+/// The flat signature of a row, as its import has it.
+pub(crate) fn signature(row: &Row) -> (Vec<ValType>, Vec<ValType>) {
+    let mut params: Vec<_> = row
+        .params
+        .iter()
+        .map(|param| match param {
+            Core::I32 => ValType::I32,
+            Core::I64 => ValType::I64,
+        })
+        .collect();
+    let mut results = Vec::new();
+    match row.result {
+        ResultForm::Nothing => {}
+        ResultForm::I32 => results.push(ValType::I32),
+        ResultForm::I64 => results.push(ValType::I64),
+        ResultForm::Stored { .. } => params.push(ValType::I32),
+    }
+    (params, results)
+}
+
+/// The component model's side of a call.
+struct Bridge<'b, 'a, T: 'static> {
+    inner: &'b mut tiered_component::Lowered<'a, T>,
+    get: fn(&mut T) -> &mut WasiCtx,
+    version: Version,
+}
+
+impl<T: 'static> Bridge<'_, '_, T> {
+    fn adapted<S>(&self, inner: S) -> Adapted<S, T> {
+        Adapted {
+            inner,
+            get: self.get,
+            version: self.version,
+        }
+    }
+
+    fn ty(&self, kind: Kind) -> Outcome<TypeName> {
+        let ty = kind.in_version(self.version);
+        ty.ok_or_else(|| Trap::message("a resource that this version of WASI has not"))
+    }
+}
+
+impl<T: 'static> Lowered for Bridge<'_, '_, T> {
+    fn arg(&self, index: usize) -> u64 {
+        self.inner.arg_u64(index)
+    }
+
+    fn set_result(&mut self, bits: u64) {
+        self.inner.return_u64(bits);
+    }
+
+    fn parts(&mut self) -> Parts<'_> {
+        let (data, bytes, meter) = self.inner.memory_and_meter();
+        Parts {
+            ctx: (self.get)(data),
+            bytes,
+            meter: Some(meter),
+        }
+    }
+
+    fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
+        self.inner.realloc(0, 0, align, size)
+    }
+
+    fn push_own(&mut self, kind: Kind, rep: u32) -> Outcome<u32> {
+        let ty = self.ty(kind)?;
+        self.inner.push_own(ty.host, rep)
+    }
+
+    fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        let ty = self.ty(kind)?;
+        self.inner.rep(ty.host, handle)
+    }
+
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        let ty = self.ty(kind)?;
+        self.inner.take_own(ty.host, handle)
+    }
+
+    fn suspend(&mut self, operation: Box<dyn Unfinished>) {
+        let operation = self.adapted(operation);
+        self.inner.suspend(operation);
+    }
+
+    fn new_readable(&mut self, index: usize, source: HostSource) -> Outcome<u32> {
+        let source = match source {
+            HostSource::Bytes(source) => {
+                concurrent::HostSource::Bytes(Box::new(self.adapted(source)))
+            }
+            HostSource::Items(source) => {
+                concurrent::HostSource::Items(Box::new(self.adapted(source)))
+            }
+        };
+        self.inner.new_readable(index, source)
+    }
+
+    fn read_with(&mut self, index: usize, handle: u32, sink: Box<dyn ByteSink>) -> Outcome<()> {
+        let sink = concurrent::HostSink::Bytes(Box::new(self.adapted(sink)));
+        self.inner.read_with(index, handle, sink)
+    }
+
+    fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()> {
+        self.inner.drop_readable(index, handle)
+    }
+}
+
+/// What goes on after a call, with what its calls need to find the context and the types of a version.
+struct Adapted<S, T: 'static> {
+    inner: S,
+    get: fn(&mut T) -> &mut WasiCtx,
+    version: Version,
+}
+
+impl<S, T: 'static> Adapted<S, T> {
+    fn call<R>(
+        &mut self,
+        inner: &mut tiered_component::Lowered<'_, T>,
+        act: impl FnOnce(&mut S, &mut Call<'_>) -> R,
+    ) -> R {
+        let mut bridge = Bridge {
+            inner,
+            get: self.get,
+            version: self.version,
+        };
+        act(&mut self.inner, &mut Call::new(&mut bridge))
+    }
+}
+
+impl<T: 'static> Pending<T> for Adapted<Box<dyn Unfinished>, T> {
+    fn poll(&mut self, call: &mut tiered_component::Lowered<'_, T>) -> Outcome<Poll<()>> {
+        self.call(call, |inner, call| inner.poll(call))
+    }
+
+    fn wait(&self, waits: &mut Waits) {
+        self.inner.wait(waits);
+    }
+}
+
+impl<T: 'static> concurrent::Source<T> for Adapted<Box<dyn ItemSource>, T> {
+    fn read(
+        &mut self,
+        call: &mut tiered_component::Lowered<'_, T>,
+        address: u32,
+        count: u32,
+    ) -> Outcome<Transfer> {
+        self.call(call, |inner, call| inner.read(call, address, count))
+    }
+
+    fn wait(&self, waits: &mut Waits) {
+        self.inner.wait(waits);
+    }
+}
+
+impl<T: 'static> concurrent::ByteSource<T> for Adapted<Box<dyn ByteSource>, T> {
+    fn read(&mut self, data: &mut T, buffer: &mut [u8], meter: Meter<'_>) -> Outcome<Transfer> {
+        self.inner.read(&mut Parts {
+            ctx: (self.get)(data),
+            bytes: buffer,
+            meter: Some(meter),
+        })
+    }
+
+    fn wait(&self, waits: &mut Waits) {
+        self.inner.wait(waits);
+    }
+}
+
+impl<T: 'static> concurrent::ByteSink<T> for Adapted<Box<dyn ByteSink>, T> {
+    fn write(&mut self, data: &mut T, buffer: &[u8], meter: Meter<'_>) -> Outcome<Transfer> {
+        let mut parts = Parts {
+            ctx: (self.get)(data),
+            bytes: &mut [],
+            meter: Some(meter),
+        };
+        self.inner.write(&mut parts, buffer)
+    }
+
+    fn wait(&self, waits: &mut Waits) {
+        self.inner.wait(waits);
+    }
+
+    fn end(&mut self, data: &mut T) -> Outcome<()> {
+        self.inner.end(&mut Parts {
+            ctx: (self.get)(data),
+            bytes: &mut [],
+            meter: None,
+        })
+    }
+}
+
+/// Waits for what operations of the host wait for, in one `poll` of the host's. What breaks the guest breaks that, too.
+pub(crate) fn wait_for(mut parts: Parts<'_>, waits: &mut Waits, blocks: bool) -> Outcome<()> {
+    let (resources, env, _) = parts.split();
+    let next = waits.pass_deadlines(Instant::now());
+    let timeout = match blocks && !waits.is_any_ready() {
+        true => next,
+        false => Some(Duration::ZERO),
+    };
+    env.work.items(waits.len())?;
+    let ready: Vec<usize> = {
+        let watched: Vec<_> = waits
+            .interests()
+            .enumerate()
+            .filter_map(|(index, interest)| match interest {
+                Interest::Readable(fd) => Some((index, (fd.as_fd(), PollFlags::IN))),
+                Interest::Writable(fd) => Some((index, (fd.as_fd(), PollFlags::OUT))),
+                Interest::Deadline(_) => None,
+            })
+            .collect();
+        let asked: Vec<_> = watched.iter().map(|(_, asked)| *asked).collect();
+        let answers = settle_errno(resources.wait(&asked, timeout, env.interrupts))?;
+        let answers = answers.map_err(|errno| trap(errno.to_string()))?;
+        let ready = watched.iter().zip(answers);
+        ready
+            .filter(|(_, answer)| !answer.is_empty())
+            .map(|((index, _), _)| *index)
+            .collect()
+    };
+    for index in ready {
+        waits.set_ready(index);
+    }
+    waits.pass_deadlines(Instant::now());
+    Ok(())
+}
