@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "http")]
 use rustix::event::PollFlags;
 
 use crate::abi::Errno;

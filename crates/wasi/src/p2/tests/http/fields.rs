@@ -50,7 +50,7 @@ impl Guest {
         self.outcome(1).map(drop)
     }
 
-    fn from_list(&mut self, entries: &[(&str, &[u8])]) -> Result<u64, u8> {
+    fn of_list(&mut self, entries: &[(&str, &[u8])]) -> Result<u64, u8> {
         let texts: Vec<&[u8]> = entries
             .iter()
             .flat_map(|(name, value)| [name.as_bytes(), value])
@@ -98,12 +98,12 @@ fn what_is_wrong_or_forbidden_is_told() {
         assert_eq!(guest.append(fields, name, b"1"), INVALID, "{name:?}");
         assert_eq!(guest.set(fields, name, &[b"1"]), INVALID, "{name:?}");
         assert_eq!(guest.delete(fields, name), INVALID, "{name:?}");
-        assert_eq!(guest.from_list(&[(name, b"1")]), Err(0), "{name:?}");
+        assert_eq!(guest.of_list(&[(name, b"1")]), Err(0), "{name:?}");
     }
     for value in [&b"1\r\n"[..], b"\0", b"\x7f"] {
         assert_eq!(guest.append(fields, "b", value), INVALID, "{value:?}");
         assert_eq!(guest.set(fields, "a", &[b"2", value]), INVALID, "{value:?}");
-        assert_eq!(guest.from_list(&[("a", b"1"), ("b", value)]), Err(0));
+        assert_eq!(guest.of_list(&[("a", b"1"), ("b", value)]), Err(0));
     }
     for name in [
         "Connection",
@@ -120,7 +120,7 @@ fn what_is_wrong_or_forbidden_is_told() {
         assert_eq!(guest.set(fields, name, &[]), FORBIDDEN, "{name}");
         assert_eq!(guest.delete(fields, name), FORBIDDEN, "{name}");
         assert_eq!(
-            guest.from_list(&[("a", b"1"), (name, b"1")]),
+            guest.of_list(&[("a", b"1"), (name, b"1")]),
             Err(1),
             "{name}"
         );
@@ -136,11 +136,11 @@ fn what_is_wrong_or_forbidden_is_told() {
 fn a_list_becomes_fields() {
     let mut guest = guest();
     let fields = guest
-        .from_list(&[("A", b"1"), ("b", b"2"), ("a", b"3")])
+        .of_list(&[("A", b"1"), ("b", b"2"), ("a", b"3")])
         .unwrap();
     let entries = pairs(&[("a", "1"), ("a", "3"), ("b", "2")]);
     assert_eq!(guest.entries(fields), entries);
-    let empty = guest.from_list(&[]).unwrap();
+    let empty = guest.of_list(&[]).unwrap();
     assert!(guest.entries(empty).is_empty());
     let [at, _] = guest.put(&[0xff]);
     let place: Vec<u8> = [at as u32, 1, 0, 0]
@@ -194,9 +194,11 @@ fn one_that_was_given_away_is_gone() {
 
 #[test]
 fn there_is_as_much_as_allowed() {
-    let mut limits = HttpLimits::default();
-    limits.fields_bytes = 100;
-    limits.all_fields_bytes = 150;
+    let limits = HttpLimits {
+        fields_bytes: 100,
+        all_fields_bytes: 150,
+        ..HttpLimits::default()
+    };
     let mut guest = guest_with(|builder| builder.http_limits(limits));
     let append = "[method]fields.append";
     // Each takes 34 bytes.
@@ -230,9 +232,11 @@ fn there_is_as_much_as_allowed() {
 
 #[test]
 fn there_are_as_many_as_can_be_kept() {
-    let mut limits = HttpLimits::default();
-    limits.fields_bytes = usize::MAX;
-    limits.all_fields_bytes = usize::MAX;
+    let limits = HttpLimits {
+        fields_bytes: usize::MAX,
+        all_fields_bytes: usize::MAX,
+        ..HttpLimits::default()
+    };
     let mut guest = guest_with(|builder| builder.http_limits(limits));
     let fields = guest.fields(&[]);
     for _ in 0..tiered_http::fields::MAX_COUNT {

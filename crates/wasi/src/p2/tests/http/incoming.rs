@@ -110,8 +110,10 @@ fn a_request_is_told_and_its_answer_goes_out() {
 #[test]
 fn a_request_is_taken_whatever_the_guest_may_make() {
     let peer = Peer::new();
-    let mut limits = HttpLimits::default();
-    limits.fields_bytes = 50;
+    let limits = HttpLimits {
+        fields_bytes: 50,
+        ..HttpLimits::default()
+    };
     let mut guest = guest_with(|builder| builder.http_limits(limits));
     let get = GET.replace("X-A: 1", &format!("X-A: {}", "a".repeat(100)));
     let (exchange, _answer) = peer.request(&get);
