@@ -9,6 +9,9 @@
 //! A run without options needs no parser, and one with options only that of `run`: start-up takes fractions of a
 //! millisecond, and building the whole parser takes as long as decoding a small program.
 
+#[cfg(feature = "http")]
+mod serve;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -20,6 +23,9 @@ use clap::{
     Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 use tiered::{NoTierMode, TierMode};
+
+#[cfg(feature = "http")]
+pub(crate) use serve::ServeArgs;
 
 const ABOUT: &str = "Run WebAssembly programs in a sandbox";
 
@@ -34,6 +40,9 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a program (the default)
     Run(RunArgs),
+    /// Answer HTTP requests with a component
+    #[cfg(feature = "http")]
+    Serve(ServeArgs),
     /// Decode and validate modules and components; print nothing if they are valid
     Validate(ValidateArgs),
     /// Run spec scripts and count the directives that pass
@@ -67,9 +76,9 @@ struct PlainRun {
     run: RunArgs,
 }
 
-/// `tiered run`.
+/// What both `run` and `serve` take: what the program is granted, how it is run, and what it may use.
 #[derive(Debug, Default, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct ProgramArgs {
     #[command(flatten)]
     pub(crate) grants: Grants,
     /// Set an environment variable; without a value, pass on the one of this process
@@ -78,17 +87,6 @@ pub(crate) struct RunArgs {
     /// Set argument 0, the program's name [default: the module's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<OsString>,
-    /// Call an exported function with ARGS and print its results, one per line; of a component, 'NAME(ARGUMENTS)' with values
-    /// as WAVE writes them
-    #[arg(long, value_name = "NAME", value_parser = text(as_given))]
-    pub(crate) invoke: Option<String>,
-    /// Instantiate a module in front of the program, which can import its exports from NAME; of several, each from those
-    /// before it
-    #[arg(long, value_name = "NAME=FILE", value_parser = word(Preload::parse))]
-    pub(crate) preload: Vec<Preload>,
-    /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
-    #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
-    pub(crate) tcplisten: Vec<String>,
     #[cfg(feature = "component")]
     #[command(flatten)]
     pub(crate) network: crate::network::NetworkArgs,
@@ -106,6 +104,42 @@ pub(crate) struct RunArgs {
     /// Log to standard error what is compiled and why
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     pub(crate) trace: Vec<Trace>,
+    /// Give `perf` the names of functions, in a map or with their code in a dump
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) profile: Option<Profile>,
+    /// Limit the program's memories together to this many bytes; k, m and g mean KiB, MiB and GiB
+    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
+    pub(crate) max_memory: Option<u64>,
+    /// Limit the memory that compiling may take; k, m and g as above [default: 512m]
+    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
+    pub(crate) max_compile_memory: Option<u64>,
+    /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
+    #[arg(long, value_name = "N", value_parser = text(parse_count))]
+    pub(crate) fuel: Option<u64>,
+    /// Guard compiled code against Spectre: let no access leave its memory or table, not even in advance
+    #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
+    pub(crate) spectre_guards: YesNo,
+    /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
+    #[arg(long)]
+    pub(crate) deterministic_relaxed: bool,
+}
+
+/// `tiered run`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
+    /// Call an exported function with ARGS and print its results, one per line; of a component, 'NAME(ARGUMENTS)' with values
+    /// as WAVE writes them
+    #[arg(long, value_name = "NAME", value_parser = text(as_given))]
+    pub(crate) invoke: Option<String>,
+    /// Instantiate a module in front of the program, which can import its exports from NAME; of several, each from those
+    /// before it
+    #[arg(long, value_name = "NAME=FILE", value_parser = word(Preload::parse))]
+    pub(crate) preload: Vec<Preload>,
+    /// Grant a socket that listens on this address; sockets follow the directories, which start at descriptor 3
+    #[arg(long, value_name = "ADDR", value_parser = text(as_given))]
+    pub(crate) tcplisten: Vec<String>,
     /// Print a summary of what the tiers did to standard error at exit, as text or JSON
     #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) stats: Option<StatsFormat>,
@@ -116,15 +150,6 @@ pub(crate) struct RunArgs {
     /// front is core module N
     #[arg(long, value_name = "NAME|INDEX", requires = "dump", value_parser = text(as_given))]
     pub(crate) func: Option<String>,
-    /// Give `perf` the names of functions, in a map or with their code in a dump
-    #[arg(long, value_enum, value_name = "FORM")]
-    pub(crate) profile: Option<Profile>,
-    /// Limit the program's memories together to this many bytes; k, m and g mean KiB, MiB and GiB
-    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
-    pub(crate) max_memory: Option<u64>,
-    /// Limit the memory that compiling may take; k, m and g as above [default: 512m]
-    #[arg(long, value_name = "SIZE", value_parser = text(parse_size))]
-    pub(crate) max_compile_memory: Option<u64>,
     /// Limit how many descriptors the program may have open, its streams and directories included [default: 65536; never
     /// more than three quarters of `ulimit -n`]
     #[arg(long, value_name = "N", value_parser = text(parse_number))]
@@ -135,15 +160,6 @@ pub(crate) struct RunArgs {
     /// Stop the program after this time, loading included: 500ms, 2s, 1.5, 10m
     #[arg(long, value_name = "DURATION", value_parser = text(parse_duration))]
     pub(crate) timeout: Option<Duration>,
-    /// Stop the program after this many calls and loop iterations; what WASI calls move and look up counts, too
-    #[arg(long, value_name = "N", value_parser = text(parse_count))]
-    pub(crate) fuel: Option<u64>,
-    /// Guard compiled code against Spectre: let no access leave its memory or table, not even in advance
-    #[arg(long, value_enum, value_name = "YES|NO", default_value = "yes")]
-    pub(crate) spectre_guards: YesNo,
-    /// Give relaxed vector instructions the results that they have on every machine, not those that this one computes fastest
-    #[arg(long)]
-    pub(crate) deterministic_relaxed: bool,
     /// The module or component, binary or text; `-` reads it from standard input. The words after it go to the program
     #[arg(required = true, trailing_var_arg = true, value_names = ["MODULE", "ARGS"])]
     module_and_args: Vec<OsString>,
@@ -538,5 +554,9 @@ fn parse_plain(mut words: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// Whether `word` names a subcommand.
 fn is_command(word: &str) -> bool {
-    matches!(word, "run" | "validate" | "wast" | "inspect" | "help")
+    match word {
+        "run" | "validate" | "wast" | "inspect" | "help" => true,
+        "serve" => cfg!(feature = "http"),
+        _ => false,
+    }
 }

@@ -7,7 +7,7 @@ use tiered::decode::printable::Name;
 use tiered::{Engine, Store};
 use tiered_component::wave::Call;
 use tiered_component::{Component, Error, Func, Instance, ItemType, Linker, Progress, Val};
-use tiered_wasi::WasiCtx;
+use tiered_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::args::RunArgs;
 use crate::context;
@@ -32,7 +32,8 @@ pub(crate) fn run(
     component: &Component,
 ) -> Result<ExitCode, Failure> {
     refuse_options(args)?;
-    let ctx = context::build(args)?;
+    let builder = with_http(args, component, WasiCtx::builder());
+    let ctx = context::of_run(args, builder)?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
     let failure = |err: &dyn std::fmt::Display| Failure::host(args.module().display(), err);
     let mut store = Store::new(engine, ctx).map_err(|err| failure(&err))?;
@@ -57,6 +58,20 @@ pub(crate) fn run(
         Ok(ExitCode::SUCCESS) if failed => Ok(ExitCode::FAILURE),
         exit_code => exit_code,
     }
+}
+
+/// A context that the component can make requests with, if it is granted any.
+#[cfg(feature = "http")]
+fn with_http(args: &RunArgs, component: &Component, builder: WasiCtxBuilder) -> WasiCtxBuilder {
+    match crate::http_client::Prepared::new(&args.program.network, component) {
+        Some(client) => client.grant(builder),
+        None => builder,
+    }
+}
+
+#[cfg(not(feature = "http"))]
+fn with_http(_: &RunArgs, _: &Component, builder: WasiCtxBuilder) -> WasiCtxBuilder {
+    builder
 }
 
 /// Options that are for modules alone would be passed over in silence.
@@ -180,7 +195,7 @@ fn nothing_to_run(args: &RunArgs, component: &Component) -> Failure {
 }
 
 /// What can be named after `--invoke`, or the first of that, as the end of a message.
-fn exported_functions(component: &Component) -> String {
+pub(crate) fn exported_functions(component: &Component) -> String {
     let mut names = functions(component).map(|(interface, name)| match interface {
         Some(interface) => format!("{:?}", Name(&format!("{interface}#{name}"))),
         None => format!("{:?}", Name(&name)),

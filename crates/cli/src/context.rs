@@ -10,27 +10,44 @@ use std::path::Path;
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use tiered::decode::printable::Line;
-use tiered_wasi::{Access, BuildError, WasiCtx};
+use tiered_wasi::{Access, BuildError, WasiCtx, WasiCtxBuilder};
 
-use crate::args::{EnvVar, Grant, RunArgs};
+use crate::args::{EnvVar, Grant, ProgramArgs, RunArgs};
 use crate::failure::Failure;
 use crate::output;
 
 /// How many descriptors the program may have open, if the process may have as many: it is the only guest.
 const MAX_OPEN_FDS: usize = 65_536;
 
-/// The WASI context that `args` describe.
+/// The WASI context of a run; `builder` has what no option says.
 ///
 /// # Errors
 /// A directory cannot be opened, a socket not bound, a variable to pass on is not set, or a text is none for a guest.
-pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
-    let mut builder = WasiCtx::builder()
+pub(crate) fn of_run(args: &RunArgs, builder: WasiCtxBuilder) -> Result<WasiCtx, Failure> {
+    let mut builder = builder
         .inherit_stdio()
         .max_open_fds(args.max_open_fds.unwrap_or(MAX_OPEN_FDS))
-        .arg(argv0(args))
+        .arg(argv0(&args.program, args.module()))
         .args(args.args());
-    for var in &args.env {
-        builder = builder.env(&var.name, value(var)?);
+    for addr in &args.tcplisten {
+        let listener = TcpListener::bind(addr)
+            .map_err(|err| Failure::io(format!("--tcplisten {addr}"), &err))?;
+        builder = builder.tcp_listener(listener);
+    }
+    build(&args.program, args.module(), builder)
+}
+
+/// The context of `builder`, with the directories, variables and network that the options of a program grant.
+///
+/// # Errors
+/// As [`of_run`].
+pub(crate) fn build(
+    args: &ProgramArgs,
+    module: &OsStr,
+    mut builder: WasiCtxBuilder,
+) -> Result<WasiCtx, Failure> {
+    for (name, value) in environment(args)? {
+        builder = builder.env(name, value);
     }
     for Grant {
         host,
@@ -46,22 +63,27 @@ pub(crate) fn build(args: &RunArgs) -> Result<WasiCtx, Failure> {
         };
         builder = builder.preopen_dir(host, guest, access);
     }
-    for addr in &args.tcplisten {
-        let listener = TcpListener::bind(addr)
-            .map_err(|err| Failure::io(format!("--tcplisten {addr}"), &err))?;
-        builder = builder.tcp_listener(listener);
-    }
     #[cfg(feature = "component")]
     {
         builder = args.network.grant(builder);
     }
-    let ctx = builder.build().map_err(|err| refused(args, &err))?;
+    let ctx = builder.build().map_err(|err| refused(args, module, &err))?;
     for grant in &args.grants.0 {
         if let Some(danger) = danger(grant) {
             output::note(&format!("Warning: {}: {danger}", grant.option));
         }
     }
     Ok(ctx)
+}
+
+/// The variables for the program.
+///
+/// # Errors
+/// One to pass on is not set.
+pub(crate) fn environment(args: &ProgramArgs) -> Result<Vec<(&str, OsString)>, Failure> {
+    let vars = args.env.iter();
+    vars.map(|var| Ok((var.name.as_str(), value(var)?)))
+        .collect()
 }
 
 /// What a grant gives away that its user may not think of.
@@ -90,12 +112,10 @@ fn danger(grant: &Grant) -> Option<&'static str> {
 }
 
 /// The program's argument 0: as given, or the last part of the module's path.
-fn argv0(args: &RunArgs) -> &OsStr {
+pub(crate) fn argv0<'a>(args: &'a ProgramArgs, module: &'a OsStr) -> &'a OsStr {
     match &args.argv0 {
         Some(name) => name,
-        None => Path::new(args.module())
-            .file_name()
-            .unwrap_or(args.module()),
+        None => Path::new(module).file_name().unwrap_or(module),
     }
 }
 
@@ -107,7 +127,7 @@ fn value(var: &EnvVar) -> Result<OsString, Failure> {
 }
 
 /// Why there is no context, with the option to blame where there is one.
-fn refused(args: &RunArgs, err: &BuildError) -> Failure {
+fn refused(args: &ProgramArgs, module: &OsStr, err: &BuildError) -> Failure {
     match err {
         BuildError::Preopen { path, source } => {
             Failure::io(option(args, |grant| grant.host == *path), source)
@@ -130,12 +150,12 @@ fn refused(args: &RunArgs, err: &BuildError) -> Failure {
             format!("--env {}", name.display()),
             "its value is not valid UTF-8",
         ),
-        _ => Failure::host(args.module().display(), err),
+        _ => Failure::host(module.display(), err),
     }
 }
 
 /// The option, as written, of the first grant that is meant.
-fn option(args: &RunArgs, meant: impl Fn(&Grant) -> bool) -> &str {
+fn option(args: &ProgramArgs, meant: impl Fn(&Grant) -> bool) -> &str {
     let grant = args.grants.0.iter().find(|grant| meant(grant));
     // Every directory of the context is one of them.
     grant.map_or("--dir", |grant| grant.option.as_str())

@@ -4,7 +4,7 @@
 
 use tiered::{Config, Engine, TierMode};
 
-use crate::args::{Profile, RunArgs, Trace, YesNo};
+use crate::args::{Profile, ProgramArgs, Trace, YesNo};
 use crate::failure::Failure;
 use crate::output;
 
@@ -36,8 +36,8 @@ pub(crate) fn config(tier: TierMode) -> Config {
         .max_native_stack(NATIVE_STACK_BYTES)
 }
 
-/// The settings that the options of a run name.
-pub(crate) fn run_config(args: &RunArgs) -> Config {
+/// The settings that the options for a program name.
+pub(crate) fn program_config(args: &ProgramArgs) -> Config {
     let mut config = config(args.tier)
         .fuel(args.fuel)
         .compile_threads(args.compile_threads)

@@ -13,6 +13,8 @@ mod context;
 mod dump;
 mod engine;
 mod failure;
+#[cfg(feature = "http")]
+mod http_client;
 mod inspect;
 mod invoke;
 #[cfg(feature = "component")]
@@ -21,6 +23,8 @@ mod output;
 mod run;
 mod sandbox;
 mod script;
+#[cfg(feature = "http")]
+mod serve;
 mod source;
 mod stats;
 mod validate;
@@ -39,10 +43,12 @@ const STACK_BYTES: u64 = 1 << 20;
 const OWN_STACK_BYTES: usize = 8 << 20;
 
 fn main() -> ExitCode {
-    let granted = getrlimit(Resource::Stack).current;
-    if granted.is_none_or(|bytes| bytes >= STACK_BYTES) {
+    if !has_small_stack() {
         return command();
     }
+    // A server takes them for itself, and this thread would be ended by them.
+    #[cfg(feature = "http")]
+    serve::hold_signals();
     let thread = thread::Builder::new()
         .name("main".into())
         .stack_size(OWN_STACK_BYTES);
@@ -53,9 +59,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether the command has to have a thread of its own.
+fn has_small_stack() -> bool {
+    let granted = getrlimit(Resource::Stack).current;
+    granted.is_some_and(|bytes| bytes < STACK_BYTES)
+}
+
 fn command() -> ExitCode {
-    let result = match args::parse(std::env::args_os().collect()) {
+    let command = args::parse(std::env::args_os().collect());
+    #[cfg(feature = "http")]
+    if !matches!(command, Ok(Command::Serve(_))) && has_small_stack() {
+        serve::release_signals();
+    }
+    let result = match command {
         Ok(Command::Run(args)) => run::run(&args),
+        #[cfg(feature = "http")]
+        Ok(Command::Serve(args)) => serve::run(&args),
         Ok(Command::Validate(args)) => validate::run(&args),
         Ok(Command::Wast(args)) => script::run(&args),
         Ok(Command::Inspect(args)) => inspect::run(&args),

@@ -8,7 +8,7 @@ use tiered_wasi::{Peers, WasiCtxBuilder};
 use crate::args::text;
 
 /// The options about the network.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct NetworkArgs {
     /// Let a component connect and send to HOST:PORT: an address, a network (10.0.0.0/8), a name or `*`; a port, a range
     /// or `*`
@@ -20,8 +20,8 @@ pub(crate) struct NetworkArgs {
     /// Let a component look up the addresses of a name, of all below it (`*.example.com`), or of all names (`*`)
     #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     allow_resolve: Vec<String>,
-    /// Grant by wasmtime's words: `inherit-network` the whole network, `allow-ip-name-lookup` all names; `tcp` and `udp`
-    /// as without them
+    /// Grant by wasmtime's words: `inherit-network` the whole network, `allow-ip-name-lookup` all names, `http` requests to
+    /// all servers; `tcp` and `udp` as without them
     #[arg(short = 'S', value_name = "WORD[=y|n]", value_delimiter = ',', value_parser = text(parse_word))]
     words: Vec<Word>,
 }
@@ -31,6 +31,8 @@ pub(crate) struct NetworkArgs {
 enum Word {
     InheritNetwork,
     AllowIpNameLookup,
+    /// Requests by HTTP to everywhere.
+    Http,
     /// It changes nothing: what it says is so without it.
     Default,
 }
@@ -51,7 +53,8 @@ impl NetworkArgs {
         let sockets = !(self.allow_connect.is_empty() && self.allow_listen.is_empty());
         // A name that may be connected to is looked up first.
         let names = self.allow_connect.iter().any(Peers::is_name);
-        if names || !self.allow_resolve.is_empty() || is_given(Word::AllowIpNameLookup) {
+        let lookups = is_given(Word::AllowIpNameLookup) || is_given(Word::Http);
+        if names || lookups || !self.allow_resolve.is_empty() {
             Kept::Lookups
         } else if sockets || is_given(Word::InheritNetwork) {
             Kept::Sockets
@@ -77,6 +80,10 @@ impl NetworkArgs {
                     .allow_connect(Peers::any())
                     .allow_listen(Peers::any()),
                 Word::AllowIpNameLookup => builder.allow_resolve("*"),
+                #[cfg(feature = "http")]
+                Word::Http => builder.allow_http(),
+                #[cfg(not(feature = "http"))]
+                Word::Http => builder,
                 Word::Default => builder,
             };
         }
@@ -103,12 +110,14 @@ fn parse_word(text: &str) -> Result<Word, String> {
     match (word, yes) {
         ("inherit-network", true) => Ok(Word::InheritNetwork),
         ("allow-ip-name-lookup", true) => Ok(Word::AllowIpNameLookup),
+        ("http", true) if cfg!(feature = "http") => Ok(Word::Http),
+        ("http", false) => Ok(Word::Default),
         ("tcp" | "udp" | "cli" | "preview2", true) => Ok(Word::Default),
         ("inherit-network" | "allow-ip-name-lookup", false) => Ok(Word::Default),
         ("tcp" | "udp", false) => Err(format!(
             "without a grant there is no {word} already; name what is allowed by --allow-connect and --allow-listen"
         )),
-        _ => Err("expected inherit-network, allow-ip-name-lookup, tcp or udp".into()),
+        _ => Err("expected inherit-network, allow-ip-name-lookup, http, tcp or udp".into()),
     }
 }
 
@@ -136,6 +145,7 @@ mod tests {
             words(&[Word::InheritNetwork, Word::AllowIpNameLookup]).kept(),
             Kept::Lookups
         );
+        assert_eq!(words(&[Word::Http]).kept(), Kept::Lookups);
     }
 
     #[test]
@@ -148,6 +158,7 @@ mod tests {
             Ok(Word::AllowIpNameLookup)
         );
         assert_eq!(parse_word("tcp"), Ok(Word::Default));
+        assert_eq!(parse_word("http=n"), Ok(Word::Default));
         for word in [
             "tcp=n",
             "udp=no",

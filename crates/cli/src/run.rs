@@ -55,7 +55,7 @@ impl From<Failure> for Stop {
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
     let watchdog = watch(args)?;
-    let engine = engine::new(&engine::run_config(args))?;
+    let engine = engine::new(&engine::program_config(&args.program))?;
     let program = source::load(&engine, args.module())?;
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
         return dump::run(args, &engine, &program, what, func);
@@ -78,7 +78,7 @@ fn run_module(
     let preloads = preloads
         .map(|preload| Ok((preload, source::load_module(engine, &preload.file)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
-    let ctx = context::build(args)?;
+    let ctx = context::of_run(args, WasiCtx::builder())?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;
     let (mut threads, mut store) = threads(args, engine, &module, Arc::new(ctx))?;
     session.guard(&store);
@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
         ctx: &WasiCtx,
     ) -> Result<Session<'a>, Failure> {
         let peak_memory = args.stats.map(|_| PeakMemory::open());
-        let sandbox = sandbox::enter(args, engine, ctx, watchdog.as_mut())?;
+        let sandbox = sandbox::enter(&args.program, engine, ctx, watchdog.as_mut())?;
         Ok(Session {
             args,
             engine,

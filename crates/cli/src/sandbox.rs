@@ -10,7 +10,7 @@ use tiered::Engine;
 use tiered_sandbox::{Confinement, Sandbox};
 use tiered_wasi::{Access, WasiCtx};
 
-use crate::args::{RunArgs, SandboxMode};
+use crate::args::{ProgramArgs, SandboxMode};
 use crate::failure::Failure;
 #[cfg(feature = "component")]
 use crate::network::Kept;
@@ -25,30 +25,53 @@ pub(crate) struct Status(Option<Confinement>);
 /// # Errors
 /// The kernel can't do all of what is required, or a thread is not started again.
 pub(crate) fn enter(
-    args: &RunArgs,
+    args: &ProgramArgs,
     engine: &Engine,
     ctx: &WasiCtx,
     watchdog: Option<&mut Watchdog>,
+) -> Result<Status, Failure> {
+    enter_with(args, engine, |sandbox| match watchdog {
+        Some(watchdog) => watchdog
+            .without_thread(|| confine(args, ctx, sandbox))
+            .map_err(|err| Failure::io("--timeout", &err)),
+        None => Ok(confine(args, ctx, sandbox)),
+    })
+}
+
+/// As [`enter`], for a process that goes on serving on sockets that listen already.
+///
+/// # Errors
+/// The kernel can't do all of what is required.
+#[cfg(feature = "http")]
+pub(crate) fn enter_to_serve(
+    args: &ProgramArgs,
+    engine: &Engine,
+    ctx: &WasiCtx,
+) -> Result<Status, Failure> {
+    enter_with(args, engine, |sandbox| {
+        Ok(confine(args, ctx, sandbox.serves()))
+    })
+}
+
+fn enter_with<'a>(
+    args: &ProgramArgs,
+    engine: &Engine,
+    confine: impl FnOnce(Sandbox<'a>) -> Result<Confinement, Failure>,
 ) -> Result<Status, Failure> {
     if args.sandbox == SandboxMode::Off {
         return Ok(Status(None));
     }
     engine.open_ahead();
-    let confinement = match watchdog {
-        Some(watchdog) => watchdog
-            .without_thread(|| confine(args, ctx))
-            .map_err(|err| Failure::io("--timeout", &err))?,
-        None => confine(args, ctx),
-    };
+    let confinement = confine(Sandbox::new())?;
     if args.sandbox == SandboxMode::Require && !confinement.is_whole() {
         return Err(Failure::host("--sandbox=require", confinement));
     }
     Ok(Status(Some(confinement)))
 }
 
-fn confine(args: &RunArgs, ctx: &WasiCtx) -> Confinement {
+fn confine(args: &ProgramArgs, ctx: &WasiCtx, sandbox: Sandbox<'_>) -> Confinement {
     let dirs = ctx.granted_dirs();
-    let sandbox = dirs.iter().fold(Sandbox::new(), |sandbox, dir| {
+    let sandbox = dirs.iter().fold(sandbox, |sandbox, dir| {
         let fd = dir.as_fd();
         match dir.access() {
             Access::ReadOnly => sandbox.read_only(fd),
@@ -59,7 +82,7 @@ fn confine(args: &RunArgs, ctx: &WasiCtx) -> Confinement {
 }
 
 #[cfg(feature = "component")]
-fn keep_network<'a>(args: &RunArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
+fn keep_network<'a>(args: &ProgramArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
     match args.network.kept() {
         Kept::Nothing => sandbox,
         Kept::Sockets => sandbox.sockets(),
@@ -69,7 +92,7 @@ fn keep_network<'a>(args: &RunArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
 
 /// No option grants any of it.
 #[cfg(not(feature = "component"))]
-fn keep_network<'a>(_: &RunArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
+fn keep_network<'a>(_: &ProgramArgs, sandbox: Sandbox<'a>) -> Sandbox<'a> {
     sandbox
 }
 

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "tiered",
             "tiered-component",
+            "tiered-http",
             "tiered-sandbox",
             "tiered-wasi",
             "tiered-wast",
@@ -62,7 +63,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("component", &["tiered"]),
-    ("wasi", &["tiered-component", "tiered-runtime"]),
+    (
+        "wasi",
+        &["tiered-component", "tiered-http", "tiered-runtime"],
+    ),
     // For how it shows text of strangers in its log.
     ("http", &["tiered-decode"]),
     ("jit", &["tiered-runtime", "tiered-decode"]),

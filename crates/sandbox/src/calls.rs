@@ -112,13 +112,27 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
+/// Calls of who has many connections, beside those to accept, send and receive, whatever their arguments are.
+const WAITING: &[libc::c_long] = &[
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+];
+
+/// An older form of one, which newer processors never had.
+#[cfg(target_arch = "x86_64")]
+const WAITING_OLDER: &[libc::c_long] = &[libc::SYS_epoll_wait];
+#[cfg(not(target_arch = "x86_64"))]
+const WAITING_OLDER: &[libc::c_long] = &[];
+
+/// Calls that say where a socket is and leads to.
+const ADDRESSES: &[libc::c_long] = &[libc::SYS_getsockname, libc::SYS_getpeername];
+
 /// Calls of the network that get through whatever their arguments are, if the process keeps it.
 const NETWORK: &[libc::c_long] = &[
     libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_listen,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
     libc::SYS_sendto,
@@ -168,8 +182,19 @@ pub(crate) fn restrict(network: Network) -> Result<(), Unavailable> {
 
 /// All calls that get through in the process `process`, which keeps that of the network.
 pub(crate) fn calls(process: u32, network: Network) -> Vec<(u32, Check)> {
-    let reaching_out = if network.sockets { NETWORK } else { &[] };
-    let free = FREE.iter().chain(FREE_OLDER).chain(reaching_out);
+    let given = |is_kept: bool, calls: &'static [libc::c_long]| match is_kept {
+        true => calls,
+        false => &[],
+    };
+    let free = [
+        FREE,
+        FREE_OLDER,
+        given(network.sockets, NETWORK),
+        given(network.sockets || network.serves, ADDRESSES),
+        given(network.sockets || network.serves, WAITING),
+        given(network.sockets || network.serves, WAITING_OLDER),
+    ];
+    let free = free.into_iter().flatten();
     let mut calls: Vec<_> = free.map(|&number| (number as u32, Check::Free)).collect();
     let mut one_of = |number: libc::c_long, argument, mask, values: &[u32]| {
         let values = values.to_vec();
@@ -221,6 +246,10 @@ pub(crate) fn calls(process: u32, network: Network) -> Vec<(u32, Check)> {
         libc::FIOCLEX as u32,
     ];
     one_of(libc::SYS_ioctl, 1, all, &requests);
+    if network.serves && !network.sockets {
+        let options = [libc::IPPROTO_TCP as u32];
+        one_of(libc::SYS_setsockopt, 1, all, &options);
+    }
     if network.sockets {
         // None that leads to other processes here, or to the kernel.
         let families = [libc::AF_INET as u32, libc::AF_INET6 as u32];
@@ -246,17 +275,23 @@ mod tests {
     use super::*;
 
     const NONE: Network = Network {
+        serves: false,
         sockets: false,
         lookups: false,
     };
+    const SERVER: Network = Network {
+        serves: true,
+        ..NONE
+    };
     const ALL: Network = Network {
+        serves: true,
         sockets: true,
         lookups: true,
     };
 
     #[test]
     fn each_call_is_listed_once() {
-        for network in [NONE, ALL] {
+        for network in [NONE, SERVER, ALL] {
             let calls = calls(1, network);
             let numbers: BTreeSet<_> = calls.iter().map(|(number, _)| number).collect();
             assert_eq!(numbers.len(), calls.len());
@@ -266,7 +301,7 @@ mod tests {
     #[test]
     fn the_program_is_short() {
         // So is the time that the kernel takes for it, and no jump is too far.
-        for network in [NONE, ALL] {
+        for network in [NONE, SERVER, ALL] {
             let program = filter::program(0, calls(1, network));
             assert!(program.len() < 160, "{}", program.len());
         }
@@ -294,9 +329,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_sets_options_of_tcp_alone() {
+        let calls = calls(1, SERVER);
+        let set = calls
+            .iter()
+            .find(|(number, _)| *number == libc::SYS_setsockopt as u32);
+        let check = Check::OneOf {
+            argument: 1,
+            mask: u32::MAX,
+            values: vec![libc::IPPROTO_TCP as u32],
+        };
+        assert_eq!(set.map(|(_, set)| set), Some(&check));
+    }
+
+    #[test]
     fn what_reaches_out_is_not_listed() {
-        let numbers: BTreeSet<_> = calls(1, NONE)
+        let numbers: BTreeSet<_> = [NONE, SERVER]
             .into_iter()
+            .flat_map(|network| calls(1, network))
             .map(|(number, _)| number)
             .collect();
         for number in [

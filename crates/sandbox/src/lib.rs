@@ -57,6 +57,7 @@ pub struct Sandbox<'a> {
 /// What a process keeps of the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Network {
+    serves: bool,
     sockets: bool,
     lookups: bool,
 }
@@ -79,6 +80,14 @@ impl<'a> Sandbox<'a> {
     #[must_use]
     pub fn read_write(self, dir: BorrowedFd<'a>) -> Sandbox<'a> {
         self.dir(dir, true)
+    }
+
+    /// Connections may be served on sockets that listen already: waited for together (`epoll`), asked for their addresses,
+    /// and told how to send (options of TCP). Accepting, sending and receiving may be done anyway.
+    #[must_use]
+    pub fn serves(mut self) -> Sandbox<'a> {
+        self.network.serves = true;
+        self
     }
 
     /// Sockets of IPv4 and IPv6 may be made, bound and connected, whatever the address: which ones a guest may use is left

@@ -70,7 +70,9 @@ pub struct WasiCtx {
     #[cfg(feature = "component")]
     pub(crate) resources: crate::component::Resources,
     #[cfg(feature = "component")]
-    pub(crate) net: NetGrants,
+    pub(crate) net: Arc<NetGrants>,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::p2::http::Http,
     #[cfg(feature = "component")]
     pub(crate) lookups: Lookups,
     /// Bytes of datagrams that wait to be sent.
@@ -115,19 +117,17 @@ pub struct GrantedDir(Arc<Entry>);
 impl GrantedDir {
     /// What may be done below it.
     pub fn access(&self) -> Access {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .grant
-            .access
+        self.dir().grant.access
+    }
+
+    fn dir(&self) -> &OpenDir {
+        preopened(&self.0).expect("nothing else is made one")
     }
 }
 
 impl AsFd for GrantedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        preopened(&self.0)
-            .expect("nothing else is made one")
-            .dir
-            .as_fd()
+        self.dir().dir.as_fd()
     }
 }
 
@@ -269,6 +269,12 @@ struct ForComponents {
     listen: Vec<Peers>,
     max_resources: usize,
     max_random_bytes: u64,
+    #[cfg(feature = "http")]
+    http_limits: crate::p2::http::HttpLimits,
+    #[cfg(feature = "http")]
+    http_client: Option<tiered_http::client::Client>,
+    #[cfg(feature = "http")]
+    http_tls: Option<tiered_http::client::Tls>,
 }
 
 #[cfg(feature = "component")]
@@ -279,6 +285,12 @@ impl Default for ForComponents {
             listen: Vec::new(),
             max_resources: crate::component::DEFAULT_MAX_RESOURCES,
             max_random_bytes: crate::component::DEFAULT_MAX_RANDOM_BYTES,
+            #[cfg(feature = "http")]
+            http_limits: crate::p2::http::HttpLimits::default(),
+            #[cfg(feature = "http")]
+            http_client: None,
+            #[cfg(feature = "http")]
+            http_tls: None,
         }
     }
 }
@@ -416,6 +428,18 @@ impl WasiCtxBuilder {
         self.preopen_source(Source::Dir(dir), name.into(), access)
     }
 
+    /// Grants a directory that another context has, as it has it: the same directory, by the same name, for the same access.
+    /// Nothing is looked up again.
+    ///
+    /// # Errors
+    /// The process has no descriptor left for it.
+    pub fn preopen_granted(self, granted: &GrantedDir) -> io::Result<Self> {
+        let dir = granted.dir();
+        let source = Source::Dir(dir.dir.try_clone()?);
+        let name = dir.preopen.as_deref().unwrap_or_default().to_owned();
+        Ok(self.preopen_source(source, name, dir.grant.access))
+    }
+
     fn preopen_source(mut self, source: Source, name: String, access: Access) -> Self {
         self.preopens.push(Preopen {
             source,
@@ -501,6 +525,41 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Grants requests by HTTP to all servers, those of this host among them. Sockets are another matter. Without it, requests
+    /// go where [`allow_connect`](Self::allow_connect) grants connecting.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn allow_http(mut self) -> Self {
+        self.components.net.allow_http();
+        self
+    }
+
+    /// Limits what a component may have of HTTP.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_limits(mut self, limits: crate::p2::http::HttpLimits) -> Self {
+        self.components.http_limits = limits;
+        self
+    }
+
+    /// Sets what makes requests by HTTP: clones of one client share its thread and its limits. Unless set, the first
+    /// request that is granted starts one that trusts the system's roots, for this context alone.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_client(mut self, client: tiered_http::client::Client) -> Self {
+        self.components.http_client = Some(client);
+        self
+    }
+
+    /// Sets what the client trusts that is started when there is none: for a process that can't read the system's roots any
+    /// more when it makes its first request.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_tls(mut self, tls: tiered_http::client::Tls) -> Self {
+        self.components.http_tls = Some(tls);
+        self
+    }
+
     /// Shows every call and its outcome to `tracer`, on the thread that made it: a guest's threads call it at the same time.
     /// A tracer that panics ends the guest, as a host function's panic does: no call goes by unseen.
     #[must_use]
@@ -554,7 +613,13 @@ impl WasiCtxBuilder {
             #[cfg(feature = "component")]
             resources: crate::component::Resources::new(components.max_resources),
             #[cfg(feature = "component")]
-            net: components.net,
+            net: Arc::new(components.net),
+            #[cfg(feature = "http")]
+            http: crate::p2::http::Http::new(
+                components.http_limits,
+                components.http_client,
+                components.http_tls,
+            ),
             #[cfg(feature = "component")]
             lookups: Lookups::default(),
             #[cfg(feature = "component")]

@@ -5,15 +5,15 @@
 //! be lost between two calls.
 //! Invariant: a guest that never waits holds no eventfd, and a thread that nothing can break alone has none of its own.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::abi::Errno;
-use crate::fd_share::Lease;
+use crate::signal::Signal;
 use crate::work::Work;
 
 /// Breaks a guest out of a blocking WASI call, from any thread.
@@ -32,36 +32,8 @@ pub struct InterruptHandle(Arc<Shared>);
 /// What the clones of a handle share.
 #[derive(Debug, Default)]
 struct Shared {
-    raised: AtomicBool,
+    signal: Signal,
     given_out: AtomicBool,
-    event: OnceLock<Event>,
-    /// Held while `raised` and what the event says change together.
-    changing: Mutex<()>,
-}
-
-/// What wakes a guest that waits.
-#[derive(Debug)]
-struct Event {
-    fd: OwnedFd,
-    /// It is a descriptor of the host's like any other.
-    _lease: Lease,
-}
-
-impl Event {
-    fn new() -> Result<Self, Errno> {
-        let lease = Lease::take()?;
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { fd, _lease: lease })
-    }
-
-    fn watch(&self) -> PollFd<'_> {
-        PollFd::new(&self.fd, PollFlags::IN)
-    }
-
-    fn raise(&self) {
-        // The only failure is a full counter, and then the interrupt is raised already.
-        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
-    }
 }
 
 impl InterruptHandle {
@@ -81,51 +53,25 @@ impl InterruptHandle {
         self.0.given_out.load(Ordering::Relaxed)
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        // There is nothing in it that a panic could leave half done.
-        self.0
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes the current and all later waits fail with `INTR`, and ends long transfers.
     pub fn interrupt(&self) {
-        let _changing = self.changing();
-        self.0.raised.store(true, Ordering::Relaxed);
-        if let Some(event) = self.0.event.get() {
-            event.raise();
-        }
+        self.0.signal.raise();
     }
 
     /// Lets the guest wait again.
     pub fn clear(&self) {
-        let _changing = self.changing();
-        self.0.raised.store(false, Ordering::Relaxed);
-        if let Some(event) = self.0.event.get() {
-            // The only failure is a counter of zero, and then nothing is raised.
-            let _ = rustix::io::read(&event.fd, &mut [0; 8]);
-        }
+        self.0.signal.clear();
     }
 
     /// Whether [`interrupt`](Self::interrupt) has been called since the last [`clear`](Self::clear).
     pub fn is_raised(&self) -> bool {
-        self.0.raised.load(Ordering::Relaxed)
+        self.0.signal.is_raised()
     }
 
-    /// The event, which there is only once somebody waits.
-    fn event(&self) -> Result<&Event, Errno> {
-        if self.0.event.get().is_none() {
-            let _changing = self.changing();
-            if self.0.event.get().is_none() {
-                let event = Event::new()?;
-                if self.is_raised() {
-                    event.raise();
-                }
-                self.0.event.set(event).ok();
-            }
-        }
-        self.0.event.get().ok_or(Errno::MFILE)
+    /// What to watch for it.
+    fn watch(&self) -> Result<PollFd<'_>, Errno> {
+        let event = self.0.signal.event()?;
+        Ok(PollFd::from_borrowed_fd(event, PollFlags::IN))
     }
 }
 
@@ -189,9 +135,9 @@ impl<'a> Interrupts<'a> {
     where
         'a: 'b,
     {
-        let all = self.all.event()?;
-        let own = thread.map_or(Ok(all), InterruptHandle::event)?;
-        Ok([all.watch(), own.watch()])
+        let all = self.all.watch()?;
+        let own = thread.map_or_else(|| self.all.watch(), InterruptHandle::watch)?;
+        Ok([all, own])
     }
 }
 
@@ -294,10 +240,10 @@ mod tests {
     fn only_waiting_takes_a_descriptor() {
         let handle = InterruptHandle::new();
         handle.interrupt();
-        assert!(handle.is_raised() && handle.0.event.get().is_none());
+        assert!(handle.is_raised() && !handle.0.signal.is_waited_for());
         let hour = Duration::from_secs(3600);
         assert_eq!(sleep(by(&handle), hour), Err(Errno::INTR));
-        assert!(handle.0.event.get().is_some());
+        assert!(handle.0.signal.is_waited_for());
         handle.clear();
         assert!(!handle.is_raised());
         assert_eq!(sleep(by(&handle), Duration::ZERO), Ok(()));

@@ -62,6 +62,7 @@ mod kernel_fs;
 #[cfg(feature = "component")]
 mod net_grants;
 mod objects;
+mod signal;
 mod stdio;
 
 mod args;

@@ -170,7 +170,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 }
 
 /// All that a guest is granted of the network.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct NetGrants {
     connect: Pool,
     listen: Pool,
@@ -182,6 +182,9 @@ pub(crate) struct NetGrants {
     found: Vec<(IpAddr, RangeInclusive<u16>)>,
     may_connect: bool,
     may_listen: bool,
+    /// Requests of HTTP's may go anywhere.
+    #[cfg(feature = "http")]
+    http: bool,
 }
 
 impl fmt::Debug for NetGrants {
@@ -230,6 +233,33 @@ impl NetGrants {
     /// Grants looking up a name, all names below one (`*.example.com`), or all (`*`).
     pub(crate) fn allow_resolve(&mut self, name: &str) {
         self.resolve.push(name.to_ascii_lowercase());
+    }
+
+    /// Grants requests by HTTP to all servers, and nothing else.
+    #[cfg(feature = "http")]
+    pub(crate) fn allow_http(&mut self) {
+        self.http = true;
+    }
+
+    /// Whether any request by HTTP could be granted.
+    #[cfg(feature = "http")]
+    pub(crate) fn may_request_anything(&self) -> bool {
+        self.http || self.may_connect
+    }
+
+    /// Whether a server's name may be looked up for a request.
+    #[cfg(feature = "http")]
+    pub(crate) fn may_request_name(&self, host: &str) -> bool {
+        self.http || self.may_resolve(host)
+    }
+
+    /// Whether a request to a server of that name may be made at `address`, which the name has been found to have now.
+    #[cfg(feature = "http")]
+    pub(crate) fn may_request(&self, host: &str, address: SocketAddr) -> bool {
+        let is_named = |(name, ports): &(String, RangeInclusive<u16>)| {
+            name.strip_suffix('.').unwrap_or(name) == host && ports.contains(&address.port())
+        };
+        self.http || self.names.iter().any(is_named) || self.may_connect_to(address)
     }
 
     /// Whether a socket could be of any use.

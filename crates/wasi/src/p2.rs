@@ -1,6 +1,6 @@
-//! WASI 0.2 for components: every function of its packages `io`, `cli`, `clocks`, `filesystem`, `random` and `sockets`, as rows
-//! of a table. What they do are the operations that preview 1 has, too; here are this interface's words for them. A test reads
-//! the interfaces' own definitions and compares every row with them.
+//! WASI 0.2 for components: every function of its packages `io`, `cli`, `clocks`, `filesystem`, `random` and `sockets`, and with
+//! the feature `http` those of `http`, as rows of a table. What they do are the operations that preview 1 has, too; here are
+//! this interface's words for them. A test reads the interfaces' own definitions and compares every row with them.
 //!
 //! What is gated there as unstable, the time zones and `network-error-code`, is left out.
 
@@ -8,6 +8,8 @@ mod cli;
 mod clocks;
 pub(crate) mod error;
 mod filesystem;
+#[cfg(feature = "http")]
+pub mod http;
 mod lookup;
 mod network;
 pub(crate) mod poll;
@@ -27,9 +29,10 @@ use crate::component::rows::Interface;
 use crate::ctx::WasiCtx;
 
 macro_rules! interfaces {
-    ($($name:literal = $rows:expr;)*) => {
+    ($($(#[$only:meta])? $name:literal = $rows:expr;)*) => {
         /// Every interface with functions. Those that have types only are told by the resources of these.
         pub(crate) const INTERFACES: &[Interface] = &[$(
+            $(#[$only])?
             Interface { name: concat!("wasi:", $name, "@0.2.12"), rows: $rows },
         )*];
     };
@@ -60,9 +63,13 @@ interfaces! {
     "sockets/tcp-create-socket" = tcp::CREATE;
     "sockets/udp" = udp::UDP;
     "sockets/udp-create-socket" = udp::CREATE;
+    #[cfg(feature = "http")]
+    "http/types" = http::TYPES;
+    #[cfg(feature = "http")]
+    "http/outgoing-handler" = http::OUTGOING_HANDLER;
 }
 
-/// Defines WASI 0.2 in `linker`, all of it but HTTP; `get` finds the context in the store's data.
+/// Defines WASI 0.2 in `linker`, HTTP with the feature `http`; `get` finds the context in the store's data.
 ///
 /// ```
 /// use tiered_wasi::WasiCtx;

@@ -2,6 +2,8 @@
 //!
 //! Whatever is behind them, they are streams to the guest: no seeking, and a character device if and only if a terminal.
 
+mod lines;
+
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,6 +19,7 @@ use crate::interrupt::{Blocking, Interrupts};
 use crate::iovec::{Flow, read_into, write_from};
 use crate::objects::CURRENT_POSITION;
 use crate::poll::WRITABLE;
+use lines::Lines;
 
 /// Where a guest's standard input comes from.
 #[derive(Debug, Default)]
@@ -37,6 +40,9 @@ pub enum Stdin {
 pub enum Stdout {
     /// The process's own stream of the same name.
     Inherit,
+    /// The same, which other guests write to as well: line by line, each with this text before it. A line of more than some
+    /// 4000 bytes becomes several. No terminal to the guest, whatever the stream is.
+    Lines(String),
     /// Nowhere: accepted and dropped.
     #[default]
     Null,
@@ -326,6 +332,7 @@ pub(crate) enum Input {
 pub(crate) enum Output {
     Null,
     Host(HostStream),
+    Lines(Lines),
     Buffer(OutputBuffer),
 }
 
@@ -413,6 +420,10 @@ impl Output {
     pub(crate) fn new(stdout: Stdout, inherited: BorrowedFd<'static>) -> Self {
         match stdout {
             Stdout::Inherit => Self::Host(HostStream::new(Host::Inherited(inherited))),
+            Stdout::Lines(prefix) => {
+                let stream = HostStream::new(Host::Inherited(inherited));
+                Self::Lines(Lines::new(stream, prefix))
+            }
             Stdout::Null => Self::Null,
             Stdout::File(file) => Self::Host(HostStream::new(Host::File(file))),
             Stdout::Buffer(buffer) => Self::Buffer(buffer),
@@ -422,7 +433,7 @@ impl Output {
     pub(crate) fn filetype(&self) -> FileType {
         match self {
             Self::Host(stream) => stream.filetype,
-            Self::Null | Self::Buffer(_) => FileType::Unknown,
+            Self::Null | Self::Lines(_) | Self::Buffer(_) => FileType::Unknown,
         }
     }
 
@@ -435,6 +446,7 @@ impl Output {
         match self {
             Self::Null => Ok(slices.iter().map(|slice| slice.len()).sum()),
             Self::Host(stream) => stream.write(slices, nonblock, interrupts),
+            Self::Lines(lines) => lines.write(slices, interrupts),
             Self::Buffer(buffer) => buffer.write(slices),
         }
     }
@@ -443,6 +455,7 @@ impl Output {
         match self {
             Self::Null | Self::Buffer(_) => Readiness::Now(WRITABLE),
             Self::Host(stream) => Readiness::Host(stream.host.as_fd()),
+            Self::Lines(lines) => Readiness::Host(lines.stream.host.as_fd()),
         }
     }
 }

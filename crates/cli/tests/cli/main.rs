@@ -45,6 +45,8 @@ fn version_and_help() {
         "validate",
         "wast",
         "inspect",
+        #[cfg(feature = "http")]
+        "serve",
         "Exit codes",
     ] {
         assert!(help.stdout.contains(text), "{text}: {help:?}");

@@ -94,6 +94,14 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether an error says that packets can't get there.
+fn is_unroutable(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
+    )
+}
+
 /// Tries one address after the other, each with its share of the time. `Err(None)` says that the time is over.
 async fn connect_one_of(
     addresses: &[SocketAddr],
@@ -110,6 +118,9 @@ async fn connect_one_of(
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(failed)) if failed.kind() == io::ErrorKind::ConnectionRefused => {
                 Some(ClientError::ConnectionRefused)
+            }
+            Ok(Err(failed)) if is_unroutable(failed.kind()) => {
+                Some(ClientError::Unroutable(failed.to_string()))
             }
             Ok(Err(failed)) => Some(ClientError::Connect(failed.to_string())),
             Err(_) => None,

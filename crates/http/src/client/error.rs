@@ -40,6 +40,9 @@ pub enum ClientError {
     /// The other side refuses connections.
     #[error("the connection was refused")]
     ConnectionRefused,
+    /// There is no way to the address.
+    #[error("there is no route to the server: {0}")]
+    Unroutable(String),
     /// The connection could not be made.
     #[error("the connection could not be made: {0}")]
     Connect(String),

@@ -17,6 +17,8 @@ use crate::component::wait::{Wait, wait_of_object};
 use crate::interrupt::Blocking;
 use crate::objects::tcp::{Direction, TcpSocket};
 use crate::objects::{Held, Object, positioned, socket};
+#[cfg(feature = "http")]
+use crate::p2::http::{incoming_body::BodySource, outgoing_body::BodySink};
 
 /// The most bytes of one call.
 pub(crate) const PERMIT: u64 = 64 << 10;
@@ -28,6 +30,8 @@ pub(crate) enum Source {
     /// A file, from an offset on.
     File(Arc<Held>, u64),
     Tcp(Arc<TcpSocket>),
+    #[cfg(feature = "http")]
+    Body(BodySource),
 }
 
 impl Source {
@@ -51,6 +55,9 @@ impl Source {
             Self::Tcp(tcp) => {
                 socket::receive(tcp.fd(), slices, RecvFlags::empty(), true, interrupts)
             }
+            // It has errors of its own, and is read by them.
+            #[cfg(feature = "http")]
+            Self::Body(_) => Err(Errno::BADF),
         }
     }
 
@@ -64,6 +71,9 @@ impl Source {
         match self {
             Self::Standard(held) | Self::File(held, _) => interest_of(held, PollFlags::IN),
             Self::Tcp(tcp) => Some(Interest::Readable(Arc::<TcpSocket>::clone(tcp))),
+            // No stream of 0.3 reads one.
+            #[cfg(feature = "http")]
+            Self::Body(_) => None,
         }
     }
 
@@ -72,6 +82,8 @@ impl Source {
         match self {
             Self::Standard(held) | Self::File(held, _) => wait_of_object(held, PollFlags::IN),
             Self::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::IN),
+            #[cfg(feature = "http")]
+            Self::Body(body) => body.wait(),
         }
     }
 }
@@ -83,6 +95,8 @@ pub(crate) enum Sink {
     /// A file, from an offset on, or at its end.
     File(Arc<Held>, Option<u64>),
     Tcp(Arc<TcpSocket>),
+    #[cfg(feature = "http")]
+    Body(BodySink),
 }
 
 impl Sink {
@@ -115,6 +129,9 @@ impl Sink {
             },
             Self::Tcp(tcp) if nonblock => socket::send(tcp.fd(), slices, true, interrupts),
             Self::Tcp(tcp) => tcp.send(from, interrupts).map(|()| from.len()),
+            // It has errors of its own, and is written by them.
+            #[cfg(feature = "http")]
+            Self::Body(_) => Err(Errno::BADF),
         }
     }
 
@@ -128,6 +145,9 @@ impl Sink {
         match self {
             Self::Standard(held) | Self::File(held, _) => interest_of(held, PollFlags::OUT),
             Self::Tcp(tcp) => Some(Interest::Writable(Arc::<TcpSocket>::clone(tcp))),
+            // No stream of 0.3 writes one.
+            #[cfg(feature = "http")]
+            Self::Body(_) => None,
         }
     }
 
@@ -136,6 +156,8 @@ impl Sink {
         match self {
             Self::Standard(held) | Self::File(held, _) => wait_of_object(held, PollFlags::OUT),
             Self::Tcp(tcp) => Wait::Host(tcp.fd(), PollFlags::OUT),
+            #[cfg(feature = "http")]
+            Self::Body(body) => body.wait(),
         }
     }
 }

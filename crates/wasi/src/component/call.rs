@@ -41,6 +41,9 @@ pub(crate) trait Lowered {
     fn push_own(&mut self, kind: Kind, rep: u32) -> Outcome<u32>;
     /// The resource of a handle.
     fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32>;
+    /// The resource of a handle that the guest owns, and has no more.
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32>;
     /// Has what is unfinished go on after the call.
     fn suspend(&mut self, operation: Box<dyn Unfinished>);
     /// A handle of the readable end of a stream or future, which is the `index`th of those in the result.
@@ -175,6 +178,14 @@ impl<'a> Call<'a> {
         self.host.rep(R::KIND, handle)
     }
 
+    /// The resource of a handle that the guest gives away, which must have no children.
+    #[cfg(feature = "http")]
+    pub(crate) fn take<R: InTable>(&mut self) -> Outcome<R> {
+        let handle = self.u32();
+        let rep = self.host.take_own(R::KIND, handle)?;
+        self.ctx().resources.take(rep)
+    }
+
     /// A list of bytes: where they are.
     pub(crate) fn bytes(&mut self) -> Outcome<Range<usize>> {
         self.list(1, 1)
@@ -203,7 +214,13 @@ impl<'a> Call<'a> {
 
     /// A string: where it is. It is valid UTF-8.
     pub(crate) fn string(&mut self) -> Outcome<Range<usize>> {
-        let range = self.bytes()?;
+        let (at, len) = (self.u32(), self.u32());
+        self.string_at(at, len)
+    }
+
+    /// A string that lies in memory: where it is. It is valid UTF-8.
+    pub(crate) fn string_at(&mut self, at: u32, len: u32) -> Outcome<Range<usize>> {
+        let range = self.items(at, len, 1, 1)?;
         let mut parts = self.host.parts();
         let (_, env, bytes) = parts.split();
         env.work.bytes(range.len())?;

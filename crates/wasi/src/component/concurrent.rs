@@ -243,7 +243,7 @@ impl AsFd for Watched {
         match wait_of_object(&self.0, self.1) {
             Wait::Host(fd, _) => fd,
             // Whom to ask is the same for as long as there is the object.
-            Wait::Ready | Wait::Time(_) => {
+            _ => {
                 unreachable!("an object that is always ready is not waited for")
             }
         }
@@ -260,6 +260,7 @@ pub(crate) fn interest_of(object: &Arc<Held>, events: PollFlags) -> Option<Inter
                 false => Interest::Writable(watched),
             })
         }
-        Wait::Ready | Wait::Time(_) => None,
+        // No object is waited for in another way.
+        _ => None,
     }
 }

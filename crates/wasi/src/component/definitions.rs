@@ -22,7 +22,14 @@ pub(crate) struct Definitions {
 impl Definitions {
     /// Reads packages, each after those that it uses.
     pub(crate) fn read(packages: &[(&str, &str)]) -> Self {
+        Self::read_with(packages, &[])
+    }
+
+    /// As [`read`](Self::read), with what these features gate.
+    pub(crate) fn read_with(packages: &[(&str, &str)], features: &[&str]) -> Self {
         let mut resolve = Resolve::default();
+        let features = features.iter().map(|&name| name.to_owned());
+        resolve.features.extend(features);
         for (name, text) in packages {
             resolve.push_str(name, text).unwrap();
         }
@@ -103,6 +110,19 @@ impl Definitions {
         expected.sort();
         ours.sort();
         assert_eq!(ours, expected);
+    }
+
+    /// The cases of a variant, in order.
+    #[cfg(feature = "http")]
+    pub(crate) fn variant_cases(&self, interface: &str, name: &str) -> Vec<String> {
+        let id = self.interfaces()[interface].types[name];
+        match &self.resolve.types[id].kind {
+            TypeDefKind::Variant(cases) => {
+                let cases = cases.cases.iter();
+                cases.map(|case| case.name.clone()).collect()
+            }
+            other => panic!("{name} is {other:?}"),
+        }
     }
 
     /// Compares the cases of an enum or a variant, in order, with ours.

@@ -81,6 +81,13 @@ impl Lowered for Guest {
         }
     }
 
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        let rep = self.rep(kind, handle)?;
+        self.handles[handle as usize] = None;
+        Ok(rep)
+    }
+
     fn suspend(&mut self, operation: Box<dyn Unfinished>) {
         self.suspended = Some(operation);
     }

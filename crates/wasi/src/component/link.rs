@@ -129,6 +129,12 @@ impl<T: 'static> Lowered for Bridge<'_, '_, T> {
         self.inner.rep(ty.host, handle)
     }
 
+    #[cfg(feature = "http")]
+    fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
+        let ty = self.ty(kind)?;
+        self.inner.take_own(ty.host, handle)
+    }
+
     fn suspend(&mut self, operation: Box<dyn Unfinished>) {
         let operation = self.adapted(operation);
         self.inner.suspend(operation);

@@ -283,6 +283,28 @@ impl Lower for New {
     }
 }
 
+/// A `result` without anything in it.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Success(pub(crate) bool);
+
+#[cfg(feature = "http")]
+impl Success {
+    pub(crate) fn of<E>(result: Result<(), E>) -> Self {
+        Self(result.is_ok())
+    }
+}
+
+#[cfg(feature = "http")]
+impl Answer for Success {
+    const RESULT: ResultForm = ResultForm::I32;
+
+    fn answer(self, call: &mut Call<'_>, _at: u32) -> Outcome<()> {
+        call.set_result(u64::from(!self.0));
+        Ok(())
+    }
+}
+
 macro_rules! flat {
     ($($ty:ty: $form:ident = |$value:ident, $call:ident| $bits:expr;)*) => {$(
         impl Answer for $ty {
@@ -335,4 +357,9 @@ stored! {
     (A, B) (A, B);
     () String;
     () InPlace;
+}
+
+#[cfg(feature = "http")]
+stored! {
+    () crate::p2::http::Method;
 }

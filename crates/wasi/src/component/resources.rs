@@ -24,6 +24,13 @@ use crate::component::udp::{Incoming, Outgoing, Udp};
 use crate::interrupt::Interrupts;
 use crate::objects::tcp::TcpSocket;
 use crate::p2::error::IoError;
+#[cfg(feature = "http")]
+use crate::p2::http::{
+    Bell, ResponseOutparam, client::FutureIncomingResponse, fields::Fields,
+    incoming::IncomingRequest, incoming::IncomingResponse, incoming_body::FutureTrailers,
+    incoming_body::IncomingBody, options::RequestOptions, outgoing::OutgoingRequest,
+    outgoing::OutgoingResponse, outgoing_body::OutgoingBody,
+};
 use crate::p2::poll::Pollable;
 use crate::p2::streams::{InputStream, OutputStream};
 use crate::poll;
@@ -65,48 +72,58 @@ macro_rules! type_name {
 /// A kind of resource: the enum's variant, the type of the value, its interface and name in 0.2, and those in 0.3 if they
 /// have it.
 macro_rules! kinds {
-    ($($kind:ident($ty:ty) = $interface:literal $name:literal $(, $interface3:literal $name3:literal)?;)*) => {
+    ($($(#[$only:meta])? $kind:ident($ty:ty) = $interface:literal $name:literal $(, $interface3:literal $name3:literal)?;)*) => {
         /// The types of resources.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Kind { $($kind,)* }
+        pub(crate) enum Kind { $($(#[$only])? $kind,)* }
 
         impl Kind {
             /// All of them.
-            pub(crate) const ALL: &[Self] = &[$(Self::$kind,)*];
+            pub(crate) const ALL: &[Self] = &[$($(#[$only])? Self::$kind,)*];
 
             /// How a version names it; `None` if it has none such.
             pub(crate) const fn in_version(self, version: Version) -> Option<TypeName> {
                 match (version, self) {
-                    $((Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $interface $name),)*
-                    $((Version::P3, Self::$kind) => type_name!("0.3.2" "0.3" $($interface3 $name3)?),)*
+                    $($(#[$only])? (Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $interface $name),)*
+                    $($(#[$only])? (Version::P3, Self::$kind) => type_name!("0.3.2" "0.3" $($interface3 $name3)?),)*
                 }
             }
 
             /// Its name for messages.
             pub(crate) const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)* }
+                match self { $($(#[$only])? Self::$kind => $name,)* }
             }
         }
 
         /// A resource of the guest.
         #[derive(Debug)]
-        pub(crate) enum Resource { $($kind($ty),)* }
+        pub(crate) enum Resource { $($(#[$only])? $kind($ty),)* }
 
         impl Resource {
             pub(crate) fn kind(&self) -> Kind {
-                match self { $(Self::$kind(_) => Kind::$kind,)* }
+                match self { $($(#[$only])? Self::$kind(_) => Kind::$kind,)* }
             }
         }
 
         $(
+            $(#[$only])?
             impl From<$ty> for Resource {
                 fn from(value: $ty) -> Self {
                     Self::$kind(value)
                 }
             }
 
+            $(#[$only])?
             impl InTable for $ty {
                 const KIND: Kind = Kind::$kind;
+
+                #[cfg(feature = "http")]
+                fn take(resource: Resource) -> Option<Self> {
+                    match resource {
+                        Resource::$kind(value) => Some(value),
+                        _ => None,
+                    }
+                }
 
                 fn of(resource: &mut Resource) -> Option<&mut Self> {
                     match resource {
@@ -122,6 +139,9 @@ macro_rules! kinds {
 /// A type of the values that are in the table.
 pub(crate) trait InTable: Sized {
     const KIND: Kind;
+
+    #[cfg(feature = "http")]
+    fn take(resource: Resource) -> Option<Self>;
 
     fn of(resource: &mut Resource) -> Option<&mut Self>;
 }
@@ -153,6 +173,29 @@ kinds! {
     Incoming(Incoming) = "wasi:sockets/udp" "incoming-datagram-stream";
     Outgoing(Outgoing) = "wasi:sockets/udp" "outgoing-datagram-stream";
     Lookup(Lookup) = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
+    #[cfg(feature = "http")]
+    Fields(Fields) = "wasi:http/types" "fields";
+    #[cfg(feature = "http")]
+    IncomingRequest(IncomingRequest) = "wasi:http/types" "incoming-request";
+    #[cfg(feature = "http")]
+    OutgoingRequest(OutgoingRequest) = "wasi:http/types" "outgoing-request";
+    #[cfg(feature = "http")]
+    RequestOptions(RequestOptions) = "wasi:http/types" "request-options";
+    #[cfg(feature = "http")]
+    ResponseOutparam(ResponseOutparam) = "wasi:http/types" "response-outparam";
+    #[cfg(feature = "http")]
+    IncomingResponse(IncomingResponse) = "wasi:http/types" "incoming-response";
+    #[cfg(feature = "http")]
+    IncomingBody(IncomingBody) = "wasi:http/types" "incoming-body";
+    #[cfg(feature = "http")]
+    FutureTrailers(FutureTrailers) = "wasi:http/types" "future-trailers";
+    #[cfg(feature = "http")]
+    OutgoingResponse(OutgoingResponse) = "wasi:http/types" "outgoing-response";
+    #[cfg(feature = "http")]
+    OutgoingBody(OutgoingBody) = "wasi:http/types" "outgoing-body";
+    #[cfg(feature = "http")]
+    FutureIncomingResponse(FutureIncomingResponse) =
+        "wasi:http/types" "future-incoming-response";
 }
 
 #[derive(Debug)]
@@ -174,6 +217,9 @@ pub(crate) struct Resources {
     scratch: Vec<u8>,
     /// Connections that have not sent all that was written to them: whenever the guest waits, they go on.
     unsent: Mutex<Vec<Arc<TcpSocket>>>,
+    /// Rings when something of HTTP's may have become ready.
+    #[cfg(feature = "http")]
+    bell: Bell,
 }
 
 impl Resources {
@@ -184,7 +230,15 @@ impl Resources {
             limit,
             scratch: Vec::new(),
             unsent: Mutex::default(),
+            #[cfg(feature = "http")]
+            bell: Bell::default(),
         }
+    }
+
+    /// Rings when something of HTTP's may have become ready.
+    #[cfg(feature = "http")]
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Takes note of a connection that has not sent everything yet.
@@ -306,6 +360,12 @@ impl Resources {
             self.slot(parent)?.children -= 1;
         }
         Ok(slot.resource)
+    }
+
+    /// Takes one out that the guest gives away.
+    #[cfg(feature = "http")]
+    pub(crate) fn take<R: InTable>(&mut self, rep: u32) -> Outcome<R> {
+        R::take(self.remove(rep)?).ok_or_else(|| missing(rep))
     }
 
     /// The resource that one was made from.

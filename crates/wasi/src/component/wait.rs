@@ -18,6 +18,9 @@ pub(crate) enum Wait<'a> {
     Time(u64),
     /// What the host is asked of a descriptor.
     Host(BorrowedFd<'a>, PollFlags),
+    /// What HTTP's threads do: the bell of the resources rings then.
+    #[cfg(feature = "http")]
+    Bell,
 }
 
 impl Wait<'_> {
@@ -26,6 +29,8 @@ impl Wait<'_> {
         match *self {
             Wait::Ready => Ok(true),
             Wait::Time(left) => Ok(left == 0),
+            #[cfg(feature = "http")]
+            Wait::Bell => Ok(false),
             Wait::Host(fd, events) => {
                 let answers = poll::ask_now([(fd, events)].into_iter())?;
                 Ok(answers.iter().any(|answer| !answer.is_empty()))

@@ -4,6 +4,8 @@ use crate::abi::Errno;
 use crate::component::call::{Call, Outcome};
 use crate::component::lower::Lower;
 use crate::component::rows::{Row, row};
+#[cfg(feature = "http")]
+use crate::p2::http::code::ErrorCode;
 use crate::p2::streams::StreamError;
 
 /// What an operation was about: it decides in whose words its error is told.
@@ -15,10 +17,41 @@ pub(crate) enum Domain {
 }
 
 /// `error`: why the last operation on a stream failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IoError {
     pub(crate) errno: Errno,
     pub(crate) domain: Domain,
+    /// What HTTP calls it.
+    #[cfg(feature = "http")]
+    pub(crate) http: Option<Box<ErrorCode>>,
+}
+
+impl IoError {
+    pub(crate) fn new(errno: Errno, domain: Domain) -> Self {
+        Self {
+            errno,
+            domain,
+            #[cfg(feature = "http")]
+            http: None,
+        }
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn of_http(code: ErrorCode) -> Self {
+        Self {
+            http: Some(Box::new(code)),
+            ..Self::new(Errno::IO, Domain::Network)
+        }
+    }
+
+    /// For people.
+    fn message(&self) -> String {
+        #[cfg(feature = "http")]
+        if let Some(code) = &self.http {
+            return code.to_string();
+        }
+        self.errno.message().to_owned()
+    }
 }
 
 pub(super) const ROWS: &[Row] = &[row!("[method]error.to-debug-string" [I32] to_debug_string)];
@@ -26,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[row!("[method]error.to-debug-string" [I32] to_
 fn to_debug_string(call: &mut Call<'_>) -> Outcome<String> {
     let this = call.handle::<IoError>()?;
     let error: &IoError = call.ctx().resources.get(this)?;
-    Ok(error.errno.message().to_owned())
+    Ok(error.message())
 }
 
 impl Lower for StreamError {

@@ -1,6 +1,7 @@
 //! `wasi:sockets/ip-name-lookup`: its functions, with the answer as a resource.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::component::call::{Call, Outcome};
 use crate::component::error::settle_errno;
@@ -28,6 +29,6 @@ fn resolve_next_address(call: &mut Call<'_>) -> Outcome<Done<Option<IpAddr>>> {
     let this = call.handle::<Lookup>()?;
     let ctx = call.ctx();
     let lookup: &mut Lookup = ctx.resources.get(this)?;
-    let addresses = lookup.addresses(&mut ctx.net);
+    let addresses = lookup.addresses(Arc::make_mut(&mut ctx.net));
     Ok(addresses.map(Iterator::next))
 }

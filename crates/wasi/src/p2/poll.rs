@@ -1,7 +1,11 @@
 //! `wasi:io/poll`: waiting for the first of some resources, in one `poll` of the host's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+#[cfg(feature = "http")]
+use rustix::event::PollFlags;
+
+use crate::abi::Errno;
 use crate::component::call::{Call, Env, Outcome, trap};
 use crate::component::clocks::monotonic_now;
 use crate::component::error::settle_errno;
@@ -52,14 +56,25 @@ fn subject(resources: &mut Resources, rep: u32) -> Outcome<Subject> {
 }
 
 /// Waits until a resource is ready.
-pub(super) fn wait_on(resources: &Resources, rep: u32, env: Env<'_>) -> Outcome<()> {
-    let Some(Wait::Host(fd, events)) = resources.peek(rep).map(wait_of) else {
-        return Ok(());
-    };
-    let waited = resources.wait(&[(fd, events)], None, env.interrupts);
-    settle_errno(waited)?
-        .map(drop)
-        .map_err(|errno| trap(errno.to_string()))
+pub(super) fn wait_on(resources: &mut Resources, rep: u32, env: Env<'_>) -> Outcome<()> {
+    wait_for(resources, &[Subject::Resource(rep)], 0, true, env).map(drop)
+}
+
+/// Has what is of HTTP look whether it is ready, so that its [`wait_of`] knows.
+#[cfg(feature = "http")]
+fn look(resources: &mut Resources, subjects: &[Subject]) -> Outcome<()> {
+    for subject in subjects {
+        if let Subject::Resource(rep) = *subject {
+            match resources.any(rep)? {
+                Resource::InputStream(stream) => stream.look(),
+                Resource::OutputStream(stream) => stream.look(),
+                Resource::FutureTrailers(future) => future.look(),
+                Resource::FutureIncomingResponse(future) => future.look(),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a resource has to wait for.
@@ -72,21 +87,45 @@ fn wait_of(resource: &Resource) -> Wait<'_> {
         Resource::Incoming(stream) => stream.wait(),
         Resource::Outgoing(stream) => stream.wait(),
         Resource::Lookup(lookup) => lookup.wait(),
+        #[cfg(feature = "http")]
+        Resource::FutureTrailers(future) => future.wait(),
+        #[cfg(feature = "http")]
+        Resource::FutureIncomingResponse(future) => future.wait(),
         _ => Wait::Ready,
     }
 }
 
-/// Which of `subjects` are ready, by index; waits for the first unless told not to.
-fn wait_for(
-    resources: &Resources,
+/// What was found about some subjects.
+struct Seen {
+    /// Those that are ready, by index.
+    ready: Vec<u32>,
+    /// Those that time makes ready, each with how much is left of it, in nanoseconds.
+    timers: Vec<(u32, u64)>,
+    /// Whether any waits for the bell.
+    #[cfg(feature = "http")]
+    bell: bool,
+}
+
+/// Looks at `subjects`, and asks the host about them, waiting for an answer until `deadline` unless some are ready without.
+fn see(
+    resources: &mut Resources,
     subjects: &[Subject],
     now: u64,
+    deadline: Option<Instant>,
     waits: bool,
     env: Env<'_>,
-) -> Outcome<Vec<u32>> {
-    let mut ready = Vec::new();
-    let mut nearest: Option<u64> = None;
-    let mut timers = Vec::new();
+) -> Outcome<Seen> {
+    #[cfg(feature = "http")]
+    {
+        resources.bell().silence();
+        look(resources, subjects)?;
+    }
+    let mut seen = Seen {
+        ready: Vec::new(),
+        timers: Vec::new(),
+        #[cfg(feature = "http")]
+        bell: false,
+    };
     let mut watched = Vec::new();
     for (index, subject) in (0..).zip(subjects) {
         let wait = match *subject {
@@ -95,45 +134,81 @@ fn wait_for(
             Subject::Resource(rep) => resources.peek(rep).map_or(Wait::Ready, wait_of),
         };
         match wait {
-            Wait::Ready => ready.push(index),
-            Wait::Time(left) => {
-                nearest = Some(nearest.map_or(left, |nearest| nearest.min(left)));
-                timers.push((index, left));
-            }
+            Wait::Ready => seen.ready.push(index),
+            Wait::Time(left) => seen.timers.push((index, left)),
             Wait::Host(fd, events) => watched.push((index, fd, events)),
+            #[cfg(feature = "http")]
+            Wait::Bell => seen.bell = true,
         }
     }
-    let timeout = match ready.is_empty() && waits {
-        true => nearest,
-        false => Some(0),
+    let waits = waits && seen.ready.is_empty();
+    #[cfg(feature = "http")]
+    let bell = match waits && seen.bell {
+        true => Some((settle_told(resources.bell().event())?, PollFlags::IN)),
+        false => None,
     };
-    if !watched.is_empty() || timeout != Some(0) {
-        let asked = watched.iter().map(|&(_, fd, events)| (fd, events));
-        let answers = match timeout {
-            Some(0) => {
-                resources.send_unsent(env.interrupts);
-                poll::ask_now(asked)
-            }
-            _ => {
-                let asked: Vec<_> = asked.collect();
-                let timeout = timeout.map(Duration::from_nanos);
-                resources.wait(&asked, timeout, env.interrupts)
-            }
-        };
-        let answers = settle_errno(answers)?.map_err(|errno| trap(errno.to_string()))?;
-        for ((index, ..), answer) in watched.iter().zip(answers) {
-            if !answer.is_empty() {
-                ready.push(*index);
-            }
+    #[cfg(not(feature = "http"))]
+    let bell = None;
+    let told = watched.iter().map(|&(_, fd, events)| (fd, events));
+    let asked: Vec<_> = told.chain(bell).collect();
+    if !waits && asked.is_empty() {
+        return Ok(seen);
+    }
+    let answers = match waits {
+        false => {
+            resources.send_unsent(env.interrupts);
+            poll::ask_now(asked.iter().copied())
+        }
+        true => {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            resources.wait(&asked, left, env.interrupts)
+        }
+    };
+    let answers = settle_told(answers)?;
+    for ((index, ..), answer) in watched.iter().zip(answers) {
+        if !answer.is_empty() {
+            seen.ready.push(*index);
         }
     }
-    // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
-    if ready.is_empty() && waits {
-        let due = timers.iter().filter(|(_, left)| Some(*left) <= nearest);
-        ready.extend(due.map(|(index, _)| *index));
+    Ok(seen)
+}
+
+/// What the host says to a question that has no error for the guest.
+fn settle_told<T>(told: Result<T, Errno>) -> Outcome<T> {
+    settle_errno(told)?.map_err(|errno| trap(errno.to_string()))
+}
+
+/// Which of `subjects` are ready, by index; waits for the first unless told not to.
+fn wait_for(
+    resources: &mut Resources,
+    subjects: &[Subject],
+    now: u64,
+    waits: bool,
+    env: Env<'_>,
+) -> Outcome<Vec<u32>> {
+    let instants = subjects.iter().filter_map(|subject| match subject {
+        Subject::Instant(when) => Some(when.saturating_sub(now)),
+        Subject::Resource(_) => None,
+    });
+    let nearest = instants.min();
+    let deadline =
+        nearest.and_then(|nearest| Instant::now().checked_add(Duration::from_nanos(nearest)));
+    loop {
+        let Seen {
+            mut ready, timers, ..
+        } = see(resources, subjects, now, deadline, waits, env)?;
+        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        // With nothing else to report, the nearest timer has run out; all due at the same moment go with it.
+        if ready.is_empty() && waits && is_over {
+            let due = timers.iter().filter(|(_, left)| Some(*left) <= nearest);
+            ready.extend(due.map(|(index, _)| *index));
+        }
+        if !ready.is_empty() || !waits {
+            ready.sort_unstable();
+            return Ok(ready);
+        }
+        // The bell has rung, and whatever it was for is seen in the next round.
     }
-    ready.sort_unstable();
-    Ok(ready)
 }
 
 /// Waits for the pollables `reps`.

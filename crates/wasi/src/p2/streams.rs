@@ -18,13 +18,15 @@ use crate::component::resources::Resources;
 use crate::component::rows::{Row, row};
 use crate::component::wait::Wait;
 use crate::p2::error::{Domain, IoError};
+#[cfg(feature = "http")]
+use crate::p2::http::outgoing_body::Ended;
 use crate::p2::poll::{subscribe, wait_on};
 
 /// The most bytes of a call that writes and flushes.
 const BLOCKING_WRITE: u64 = 4096;
 
 /// `stream-error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StreamError {
     LastOperationFailed(IoError),
     Closed,
@@ -83,6 +85,8 @@ impl InputStream {
             Source::Standard(_) => Domain::Streams,
             Source::File(..) => Domain::Filesystem,
             Source::Tcp(_) => Domain::Network,
+            #[cfg(feature = "http")]
+            Source::Body(_) => Domain::Network,
         }
     }
 
@@ -93,6 +97,17 @@ impl InputStream {
         }
         if to.is_empty() {
             return Ok(Ok(0));
+        }
+        #[cfg(feature = "http")]
+        if let Source::Body(body) = &self.source {
+            let read = match body.read(to) {
+                Ok(Some(moved)) => Ok(moved),
+                Ok(None) => Err(StreamError::Closed),
+                Err(code) => Err(StreamError::LastOperationFailed(IoError::of_http(code))),
+            };
+            self.closed = read.is_err();
+            env.work.bytes(*read.as_ref().unwrap_or(&0))?;
+            return Ok(read);
         }
         let read = self.source.read(to, env);
         Ok(match settle_errno(read)? {
@@ -108,7 +123,9 @@ impl InputStream {
             Err(errno) => {
                 self.closed = true;
                 let domain = self.domain();
-                Err(StreamError::LastOperationFailed(IoError { errno, domain }))
+                Err(StreamError::LastOperationFailed(IoError::new(
+                    errno, domain,
+                )))
             }
         })
     }
@@ -118,6 +135,14 @@ impl InputStream {
             return Wait::Ready;
         }
         self.source.wait()
+    }
+
+    /// Looks whether there is something to read, where asking the host does not say so.
+    #[cfg(feature = "http")]
+    pub(super) fn look(&self) {
+        if let Source::Body(body) = &self.source {
+            body.look();
+        }
     }
 }
 
@@ -135,6 +160,8 @@ impl OutputStream {
             Sink::Standard(_) => Domain::Streams,
             Sink::File(..) => Domain::Filesystem,
             Sink::Tcp(_) => Domain::Network,
+            #[cfg(feature = "http")]
+            Sink::Body(_) => Domain::Network,
         }
     }
 
@@ -143,11 +170,37 @@ impl OutputStream {
         self.closed = true;
         match errno {
             Errno::PIPE => StreamError::Closed,
-            errno => StreamError::LastOperationFailed(IoError {
-                errno,
-                domain: self.domain(),
-            }),
+            errno => StreamError::LastOperationFailed(IoError::new(errno, self.domain())),
         }
+    }
+
+    /// Closes the stream of a body.
+    #[cfg(feature = "http")]
+    fn end(&mut self, ended: Ended) -> StreamError {
+        self.closed = true;
+        match ended {
+            None => StreamError::Closed,
+            Some(code) => StreamError::LastOperationFailed(IoError::of_http(code)),
+        }
+    }
+
+    /// Waits until a body has room for more.
+    fn make_room(&mut self, env: Env<'_>) -> Outcome<Moved<()>> {
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            let look = || match body.room() {
+                Ok(0) => None,
+                Ok(_) => Some(Ok(())),
+                Err(ended) => Some(Err(ended)),
+            };
+            return Ok(match body.bell().wait_until(env, look)? {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(ended)) => Err(self.end(ended)),
+                Err(errno) => Err(self.fail(errno)),
+            });
+        }
+        let _ = env;
+        Ok(Ok(()))
     }
 
     fn is_closed(&self) -> bool {
@@ -159,6 +212,14 @@ impl OutputStream {
             return Wait::Ready;
         }
         self.sink.wait()
+    }
+
+    /// Looks whether there is room, where asking the host does not say so.
+    #[cfg(feature = "http")]
+    pub(super) fn look(&self) {
+        if let Sink::Body(body) = &self.sink {
+            body.look();
+        }
     }
 
     /// Has a connection take what is pending, waiting until it has taken it all if told to.
@@ -175,6 +236,16 @@ impl OutputStream {
         self.permit = 0;
         if self.is_closed() {
             return Ok(Err(StreamError::Closed));
+        }
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            return Ok(match body.room() {
+                Ok(room) => {
+                    self.permit = PERMIT.min(room as u64);
+                    Ok(self.permit)
+                }
+                Err(ended) => Err(self.end(ended)),
+            });
         }
         if let Err(error) = self.drain(false, env)? {
             return Ok(Err(error));
@@ -196,6 +267,12 @@ impl OutputStream {
         if self.is_closed() {
             return Ok(Err(StreamError::Closed));
         }
+        #[cfg(feature = "http")]
+        if let Sink::Body(body) = &self.sink {
+            let written = body.write(from).map_err(|ended| self.end(ended));
+            env.work.bytes(from.len())?;
+            return Ok(written);
+        }
         let mut rest = from;
         while !rest.is_empty() {
             let written = self.sink.write(rest, false, env);
@@ -211,8 +288,13 @@ impl OutputStream {
 
     /// Writes all of `from` and waits until it is out.
     fn write_and_flush(&mut self, from: &[u8], env: Env<'_>) -> Outcome<Moved<()>> {
-        if let Err(error) = self.drain(true, env)? {
-            return Ok(Err(error));
+        if self.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        for result in [self.drain(true, env)?, self.make_room(env)?] {
+            if let Err(error) = result {
+                return Ok(Err(error));
+            }
         }
         match self.write(from, env)? {
             Ok(()) => self.drain(true, env),
@@ -397,8 +479,13 @@ fn splice_bytes(call: &mut Call<'_>, waits: bool) -> Outcome<Moved<u64>> {
     let (resources, env, _) = parts.split();
     let to: &mut OutputStream = resources.get(this)?;
     if waits {
-        if let Err(error) = to.drain(true, env)? {
-            return Ok(Err(error));
+        if to.is_closed() {
+            return Ok(Err(StreamError::Closed));
+        }
+        for result in [to.drain(true, env)?, to.make_room(env)?] {
+            if let Err(error) = result {
+                return Ok(Err(error));
+            }
         }
         if let Wait::Host(fd, events) = to.wait() {
             let waited = env.interrupts.wait(fd, events, false);

@@ -1,6 +1,7 @@
 //! `wasi:sockets/ip-name-lookup`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::Poll;
 
 use tiered_component::concurrent::{Interest, Waits};
@@ -20,7 +21,7 @@ type Found = Result<Vec<IpAddr>, LookupError>;
 
 impl Operation<Found> for Lookup {
     fn poll(&mut self, call: &mut Call<'_>) -> Outcome<Poll<Found>> {
-        Ok(match self.addresses(&mut call.ctx().net) {
+        Ok(match self.addresses(Arc::make_mut(&mut call.ctx().net)) {
             Ok(addresses) => Poll::Ready(Ok(addresses.collect())),
             Err(NetError::WouldBlock) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into())),

@@ -157,6 +157,9 @@ impl<E: From<Errno> + Send> ByteSink for Writing<E> {
         let ended = match &self.sink {
             Sink::Tcp(tcp) => tcp.close(Direction::Send),
             Sink::Standard(_) | Sink::File(..) => Ok(()),
+            // 0.3 has no such sink.
+            #[cfg(feature = "http")]
+            Sink::Body(_) => Ok(()),
         };
         self.report.end(settle_errno(ended)?.map_err(E::from));
         Ok(())

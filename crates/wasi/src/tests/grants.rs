@@ -29,8 +29,11 @@ fn granted_directories_can_be_told() {
     );
     opened.unwrap();
     let inode = |dir: &crate::GrantedDir| rustix::fs::fstat(dir).unwrap().st_ino;
-    let dirs = guest.ctx.granted_dirs();
-    let dirs: Vec<_> = dirs.iter().map(|dir| (inode(dir), dir.access())).collect();
+    let granted = guest.ctx.granted_dirs();
+    let shown = |dirs: &[crate::GrantedDir]| -> Vec<_> {
+        dirs.iter().map(|dir| (inode(dir), dir.access())).collect()
+    };
+    let dirs = shown(&granted);
     let base = guest.base.path();
     let expected = [
         ("inside", Access::ReadWrite),
@@ -42,6 +45,24 @@ fn granted_directories_can_be_told() {
         (std::os::unix::fs::MetadataExt::ino(&metadata), access)
     });
     assert_eq!(dirs, expected);
+    // Another context has them by the same names, with positions of their own.
+    let mut builder = crate::WasiCtx::builder();
+    for dir in &granted {
+        builder = builder.preopen_granted(dir).unwrap();
+    }
+    let other = builder.build().unwrap();
+    assert_eq!(shown(&other.granted_dirs()), expected);
+    let named = |ctx: &crate::WasiCtx| {
+        ctx.table
+            .entries()
+            .iter()
+            .filter_map(|entry| match &**entry.object {
+                crate::objects::Object::Dir(dir) => dir.preopen.clone(),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(&other), named(&guest.ctx));
 }
 
 const RO: u32 = 4;

@@ -1,6 +1,9 @@
 //! Components that call the interfaces, run by the engine in all tier modes: that the imports are found, get their arguments,
 //! and reach the guest's memory, handles and allocator. What the calls mean in every case is tested beside.
 
+#[cfg(feature = "http")]
+mod answering;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -33,7 +36,9 @@ fn imports() -> String {
             .trim_end_matches("@0.2.12");
         let full = name
             .replace("[resource-drop]", "drop-")
-            .replace("[method]", "");
+            .replace("[method]", "")
+            .replace("[static]", "")
+            .replace("[constructor]", "new-");
         let bare = full.rsplit('.').next().unwrap_or(&full);
         let ids = [
             bare.to_owned(),
@@ -69,6 +74,11 @@ fn imports() -> String {
 /// A component whose core module imports everything and has these items: among them the function `run`, which it exports.
 /// An address in the first 4096 bytes is the guest's to use, those from 2048 on hold `data`.
 fn component(items: &str, data: &str) -> Vec<u8> {
+    component_that("export run: func() -> u32;", items, data)
+}
+
+/// As [`component`], with these exports.
+fn component_that(exports: &str, items: &str, data: &str) -> Vec<u8> {
     let imports = imports();
     let text = format!(
         r#"(module
@@ -87,9 +97,15 @@ fn component(items: &str, data: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(&text).unwrap();
     let mut resolve = definitions().resolve;
-    let world = "package test:guest;
-        world guest { include wasi:cli/imports@0.2.12; export run: func() -> u32; }";
-    let package = resolve.push_str("guest.wit", world).unwrap();
+    let http = match cfg!(feature = "http") {
+        true => "include wasi:http/imports@0.2.12;",
+        false => "",
+    };
+    let world = format!(
+        "package test:guest;
+        world guest {{ include wasi:cli/imports@0.2.12; {http} {exports} }}"
+    );
+    let package = resolve.push_str("guest.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     let mut encoder = ComponentEncoder::default();
