@@ -132,10 +132,10 @@ pub const INCOMING_HANDLER: (&str, &str) = ("wasi:http/incoming-handler@0.2.12",
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpLimits {
-    /// Bytes of one `fields`, counted as HTTP/2 does: of each the name, the value and 32 more. One more is a trap.
-    /// Default: 128 KiB.
+    /// Bytes of one `fields`, counted as HTTP/2 does: of each the name, the value and 32 more; and bytes of the other parts of
+    /// one request. One more is a trap. Default: 128 KiB.
     pub fields_bytes: usize,
-    /// Bytes of all its `fields` together. One more is a trap. Default: 16 MiB.
+    /// Bytes of all these together. One more is a trap. Default: 16 MiB.
     pub all_fields_bytes: usize,
     /// Requests to other servers at the same time, each until its response and its bodies are dropped. Beyond:
     /// `connection-limit-reached`. Default: 64.
@@ -146,6 +146,9 @@ pub struct HttpLimits {
     pub request_body: u64,
     /// Bytes of a body that wait to be sent. Default: 64 KiB.
     pub body_buffer: usize,
+    /// Bodies that it writes at the same time, or has written for messages that it has not sent. One more is a trap.
+    /// Default: 128.
+    pub bodies: usize,
 }
 
 /// Why a request was not answered as the guest should have.
@@ -204,6 +207,7 @@ impl Default for HttpLimits {
             all_requests: u64::MAX,
             request_body: u64::MAX,
             body_buffer: 64 << 10,
+            bodies: 128,
         }
     }
 }
@@ -215,6 +219,8 @@ pub(crate) struct Http {
     pub(crate) fields: Budget,
     /// Under way.
     requests: Requests,
+    /// Open.
+    bodies: Requests,
     /// Begun so far.
     made: u64,
     /// Made when it is first needed, unless it was given.
@@ -233,6 +239,7 @@ impl Http {
             fields: Budget::new(limits.fields_bytes, limits.all_fields_bytes),
             limits,
             requests: Requests::default(),
+            bodies: Requests::default(),
             made: 0,
             client: client.map(Ok),
             tls,

@@ -156,10 +156,15 @@ fn see(
         }
     }
     let waits = waits && seen.ready.is_empty();
-    let mut asked: Vec<_> = watched
-        .iter()
-        .map(|&(_, fd, events)| (fd, events))
-        .collect();
+    #[cfg(feature = "http")]
+    let bell = match waits && seen.bell {
+        true => Some((settle_told(resources.bell().event())?, PollFlags::IN)),
+        false => None,
+    };
+    #[cfg(not(feature = "http"))]
+    let bell = None;
+    let told = watched.iter().map(|&(_, fd, events)| (fd, events));
+    let asked: Vec<_> = told.chain(bell).collect();
     if !waits && asked.is_empty() {
         return Ok(seen);
     }
@@ -169,11 +174,6 @@ fn see(
             poll::ask_now(asked.iter().copied())
         }
         true => {
-            #[cfg(feature = "http")]
-            if seen.bell {
-                let event = resources.bell().event();
-                asked.push((settle_told(event)?, PollFlags::IN));
-            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             resources.wait(&asked, left, env.interrupts)
         }

@@ -36,7 +36,7 @@ impl Gate for NetGrants {
     }
 }
 
-/// How many requests are under way.
+/// How many requests are under way, or bodies open.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests(Arc<AtomicUsize>);
 
@@ -45,7 +45,7 @@ pub(crate) struct Requests(Arc<AtomicUsize>);
 pub(crate) struct InFlight(Requests);
 
 impl Requests {
-    fn start(&self, limit: usize) -> Option<InFlight> {
+    pub(super) fn start(&self, limit: usize) -> Option<InFlight> {
         let more = |running| (running < limit).then_some(running + 1);
         let started = self
             .0
@@ -114,7 +114,8 @@ fn assemble(request: OutgoingRequest) -> Result<Request<Body>, ErrorCode> {
             .unwrap_or_else(|| uri::PathAndQuery::from_static("/")),
     );
     let uri = Uri::from_parts(parts).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
-    let body = request.body.into_inner();
+    // Who watches it has nothing to say about a request.
+    let body = request.body.into_inner().map(|(body, _)| body);
     let mut assembled = Request::new(body.unwrap_or_default());
     *assembled.method_mut() = request.method;
     *assembled.uri_mut() = uri;

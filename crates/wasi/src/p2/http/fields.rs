@@ -3,7 +3,8 @@
 //! A guest gets no header that it may not set: those of the connection, and `host`, which is the authority. Names are in
 //! lower case, as HTTP/2 has them.
 //!
-//! Invariant: a map is shared until it is changed, and what a guest has in all of them together has a limit; so has each, far
+//! Invariant: a map is shared until it is changed, and what a guest has in all of them together has a limit, which other parts
+//! of messages count for, too; so has each, far
 //! below where [`HeaderMap`] panics.
 
 use std::ops::Range;
@@ -55,19 +56,54 @@ impl Budget {
         if bytes > self.each.saturating_sub(has) {
             let limit = self.each;
             return Err(trap(format!(
-                "the fields of one message take more than the {limit} bytes that they may"
+                "the head or the trailers of one message take more than the {limit} bytes that they may"
             )));
         }
         let used = self.used.load(Ordering::Relaxed);
         if bytes > self.together.saturating_sub(used) {
             let limit = self.together;
             return Err(trap(format!(
-                "all fields together take more than the {limit} bytes that they may"
+                "all heads and trailers together take more than the {limit} bytes that they may"
             )));
         }
         // A guest with fields is one thread's.
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// What something else takes of the budget, beside fields; given back with it.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    bytes: usize,
+    budget: Budget,
+}
+
+impl Charge {
+    pub(crate) fn new(budget: &Budget) -> Self {
+        Self {
+            bytes: 0,
+            budget: budget.clone(),
+        }
+    }
+
+    /// It takes so many bytes from now on.
+    pub(crate) fn set(&mut self, bytes: usize) -> Outcome<()> {
+        self.give_back();
+        self.budget.take(0, bytes)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -134,25 +170,38 @@ fn size(name: &HeaderName, value: &HeaderValue) -> usize {
     name.as_str().len() + value.len() + OVERHEAD
 }
 
+/// What a guest gets of a map, and how many bytes it counts.
+fn visible(mut map: HeaderMap) -> (HeaderMap, usize) {
+    let names = map.keys().filter(|name| is_forbidden(name));
+    for name in names.cloned().collect::<Vec<_>>() {
+        map.remove(name);
+    }
+    let bytes = map.iter().map(|(name, value)| size(name, value)).sum();
+    (map, bytes)
+}
+
 /// Fields that nobody changes any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Frozen(Arc<Counted>);
 
 impl Frozen {
-    /// What a peer has sent, but for what is not for the guest.
-    pub(crate) fn received(mut map: HeaderMap, budget: &Budget) -> Outcome<Self> {
-        let forbidden: Vec<_> = map
-            .keys()
-            .filter(|name| is_forbidden(name))
-            .cloned()
-            .collect();
-        for name in forbidden {
-            map.remove(name);
-        }
-        let bytes = map.iter().map(|(name, value)| size(name, value)).sum();
+    /// What a server has sent, but for what is not for the guest.
+    pub(crate) fn received(map: HeaderMap, budget: &Budget) -> Outcome<Self> {
+        let (map, bytes) = visible(map);
         budget.take(0, bytes)?;
+        Ok(Self::counted(map, bytes, budget))
+    }
+
+    /// As [`received`](Self::received), of the host's own server, which has let it pass whatever the guest may make.
+    pub(crate) fn handed(map: HeaderMap, budget: &Budget) -> Self {
+        let (map, bytes) = visible(map);
+        budget.used.fetch_add(bytes, Ordering::Relaxed);
+        Self::counted(map, bytes, budget)
+    }
+
+    fn counted(map: HeaderMap, bytes: usize, budget: &Budget) -> Self {
         let budget = budget.clone();
-        Ok(Self(Arc::new(Counted { map, bytes, budget })))
+        Self(Arc::new(Counted { map, bytes, budget }))
     }
 
     pub(crate) fn map(&self) -> &HeaderMap {

@@ -68,7 +68,7 @@ pub(super) fn handle<T: 'static>(
 fn arguments(ctx: &mut WasiCtx, request: Request, responder: Responder) -> Outcome<[Val; 2]> {
     let has_no_body = request.method == Method::HEAD;
     let bell = ctx.resources.bell().clone();
-    let request = IncomingRequest::new(request, &ctx.http.fields, &bell)?;
+    let request = IncomingRequest::new(request, &ctx.http.fields, &bell);
     let request = give(ctx, request.into())?;
     let outparam = give(ctx, ResponseOutparam(responder).into())?;
     ctx.http.has_no_body = has_no_body;

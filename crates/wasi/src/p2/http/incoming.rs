@@ -24,25 +24,25 @@ pub(crate) struct IncomingRequest {
 }
 
 impl IncomingRequest {
-    pub(crate) fn new(request: Request, budget: &Budget, bell: &Bell) -> Outcome<Self> {
+    pub(crate) fn new(request: Request, budget: &Budget, bell: &Bell) -> Self {
         let scheme = match request.scheme {
             scheme if scheme == uri::Scheme::HTTP => Scheme::Http,
             scheme if scheme == uri::Scheme::HTTPS => Scheme::Https,
             scheme => Scheme::Other(scheme.to_string()),
         };
-        Ok(Self {
+        Self {
             method: Method(request.method),
             scheme,
             authority: request.authority,
             path: request.path,
-            headers: Frozen::received(request.headers, budget)?,
+            headers: Frozen::handed(request.headers, budget),
             body: Some(IncomingBody::new(
                 request.body,
                 Message::Request,
                 None,
                 bell,
             )),
-        })
+        }
     }
 }
 

@@ -203,7 +203,11 @@ pub(super) fn get(call: &mut Call<'_>) -> Outcome<Got> {
         State::Here(Err(error)) => Some(Ok(Err(message.read_error(&error)))),
         State::Here(Ok(None)) => Some(Ok(Ok(None))),
         State::Here(Ok(Some(trailers))) => {
-            let trailers = Frozen::received(trailers, &ctx.http.fields)?;
+            let budget = &ctx.http.fields;
+            let trailers = match message {
+                Message::Request => Frozen::handed(trailers, budget),
+                Message::Response => Frozen::received(trailers, budget)?,
+            };
             Some(Ok(Ok(Some(New::child(Fields::immutable(&trailers), this)))))
         }
     })

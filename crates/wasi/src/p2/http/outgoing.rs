@@ -3,10 +3,10 @@
 use tiered_http::Body;
 use tiered_http::http::{self, StatusCode, uri};
 
-use crate::p2::call::{Call, Outcome};
+use crate::p2::call::{Call, Outcome, trap};
 use crate::p2::http::bell::Bell;
 use crate::p2::http::code::Message;
-use crate::p2::http::fields::{Fields, Frozen};
+use crate::p2::http::fields::{Charge, Fields, Frozen};
 use crate::p2::http::message::{self, Invalid, Method, Scheme};
 use crate::p2::http::outgoing_body::{BodyWatch, OutgoingBody};
 use crate::p2::lower::{New, Success};
@@ -19,7 +19,25 @@ pub(crate) struct OutgoingRequest {
     pub(super) authority: Option<uri::Authority>,
     pub(super) path: Option<uri::PathAndQuery>,
     pub(super) headers: Frozen,
-    pub(super) body: Taken<Body>,
+    pub(super) body: Taken<(Body, BodyWatch)>,
+    /// For all parts but the headers.
+    charge: Charge,
+}
+
+impl OutgoingRequest {
+    /// How many bytes its parts have.
+    fn size(&self) -> usize {
+        let scheme = match &self.scheme {
+            Some(Scheme::Other(text)) => text.len(),
+            _ => 0,
+        };
+        let authority = self
+            .authority
+            .as_ref()
+            .map_or(0, |part| part.as_str().len());
+        let path = self.path.as_ref().map_or(0, |part| part.as_str().len());
+        self.method.as_str().len() + scheme + authority + path
+    }
 }
 
 /// `outgoing-response`.
@@ -40,12 +58,12 @@ impl<T> Taken<T> {
     }
 }
 
-/// Makes a body for a message, if it has none yet and declares a length that is one.
+/// Makes a body for a message, if it declares a length that is one.
 fn body(
     call: &mut Call<'_>,
     message: Message,
     headers: &Frozen,
-) -> Result<(OutgoingBody, Body), Invalid> {
+) -> Outcome<Result<(OutgoingBody, Body), Invalid>> {
     let ctx = call.ctx();
     let bell: &Bell = ctx.resources.bell();
     let limits = &ctx.http.limits;
@@ -53,16 +71,28 @@ fn body(
         Message::Request => limits.request_body,
         Message::Response => u64::MAX,
     };
-    let mut made = OutgoingBody::new(message, headers.map(), limit, limits.body_buffer, bell)?;
+    let Some(open) = ctx.http.bodies.start(limits.bodies) else {
+        let limit = limits.bodies;
+        return Err(trap(format!(
+            "more than {limit} bodies of messages at once"
+        )));
+    };
+    let (buffer, headers) = (limits.body_buffer, headers.map());
+    let mut made = match OutgoingBody::new(message, headers, limit, buffer, open, bell) {
+        Ok(made) => made,
+        Err(invalid) => return Ok(Err(invalid)),
+    };
     if message == Message::Response && ctx.http.has_no_body {
         made.0.forget_length();
     }
-    Ok(made)
+    Ok(Ok(made))
 }
 
 pub(super) fn new_request(call: &mut Call<'_>) -> Outcome<New> {
     let headers: Fields = call.take()?;
+    let charge = Charge::new(&call.ctx().http.fields);
     Ok(New::alone(OutgoingRequest {
+        charge,
         method: http::Method::GET,
         scheme: None,
         authority: None,
@@ -85,11 +115,11 @@ pub(super) fn request_body(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
         return Ok(Err(()));
     }
     let headers = request.headers.clone();
-    let Ok((outgoing, body)) = body(call, Message::Request, &headers) else {
+    let Ok((outgoing, body)) = body(call, Message::Request, &headers)? else {
         return Ok(Err(()));
     };
     let request: &mut OutgoingRequest = call.ctx().resources.get(this)?;
-    request.body = Taken(Some(body));
+    request.body = Taken(Some((body, outgoing.watch())));
     Ok(Ok(New::alone(outgoing)))
 }
 
@@ -106,7 +136,9 @@ fn set<T>(
     let this = call.handle::<OutgoingRequest>()?;
     let value = read(call)?;
     let request: &mut OutgoingRequest = call.ctx().resources.get(this)?;
-    Ok(Success::of(value.map(|value| set(request, value))))
+    let is_set = Success::of(value.map(|value| set(request, value)));
+    request.charge.set(request.size())?;
+    Ok(is_set)
 }
 
 pub(super) fn set_method(call: &mut Call<'_>) -> Outcome<Success> {
@@ -190,7 +222,7 @@ pub(super) fn response_body(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
         return Ok(Err(()));
     }
     let headers = response.headers.clone();
-    let Ok((outgoing, body)) = body(call, Message::Response, &headers) else {
+    let Ok((outgoing, body)) = body(call, Message::Response, &headers)? else {
         return Ok(Err(()));
     };
     let response: &mut OutgoingResponse = call.ctx().resources.get(this)?;

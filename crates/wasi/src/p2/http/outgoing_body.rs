@@ -15,6 +15,7 @@ use tiered_http::{Body, BodyError, BodyWriter};
 
 use crate::p2::call::{Call, Outcome};
 use crate::p2::http::bell::Bell;
+use crate::p2::http::client::InFlight;
 use crate::p2::http::code::{ErrorCode, Message};
 use crate::p2::http::fields::Fields;
 use crate::p2::http::message::Invalid;
@@ -34,6 +35,8 @@ struct Shared {
     written: u64,
     room: Room,
     is_finished: bool,
+    /// Counts until the body, its stream and the unsent message are gone.
+    _open: InFlight,
 }
 
 /// What was seen when one last looked.
@@ -74,6 +77,7 @@ impl OutgoingBody {
         headers: &HeaderMap,
         limit: u64,
         buffer: usize,
+        open: InFlight,
         bell: &Bell,
     ) -> Result<(Self, Body), Invalid> {
         let declared = declared_length(headers)?;
@@ -85,6 +89,7 @@ impl OutgoingBody {
             written: 0,
             room: Room::None,
             is_finished: false,
+            _open: open,
         };
         let outgoing = Self {
             shared: Arc::new(Mutex::new(shared)),

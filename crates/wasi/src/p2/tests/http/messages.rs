@@ -2,6 +2,7 @@
 
 use super::super::Guest;
 use super::some;
+use crate::p2::http::HttpLimits;
 use crate::p2::tests::RESULT;
 
 impl Guest {
@@ -135,6 +136,39 @@ fn authority_and_path_are_valid() {
         guest.http(&get, &[request]);
         assert_eq!(guest.optional(), None);
     }
+}
+
+#[test]
+fn requests_and_bodies_take_as_much_as_allowed() {
+    let mut limits = HttpLimits::default();
+    (limits.all_fields_bytes, limits.bodies) = (100, 1);
+    let mut guest = Guest::with(|builder| builder.http_limits(limits));
+    let (first, second) = (guest.outgoing_request(), guest.outgoing_request());
+    let path = format!("/{}", "a".repeat(70));
+    assert!(guest.set_text(first, "path-with-query", &path));
+    let text = some(guest.put(path.as_bytes()));
+    let set = "[method]outgoing-request.set-path-with-query";
+    let trap = guest.trap("http/types", set, &[second, text[0], text[1], text[2]]);
+    assert!(trap.contains("more than the 100 bytes"), "{trap}");
+    assert!(guest.set_text(first, "path-with-query", "/"));
+    assert!(
+        guest.set_text(second, "path-with-query", &path),
+        "there is room again"
+    );
+    let body = "[method]outgoing-request.body";
+    guest.http(body, &[first]);
+    let open = guest.owned().expect("a body");
+    let trap = guest.trap("http/types", body, &[second]);
+    assert!(trap.contains("more than 1 bodies"), "{trap}");
+    guest.http("[static]outgoing-body.finish", &[open, 0, 0]);
+    let trap = guest.trap("http/types", body, &[second]);
+    assert!(
+        trap.contains("more than 1 bodies"),
+        "it is not sent: {trap}"
+    );
+    guest.drop_handle(first).unwrap();
+    guest.http(body, &[second]);
+    assert!(guest.owned().is_some());
 }
 
 #[test]
