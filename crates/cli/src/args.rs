@@ -36,7 +36,10 @@ Exit codes:
 
 /// What the command line asks for.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
+#[cfg_attr(
+    not(feature = "http"),
+    expect(clippy::large_enum_variant, reason = "there is one, made once")
+)]
 pub(crate) enum Command {
     /// Run a program (the default)
     Run(RunArgs),
@@ -554,9 +557,6 @@ fn parse_plain(mut words: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// Whether `word` names a subcommand.
 fn is_command(word: &str) -> bool {
-    match word {
-        "run" | "validate" | "wast" | "inspect" | "help" => true,
-        "serve" => cfg!(feature = "http"),
-        _ => false,
-    }
+    let is_always = matches!(word, "run" | "validate" | "wast" | "inspect" | "help");
+    is_always || cfg!(feature = "http") && word == "serve"
 }

@@ -630,6 +630,8 @@ fn known_flags() -> BTreeSet<String> {
         Some("validate"),
         Some("wast"),
         Some("inspect"),
+        #[cfg(feature = "http")]
+        Some("serve"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_tiered"))
             .args(subcommand)

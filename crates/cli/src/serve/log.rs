@@ -31,7 +31,7 @@ impl Log {
     /// # Errors
     /// There is none.
     pub(crate) fn start() -> io::Result<Log> {
-        Log::to(|message| output::note(message))
+        Log::to(output::note)
     }
 
     fn to(mut write: impl FnMut(&str) + Send + 'static) -> io::Result<Log> {

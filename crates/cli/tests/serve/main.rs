@@ -135,8 +135,8 @@ fn beyond_what_runs_and_waits_is_unavailable() {
     ];
     let server = Server::start(place.path(), &words);
     let metrics = server.said.iter();
-    let metrics = metrics.filter_map(|line| address(line, "Showing metrics on "));
-    let metrics = metrics.last().expect("it says where");
+    let mut metrics = metrics.filter_map(|line| address(line, "Showing metrics on "));
+    let metrics = metrics.next_back().expect("it says where");
     let running = server.begin("/wait");
     let has = |line: &str| {
         let page = get(metrics, "/");
@@ -246,8 +246,8 @@ fn a_connection_to_the_address_for_it_stops_the_server() {
     let words = ["--shutdown-addr=127.0.0.1:0"];
     let server = Server::start(place.path(), &words);
     let stop = server.said.iter();
-    let stop = stop.filter_map(|line| line.strip_prefix("Shutting down on a connection to "));
-    let stop = stop.last().expect("it says where").to_owned();
+    let mut stop = stop.filter_map(|line| line.strip_prefix("Shutting down on a connection to "));
+    let stop = stop.next_back().expect("it says where").to_owned();
     assert_eq!(server.get("/").status, 200);
     std::net::TcpStream::connect(stop).expect("it listens");
     let (status, _) = server.end();

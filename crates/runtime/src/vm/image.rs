@@ -22,6 +22,10 @@ use crate::vm::plan::MemoryPlan;
 /// Segments of fewer bytes together are copied sooner than mapped.
 const MIN_BYTES: usize = 1 << 20;
 
+/// An image may take so many times the bytes of the segments: once for all instances, while copying takes time for each of
+/// them. What tools make of a JavaScript engine's memory takes two and a half times.
+const MOST_TIMES: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct MemoryImage {
@@ -120,13 +124,13 @@ fn constant(offset: &ConstExpr) -> Option<usize> {
     usize::try_from(offset).ok().filter(|&at| at < 1 << 48)
 }
 
-/// The pages that segments write to, if there is enough to write and at most as much in between.
+/// The pages that segments write to, if there is enough to write and not too much in between.
 fn worthwhile_range(segments: &[Segment<'_>]) -> Option<Range<usize>> {
     let start = segments.iter().map(|&(at, _)| at).min()?;
     let end = segments.iter().map(|&(at, bytes)| at + bytes.len()).max()?;
     let bytes: usize = segments.iter().map(|&(_, bytes)| bytes.len()).sum();
     let pages = start / HOST_PAGE_BYTES * HOST_PAGE_BYTES..end.next_multiple_of(HOST_PAGE_BYTES);
-    (bytes >= MIN_BYTES && bytes >= (end - start) / 2).then_some(pages)
+    (bytes >= MIN_BYTES && bytes >= (end - start) / MOST_TIMES).then_some(pages)
 }
 
 #[cfg(test)]

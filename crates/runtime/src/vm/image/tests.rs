@@ -57,11 +57,11 @@ fn only_large_dense_constant_segments_of_an_own_memory_are_worth_it() {
         "not constant"
     );
     assert!(
-        image(80, &[start, ("i32.const 5000000", 1, b'a')]).is_none(),
+        image(160, &[start, ("i32.const 9000000", 1, b'a')]).is_none(),
         "sparse"
     );
     assert!(
-        image(40, &[start, ("i32.const 2000000", 1, b'a')]).is_some(),
+        image(160, &[start, ("i32.const 8000000", 1, b'a')]).is_some(),
         "dense enough"
     );
     let imported = format!(
