@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arbitrary::{Result, Unstructured};
 use tiered::decode::module::ImportType;
-use tiered::decode::types::{ExternType, FuncType, ValType};
+use tiered::decode::types::{ExternType, ValType};
 use tiered::{
-    Caller, CostModel, Engine, Extern, Func, Global, Instance, InstantiateError, Limits, Memory,
-    Module, SharedMemory, Stats, Store, Table, Tag, TierEventKind, TierMode, Trap, TrapCode, Val,
+    Caller, CostModel, Engine, Extern, Func, Global, HostType, Instance, InstantiateError, Limits,
+    Memory, Module, SharedMemory, Stats, Store, Table, Tag, TierEventKind, TierMode, Trap,
+    TrapCode, Val,
 };
 
 use crate::event::{End, Event, Value, hash_of, memory_hash};
@@ -305,12 +306,6 @@ impl Run<'_> {
             Err(InstantiateError::Limit(_)) => self
                 .events
                 .push(Event::Instantiated(Err(End::Limit("limits")))),
-            // What the host makes is of no recursion group, and final.
-            Err(InstantiateError::IncompatibleImport {
-                expected: ref ty, ..
-            }) if matches!(**ty, ExternType::Func(_) | ExternType::Tag(_)) => self
-                .events
-                .push(Event::Instantiated(Err(End::Limit("imports")))),
             Err(error) => panic!("the imports are the module's: {error}"),
         }
     }
@@ -320,11 +315,12 @@ impl Run<'_> {
         let mut externs = Vec::new();
         let mut funcs = 0;
         for import in self.module.imports() {
+            let ty = self.module.import_type_id(import);
+            let ty = ty.map(|id| HostType::of_module(id).expect("the module is there"));
             externs.push(match import.ty {
-                ImportType::Func(ty) => {
+                ImportType::Func(_) => {
                     funcs += 1;
-                    self.host_func(funcs, self.module.types().func(ty).clone())
-                        .into()
+                    self.host_func(funcs, ty?).into()
                 }
                 ImportType::Table(ty) => {
                     let init = Val::default_for(ty.element.into())?;
@@ -337,18 +333,18 @@ impl Run<'_> {
                     // Of a type that a module defines there may be no value.
                     Global::new(&mut self.store, ty, value).ok()?.into()
                 }
-                ImportType::Tag(ty) => {
-                    let params = self.module.types().func(ty).params.to_vec();
-                    Tag::new(&mut self.store, params).into()
+                ImportType::Tag(_) => {
+                    let tag = Tag::with_type(&mut self.store, ty?);
+                    tag.expect("a tag has no results").into()
                 }
             });
         }
         Some(externs)
     }
 
-    fn host_func(&mut self, index: usize, ty: FuncType) -> Func {
+    fn host_func(&mut self, index: usize, ty: HostType) -> Func {
         let (wild, interrupts) = (self.plan.wild, self.plan.interrupts);
-        let types = ty.results.clone();
+        let types = ty.func_type().results.clone();
         Func::new(
             &mut self.store,
             ty,

@@ -15,6 +15,7 @@ in_all_modes! {
     a_trap_stands_at_its_instruction,
     of_stores_to_one_place_the_first_traps,
     what_became_an_operand_traps_where_it_stood,
+    one_of_two_operands_in_blocks_that_change_places_traps_where_it_stood,
     a_return_address_behind_the_last_instruction_is_still_the_call,
     frames_have_names_or_numbers,
     frames_go_through_the_host_and_other_instances,
@@ -351,6 +352,32 @@ fn what_became_an_operand_traps_where_it_stood(config: &Config) {
         for _ in 0..2 {
             let found = trap(&mut store, instance, "f", &[Val::I32(argument)]);
             assert_eq!(seen(&found), [(0, Some("f"), Some(first))], "{body}");
+        }
+    }
+}
+
+/// The optimizer makes the guards of the elements' addresses anew, and the lengths become operands of theirs; the code of the
+/// second block comes first.
+fn one_of_two_operands_in_blocks_that_change_places_traps_where_it_stood(config: &Config) {
+    let engine = Engine::new(config);
+    let text = r#"(module
+        (type $array (array (mut f64))) (type $struct (struct (field (mut f64))))
+        (global $null (mut (ref null $array)) (ref.null $array))
+        (func (export "get") (param $first i32) (param $index i32) (result f64) (local $array (ref null $array))
+            (local.set $array (global.get $null))
+            (drop (struct.new_default $struct))
+            (if (local.get $first) (then (return (array.get $array (local.get $array) (local.get $index)))))
+            (array.get $array (local.get $array) (local.get $first))))"#;
+    let module = module(&engine, text);
+    let mut store = Store::new(&engine, ()).expect("a store has a stack");
+    let instance = Linker::new()
+        .instantiate(&mut store, &module)
+        .expect("it imports nothing");
+    let places = bytes_of(&module, 0, "ArrayGet");
+    for (first, place) in [(1, places[0]), (0, places[1])] {
+        for _ in 0..2 {
+            let found = trap(&mut store, instance, "get", &[Val::I32(first), Val::I32(5)]);
+            assert_eq!(seen(&found), [(0, Some("get"), Some(place))], "{first}");
         }
     }
 }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler};
 use cranelift_frontend::FunctionBuilderContext;
@@ -23,7 +24,7 @@ use crate::api::Jit;
 use crate::cost::{Estimate, Trampolines, Work, trampoline_allocator};
 use crate::entry::{self, Callee};
 use crate::error::CompileError;
-use crate::folded::folded_loads;
+use crate::folded::{folded_loads, restore_sites};
 use crate::loader::{Blob, Unplaced};
 use crate::placement::Phases;
 use crate::position::{Positions, Sites};
@@ -46,6 +47,8 @@ pub struct Compiler {
     jit: Jit,
     context: Context,
     builder: FunctionBuilderContext,
+    /// What the allocator of registers keeps for the next time.
+    registers: regalloc2::Ctx,
     /// What the context has, if it was translated to be weighed.
     weighed: Option<Weighed>,
 }
@@ -177,6 +180,7 @@ impl Compiler {
             jit,
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
+            registers: regalloc2::Ctx::default(),
             weighed: None,
         }
     }
@@ -236,10 +240,9 @@ impl Compiler {
                 return Ok(compiler.context.func.display().to_string());
             }
             let weighed = compiler.weigh(subject)?;
-            compiler.context.set_disasm(true);
-            let assembly = compiler.generate(&weighed).map(|code| code.vcode.clone());
-            compiler.context.set_disasm(false);
-            assembly?.ok_or_else(|| CompileError::Codegen("there is no listing".into()))
+            let code = compiler.generate(&weighed, true)?;
+            let listing = code.vcode;
+            listing.ok_or_else(|| CompileError::Codegen("there is no listing".into()))
         });
         self.clear();
         text
@@ -254,6 +257,7 @@ impl Compiler {
         if !matches!(result, Ok(Ok(_))) {
             self.context = Context::new();
             self.builder = FunctionBuilderContext::new();
+            self.registers = regalloc2::Ctx::default();
             self.weighed = None;
         }
         result.unwrap_or_else(|payload| {
@@ -284,8 +288,8 @@ impl Compiler {
             Some(weighed) if weighed.subject.is(&subject) => weighed,
             _ => self.weigh(subject)?,
         };
-        self.generate(&weighed)?;
-        let unplaced = unplaced(&self.context, weighed.translated.calls_itself)?;
+        let code = self.generate(&weighed, false)?;
+        let unplaced = unplaced(&self.context.func, &code, weighed.translated.calls_itself)?;
         for callee in weighed.translated.callees {
             self.trampolines(module.types().func(callee))?;
         }
@@ -380,20 +384,29 @@ impl Compiler {
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)
     }
 
-    /// Makes machine code of what is in the context, which was weighed.
-    fn generate(&mut self, weighed: &Weighed) -> Result<&CompiledCode, CompileError> {
+    /// Makes machine code of what is in the context, which was weighed; with a listing, or without.
+    fn generate(&mut self, weighed: &Weighed, listed: bool) -> Result<CompiledCode, CompileError> {
         let (work, allocator) = (&weighed.work, weighed.estimate.allocator);
         let jit = self.jit.clone();
-        self.generate_with(&**jit.shared().isa_of(work, allocator))
+        self.generate_with(&**jit.shared().isa_of(work, allocator), listed)
     }
 
-    /// Makes machine code of what is in the context.
-    fn generate_with(&mut self, isa: &dyn TargetIsa) -> Result<&CompiledCode, CompileError> {
-        let result = self.context.compile(isa, &mut ControlPlane::default());
-        result.map_err(|error| match error.inner {
+    /// Makes machine code of what is in the context: what `Context::compile` does, with a step in between.
+    fn generate_with(
+        &mut self,
+        isa: &dyn TargetIsa,
+        listed: bool,
+    ) -> Result<CompiledCode, CompileError> {
+        let (context, control) = (&mut self.context, &mut ControlPlane::default());
+        let failed = |error| match error {
             CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => CompileError::TooLarge,
             other => CompileError::Codegen(other.to_string()),
-        })
+        };
+        context.optimize(isa, control).map_err(failed)?;
+        restore_sites(&mut context.func);
+        let (func, domtree) = (&context.func, &context.domtree);
+        let code = isa.compile_function(func, domtree, &mut self.registers, listed, control);
+        Ok(code.map_err(failed)?.apply_params(&func.params))
     }
 
     /// The trampolines for a function type.
@@ -414,8 +427,9 @@ impl Compiler {
             .isa_of(&Work::default(), trampoline_allocator(ty));
         self.clear();
         entry::build_entry(ty, callee, isa, &mut self.builder, &mut self.context.func)?;
-        let landing = landing(self.generate_with(isa)?)?;
-        let unplaced = unplaced(&self.context, false)?(landing);
+        let code = self.generate_with(isa, false)?;
+        let landing = landing(&code)?;
+        let unplaced = unplaced(&self.context.func, &code, false)?(landing);
         jit.shared().place(unplaced, || "tiered entry".into())
     }
 
@@ -426,8 +440,8 @@ impl Compiler {
             .isa_of(&Work::default(), trampoline_allocator(ty));
         self.clear();
         entry::build_exit(ty, isa, &mut self.builder, &mut self.context.func)?;
-        self.generate_with(isa)?;
-        let unplaced = unplaced(&self.context, false)?(Kind::Exit);
+        let code = self.generate_with(isa, false)?;
+        let unplaced = unplaced(&self.context.func, &code, false)?(Kind::Exit);
         jit.shared().place(unplaced, || "tiered exit".into())
     }
 }
@@ -448,12 +462,12 @@ fn name(module: &Module, func: FuncIdx, at: Entry) -> String {
     }
 }
 
-/// What is placed of what was compiled last, once it is known what it is; `repeats` as in [`Phases::of`].
+/// What is placed of `code`, made of `func`, once it is known what it is; `repeats` as in [`Phases::of`].
 fn unplaced(
-    context: &Context,
+    func: &Function,
+    code: &CompiledCode,
     repeats: bool,
 ) -> Result<impl FnOnce(Kind) -> Unplaced + use<>, CompileError> {
-    let code = context.compiled_code().expect("it was compiled");
     if !code.buffer.relocs().is_empty() {
         let text = "the code refers to something by address";
         return Err(CompileError::Codegen(text.into()));
@@ -461,7 +475,7 @@ fn unplaced(
     let traps = code.buffer.traps().iter();
     let sites = code.buffer.get_srclocs_sorted().iter();
     let sites = sites.map(|site| (site.start, site.end, site.loc.bits()));
-    let folded = folded_loads(&context.func, code);
+    let folded = folded_loads(func, code);
     let traps = traps.map(|trap| (trap.offset, trap::reason(trap.code).as_raw().get()));
     let pads = pads(code)?;
     let (bytes, phases) = (code.code_buffer().into(), Phases::of(code, repeats));

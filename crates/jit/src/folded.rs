@@ -6,17 +6,47 @@
 //!
 //! * *Invariant:* a load is folded only if one instruction uses it, so it is found by following its value from one user to
 //!   the next, up to a site where something traps.
-//! * *Invariant:* an operation and the load folded into it have one site in all their copies.
+//! * *Invariant:* an operation and the load folded into it have one site in all their copies. The optimizer makes operations
+//!   anew that have none; they get that of what they use before there is machine code ([`restore_sites`]).
 
 use std::collections::HashMap;
 
 use cranelift_codegen::CompiledCode;
-use cranelift_codegen::ir::{Function, Inst, TrapCode, Value};
+use cranelift_codegen::ir::{Block, Function, Inst, TrapCode, Value};
 
 use crate::trap;
 
 /// A place where something traps, or might have: the instruction's site, and for which reason.
 type Trapping = (u32, u8);
+
+/// Gives each instruction that the optimizer has made without a site that of a load that it may take in, or else of something
+/// that it uses.
+pub(crate) fn restore_sites(func: &mut Function) {
+    let mut block = func.layout.entry_block();
+    while let Some(at) = block {
+        let mut inst = func.layout.first_inst(at);
+        while let Some(user) = inst {
+            if func.srcloc(user).is_default()
+                && let Some(used) = site_giver(func, at, user)
+            {
+                func.srclocs[user] = func.srclocs[used];
+            }
+            inst = func.layout.next_inst(user);
+        }
+        block = func.layout.next_block(at);
+    }
+}
+
+/// What `user`, in `block`, has its site of: only a load of the same block can have become an operand.
+fn site_giver(func: &Function, block: Block, user: Inst) -> Option<Inst> {
+    let used = func.dfg.inst_values(user);
+    let used = used.filter_map(|value| func.dfg.value_def(value).inst());
+    let used = used.filter(|&inst| !func.srcloc(inst).is_default());
+    used.max_by_key(|&inst| {
+        let is_load = func.dfg.insts[inst].opcode().can_load();
+        is_load && func.layout.inst_block(inst) == Some(block)
+    })
+}
 
 /// The instructions that traps of folded loads come from: distance from the start, in order, and the load's site.
 pub(crate) fn folded_loads(func: &Function, code: &CompiledCode) -> Vec<(u32, u32)> {

@@ -3,7 +3,8 @@
 use tiered::Config;
 use tiered_component::Val;
 
-use crate::guest::{LIBC, instance, libc};
+use crate::guest::{LIBC, instance};
+use crate::libc::libc;
 use crate::modes::in_all_modes;
 use crate::strings::{ENCODINGS, texts};
 use crate::values::{echoed, exported, pads};

@@ -4,7 +4,8 @@ use tiered::Config;
 use tiered::decode::types::ValType::I32;
 use tiered_component::{HostResource, LinkError, Linker, Val};
 
-use crate::guest::{libc, linked};
+use crate::guest::linked;
+use crate::libc::libc;
 use crate::modes::in_all_modes;
 use crate::strings::{ENCODINGS, texts};
 

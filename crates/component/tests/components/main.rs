@@ -8,6 +8,7 @@ mod calls;
 mod composed;
 mod converted;
 mod guest;
+mod libc;
 mod linking;
 mod lowered;
 mod resources;

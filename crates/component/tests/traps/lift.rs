@@ -292,10 +292,22 @@ fn handles_of_the_guest_are_checked() {
         "param \"p0\"[0]: unknown handle index 15"
     );
     let rows = [
-        (HandleError::OtherType(3), "handle index 3 used with the wrong type"),
-        (HandleError::NotOwned(3), "handle index 3 is borrowed, not owned"),
-        (HandleError::Lent(3), "cannot remove owned resource while borrowed: handle index 3"),
-        (HandleError::Busy(3), "handle index 3 is being read or written"),
+        (
+            HandleError::OtherType(3),
+            "handle index 3 used with the wrong type",
+        ),
+        (
+            HandleError::NotOwned(3),
+            "handle index 3 is borrowed, not owned",
+        ),
+        (
+            HandleError::Lent(3),
+            "cannot remove owned resource while borrowed: handle index 3",
+        ),
+        (
+            HandleError::Busy(3),
+            "handle index 3 is being read or written",
+        ),
         (
             HandleError::Foreign,
             "the host's handle is not of this store, or no longer valid",
