@@ -45,10 +45,11 @@ pub enum Dump {
 /// Compiles functions, one at a time. Each thread has its own.
 pub struct Compiler {
     jit: Jit,
-    context: Context,
+    /// Boxed, as `registers`: they are large, and a compiler is handed around where the native stack may be short.
+    context: Box<Context>,
     builder: FunctionBuilderContext,
     /// What the allocator of registers keeps for the next time.
-    registers: regalloc2::Ctx,
+    registers: Box<regalloc2::Ctx>,
     /// What the context has, if it was translated to be weighed.
     weighed: Option<Weighed>,
 }
@@ -178,9 +179,9 @@ impl Compiler {
     pub(crate) fn new(jit: Jit) -> Compiler {
         Compiler {
             jit,
-            context: Context::new(),
+            context: Box::new(Context::new()),
             builder: FunctionBuilderContext::new(),
-            registers: regalloc2::Ctx::default(),
+            registers: Box::default(),
             weighed: None,
         }
     }
@@ -255,9 +256,9 @@ impl Compiler {
     ) -> Result<R, CompileError> {
         let result = catch_unwind(AssertUnwindSafe(|| body(self)));
         if !matches!(result, Ok(Ok(_))) {
-            self.context = Context::new();
+            self.context = Box::new(Context::new());
             self.builder = FunctionBuilderContext::new();
-            self.registers = regalloc2::Ctx::default();
+            self.registers = Box::default();
             self.weighed = None;
         }
         result.unwrap_or_else(|payload| {

@@ -297,7 +297,7 @@ fn what_is_lent_to_a_call_stays_until_it_is_done(config: &Config) {
         Ok(None)
     );
     let error = call("").expect_err("the thing is lent");
-    assert!(error.contains("is lent"), "{error}");
+    assert!(error.contains("while borrowed"), "{error}");
 }
 
 fn what_waits_for_nothing_is_a_deadlock(config: &Config) {
