@@ -256,9 +256,9 @@ impl Compiler {
     ) -> Result<R, CompileError> {
         let result = catch_unwind(AssertUnwindSafe(|| body(self)));
         if !matches!(result, Ok(Ok(_))) {
-            self.context = Box::new(Context::new());
+            *self.context = Context::new();
             self.builder = FunctionBuilderContext::new();
-            self.registers = Box::default();
+            *self.registers = regalloc2::Ctx::default();
             self.weighed = None;
         }
         result.unwrap_or_else(|payload| {
