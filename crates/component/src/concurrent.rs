@@ -2,8 +2,8 @@
 //! them.
 //!
 //! A *task* is a call of a function that is lifted; a *subtask* is what its caller knows of it, if it has not waited. What may
-//! be waited for is a [`Waitable`]: a subtask, or an end of a stream or future. All of them belong to an instance of a
-//! component, the outermost one, and so does the *event loop* ([`event_loop`]): tasks of two instances never wait for each
+//! be waited for is a *waitable*: a subtask, or an end of a stream or future. All of them belong to an instance of a
+//! component, the outermost one, and so does the *event loop* (`event_loop`): tasks of two instances never wait for each
 //! other but through the host.
 //!
 //! The loop runs on the native stack of whoever waits. A call of the host waits for its task to return; a guest that waits in

@@ -80,7 +80,7 @@ impl Instance {
     /// server comes to begin another call.
     ///
     /// # Errors
-    /// As [`TypedFunc::call`].
+    /// As [`TypedFunc::call`](crate::TypedFunc::call).
     pub fn run(&self, store: &mut AnyStore) -> Result<Progress, Error> {
         let shared = &self.0.shared;
         if !shared.belongs_to(store) {
@@ -108,7 +108,7 @@ impl Instance {
     /// Runs the tasks of this instance until all have ended, also what they do after they have returned.
     ///
     /// # Errors
-    /// As [`TypedFunc::call`]; [`Error::Trap`] if one waits for what never comes.
+    /// As [`TypedFunc::call`](crate::TypedFunc::call); [`Error::Trap`] if one waits for what never comes.
     pub fn finish(&self, store: &mut AnyStore) -> Result<(), Error> {
         while self.tasks(store)? > 0 {
             let before = self.tasks(store)?;
