@@ -95,7 +95,7 @@ pub(crate) struct Concurrent {
     pub(crate) finished: Vec<Id<OpKey>>,
     /// How many guests wait in the middle, on top of each other.
     pub(crate) depth: u32,
-    /// How calls of the host that were started have ended: how many nobody has been told of.
+    /// How many calls that the host started have ended without the host having been told.
     pub(crate) returned: u32,
     /// What acts on the host's part of all this.
     pub(crate) hosts: Option<SlotsFunc>,

@@ -233,7 +233,7 @@ impl Func {
             },
         };
         let state = shared.state(store);
-        // Nobody has made the flag if the component has no function that asks.
+        // There is no flag if the component has no function that asks for it.
         state.concurrent.may_block = Some(func.may_block);
         state.new_task(new, shared.limits.tasks)
     }

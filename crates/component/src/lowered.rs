@@ -609,7 +609,7 @@ impl<T: 'static> Lowering<T> {
 /// The type of a stream or future by its number among those of a function.
 fn end_type(types: &[TypeId], index: usize) -> Result<TypeId, Trap> {
     let ty = types.get(index).copied();
-    ty.ok_or_else(|| Trap::message("the function's type has not so many streams and futures"))
+    ty.ok_or_else(|| Trap::message("the function's type has fewer streams and futures"))
 }
 
 /// Whether a source or a sink of bytes, or of other items, is one for streams of this type.

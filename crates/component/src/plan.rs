@@ -12,6 +12,7 @@ mod asynchrony;
 mod convert;
 mod core_types;
 mod expansion;
+mod sections;
 mod translate;
 
 use std::collections::HashMap;

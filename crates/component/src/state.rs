@@ -226,7 +226,7 @@ impl State {
         }
     }
 
-    /// The call of a task that is to begin: nobody has made it.
+    /// The call of a task that is to begin.
     pub(crate) fn begin_task(&mut self, task: Id<Task>) -> CallId {
         self.calls.insert(Call {
             task: Some(task),

@@ -631,7 +631,7 @@ impl<C> ModuleProfile<C> {
         self.code_bytes
     }
 
-    /// So many more were made.
+    /// Adds the size of code that was made.
     pub(crate) fn add_code(&mut self, bytes: usize) {
         self.code_bytes = self.code_bytes.saturating_add(bytes);
     }

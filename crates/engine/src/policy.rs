@@ -246,7 +246,7 @@ impl Policy {
         (compile_ns * TIMES).max(self.costs.hung_compile_ns)
     }
 
-    /// Whether a module of so many bytes may have more machine code than it has.
+    /// Whether a module of `module_bytes` that has `code_bytes` of machine code may have more.
     pub(crate) fn has_room(&self, module_bytes: usize, code_bytes: usize) -> bool {
         let more = module_bytes.saturating_mul(self.costs.code_bytes_per_byte);
         code_bytes < self.costs.code_bytes.saturating_add(more)

@@ -112,7 +112,7 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
-/// Calls of who has many connections, beside those to accept, send and receive, whatever their arguments are.
+/// Calls of a server with many connections, beside those to accept, send and receive, whatever their arguments are.
 const WAITING: &[libc::c_long] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,

@@ -1,8 +1,8 @@
 //! Values in a memory of 32-bit addresses as the flat core values that they would be passed as, without lifting them: strings
 //! and lists stay where they are.
 //!
-//! What is loaded is not checked but for its place and the cases of variants, which say what is there: whoever takes the core
-//! values checks them as those of any call.
+//! What is loaded is not checked but for its place and the cases of variants, which say what is there: the core values
+//! are checked where they are used, as those of any call.
 
 use super::error::{AbiError, AbiErrorKind};
 use super::lift::out_of_bounds;

@@ -627,7 +627,7 @@ const PIECE: usize = 1 << 16;
 
 impl<T: 'static> Pending<T> for Pump<T> {
     fn poll(&mut self, call: &mut Lowered<'_, T>) -> Result<Poll<()>, Trap> {
-        // So many pieces, that others have their turn.
+        // A bounded number of pieces, so that others get their turn.
         for _ in 0..64 {
             let (data, _, meter) = call.memory_and_meter();
             match self.state {

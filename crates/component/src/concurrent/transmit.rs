@@ -129,7 +129,7 @@ impl State {
         Err(HandleError::OtherType(index))
     }
 
-    /// A stream or a future nobody has the ends of.
+    /// A stream or a future whose ends have no holder yet.
     ///
     /// # Errors
     /// There are as many as two handles each could be of.
@@ -338,7 +338,7 @@ impl State {
         Ok(())
     }
 
-    /// An end is gone: whoever has the other one is told, also if nothing is read or written. The host's part of the other
+    /// An end is gone: the holder of the other one is told, even if nothing is read or written. The host's part of the other
     /// one, if it has to be told.
     pub(crate) fn end_dropped(
         &mut self,

@@ -320,8 +320,8 @@ impl State {
         }
     }
 
-    /// A set has an event, which goes to one of the tasks that wait. Whoever takes it, or does not after all, sees to it that
-    /// another one is woken if need be.
+    /// A set has an event, which goes to one of the tasks that wait. Once that task has taken it, or has
+    /// gone on without it, another one is woken if there are more.
     fn wake_waiter(&mut self, id: Id<WaitableSet>) {
         let concurrent = &mut self.concurrent;
         let Some(set) = concurrent.sets.get_mut(id) else {

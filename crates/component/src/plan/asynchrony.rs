@@ -1,53 +1,55 @@
 //! Whether a component has anything to do with asynchronous calls. One that has not needs no tasks: adapters between its
 //! instances then keep no account of calls, but for those that lend resources.
 
+use std::ops::ControlFlow;
+
 use wasmtime_environ::wasmparser::{
-    CanonicalFunction, CanonicalOption, Chunk, ComponentType, ComponentTypeDeclaration,
-    InstanceTypeDeclaration, Parser, Payload,
+    BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentType, ComponentTypeDeclaration,
+    InstanceTypeDeclaration, Payload,
 };
+
+use super::sections::walk;
 
 /// Whether a component, or one in it, has a function of an `async` type, lifts or lowers one so, or has a built-in that is of
 /// tasks. What is not valid has: the validator sees it next.
 pub(super) fn has_tasks(bytes: &[u8]) -> bool {
-    find(bytes).unwrap_or(true)
+    let mut depth = 0;
+    let found = walk(bytes, |payload| {
+        let found = match payload {
+            Payload::ComponentCanonicalSection(funcs) => {
+                any(funcs.clone(), |func| is_of_tasks(&func))?
+            }
+            Payload::ComponentTypeSection(types) => any(types.clone(), |ty| is_async(&ty))?,
+            Payload::ComponentSection { .. } => {
+                depth += 1;
+                false
+            }
+            Payload::End(_) if depth == 0 => return Some(ControlFlow::Break(false)),
+            Payload::End(_) => {
+                depth -= 1;
+                false
+            }
+            _ => false,
+        };
+        Some(match found {
+            true => ControlFlow::Break(true),
+            false => ControlFlow::Continue(()),
+        })
+    });
+    found.unwrap_or(true)
 }
 
-fn find(bytes: &[u8]) -> Option<bool> {
-    let mut rest = bytes;
-    let (mut parser, mut outer) = (Parser::new(0), Vec::new());
-    loop {
-        let Chunk::Parsed { payload, consumed } = parser.parse(rest, true).ok()? else {
-            return None;
-        };
-        rest = rest.get(consumed..)?;
-        match payload {
-            Payload::ModuleSection {
-                unchecked_range, ..
-            } => rest = rest.get(unchecked_range.len()..)?,
-            Payload::ComponentSection { parser: inner, .. } => {
-                outer.push(std::mem::replace(&mut parser, inner));
-            }
-            Payload::ComponentCanonicalSection(funcs) => {
-                for func in funcs {
-                    if is_of_tasks(&func.ok()?) {
-                        return Some(true);
-                    }
-                }
-            }
-            Payload::ComponentTypeSection(types) => {
-                for ty in types {
-                    if is_async(&ty.ok()?) {
-                        return Some(true);
-                    }
-                }
-            }
-            Payload::End(_) => match outer.pop() {
-                Some(enclosing) => parser = enclosing,
-                None => return Some(false),
-            },
-            _ => {}
+/// Whether one of the items is like that; `None` if one is not valid.
+fn any<T>(
+    items: impl IntoIterator<Item = Result<T, BinaryReaderError>>,
+    is: impl Fn(T) -> bool,
+) -> Option<bool> {
+    for item in items {
+        if is(item.ok()?) {
+            return Some(true);
         }
     }
+    Some(false)
 }
 
 fn is_of_tasks(func: &CanonicalFunction) -> bool {

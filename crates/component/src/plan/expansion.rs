@@ -4,10 +4,14 @@
 //! What is counted is an upper bound: of a component that is passed in as an argument it is not known here which one it is, so it
 //! counts as the largest of those that have been defined.
 
+use std::ops::ControlFlow;
+
 use wasmtime_environ::wasmparser::{
-    Chunk, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Parser, Payload,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, Payload,
 };
+
+use super::sections::walk;
 
 use crate::error::InvalidComponent;
 
@@ -50,34 +54,21 @@ struct Expansion {
 impl Expansion {
     /// What the component becomes; `None` if its bytes are not valid.
     fn read(&mut self, bytes: &[u8]) -> Option<u64> {
-        let mut rest = bytes;
-        let (mut parser, mut outer) = (Parser::new(0), Vec::new());
-        loop {
-            let Chunk::Parsed { payload, consumed } = parser.parse(rest, true).ok()? else {
-                return None;
-            };
-            rest = rest.get(consumed..)?;
+        walk(bytes, |payload| {
             match payload {
-                // What is in core modules does not count.
-                Payload::ModuleSection {
-                    unchecked_range, ..
-                } => rest = rest.get(unchecked_range.len()..)?,
-                Payload::ComponentSection { parser: inner, .. } => {
-                    outer.push(std::mem::replace(&mut parser, inner));
-                    self.scopes.push(Scope::default());
-                }
+                Payload::ComponentSection { .. } => self.scopes.push(Scope::default()),
                 Payload::End(_) => {
                     let items = self.scopes.pop()?.items.saturating_add(1);
                     self.largest = self.largest.max(items);
                     let Some(enclosing) = self.scopes.last_mut() else {
-                        return Some(items);
+                        return Some(ControlFlow::Break(items));
                     };
                     enclosing.components.push(items);
-                    parser = outer.pop()?;
                 }
-                other => self.payload(&other)?,
+                other => self.payload(other)?,
             }
-        }
+            Some(ControlFlow::Continue(()))
+        })
     }
 
     /// Counts what is in a section.

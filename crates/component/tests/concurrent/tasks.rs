@@ -125,7 +125,7 @@ fn a_task_returns_once_and_goes_on(config: &Config) {
     let error = call(config, twice, "(unreachable)").expect_err("it has returned");
     assert!(error.contains("called more than once"), "{error}");
     let error = call(config, "(call $cancel) (i32.const 0)", "(unreachable)")
-        .expect_err("nobody has asked");
+        .expect_err("it was not asked for");
     assert!(
         error.contains("`task.cancel` called by task which has not been cancelled"),
         "{error}"

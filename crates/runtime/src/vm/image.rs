@@ -22,8 +22,8 @@ use crate::vm::plan::MemoryPlan;
 /// Segments of fewer bytes together are copied sooner than mapped.
 const MIN_BYTES: usize = 1 << 20;
 
-/// An image may take so many times the bytes of the segments: once for all instances, while copying takes time for each of
-/// them. What tools make of a JavaScript engine's memory takes two and a half times.
+/// The most that an image may take, in times the bytes of the segments: it is made once for all instances, while copying takes
+/// time for each of them. What tools make of a JavaScript engine's memory takes two and a half times.
 const MOST_TIMES: usize = 8;
 
 /// See the module.

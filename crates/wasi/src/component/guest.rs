@@ -122,6 +122,25 @@ fn row(table: &'static [Interface], interface: &str, name: &str) -> &'static Row
         .unwrap_or_else(|| panic!("no row {interface} {name}"))
 }
 
+/// Checks that every row reads the arguments that it says it has, and stops at a result that does not fit into memory before it
+/// does anything.
+pub(crate) fn check_bad_result_addresses(table: &'static [Interface]) {
+    for interface in table {
+        for row in interface.rows {
+            if !matches!(row.result, ResultForm::Stored { .. }) {
+                continue;
+            }
+            let mut guest = Guest::new(table, |builder| builder);
+            guest.args = vec![0; row.params.len()];
+            guest.args.push(MEMORY as u64 - 1);
+            let stopped = (row.body)(&mut Call::new(&mut guest)).unwrap_err();
+            let text = stopped.to_string();
+            let says = text.contains("out of bounds") || text.contains("not a multiple");
+            assert!(says, "{} {}: {text}", interface.name, row.name);
+        }
+    }
+}
+
 impl Guest {
     /// One that calls the functions of `table`, with an empty directory granted for writing, as `/`, and what `add` adds.
     pub(crate) fn new(

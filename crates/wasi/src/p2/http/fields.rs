@@ -87,7 +87,7 @@ impl Charge {
         }
     }
 
-    /// It takes so many bytes from now on.
+    /// Takes this many bytes of the budget from now on, instead of those before.
     pub(crate) fn set(&mut self, bytes: usize) -> Outcome<()> {
         self.give_back();
         self.budget.take(0, bytes)?;

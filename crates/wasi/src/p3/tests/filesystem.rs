@@ -139,7 +139,7 @@ fn a_stream_that_cannot_be_says_why() {
     assert_eq!(guest.ending(ending, 4), Some(Err(NOT_DIRECTORY)));
 }
 
-/// Names and types of what a directory lists, read so many at a time.
+/// Names and types of what a directory lists, read `count` at a time.
 fn list(guest: &mut Guest, dir: u64, count: u32) -> Vec<(String, u8)> {
     guest.ok(TYPES, "[method]descriptor.read-directory", &[dir]);
     let (stream, ending) = stream_and_ending(guest);
