@@ -9,6 +9,7 @@
 //! A run without options needs no parser, and one with options only that of `run`: start-up takes fractions of a
 //! millisecond, and building the whole parser takes as long as decoding a small program.
 
+mod cache;
 #[cfg(feature = "http")]
 mod serve;
 
@@ -24,6 +25,7 @@ use clap::{
 };
 use tiered::{NoTierMode, TierMode};
 
+pub(crate) use cache::{CacheAction, CacheArgs, CacheOptions};
 #[cfg(feature = "http")]
 pub(crate) use serve::ServeArgs;
 
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Wast(WastArgs),
     /// Show what a module or component imports, exports and defines, and which capabilities it needs
     Inspect(InspectArgs),
+    /// Show or empty the cache of what is known of large programs
+    Cache(CacheArgs),
 }
 
 /// The whole command line, as `tiered --help` shows it.
@@ -104,6 +108,8 @@ pub(crate) struct ProgramArgs {
     /// Compile on this many threads; with 0 the program waits for each compile [default: by the number of cores]
     #[arg(long, value_name = "N", value_parser = text(parse_threads))]
     pub(crate) compile_threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) cache: CacheOptions,
     /// Log to standard error what is compiled and why
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     pub(crate) trace: Vec<Trace>,
@@ -557,6 +563,9 @@ fn parse_plain(mut words: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// Whether `word` names a subcommand.
 fn is_command(word: &str) -> bool {
-    let is_always = matches!(word, "run" | "validate" | "wast" | "inspect" | "help");
+    let is_always = matches!(
+        word,
+        "run" | "validate" | "wast" | "inspect" | "cache" | "help"
+    );
     is_always || cfg!(feature = "http") && word == "serve"
 }

@@ -12,9 +12,9 @@ use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use tiered::decode::printable::Line;
 use tiered_wasi::{Access, BuildError, WasiCtx, WasiCtxBuilder};
 
-use crate::args::{EnvVar, Grant, ProgramArgs, RunArgs};
+use crate::args::{CacheOptions, EnvVar, Grant, ProgramArgs, RunArgs};
 use crate::failure::Failure;
-use crate::output;
+use crate::{cache, output};
 
 /// How many descriptors the program may have open, if the process may have as many: it is the only guest.
 const MAX_OPEN_FDS: usize = 65_536;
@@ -69,7 +69,7 @@ pub(crate) fn build(
     }
     let ctx = builder.build().map_err(|err| refused(args, module, &err))?;
     for grant in &args.grants.0 {
-        if let Some(danger) = danger(grant) {
+        if let Some(danger) = danger(grant, &args.cache) {
             output::note(&format!("Warning: {}: {danger}", grant.option));
         }
     }
@@ -87,11 +87,7 @@ pub(crate) fn environment(args: &ProgramArgs) -> Result<Vec<(&str, OsString)>, F
 }
 
 /// What a grant gives away that its user may not think of.
-fn danger(grant: &Grant) -> Option<&'static str> {
-    let place = |path: &Path| {
-        let metadata = path.metadata().ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
+fn danger(grant: &Grant, cache: &CacheOptions) -> Option<&'static str> {
     if statfs(&grant.host).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC) {
         Some(
             "shows the environment, the memory and the open files of this process and of others of this user; \
@@ -106,9 +102,32 @@ fn danger(grant: &Grant) -> Option<&'static str> {
                 "gives away every file of this user, to read and to change, and devices; only /proc is kept back"
             }
         })
+    } else if !grant.read_only
+        && cache::of_program(cache).is_some_and(|cache| reaches(grant, cache.path()))
+    {
+        Some("lets the program write to the cache of valid programs, which tiered trusts")
     } else {
         None
     }
+}
+
+/// Which file of the host is at a path.
+fn place(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Whether a directory or part of it is granted, whether it is there yet or not.
+fn reaches(grant: &Grant, dir: &Path) -> bool {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
+    let granted = place(&grant.host);
+    let is_above = absolute.ancestors().any(|above| place(above) == granted);
+    let host = grant.host.canonicalize().unwrap_or_default();
+    granted.is_some()
+        && (is_above
+            || host
+                .ancestors()
+                .any(|above| place(above) == place(dir) && place(dir).is_some()))
 }
 
 /// The program's argument 0: as given, or the last part of the module's path.

@@ -112,7 +112,7 @@ struct CustomSection<'a> {
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let engine = Engine::default();
     let file = args.file.display().to_string();
-    match source::load(&engine, args.file.as_os_str())? {
+    match source::load(&engine, None, args.file.as_os_str())? {
         Program::Module(module) => show(args, &Report::of(file, &module))?,
         #[cfg(feature = "component")]
         Program::Component(component) => {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cache;
 mod capability;
 #[cfg(feature = "component")]
 mod component;
@@ -78,6 +79,7 @@ fn command() -> ExitCode {
         Ok(Command::Validate(args)) => validate::run(&args),
         Ok(Command::Wast(args)) => script::run(&args),
         Ok(Command::Inspect(args)) => inspect::run(&args),
+        Ok(Command::Cache(args)) => cache::run(&args),
         Err(err) => return output::answer(&err),
     };
     result.unwrap_or_else(|failure| {

@@ -10,6 +10,7 @@ use tiered::decode::printable::{Line, Name};
 use tiered::{
     Engine, Extern, Func, Instance, InstantiateError, Linker, Module, Sampler, Store, Trap,
 };
+use tiered_cache::Cache;
 use tiered_wasi::{PreloadError, Threads, WasiCtx};
 
 use crate::args::{Preload, RunArgs};
@@ -19,7 +20,7 @@ use crate::failure::Failure;
 use crate::source::Program;
 use crate::stats::{Ending, PeakMemory};
 use crate::watchdog::Watchdog;
-use crate::{context, dump, engine, invoke, output, sandbox, source, stats};
+use crate::{cache, context, dump, engine, invoke, output, sandbox, source, stats};
 
 /// Exported names that a message lists.
 pub(crate) const MOST_NAMES: usize = 20;
@@ -56,12 +57,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
     let watchdog = watch(args)?;
     let engine = engine::new(&engine::program_config(&args.program))?;
-    let program = source::load(&engine, args.module())?;
+    let cache = cache::of_program(&args.program.cache);
+    let program = source::load(&engine, cache.as_ref(), args.module())?;
     if let (Some(what), Some(func)) = (args.dump, &args.func) {
         return dump::run(args, &engine, &program, what, func);
     }
     match program {
-        Program::Module(module) => run_module(args, begin, watchdog, &engine, module),
+        Program::Module(module) => {
+            run_module(args, begin, watchdog, &engine, cache.as_ref(), module)
+        }
         #[cfg(feature = "component")]
         Program::Component(component) => component::run(args, begin, watchdog, &engine, &component),
     }
@@ -72,11 +76,12 @@ fn run_module(
     begin: Instant,
     watchdog: Option<Watchdog>,
     engine: &Engine,
+    cache: Option<&Cache>,
     module: Module,
 ) -> Result<ExitCode, Failure> {
     let preloads = args.preload.iter();
     let preloads = preloads
-        .map(|preload| Ok((preload, source::load_module(engine, &preload.file)?)))
+        .map(|preload| Ok((preload, source::load_module(engine, cache, &preload.file)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
     let ctx = context::of_run(args, WasiCtx::builder())?;
     let session = Session::enter(args, engine, begin, watchdog, &ctx)?;

@@ -28,7 +28,7 @@ use crate::args::ServeArgs;
 use crate::component::exported_functions;
 use crate::failure::Failure;
 use crate::source::Program;
-use crate::{engine, http_client, output, sandbox, source};
+use crate::{cache, engine, http_client, output, sandbox, source};
 
 use handler::{Grants, Handler};
 use log::Log;
@@ -47,7 +47,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let mut stop = Stop::new().map_err(|err| Failure::io("the signals to stop", &err))?;
     allow_many_files();
     let engine = engine::new(&engine::program_config(&args.program))?;
-    let component = load(args, source::load(&engine, args.component())?)?;
+    let cache = cache::of_program(&args.program.cache);
+    let component = load(
+        args,
+        source::load(&engine, cache.as_ref(), args.component())?,
+    )?;
     let instances = prepare(args.component(), &component)?;
     let mut grants = Grants::new(args)?;
     let client = http_client::Prepared::new(&args.program.network, &component);

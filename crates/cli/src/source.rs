@@ -1,4 +1,6 @@
 //! Reads a program from where the command line says: a file, or standard input.
+//!
+//! *Invariant:* what `validate` and `inspect` say is found out anew: they use no cache.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -6,6 +8,7 @@ use std::path::Path;
 
 use tiered::decode::Bytes;
 use tiered::{Engine, Module};
+use tiered_cache::Cache;
 #[cfg(feature = "component")]
 use tiered_component::Component;
 
@@ -22,28 +25,48 @@ pub(crate) enum Program {
 ///
 /// # Errors
 /// The file cannot be read, or holds neither.
-pub(crate) fn load(engine: &Engine, path: &OsStr) -> Result<Program, Failure> {
+pub(crate) fn load(
+    engine: &Engine,
+    cache: Option<&Cache>,
+    path: &OsStr,
+) -> Result<Program, Failure> {
     let (name, bytes) = read(path)?;
     #[cfg(feature = "component")]
     if Component::is_component(&bytes) {
-        let component = Component::new(engine, bytes);
+        let component = match cache {
+            Some(cache) => cache.component(engine, bytes),
+            None => Component::new(engine, bytes),
+        };
         let component = component.map_err(|err| Failure::host(name, err))?;
         return Ok(Program::Component(component));
     }
-    decode(engine, name, bytes).map(Program::Module)
+    decode(engine, cache, name, bytes).map(Program::Module)
 }
 
 /// As [`load`], where only a module will do.
 ///
 /// # Errors
 /// The file cannot be read, or holds no valid module.
-pub(crate) fn load_module(engine: &Engine, path: &OsStr) -> Result<Module, Failure> {
+pub(crate) fn load_module(
+    engine: &Engine,
+    cache: Option<&Cache>,
+    path: &OsStr,
+) -> Result<Module, Failure> {
     let (name, bytes) = read(path)?;
-    decode(engine, name, bytes)
+    decode(engine, cache, name, bytes)
 }
 
-fn decode(engine: &Engine, name: String, bytes: Bytes) -> Result<Module, Failure> {
-    Module::new(engine, bytes).map_err(|err| Failure::host(name, err))
+fn decode(
+    engine: &Engine,
+    cache: Option<&Cache>,
+    name: String,
+    bytes: Bytes,
+) -> Result<Module, Failure> {
+    let module = match cache {
+        Some(cache) => cache.module(engine, bytes),
+        None => Module::new(engine, bytes),
+    };
+    module.map_err(|err| Failure::host(name, err))
 }
 
 /// The bytes of a file, and its name for messages.

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     let engine = Engine::default();
     let mut exit_code = ExitCode::SUCCESS;
     for file in &args.files {
-        if let Err(failure) = source::load(&engine, file.as_os_str()) {
+        if let Err(failure) = source::load(&engine, None, file.as_os_str()) {
             output::complain(&failure.message);
             exit_code = ExitCode::from(failure.exit_code);
         }

@@ -35,6 +35,16 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
         "crates/engine/src/profile/trampoline.rs",
         "gives machine code its type",
     ),
+    (
+        "crates/decode/src/module.rs",
+        "asks for a promise that bodies are valid",
+    ),
+    ("crates/engine/src/engine.rs", "hands the promise on"),
+    ("crates/component/src/component.rs", "hands the promise on"),
+    (
+        "crates/cache/src/lib.rs",
+        "makes the promise, of what it has seen validated",
+    ),
 ];
 
 /// Folder of a crate, the crates of the workspace that it may depend on, and the families of others where those are
@@ -44,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "tiered",
+            "tiered-cache",
             "tiered-component",
             "tiered-http",
             "tiered-sandbox",
@@ -62,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tiered-decode",
         ],
     ),
+    ("cache", &["tiered", "tiered-component"]),
     ("component", &["tiered"]),
     (
         "wasi",

@@ -52,7 +52,33 @@ impl Component {
     /// # Errors
     /// What is wrong with it, and where; or what of it is not supported.
     pub fn new(engine: &Engine, bytes: impl Into<Bytes>) -> Result<Component, Error> {
-        let bytes = into_binary(bytes.into())?;
+        Component::read(engine, bytes.into(), Module::new)
+    }
+
+    /// As [`Component::new`], for a component that is known to be valid: function bodies are not validated again.
+    ///
+    /// # Errors
+    /// As [`Component::new`], of what is validated.
+    ///
+    /// # Safety
+    /// [`Component::new`] of this build of this crate has accepted the same bytes, with an engine of the same
+    /// [proposals](tiered::Config::proposals).
+    #[expect(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn known_valid(
+        engine: &Engine,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Component, Error> {
+        // SAFETY: `Component::new` made the same modules of the same bytes, by `Module::new`, before it accepted them.
+        let module = |engine: &Engine, part| unsafe { Module::known_valid(engine, part) };
+        Component::read(engine, bytes.into(), module)
+    }
+
+    fn read(
+        engine: &Engine,
+        bytes: Bytes,
+        new_module: impl Fn(&Engine, Bytes) -> Result<Module, tiered::decode::Error>,
+    ) -> Result<Component, Error> {
+        let bytes = into_binary(bytes)?;
         let proposals = engine.config().proposals();
         let plan = plan::translate(&bytes, proposals)?;
         let module = |(index, source): (usize, &ModuleSource)| {
@@ -60,7 +86,7 @@ impl Component {
                 ModuleSource::Part(range) => bytes.slice(range.clone()),
                 ModuleSource::Adapters(adapters) => Bytes::copy_from_slice(adapters),
             };
-            Module::new(engine, part).map_err(|error| Error::Module { index, error })
+            new_module(engine, part).map_err(|error| Error::Module { index, error })
         };
         let modules = plan.modules.iter().enumerate().map(module);
         let modules = modules.collect::<Result<_, _>>()?;

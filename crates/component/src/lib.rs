@@ -43,7 +43,7 @@
 //! *Invariant:* nothing takes it for granted that a caller's frame is below the callee's on one native stack.
 //! *Invariant:* this crate knows no WASI.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod abi;
 mod component;

@@ -2,7 +2,8 @@
 //!
 //! *Invariant:* a [`Module`] is valid by construction; nothing later validates again.
 //! *Invariant:* no input panics, and none takes more memory than a small multiple of its size.
-//! Absent on purpose: this crate has never seen a store and holds no `unsafe`.
+//! Absent on purpose: this crate has never seen a store and holds no `unsafe` block; one function asks its caller for a
+//! promise.
 //!
 //! ```
 //! use tiered_decode::numeric::NumOp;
@@ -27,7 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub use bytes::Bytes;
 pub use wasmparser;

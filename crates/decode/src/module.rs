@@ -1,7 +1,7 @@
 //! The module: a valid one, by construction.
 //!
-//! *Invariant:* the only way to a [`Module`] is [`Module::with_config`], which validates; no field can be changed after.
-//! The memory safety of every tier stands on this.
+//! *Invariant:* the only ways to a [`Module`] are [`Module::with_config`], which validates, and [`Module::known_valid`], whose
+//! caller promises that it did; no field can be changed after. The memory safety of every tier stands on this.
 //! *Invariant:* an index space holds imports first, then definitions.
 //! *Invariant:* a module is at most 4 GiB, so an offset is a `u32`.
 //! Called by every crate above.
@@ -209,10 +209,31 @@ impl Module {
 
     /// Decodes and validates a module, binary or text.
     pub fn with_config(bytes: impl Into<Bytes>, config: &Config) -> Result<Module, Error> {
-        let bytes = checked_size(bytes.into())?;
+        let validation = FuncBodies::Validate {
+            threads: config.threads,
+        };
+        Module::decode(bytes.into(), config.proposals, validation)
+    }
+
+    /// Decodes a module that is known to be valid: all but its function bodies is validated again, which takes a small part of
+    /// the time.
+    ///
+    /// # Errors
+    /// As [`Module::with_config`], of what is validated. There are none if the promise is kept.
+    ///
+    /// # Safety
+    /// [`Module::with_config`] of this build of this crate has accepted the same bytes with the same proposals. The tiers
+    /// trust a body as far as to read and write memory as it says.
+    #[expect(unsafe_code, reason = "what is promised here, the tiers stand on")]
+    pub unsafe fn known_valid(bytes: impl Into<Bytes>, config: &Config) -> Result<Module, Error> {
+        Module::decode(bytes.into(), config.proposals, FuncBodies::KnownValid)
+    }
+
+    fn decode(bytes: Bytes, proposals: WasmFeatures, bodies: FuncBodies) -> Result<Module, Error> {
+        let bytes = checked_size(bytes)?;
         let bytes = checked_size(source::into_binary(bytes)?)?;
-        let features = config.proposals & proposals::ACCEPTED;
-        let (sections, result) = read(&bytes, features, config.threads);
+        let features = proposals & proposals::ACCEPTED;
+        let (sections, result) = read(&bytes, features, bodies);
         let features = result.map_err(|error| {
             let error = refusal::explain(&bytes, features, error);
             error.with_func_name(|func| {
@@ -571,31 +592,43 @@ fn checked_size(bytes: Bytes) -> Result<Bytes, Error> {
 }
 
 /// Reads a module and validates its bodies, and says what was accepted. What is read before an error is returned with it.
+/// What is to be done about function bodies.
+#[derive(Clone, Copy)]
+enum FuncBodies {
+    /// On at most this number of threads; `None` means all cores.
+    Validate { threads: Option<usize> },
+    /// Nothing: they have been validated before.
+    KnownValid,
+}
+
 fn read(
     bytes: &Bytes,
     features: WasmFeatures,
-    threads: Option<usize>,
+    bodies: FuncBodies,
 ) -> (Sections, Result<WasmFeatures, Error>) {
     if let Some(types) = many_types::plain_types(bytes) {
         let fewer = many_types::features(features);
-        let (mut sections, result) = read_as(bytes, fewer, threads, ReadTypes::Later);
+        let (mut sections, result) = read_as(bytes, fewer, bodies, ReadTypes::Later);
         if result.is_ok() {
             let types = many_types::read(types).map(|types| sections.types = types);
             return (sections, types.map(|()| fewer));
         }
     }
-    let (sections, result) = read_as(bytes, features, threads, ReadTypes::AtOnce);
+    let (sections, result) = read_as(bytes, features, bodies, ReadTypes::AtOnce);
     (sections, result.map(|()| features))
 }
 
 fn read_as(
     bytes: &Bytes,
     features: WasmFeatures,
-    threads: Option<usize>,
+    bodies: FuncBodies,
     types: ReadTypes,
 ) -> (Sections, Result<(), Error>) {
-    let start = |sections: &Sections| {
-        Bodies::new(bytes, sections, features).map(|bodies| Validation::start(bodies, threads))
+    let start = |sections: &Sections| match bodies {
+        FuncBodies::Validate { threads } => {
+            Bodies::new(bytes, sections, features).map(|bodies| Validation::start(bodies, threads))
+        }
+        FuncBodies::KnownValid => None,
     };
     let mut validation = None;
     let (sections, read) = section::read(bytes, features, types, |sections| {

@@ -213,6 +213,25 @@ impl Module {
         Ok(Module(ModuleCode::new(&engine.0.tier, &Arc::new(module))))
     }
 
+    /// As [`Module::new`], for a module that is known to be valid: function bodies are not validated again.
+    ///
+    /// # Errors
+    /// As [`Module::new`], of what is validated.
+    ///
+    /// # Safety
+    /// [`Module::new`] of this build of this crate has accepted the same bytes, with an engine of the same
+    /// [proposals](crate::Config::proposals).
+    #[expect(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn known_valid(
+        engine: &Engine,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Module, tiered_decode::Error> {
+        let config = &engine.config().decode;
+        // SAFETY: the caller's promise is the one that is asked for.
+        let module = unsafe { tiered_decode::Module::known_valid(bytes, config) }?;
+        Ok(Module(ModuleCode::new(&engine.0.tier, &Arc::new(module))))
+    }
+
     /// As [`Module::new`], from a file.
     ///
     /// # Errors

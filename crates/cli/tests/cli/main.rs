@@ -1,6 +1,7 @@
 //! The command line end to end, where a program's comments (`tests/run`) do not say enough: standard input as a module,
 //! other subcommands, sockets, signals, closed pipes.
 
+mod cache;
 mod place;
 mod subcommands;
 
@@ -45,6 +46,9 @@ fn version_and_help() {
         "validate",
         "wast",
         "inspect",
+        "cache",
+        "--cache-dir",
+        "--no-cache",
         #[cfg(feature = "http")]
         "serve",
         "Exit codes",
