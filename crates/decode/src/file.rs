@@ -9,14 +9,23 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use bytes::Bytes;
 use memmap2::{Advice, MmapMut};
 
+use crate::validate::processors;
+
 /// Files from this size on are read into memory of their own, in the host's largest pages: the host makes a few of
 /// these faster than thousands of small ones.
 const LARGE: u64 = 2 << 20;
+
+/// More threads than these do not read faster.
+const MOST_READERS: usize = 4;
 
 /// The bytes of the file at `path`, which may be a pipe or a terminal.
 ///
@@ -30,7 +39,7 @@ pub fn read_file(path: impl AsRef<Path>) -> io::Result<Bytes> {
     }
     if metadata.is_file()
         && metadata.len() >= LARGE
-        && let Some(bytes) = read_large(&mut file, metadata.len())?
+        && let Some(bytes) = read_large(&file, metadata.len())?
     {
         return Ok(bytes);
     }
@@ -40,7 +49,7 @@ pub fn read_file(path: impl AsRef<Path>) -> io::Result<Bytes> {
 }
 
 /// The bytes of a regular file of `len` bytes; `None`, with nothing read, if the host has no such memory.
-fn read_large(file: &mut File, len: u64) -> io::Result<Option<Bytes>> {
+fn read_large(file: &File, len: u64) -> io::Result<Option<Bytes>> {
     let Some(mut memory) = usize::try_from(len)
         .ok()
         .and_then(|len| MmapMut::map_anon(len).ok())
@@ -49,8 +58,36 @@ fn read_large(file: &mut File, len: u64) -> io::Result<Option<Bytes>> {
     };
     // Only faster, where the host knows such pages.
     memory.advise(Advice::HugePage).ok();
-    file.read_exact(&mut memory)?;
+    read_in_shares(file, &mut memory)?;
     Ok(Some(Bytes::from_owner(memory.make_read_only()?)))
+}
+
+/// Fills `memory` from the start of the file, on all cores: the host takes long to clear pages and to copy.
+fn read_in_shares(file: &File, memory: &mut [u8]) -> io::Result<()> {
+    let threads = processors().min(MOST_READERS);
+    let share = memory
+        .len()
+        .div_ceil(threads)
+        .next_multiple_of(LARGE as usize);
+    let shares = Mutex::new((0_u64..).step_by(share).zip(memory.chunks_mut(share)));
+    let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let read = || {
+        while let Some((at, share)) = next() {
+            file.read_exact_at(share, at)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let start = |_| {
+            let reader = thread::Builder::new().name("read".into());
+            // A thread that cannot be started is one reader less: the calling thread is always one.
+            reader.spawn_scoped(scope, read).ok()
+        };
+        let readers: Vec<_> = (1..threads).filter_map(start).collect();
+        readers.into_iter().fold(read(), |result, reader| {
+            result.and(reader.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    })
 }
 
 #[cfg(test)]
@@ -73,6 +110,8 @@ mod tests {
             LARGE as usize - 1,
             LARGE as usize,
             LARGE as usize + 12_345,
+            LARGE as usize * 2,
+            LARGE as usize * 7 + 1,
         ] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             let path = temporary(&size.to_string(), &bytes);
