@@ -99,13 +99,17 @@ impl World {
         let mut linker = Linker::new();
         let count = Arc::clone(count);
         linker
-            .func("host", "stop", move |mut caller: Caller<'_, ()>, id: i32| {
-                let _counted = Counted::new(&count);
-                if id < 0 {
-                    panic!("the host gives up");
-                }
-                caller.stop_coroutine()
-            })
+            .func(
+                "host",
+                "stop",
+                move |mut caller: Caller<'_, ()>, id: i32| {
+                    let _counted = Counted::new(&count);
+                    if id < 0 {
+                        panic!("the host gives up");
+                    }
+                    caller.stop_coroutine()
+                },
+            )
             .expect("it is new");
         let mut store = Store::new(&engine, ()).expect("a store");
         let instance = linker.instantiate(&mut store, &module).expect("it links");
@@ -117,7 +121,10 @@ impl World {
     }
 
     fn start(&mut self, name: &str, args: &[i32]) -> CoroutineState {
-        let func = self.instance.func(&self.store, name).expect("it is exported");
+        let func = self
+            .instance
+            .func(&self.store, name)
+            .expect("it is exported");
         let args: Vec<_> = args.iter().map(|&arg| tiered::Val::I32(arg)).collect();
         let id = args.last().map_or(0, number);
         let results = Rc::clone(&self.results);
@@ -153,7 +160,9 @@ impl World {
 
     fn sum(&mut self, n: i32) -> i32 {
         let func = self.instance.typed_func::<i32, i32>(&self.store, "sum");
-        func.expect("it is exported").call(&mut self.store, n).expect("it returns")
+        func.expect("it is exported")
+            .call(&mut self.store, n)
+            .expect("it returns")
     }
 }
 
@@ -216,13 +225,17 @@ fn one_starts_another_in_the_middle(config: &Config) {
             return Ok(0);
         }
         let down = caller.instance().expect("a guest calls");
-        let down = down.typed_func::<i32, i32>(&caller, "down").expect("it is exported");
+        let down = down
+            .typed_func::<i32, i32>(&caller, "down")
+            .expect("it is exported");
         let inner = Rc::new(Cell::new(0));
         let result = Rc::clone(&inner);
-        let mut state = caller.start_coroutine(move |store| {
-            result.set(down.call(store, n - 1)?);
-            Ok(())
-        }).map_err(Trap::host)?;
+        let mut state = caller
+            .start_coroutine(move |store| {
+                result.set(down.call(store, n - 1)?);
+                Ok(())
+            })
+            .map_err(Trap::host)?;
         // Whoever stops within it is not this one: it is passed on.
         loop {
             match state {
@@ -237,7 +250,9 @@ fn one_starts_another_in_the_middle(config: &Config) {
     linker.func("host", "nest", body).expect("it is new");
     let mut store = Store::new(&engine, ()).expect("a store");
     let instance = linker.instantiate(&mut store, &module).expect("it links");
-    let down = instance.typed_func::<i32, i32>(&store, "down").expect("it is exported");
+    let down = instance
+        .typed_func::<i32, i32>(&store, "down")
+        .expect("it is exported");
     let sum = Rc::new(Cell::new(0));
     let result = Rc::clone(&sum);
     let state = store.start_coroutine(move |store| {
@@ -298,7 +313,9 @@ fn an_interrupt_stops_whichever_runs(config: &Config) {
 fn exceptions_are_caught_on_the_stack_that_threw(config: &Config) {
     let count = Arc::default();
     let mut world = World::new(config, &count);
-    let all = (1..5).map(|id| stopped(world.start("catch", &[id]))).collect();
+    let all = (1..5)
+        .map(|id| stopped(world.start("catch", &[id])))
+        .collect();
     world.finish(all);
     let mut results = world.results.take();
     results.sort_by_key(|&(id, _)| id);
@@ -319,20 +336,33 @@ fn frames_are_dropped_with_their_store(config: &Config) {
     // No guest went on.
     let results = results.take();
     assert_eq!(results.len(), 19);
-    assert!(results.iter().all(|(_, result)| result.as_ref().is_err_and(|error| error.contains("the store has ended"))), "{results:?}");
+    assert!(
+        results.iter().all(|(_, result)| result
+            .as_ref()
+            .is_err_and(|error| error.contains("the store has ended"))),
+        "{results:?}"
+    );
 }
 
 #[test]
 fn there_are_no_more_than_the_limit() {
-    let limits = Limits { coroutines: 3, ..Limits::default() };
+    let limits = Limits {
+        coroutines: 3,
+        ..Limits::default()
+    };
     let count = Arc::default();
     let mut world = World::new(&Config::new().limits(limits), &count);
-    let waits: Vec<_> = (1..4).map(|id| stopped(world.start("work", &[0, id]))).collect();
+    let waits: Vec<_> = (1..4)
+        .map(|id| stopped(world.start("work", &[0, id])))
+        .collect();
     let refused = world.store.start_coroutine(|_| Ok(()));
     let error = refused.expect_err("there are three").to_string();
     assert!(error.starts_with("more than 3 coroutines"), "{error}");
     world.finish(waits);
-    assert!(matches!(world.store.start_coroutine(|_| Ok(())), Ok(CoroutineState::Ended(Ok(())))));
+    assert!(matches!(
+        world.store.start_coroutine(|_| Ok(())),
+        Ok(CoroutineState::Ended(Ok(())))
+    ));
 }
 
 #[test]

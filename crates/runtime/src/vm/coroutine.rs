@@ -121,7 +121,8 @@ impl Stacks {
         let kept = high - KEPT_BYTES;
         let start = std::ptr::with_exposed_provenance_mut(low);
         // SAFETY: the pages belong to the stack, on which nothing runs.
-        let discarded = NonNull::new(start).map(|low| unsafe { pages::discard(low, kept - low.addr().get()) });
+        let discarded =
+            NonNull::new(start).map(|low| unsafe { pages::discard(low, kept - low.addr().get()) });
         let mut pool = POOL.lock();
         if discarded.is_some_and(|done| done.is_ok()) && pool.len() < KEPT {
             pool.push(self.native);

@@ -25,7 +25,7 @@
 //!   embedder's to give away.
 //!
 //! * *Invariant:* both addresses come from the bounds that the thread itself names, or from those of the store's coroutine
-//!   that runs ([`crate::vm::coroutine`]), whatever the embedder has granted. On a stack that is neither, there is no one
+//!   that runs (`crate::vm::coroutine`), whatever the embedder has granted. On a stack that is neither, there is no one
 //!   to ask, and the embedder's number counts.
 //! * *Invariant:* between `compiled` and `entry` there is room for the way from compiled code into the first tier
 //!   (`CROSSING_BYTES`), or no compiled code is entered at all. So a call from compiled code never overflows where a

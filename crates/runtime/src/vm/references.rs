@@ -14,7 +14,7 @@
 //!   the host, or the end of the innermost frame, from a tier.
 //! * *Invariant:* references to functions are none of the heap's: what holds only those is not looked at.
 //! * *Invariant:* a guest and the host functions that it calls, and those that these call, are on one native stack, unless one
-//!   of them goes on in a coroutine ([`crate::vm::coroutine`]).
+//!   of them goes on in a coroutine (`crate::vm::coroutine`).
 
 use std::any::Any;
 use std::cell::{RefCell, RefMut};

@@ -214,7 +214,8 @@ impl StoreCtx {
     /// Whether a frame of `slots` may be at `frame`, where one may start.
     pub fn has_room_at(&self, frame: *const Slot, slots: usize) -> bool {
         // What is behind the end is as for a frame that starts at the limit: room for a callee that does not start.
-        let end = self.last_stack_limit.get().addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
+        let end =
+            self.last_stack_limit.get().addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
         slots.saturating_mul(size_of::<Slot>()) <= end.saturating_sub(frame.addr())
     }
 
