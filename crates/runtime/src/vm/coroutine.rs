@@ -189,6 +189,8 @@ struct Aside {
 pub(crate) struct Coroutines {
     /// By the coroutines that have begun and not ended: its own stack, or, while it runs, that of whoever waits for it.
     aside: RefCell<Vec<Option<Box<Aside>>>>,
+    /// Places that no coroutine has.
+    vacant: RefCell<Vec<usize>>,
     /// The bounds of the native stack that runs, if it is a coroutine's.
     bounds: Cell<Option<Bounds>>,
     /// How the coroutine that runs stops; null if none runs.
@@ -222,9 +224,9 @@ impl Coroutines {
 
     /// A place for a new coroutine.
     fn add(&self, state: StackState) -> usize {
-        let mut asides = self.aside.borrow_mut();
         let aside = Some(Box::new(Aside { state, stack: 0 }));
-        match asides.iter().position(Option::is_none) {
+        let mut asides = self.aside.borrow_mut();
+        match self.vacant.borrow_mut().pop() {
             Some(place) => {
                 asides[place] = aside;
                 place
@@ -234,6 +236,13 @@ impl Coroutines {
                 asides.len() - 1
             }
         }
+    }
+
+    /// The coroutine of this place has ended; whether its value stack is deep.
+    fn remove(&self, place: usize) -> bool {
+        let aside = self.aside.borrow_mut()[place].take();
+        self.vacant.borrow_mut().push(place);
+        aside.is_some_and(|aside| aside.state.deep)
     }
 }
 
@@ -393,8 +402,7 @@ impl CoroutineTable {
             return;
         }
         self.count -= 1;
-        let aside = ctx.coroutines.aside.borrow_mut()[place].take();
-        if aside.is_some_and(|aside| aside.state.deep) {
+        if ctx.coroutines.remove(place) {
             ready.stopped.values.set_deep();
         }
         let stacks = Stacks {

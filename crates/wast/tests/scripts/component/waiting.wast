@@ -111,10 +111,11 @@
       (import "" "new" (func $new (result i64)))
       (import "" "read" (func $read (param i32 i32) (result i32)))
       (func (export "take") (drop (call $read (i32.wrap_i64 (call $new)) (i32.const 0))))
-      (func (export "give") (unreachable)))
+      (func (export "give") (result i32) (unreachable))
+      (func (export "callback") (param i32 i32 i32) (result i32) (unreachable)))
     (core instance $i (instantiate $m (with "" (instance (export "new" (func $new)) (export "read" (func $read))))))
     (func (export "take") async (canon lift (core func $i "take")))
-    (func (export "give") async (canon lift (core func $i "give"))))
+    (func (export "give") async (canon lift (core func $i "give") async (callback (core func $i "callback")))))
   (component $Outer
     (import "take" (func $take async))
     (import "give" (func $give async))
