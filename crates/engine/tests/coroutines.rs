@@ -1,7 +1,6 @@
 //! Guests that are stopped in the middle on stacks of their own, and go on while others run: what is about a stack is each
 //! one's own, and what is about a store is common.
 
-mod guest;
 mod modes;
 
 use std::cell::Cell;
@@ -10,11 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use guest::module;
 use modes::in_all_modes;
 use tiered::{
-    AnyStore, Caller, Config, Coroutine, CoroutineState, Engine, Instance, Limits, Linker, Store,
-    Trap, TrapCode,
+    AnyStore, Caller, Config, Coroutine, CoroutineState, Engine, Instance, Limits, Linker, Module,
+    Store, Trap, TrapCode,
 };
 
 in_all_modes! {
@@ -69,6 +67,10 @@ const GUEST: &str = r#"(module
 
 /// What the tests see of calls.
 type Results = Rc<Cell<Vec<(i32, Result<i32, String>)>>>;
+
+fn module(engine: &Engine, text: &str) -> Module {
+    Module::new(engine, text.as_bytes().to_vec()).expect("a valid module")
+}
 
 struct World {
     store: Store<()>,

@@ -351,7 +351,7 @@ impl CoroutineTable {
     ) -> Result<Ready, LimitError> {
         let limit = ctx.limits.coroutines;
         if self.count >= limit {
-            let what = "coroutines, which tasks that wait in the middle are";
+            let what = "coroutines (tasks that wait in the middle)";
             return Err(LimitError::Count { what, limit });
         }
         let mut stacks = match self.idle.pop() {
