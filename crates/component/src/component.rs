@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tiered::decode::Bytes;
 use tiered::{Engine, Module};
 
+use crate::context;
 use crate::error::{Error, InvalidComponent};
 use crate::plan::{self, ImportPath, Item, ModuleSource, Plan, Trampoline};
 use crate::types::{FuncTypeId, Types, ValType};
@@ -25,6 +26,8 @@ struct Inner {
     bytes: Bytes,
     plan: Plan,
     modules: Vec<Module>,
+    /// The one that has the words of context, once an instance needs it.
+    context: OnceLock<Module>,
     engine: Engine,
 }
 
@@ -94,8 +97,20 @@ impl Component {
             bytes,
             plan,
             modules,
+            context: OnceLock::new(),
             engine: engine.clone(),
         })))
+    }
+
+    /// The module that has the words of context.
+    pub(crate) fn context_module(&self) -> Result<&Module, Error> {
+        if let Some(module) = self.0.context.get() {
+            return Ok(module);
+        }
+        let index = self.0.modules.len();
+        let module = context::module(&self.0.engine);
+        let module = module.map_err(|error| Error::Module { index, error })?;
+        Ok(self.0.context.get_or_init(|| module))
     }
 
     /// As [`Component::new`], from a file.

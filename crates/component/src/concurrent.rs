@@ -6,19 +6,17 @@
 //! component, the outermost one, and so does the *event loop* (`event_loop`): tasks of two instances never wait for each
 //! other but through the host.
 //!
-//! The loop runs on the native stack of whoever waits. A call of the host waits for its task to return; a guest that waits in
-//! the middle (`waitable-set.wait`, a synchronous call of what is asynchronous) runs the loop on top of its own frames, and
-//! other tasks in it. So those that wait in the middle go on in the reverse order: the last one first. If the last one can't,
-//! and nothing else can, it is a deadlock, though one below could. Tasks with a callback, which wait at the end of a call, hold
-//! no frames and know nothing of this.
+//! The loop runs on the native stack of the host's call. Tasks that may wait in the middle have stacks of their own, those that
+//! wait only at the end of a call of their callback have not, and hold no frames while they wait (`block`).
 //!
 //! * `host`: what a host gives, `hosts`: what of it a store has.
 //! * `task`, `call`: tasks, and the calls between components that begin them; `waitable`, `transmit`: what is waited for.
-//! * `builtin`: the functions of the canonical ABI.
+//! * `block`: waiting in the middle; `builtin`: the functions of the canonical ABI.
 //!
 //! *Invariant:* whoever runs another task has its own call, context and flags back when that returns or waits.
 //! *Invariant:* what is taken out of a table for the time of a call is put back before the guest sees the table.
 
+mod block;
 mod builtin;
 mod call;
 mod copy;
@@ -30,7 +28,7 @@ mod task;
 mod transmit;
 mod waitable;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use tiered::{Global, SlotsFunc, Trap};
 
@@ -38,7 +36,7 @@ use crate::slab::{Id, Slab};
 
 pub(crate) use builtin::{BoundOptions, Builtin, ReferenceBuiltin, builtin, reference_builtin};
 pub(crate) use call::{Prepared, StartCall};
-pub(crate) use event_loop::{Left, Owner, run, run_until};
+pub(crate) use event_loop::{Left, Owner, deadlock, run, run_until};
 pub use host::{
     ByteSink, ByteSource, Descriptor, HostSink, HostSource, Interest, Pending, Sink, Source,
     Transfer, Waits,
@@ -92,9 +90,11 @@ pub(crate) struct Concurrent {
     /// Whether something has gone on since those of the host that wait for others were polled.
     pub(crate) has_progressed: bool,
     /// Operations that a guest has called synchronously, and that are done.
-    pub(crate) finished: Vec<Id<OpKey>>,
-    /// How many guests wait in the middle, on top of each other.
-    pub(crate) depth: u32,
+    pub(crate) finished: HashSet<Id<OpKey>>,
+    /// Whether the component has a function that waits in the middle: its tasks run in coroutines.
+    pub(crate) blocks: bool,
+    /// The task whose coroutine runs; none on the stack of the event loop.
+    pub(crate) in_coroutine: Option<Id<Task>>,
     /// How many calls that the host started have ended without the host having been told.
     pub(crate) returned: u32,
     /// What acts on the host's part of all this.
@@ -122,8 +122,9 @@ impl Concurrent {
             waiting: BTreeSet::new(),
             polls: VecDeque::new(),
             has_progressed: false,
-            finished: Vec::new(),
-            depth: 0,
+            finished: HashSet::new(),
+            blocks: false,
+            in_coroutine: None,
             returned: 0,
             hosts: None,
             may_block: None,

@@ -18,6 +18,7 @@ use crate::abi::{
     LiftHandles, Lower, LowerContext, Params,
 };
 use crate::concurrent::{self, HostReturn, LiftKind, NewTask, ReturnCheck, Returns, Start, Task};
+use crate::context::Context;
 use crate::error::Error;
 use crate::instance::{Instance, LiftedFunc};
 use crate::lowered::set_flag;
@@ -126,6 +127,7 @@ impl Func {
         let (func, shared) = (&*self.func, &*self.instance.0.shared);
         let types = self.instance.component().types();
         set_flag(store, func.may_block, self.ty().is_async());
+        shared.exchange_context(store, Context::default());
 
         let args = self.lower_args(store, lower)?;
         let mut slots = [0; MAX_FLAT_PARAMS];
@@ -405,7 +407,7 @@ impl Instance {
             Some(destructor) => trampoline::destroy(store, shared, destructor, rep),
             None => Ok(()),
         };
-        let ended = destroyed.and_then(|()| shared.state(store).end_call());
+        let ended = destroyed.and_then(|()| shared.state(store).end_call().map(drop));
         shared.state(store).leave(ended.is_err());
         Ok(ended?)
     }

@@ -11,6 +11,7 @@ use tiered::{Caller, Global, Memory, Slots, SlotsFunc, Trap};
 use crate::abi::{self, AbiError, FlatValues, LiftContext, LowerContext};
 use crate::component::Component;
 use crate::concurrent::SubtaskState;
+use crate::context::Context;
 use crate::func::{LiftedFrom, LoweredTo, realloc_trap};
 use crate::lowered::set_flag;
 use crate::state::Shared;
@@ -83,7 +84,9 @@ impl<T: 'static> HostCall<'_, T> {
         }
         let trap = |error: &AbiError| Trap::message(format!("{name}: {error}"));
 
-        shared.state(&mut self.caller).begin_call()?;
+        shared
+            .state(&mut self.caller)
+            .begin_call(Context::default())?;
         let (state, bytes) = shared.state_and_bytes(&mut self.caller, *memory);
         let mut handles = LiftedFrom {
             state,

@@ -48,6 +48,7 @@
 pub mod abi;
 mod component;
 pub mod concurrent;
+mod context;
 mod converted;
 mod error;
 mod func;

@@ -9,6 +9,7 @@ use crate::concurrent::{
     Callee, Holder, HostSink, HostSource, Hosts, OpCaller, Operation, Pending, SubtaskState,
     Transmit,
 };
+use crate::context::Context;
 use crate::converted::Scratch;
 use crate::linker::LoweredBody;
 use crate::plan::Side;
@@ -161,7 +162,7 @@ impl<T: 'static> Lowering<T> {
             return Ok(Lends::default());
         };
         let shared = &self.shared;
-        shared.state(store).begin_call()?;
+        shared.state(store).begin_call(Context::default())?;
         let (state, bytes) = shared.state_and_bytes(store, self.memory);
         let mut handles = Lender {
             state,
@@ -242,7 +243,7 @@ fn finish<T: 'static>(call: Lowered<'_, T>) -> Result<(), Trap> {
         pending,
         lowering: Arc::clone(lowering),
         args,
-        caller: OpCaller::Sync,
+        caller: OpCaller::Nobody,
     };
     let result = hosts.finish(&mut caller, &lowering.shared, operation, lends)?;
     if lowering.shape.flat_result.is_some() {

@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 
-use tiered::{AnyStore, Func, Memory, StoreCell, Trap};
+use tiered::{AnyStore, Func, Global, Memory, StoreCell, Trap};
 
 use crate::abi::HandleError;
 use crate::component::Component;
 use crate::concurrent::{Concurrent, Task};
+use crate::context::{Context, WORDS};
 use crate::handles::{CallId, HandleTable, Hold};
 use crate::limits::Limits;
 use crate::resource::ResourceType;
@@ -35,7 +36,7 @@ pub(crate) struct Call {
     /// What the host holds for the time of the call.
     held: Vec<u64>,
     /// The words of context of whoever called.
-    context: [u32; 2],
+    context: Context,
 }
 
 /// What was lent to a call.
@@ -80,8 +81,8 @@ pub(crate) struct State {
     status: Status,
     /// Tasks, and what they wait for.
     pub(crate) concurrent: Concurrent,
-    /// The two words of context of the task that runs.
-    pub(crate) context: [u32; 2],
+    /// Where the code that runs has its words of context; none if it asks for none.
+    pub(crate) context: Option<[Global; WORDS]>,
     /// By the component's resource types.
     resources: Vec<ResourceInfo>,
     /// What the host holds, by numbers that are never used again.
@@ -118,7 +119,7 @@ impl Shared {
             current: None,
             concurrent: Concurrent::new(instances),
             status: Status::Idle,
-            context: [0; 2],
+            context: None,
             resources: Vec::new(),
             held: HashMap::new(),
             next_held: 0,
@@ -170,7 +171,7 @@ impl State {
         match self.status {
             Status::Idle => {
                 self.status = Status::Entered;
-                self.begin_call()
+                self.begin_call(Context::default())
             }
             Status::Entered => Err(Trap::message(
                 "cannot enter component instance: it is running already",
@@ -199,14 +200,14 @@ impl State {
         };
     }
 
-    /// A call begins: what is lent from now on is lent to it.
-    pub(crate) fn begin_call(&mut self) -> Result<(), Trap> {
+    /// A call begins: what is lent from now on is lent to it. `context` is what its end gives back.
+    pub(crate) fn begin_call(&mut self, context: Context) -> Result<(), Trap> {
         if self.calls.len() >= MAX_CALLS {
             return Err(Trap::new(tiered::TrapCode::StackOverflow));
         }
         let call = self.calls.insert(Call {
             parent: self.current,
-            context: std::mem::take(&mut self.context),
+            context,
             ..Call::default()
         });
         self.current = Some(call);
@@ -284,8 +285,8 @@ impl State {
         }
     }
 
-    /// The innermost call ends: its lenders have back what they lent.
-    pub(crate) fn end_call(&mut self) -> Result<(), Trap> {
+    /// The innermost call ends: its lenders have back what they lent. The words of context of whoever called.
+    pub(crate) fn end_call(&mut self) -> Result<Context, Trap> {
         let Some(call) = self.current.and_then(|call| self.calls.remove(call)) else {
             return Err(Trap::message("a call ended that had not begun"));
         };
@@ -293,7 +294,6 @@ impl State {
             return Err(borrows_remain());
         }
         self.current = call.parent;
-        self.context = call.context;
         self.give_back(Lends {
             handles: call.lends,
             held: call.held_lends,
@@ -301,7 +301,7 @@ impl State {
         for held in call.held {
             self.held.remove(&held);
         }
-        Ok(())
+        Ok(call.context)
     }
 
     #[inline]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tiered::decode::types::{FuncType, ValType};
 use tiered::{Caller, Func, Global, Memory, Slots, SlotsFunc, Store, Trap};
 
+use crate::context::Context;
 use crate::lowered::flag;
 use crate::plan::{ResourceTable, Transcode, trap_message};
 use crate::state::{ResourceInfo, Shared};
@@ -89,10 +90,13 @@ pub(crate) fn destroy(
     destructor: SlotsFunc,
     rep: u32,
 ) -> Result<(), Trap> {
-    shared.state(store).begin_call()?;
+    let context = shared.exchange_context(store, Context::default());
+    shared.state(store).begin_call(context)?;
     let called = destructor.call(store, &mut [rep.into()]);
     called.map_err(Trap::uncatchable)?;
-    shared.state(store).end_call()
+    let context = shared.state(store).end_call()?;
+    shared.exchange_context(store, context);
+    Ok(())
 }
 
 /// A resource passes from one instance to another that owns it then: handle, the number of its type in the one, and in the
@@ -156,7 +160,8 @@ pub(crate) fn enter_call<T: 'static>(
     shared: Arc<Shared>,
 ) -> Func {
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, _| {
-        shared.state(&mut caller).begin_call()
+        let context = shared.exchange_context(&mut caller, Context::default());
+        shared.state(&mut caller).begin_call(context)
     })
 }
 
@@ -167,7 +172,9 @@ pub(crate) fn exit_call<T: 'static>(
     shared: Arc<Shared>,
 ) -> Func {
     Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, _| {
-        shared.state(&mut caller).end_call()
+        let context = shared.state(&mut caller).end_call()?;
+        shared.exchange_context(&mut caller, context);
+        Ok(())
     })
 }
 
@@ -175,33 +182,6 @@ pub(crate) fn exit_call<T: 'static>(
 pub(crate) fn trap<T: 'static>(store: &mut Store<T>, ty: FuncType) -> Func {
     Func::of_slots(store, ty, move |_: Caller<'_, T>, slots| {
         Err(Trap::message(trap_message(slots.get(0) as u32)))
-    })
-}
-
-/// `context.get`: a word that the running task keeps.
-pub(crate) fn context_get<T: 'static>(
-    store: &mut Store<T>,
-    shared: Arc<Shared>,
-    index: u32,
-) -> Func {
-    let ty = FuncType::new([], [ValType::I32]);
-    Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, mut slots| {
-        let word = shared.state(&mut caller).context[index as usize];
-        slots.set(0, word.into());
-        Ok(())
-    })
-}
-
-/// `context.set`.
-pub(crate) fn context_set<T: 'static>(
-    store: &mut Store<T>,
-    shared: Arc<Shared>,
-    index: u32,
-) -> Func {
-    let ty = FuncType::new([ValType::I32], []);
-    Func::of_slots(store, ty, move |mut caller: Caller<'_, T>, slots| {
-        shared.state(&mut caller).context[index as usize] = slots.get(0) as u32;
-        Ok(())
     })
 }
 

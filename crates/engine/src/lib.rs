@@ -72,13 +72,13 @@ pub use stats::{Pauses, Stats};
 pub use tiered_decode as decode;
 pub use tiered_decode::{Error as DecodeError, read_file};
 pub use tiered_runtime::{
-    AllocError, AnyRef, AnyStore, ArrayRef, Backtrace, Caller, Epoch, Error, Exception,
-    ExceptionError, ExnRef, ExportError, Extern, ExternRef, Frame, Func, Global, GuestObject,
-    HandleScope, HeapStats, HostError, HostReturn, HostType, HostTypeError, HostValue, HostValues,
-    Instance, InstancePre, InstantiateError, InterruptHandle, Interruptible, IntoHostFunc,
-    LimitError, Limits, LinkError, Linker, Memory, MemoryError, Meter, ObjectError, PAGE_BYTES,
-    SetError, SharedMemory, Slots, SlotsFunc, Store, StoreCell, StoreConfig, StructRef, Table, Tag,
-    ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
+    AllocError, AnyRef, AnyStore, ArrayRef, Backtrace, Caller, Coroutine, CoroutineState, Epoch,
+    Error, Exception, ExceptionError, ExnRef, ExportError, Extern, ExternRef, Frame, Func, Global,
+    GuestObject, HandleScope, HeapStats, HostError, HostReturn, HostType, HostTypeError, HostValue,
+    HostValues, Instance, InstancePre, InstantiateError, InterruptHandle, Interruptible,
+    IntoHostFunc, LimitError, Limits, LinkError, Linker, Memory, MemoryError, Meter, ObjectError,
+    PAGE_BYTES, SetError, SharedMemory, Slots, SlotsFunc, Store, StoreCell, StoreConfig, StructRef,
+    Table, Tag, ToStoreConfig, Trap, TrapCode, TypeMismatch, TypedFunc, Val,
 };
 
 /// Runs the README's example.

@@ -74,7 +74,7 @@ pub use heap::{Heap, HeapConfig, HeapStats, Liveness};
 pub use layout::{Storage, StructLayout};
 pub use mark::Marker;
 pub use object::ObjectRef;
-pub use roots::{Root, RootSet, Roots, Scope};
+pub use roots::{Root, RootSet, Roots, Scope, ScopedRoots};
 pub use space::POISON;
 pub use typed::{AccessError, Reference, TypeId, TypedHeap};
 

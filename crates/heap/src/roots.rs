@@ -63,7 +63,18 @@ pub struct Scope {
     outer: usize,
 }
 
+/// The handles of the scopes that one stack of calls has entered, innermost last: scopes end in the reverse order of their
+/// begin on one stack, but not on two of which each runs for a while.
+#[derive(Debug, Default)]
+pub struct ScopedRoots(Vec<Root>);
+
 impl RootSet {
+    /// Another stack of calls goes on: its scopes are those that are entered and left from now on, and `scopes` becomes what
+    /// the earlier one has.
+    pub fn exchange_scopes(&mut self, scopes: &mut ScopedRoots) {
+        std::mem::swap(&mut self.scoped, &mut scopes.0);
+    }
+
     /// Begins a scope.
     pub fn enter(&self) -> Scope {
         Scope {

@@ -21,6 +21,7 @@
 mod vm;
 
 mod any_ref;
+mod coroutine;
 mod error;
 mod exception;
 mod extern_ref;
@@ -40,6 +41,7 @@ mod store_config;
 mod value;
 
 pub use any_ref::{AnyRef, ArrayRef, ObjectError, StructRef};
+pub use coroutine::{Coroutine, CoroutineState};
 pub use error::Error;
 pub use exception::{Exception, ExceptionError, ExnRef, Tag};
 pub use extern_ref::{ExternRef, GuestObject};

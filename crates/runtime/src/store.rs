@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tiered_decode::types::{Definition, HeapType, Registered, ValType};
 use tiered_heap::HeapStats;
 
+use crate::coroutine;
 use crate::exception::Tag;
 use crate::func::Func;
 use crate::handles::{Global, Handle, Memory, StoreId, Table};
@@ -25,6 +26,7 @@ use crate::store_config::{StoreConfig, ToStoreConfig};
 use crate::value::RawStore;
 use crate::vm::allowance::Allowance;
 use crate::vm::code::{FuncRecord, Tier};
+use crate::vm::coroutine::CoroutineTable;
 use crate::vm::epoch::Epoch;
 use crate::vm::exception::TagRecord;
 use crate::vm::frame::Slot;
@@ -89,6 +91,7 @@ pub struct AnyStore<Tail: ?Sized = [u8]> {
     types: Vec<Registered>,
     data: Box<dyn Any>,
     epoch: Epoch,
+    coroutines: CoroutineTable,
     ctx: Arena<StoreCtx>,
     stack: ValueStack,
     _tail: Tail,
@@ -133,6 +136,7 @@ impl AnyStore {
             types: Vec::new(),
             data,
             epoch,
+            coroutines: CoroutineTable::default(),
             ctx,
             stack,
             _tail: [0u8; 0],
@@ -178,6 +182,12 @@ impl AnyStore {
     pub(crate) fn ctx(&self) -> &StoreCtx {
         // SAFETY: the context is freed with the store and changes by cells only.
         unsafe { self.ctx_ptr().as_ref() }
+    }
+
+    pub(crate) fn ctx_and_coroutines(&mut self) -> (&StoreCtx, &mut CoroutineTable) {
+        // SAFETY: as in `ctx`.
+        let ctx = unsafe { self.ctx_ptr().as_ref() };
+        (ctx, &mut self.coroutines)
     }
 
     /// Bytes of bytecode of the modules that have instances here.
@@ -418,6 +428,8 @@ fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), Lim
 
 impl<Tail: ?Sized> Drop for AnyStore<Tail> {
     fn drop(&mut self) {
+        // SAFETY: the store is whole; the tail is as every store's is made.
+        unsafe { coroutine::end_all(NonNull::from(&mut *self).cast()) };
         // SAFETY: the context is freed by the drop of its field, after this.
         let ctx = unsafe { self.ctx.0[0].as_ref() };
         ctx.leave_unsampled();
@@ -472,6 +484,9 @@ impl<T: 'static> Store<T> {
 
     /// Ends the store and keeps the data.
     pub fn into_data(mut self) -> T {
+        // What they leave may need the data.
+        // SAFETY: the store is whole.
+        unsafe { coroutine::end_all(self.any.opaque()) };
         let data = std::mem::replace(&mut self.any.data, Box::new(()));
         *data.downcast().expect("the data is of the store's type")
     }

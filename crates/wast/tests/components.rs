@@ -36,6 +36,7 @@ scripts! {
     resources: 27,
     strings: 69,
     values: 47,
+    waiting: 6,
 }
 
 /// Runs a script of that many directives.

@@ -8,15 +8,16 @@ use tiered::decode::types::{FuncType, ValType as CoreType};
 use tiered::{AnyStore, Caller, Func, Global, Memory, Slots, SlotsFunc, Store, Trap, Val};
 
 use crate::abi;
+use crate::concurrent::block::{Awaited, block, yield_now};
 use crate::concurrent::call::{StartCall, prepare_call, request_cancellation, start_call};
-use crate::concurrent::event_loop::{block_until, run_round};
+use crate::concurrent::event_loop::run_round;
 use crate::concurrent::task::{
     LiftKind, ReturnCheck, Task, TaskState, already_resolved, check_may_block, return_flat,
 };
 use crate::concurrent::transmit::{
     BLOCKED, Buffer, Copy, begin_copy, cancel_copy, drop_end, new_pair, transfer,
 };
-use crate::concurrent::waitable::{Callee, Event, SubtaskState, WaitableSet, What, used_in_set};
+use crate::concurrent::waitable::{Callee, Event, SubtaskState, What, used_in_set};
 use crate::concurrent::{error_context, hosts};
 use crate::lowered::flag;
 use crate::plan::{EndTable, EndTables, Side};
@@ -80,6 +81,18 @@ pub(crate) enum Builtin {
     StreamTransfer,
     FutureTransfer,
     ErrorContextTransfer,
+}
+
+impl Builtin {
+    /// Whether it may wait in the middle of the guest's code.
+    pub(crate) fn blocks(&self) -> bool {
+        match self {
+            Builtin::SetWait(_) | Builtin::Yield { .. } => true,
+            Builtin::Copy { options, .. } => !options.is_async,
+            Builtin::SubtaskCancel { is_async } | Builtin::CancelCopy { is_async, .. } => !is_async,
+            _ => false,
+        }
+    }
 }
 
 /// A built-in that functions are passed to.
@@ -203,7 +216,10 @@ fn act(
         Builtin::SubtaskCancel { is_async } => {
             subtask_cancel(store, shared, instance, arg(0), *is_async)?
         }
-        Builtin::Yield { is_cancellable } => yield_now(store, shared, *is_cancellable)?,
+        Builtin::Yield { is_cancellable } => {
+            let cancels = current(shared.state(store)).filter(|_| *is_cancellable);
+            yield_now(store, shared, cancels)?.into()
+        }
         Builtin::New(ty) => {
             let state = shared.state(store);
             let (read, write) = new_pair(state, shared.component.types(), instance, *ty)?;
@@ -334,13 +350,7 @@ fn take_cancellation(state: &mut State, is_cancellable: bool) -> bool {
         return false;
     }
     let task = current(state).and_then(|id| state.concurrent.tasks.get_mut(id));
-    match task {
-        Some(task) if task.state == TaskState::PendingCancel => {
-            task.state = TaskState::CancelDelivered;
-            true
-        }
-        _ => false,
-    }
+    task.is_some_and(Task::take_cancellation)
 }
 
 /// Stores an event for the guest: what it is of is the result.
@@ -379,29 +389,9 @@ fn set_wait(
     check_may_block(store, shared)?;
     let state = shared.state(store);
     let set = state.waitable_set(options.instance, set)?;
-    let task = current(state).filter(|_| options.is_cancellable);
-    let is_cancelled = |state: &State| {
-        let task = task.and_then(|task| state.concurrent.tasks.get(task));
-        task.is_some_and(|task| task.state == TaskState::PendingCancel)
-    };
-    count_waiter(state, set, 1);
-    block_until(store, shared, &mut |state| {
-        let set = state.concurrent.sets.get(set);
-        is_cancelled(state) || set.is_none_or(WaitableSet::is_ready)
-    })?;
-    let state = shared.state(store);
-    count_waiter(state, set, -1);
-    let event = match take_cancellation(state, options.is_cancellable) {
-        true => Event::CANCELLED,
-        false => state.take_event(set).unwrap_or(Event::NONE),
-    };
+    let cancels = current(state).filter(|_| options.is_cancellable);
+    let event = block(store, shared, Awaited::Set { set, cancels })?;
     store_event(store, options, event, pointer)
-}
-
-fn count_waiter(state: &mut State, set: Id<WaitableSet>, by: i32) {
-    if let Some(set) = state.concurrent.sets.get_mut(set) {
-        set.waiters = set.waiters.saturating_add_signed(by);
-    }
 }
 
 fn set_poll(
@@ -420,17 +410,6 @@ fn set_poll(
         false => state.take_event(set).unwrap_or(Event::NONE),
     };
     store_event(store, options, event, pointer)
-}
-
-/// Others go on; whether the task has been cancelled.
-fn yield_now(
-    store: &mut AnyStore,
-    shared: &Arc<Shared>,
-    is_cancellable: bool,
-) -> Result<u32, Trap> {
-    let runs_tasks = check_may_block(store, shared).is_ok();
-    run_round(store, shared, runs_tasks)?;
-    Ok(take_cancellation(shared.state(store), is_cancellable).into())
 }
 
 fn subtask_cancel(
@@ -482,7 +461,7 @@ fn subtask_cancel(
             return Ok(BLOCKED);
         }
         set_used(shared.state(store), id, true);
-        block_until(store, shared, &mut { is_resolved })?;
+        block(store, shared, Awaited::Waitable(id))?;
         set_used(shared.state(store), id, false);
     }
     let event = shared.state(store).deliver(id);

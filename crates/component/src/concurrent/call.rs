@@ -9,12 +9,14 @@ use std::sync::Arc;
 use tiered::{AnyStore, Memory, SlotsFunc, Trap, Val};
 
 use crate::abi::StringEncoding;
-use crate::concurrent::event_loop::block_until;
+use crate::concurrent::block::{Awaited, block};
 use crate::concurrent::task::{
-    LiftKind, NewTask, ReturnCheck, Returns, Start, TaskState, check_may_block, run_task,
+    LiftKind, NewTask, Phase, ReturnCheck, Returns, Start, Task, TaskState, check_may_block,
+    run_task,
 };
 use crate::concurrent::waitable::{Callee, SubtaskState};
 use crate::lowered::flag;
+use crate::slab::Id;
 use crate::state::{Lends, Shared};
 use crate::trampoline::cannot_leave;
 use crate::types::MAX_FLAT_PARAMS;
@@ -166,11 +168,7 @@ pub(crate) fn start_call(
         run_task(store, shared, id)?;
     }
     if how.is_sync {
-        let is_resolved = |state: &mut crate::state::State| {
-            let task = state.concurrent.tasks.get(id);
-            task.is_none_or(|task| task.state.is_resolved())
-        };
-        block_until(store, shared, &mut { is_resolved })?;
+        block(store, shared, Awaited::Task(id))?;
         let state = shared.state(store);
         let task = state.task(id)?;
         let lends = std::mem::take(&mut task.lends);
@@ -203,10 +201,9 @@ pub(crate) fn start_call(
 /// `subtask.cancel` of a task.
 pub(crate) fn request_cancellation(
     store: &mut AnyStore,
-    shared: &Shared,
-    id: crate::slab::Id<crate::concurrent::Task>,
+    shared: &Arc<Shared>,
+    id: Id<Task>,
 ) -> Result<(), Trap> {
-    use crate::concurrent::task::Phase;
     let state = shared.state(store);
     let task = state.task(id)?;
     match task.state {
@@ -214,13 +211,17 @@ pub(crate) fn request_cancellation(
         TaskState::Started => task.state = TaskState::PendingCancel,
         _ => return Ok(()),
     }
-    let (phase, exclusive, instance) = (task.phase, task.needs_exclusive(), task.instance);
-    if matches!(phase, Phase::Yielding | Phase::Waiting(_)) {
-        let is_free = state.concurrent.instance(instance).exclusive.is_none();
-        if is_free || !exclusive {
-            return run_task(store, shared, id);
-        }
-        state.enqueue(id);
+    let ends_wait = match task.phase {
+        Phase::Yielding | Phase::Waiting(_) => true,
+        Phase::Blocked(awaited) => awaited.cancels() == Some(id),
+        Phase::Entering | Phase::Running => false,
+    };
+    if !ends_wait {
+        return Ok(());
     }
+    if state.may_go_on(id) {
+        return run_task(store, shared, id);
+    }
+    state.enqueue(id);
     Ok(())
 }

@@ -58,20 +58,14 @@ pub(crate) fn run_until(
         match run(store, shared, is_done, false)? {
             Left::Done => return Ok(()),
             Left::Woken => {}
-            Left::Nothing => return Err(deadlock(shared.state(store))),
+            Left::Nothing => return Err(deadlock()),
         }
     }
 }
 
-fn deadlock(state: &State) -> Trap {
-    let text = "deadlock detected: event loop cannot make further progress";
-    match state.concurrent.depth {
-        0 | 1 => Trap::message(text),
-        depth => Trap::message(format!(
-            "{text}: {} more wait below the one that waits, and can only go on after it",
-            depth - 1
-        )),
-    }
+/// What traps when nobody can go on.
+pub(crate) fn deadlock() -> Trap {
+    Trap::message("deadlock detected: event loop cannot make further progress")
 }
 
 /// Runs tasks until `is_done`, nothing is left, or, if `may_wake`, the host ends the wait without anything being ready.
@@ -119,24 +113,6 @@ pub(crate) fn run(
     }
 }
 
-/// Waits in the middle of a guest's code until `is_done`.
-///
-/// # Errors
-/// As [`run_until`].
-pub(crate) fn block_until(
-    store: &mut AnyStore,
-    shared: &Arc<Shared>,
-    is_done: &mut dyn FnMut(&mut State) -> bool,
-) -> Result<(), Trap> {
-    if is_done(shared.state(store)) {
-        return Ok(());
-    }
-    shared.state(store).concurrent.depth += 1;
-    run_until(store, shared, is_done)?;
-    shared.state(store).concurrent.depth -= 1;
-    Ok(())
-}
-
 /// Polls what the host has ready and, if `runs_tasks`, lets each task that can go on do so once.
 ///
 /// # Errors
@@ -148,14 +124,12 @@ pub(crate) fn run_round(
 ) -> Result<(), Trap> {
     store.meter().check()?;
     if runs_tasks {
-        shared.state(store).concurrent.depth += 1;
         for _ in 0..shared.state(store).concurrent.runnable.len() {
             let Some(task) = shared.state(store).next_runnable() else {
                 break;
             };
             run_task(store, shared, task)?;
         }
-        shared.state(store).concurrent.depth -= 1;
     }
     if !shared.state(store).concurrent.waiting.is_empty() {
         let has_progressed = std::mem::take(&mut shared.state(store).concurrent.has_progressed);

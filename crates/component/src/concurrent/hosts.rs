@@ -11,12 +11,13 @@ use std::task::Poll;
 use tiered::decode::types::{FuncType, ValType as CoreType};
 use tiered::{AnyStore, Caller, Func, Store, StoreCell, Trap};
 
+use crate::concurrent::block::{Awaited, block};
 use crate::concurrent::copy::next_address;
-use crate::concurrent::event_loop::{Owner, block_until};
+use crate::concurrent::event_loop::Owner;
 use crate::concurrent::transmit::{Buffer, Holder, Moved, Transmit, other};
 use crate::concurrent::waitable::{SubtaskState, Waitable};
 use crate::concurrent::{
-    ByteSink, ByteSource, HostSink, HostSource, Pending, Transfer, Waiter, Waits, sleep,
+    ByteSink, ByteSource, HostSink, HostSource, Pending, Task, Transfer, Waiter, Waits, sleep,
 };
 use crate::lowered::{Args, Lowered, Lowering, Shape};
 use crate::plan::Side;
@@ -45,8 +46,8 @@ pub(crate) struct Operation<T: 'static> {
 /// Who waits for an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OpCaller {
-    /// A guest, in the middle.
-    Sync,
+    /// A guest, in the middle: the task that waits, if it has a stack of its own.
+    Sync(Option<Id<Task>>),
     /// A guest has a subtask; the result goes to its memory.
     Subtask {
         id: Id<Waitable>,
@@ -261,7 +262,12 @@ impl<T: 'static> Hosts<T> {
             concurrent.waiting.remove(&Owner::operation(id));
             concurrent.has_progressed = true;
             match operation.caller {
-                OpCaller::Sync => concurrent.finished.push(id),
+                OpCaller::Sync(waiter) => {
+                    concurrent.finished.insert(id);
+                    if let Some(waiter) = waiter {
+                        shared.state(caller).enqueue(waiter);
+                    }
+                }
                 OpCaller::Subtask {
                     id: subtask,
                     pointer,
@@ -291,16 +297,15 @@ impl<T: 'static> Hosts<T> {
         &self,
         store: &mut AnyStore,
         shared: &Arc<Shared>,
-        operation: Operation<T>,
+        mut operation: Operation<T>,
         lends: Lends,
     ) -> Result<u64, Trap> {
+        operation.caller = OpCaller::Sync(shared.state(store).concurrent.in_coroutine);
         let id = self.add(store, shared, operation)?;
-        block_until(store, shared, &mut |state| {
-            let finished = &mut state.concurrent.finished;
-            let place = finished.iter().position(|&finished| finished == id);
-            place.map(|place| finished.swap_remove(place)).is_some()
-        })?;
-        shared.state(store).give_back(lends);
+        block(store, shared, Awaited::Operation(id))?;
+        let state = shared.state(store);
+        state.concurrent.finished.remove(&id);
+        state.give_back(lends);
         let operation = self.table.get(store).operations.remove(id);
         let result = operation.flatten().map(|operation| operation.args[0]);
         Ok(result.unwrap_or(0))

@@ -4,11 +4,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use tiered::{AnyStore, Memory, SlotsFunc, Trap};
+use tiered::{AnyStore, Coroutine, CoroutineState, Memory, SlotsFunc, Trap};
 
 use crate::abi::{AbiError, LiftContext, StringEncoding};
+use crate::concurrent::block::Awaited;
 use crate::concurrent::waitable::{Event, SubtaskState, Waitable, WaitableSet};
 use crate::concurrent::{Concurrent, cannot_block};
+use crate::context::Context;
 use crate::func::LiftedFrom;
 use crate::handles::CallId;
 use crate::instance::LiftedFunc;
@@ -56,10 +58,22 @@ impl TaskState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Entering,
-    /// Its frames are on the native stack.
+    /// Its frames are on the stack that runs, or below one that does.
     Running,
     Yielding,
     Waiting(Id<WaitableSet>),
+    /// Its frames are on a stack of its own, which does not run.
+    Blocked(Awaited),
+}
+
+impl Phase {
+    /// The set whose events the task waits for.
+    pub(crate) fn set(self) -> Option<Id<WaitableSet>> {
+        match self {
+            Phase::Waiting(set) | Phase::Blocked(Awaited::Set { set, .. }) => Some(set),
+            Phase::Entering | Phase::Running | Phase::Yielding | Phase::Blocked(_) => None,
+        }
+    }
 }
 
 /// How a task gets its arguments.
@@ -123,8 +137,14 @@ pub(crate) struct Task {
     pub(crate) subtask: Option<Id<Waitable>>,
     /// What was lent to it, once it has returned, until its caller is told.
     pub(crate) lends: Lends,
-    /// The innermost call, and the words of context, while others run.
-    saved: (CallId, [u32; 2]),
+    /// What of the runtime's state is its own, while others run.
+    saved: Saved,
+    /// Where it goes on, if it waits in the middle.
+    stopped: Option<Coroutine>,
+    /// What it is told of when it goes on there.
+    pub(crate) event: Event,
+    /// The task that waits in the middle until this one has its result.
+    pub(crate) waiter: Option<Id<Task>>,
     /// Whether it is among those that may go on.
     is_queued: bool,
     /// Whether its caller still has to look at it, also when it has ended.
@@ -158,13 +178,34 @@ impl Task {
     pub(crate) fn needs_exclusive(&self) -> bool {
         !matches!(self.lift, LiftKind::Stackful)
     }
+
+    /// Whether it is to be cancelled; it is told so now.
+    pub(crate) fn take_cancellation(&mut self) -> bool {
+        let is_cancelled = self.state == TaskState::PendingCancel;
+        if is_cancelled {
+            self.state = TaskState::CancelDelivered;
+        }
+        is_cancelled
+    }
+}
+
+/// What a task has to itself of the runtime's state.
+#[derive(Clone, Copy)]
+struct Saved {
+    /// The innermost call.
+    call: CallId,
+    /// The words of context.
+    context: Context,
+    /// Whether it may wait, if it has been in the middle.
+    may_block: Option<bool>,
 }
 
 /// What the runtime has set aside while another task runs.
 pub(crate) struct Switched {
     call: Option<CallId>,
-    context: [u32; 2],
+    context: Context,
     may_block: bool,
+    in_coroutine: Option<Id<Task>>,
 }
 
 impl State {
@@ -187,7 +228,14 @@ impl State {
             check: new.check,
             subtask: None,
             lends: Lends::default(),
-            saved: (placeholder, [0; 2]),
+            saved: Saved {
+                call: placeholder,
+                context: Context::default(),
+                may_block: None,
+            },
+            stopped: None,
+            event: Event::NONE,
+            waiter: None,
             is_queued: false,
             is_observed: true,
             has_exited: false,
@@ -195,7 +243,7 @@ impl State {
         let call = self.begin_task(id);
         if let Some(task) = self.concurrent.tasks.get_mut(id) {
             task.call = call;
-            task.saved.0 = call;
+            task.saved.call = call;
         }
         self.concurrent
             .instance(new.instance)
@@ -249,7 +297,7 @@ impl State {
             };
             task.is_queued = false;
             let is_cancelled = task.state == TaskState::PendingCancel;
-            let (phase, instance, exclusive) = (task.phase, task.instance, task.needs_exclusive());
+            let (phase, instance) = (task.phase, task.instance);
             let can = match phase {
                 Phase::Entering => self.may_enter(id),
                 Phase::Running => false,
@@ -258,22 +306,32 @@ impl State {
                     let set = self.concurrent.sets.get(set);
                     is_cancelled || set.is_some_and(WaitableSet::is_ready)
                 }
+                Phase::Blocked(Awaited::Turn { .. }) => true,
+                Phase::Blocked(awaited) => self.has_come(awaited),
             };
             if !can {
                 // Another one was faster.
-                if let Phase::Waiting(set) = phase {
+                if let Some(set) = phase.set() {
                     self.wait_again(set, id);
                 }
                 continue;
             }
-            let instance = self.concurrent.instance(instance);
-            if phase != Phase::Entering && exclusive && instance.exclusive.is_some() {
-                instance.blocked.push(id);
+            if phase != Phase::Entering && !self.may_go_on(id) {
+                self.concurrent.instance(instance).blocked.push(id);
                 continue;
             }
             return Some(id);
         }
         None
+    }
+
+    /// Whether no other task has to be alone that this one would go on beside. One that waits in the middle is alone still.
+    pub(crate) fn may_go_on(&self, id: Id<Task>) -> bool {
+        let Some(task) = self.concurrent.tasks.get(id) else {
+            return false;
+        };
+        let alone = self.concurrent.instances[task.instance as usize].exclusive;
+        !task.needs_exclusive() || alone.is_none_or(|alone| alone == id)
     }
 
     /// A task has its result, or none: whoever waits for it is told.
@@ -284,7 +342,11 @@ impl State {
         self.concurrent.has_progressed = true;
         let task = self.task(id)?;
         task.state = state;
-        let subtask = task.subtask;
+        let (subtask, waiter) = (task.subtask, task.waiter);
+        if let Some(waiter) = waiter {
+            self.enqueue(waiter);
+        }
+        let task = self.task(id)?;
         if matches!(task.returns, Returns::Host { .. }) {
             self.concurrent.returned = self.concurrent.returned.saturating_add(1);
         }
@@ -360,16 +422,24 @@ pub(crate) fn check_may_block(store: &mut AnyStore, shared: &Shared) -> Result<(
 }
 
 /// Another task is about to run.
-fn switch_to(store: &mut AnyStore, shared: &Shared, id: Id<Task>) -> Result<Switched, Trap> {
+fn switch_to(
+    store: &mut AnyStore,
+    shared: &Shared,
+    id: Id<Task>,
+    in_coroutine: bool,
+) -> Result<Switched, Trap> {
     let state = shared.state(store);
     let may_block = state.concurrent.flag()?;
     let task = state.task(id)?;
     task.phase = Phase::Running;
-    let (call, context) = task.saved;
-    let blocks = task.is_async || task.state.is_resolved();
+    let saved = task.saved;
+    let blocks = saved.may_block;
+    let blocks = blocks.unwrap_or(task.is_async || task.state.is_resolved());
+    let in_coroutine = in_coroutine.then_some(id);
     let switched = Switched {
-        call: state.switch_to(Some(call)),
-        context: std::mem::replace(&mut state.context, context),
+        call: state.switch_to(Some(saved.call)),
+        in_coroutine: std::mem::replace(&mut state.concurrent.in_coroutine, in_coroutine),
+        context: shared.exchange_context(store, saved.context),
         may_block: flag(store, may_block),
     };
     set_flag(store, may_block, blocks);
@@ -386,21 +456,50 @@ fn switch_back(
     let state = shared.state(store);
     let may_block = state.concurrent.flag()?;
     let call = state.switch_to(switched.call);
-    let context = std::mem::replace(&mut state.context, switched.context);
-    if let (Ok(task), Some(call)) = (state.task(id), call) {
-        task.saved = (call, context);
+    state.concurrent.in_coroutine = switched.in_coroutine;
+    let is_in_the_middle = state.task(id).is_ok_and(|task| task.stopped.is_some());
+    let context = shared.exchange_context(store, switched.context);
+    let blocks = is_in_the_middle.then(|| flag(store, may_block));
+    if let (Ok(task), Some(call)) = (shared.state(store).task(id), call) {
+        task.saved = Saved {
+            call,
+            context,
+            may_block: blocks,
+        };
     }
     set_flag(store, may_block, switched.may_block);
     Ok(())
 }
 
 /// Runs a task that can go on until it waits, or ends.
-pub(crate) fn run_task(store: &mut AnyStore, shared: &Shared, id: Id<Task>) -> Result<(), Trap> {
+pub(crate) fn run_task(
+    store: &mut AnyStore,
+    shared: &Arc<Shared>,
+    id: Id<Task>,
+) -> Result<(), Trap> {
     let state = shared.state(store);
     state.concurrent.has_progressed = true;
     let event = state.end_wait(id)?;
-    let switched = switch_to(store, shared, id)?;
-    go_on(store, shared, id, event)?;
+    let task = state.task(id)?;
+    task.event = event;
+    let stopped = task.stopped.take();
+    let in_coroutine = stopped.is_some() || state.concurrent.blocks;
+    let switched = switch_to(store, shared, id, in_coroutine)?;
+    let ran = match stopped {
+        Some(coroutine) => store.resume_coroutine(coroutine),
+        None if in_coroutine => {
+            let shared = Arc::clone(shared);
+            let started = store.start_coroutine(move |store| go_on(store, &shared, id, event));
+            started.map_err(Trap::host)?
+        }
+        None => CoroutineState::Ended(go_on(store, shared, id, event)),
+    };
+    match ran {
+        CoroutineState::Ended(ended) => ended?,
+        CoroutineState::Stopped(coroutine) => {
+            shared.state(store).task(id)?.stopped = Some(coroutine);
+        }
+    }
     switch_back(store, shared, id, &switched)
 }
 
@@ -504,16 +603,16 @@ fn begin(
 }
 
 impl State {
-    /// A task is about to go on: it does not wait any more. What its callback is told.
+    /// A task is about to go on: it does not wait any more. What it is told.
     fn end_wait(&mut self, id: Id<Task>) -> Result<Event, Trap> {
         let task = self.task(id)?;
-        let (phase, is_cancelled) = (task.phase, task.state == TaskState::PendingCancel);
-        if phase == Phase::Entering {
-            return Ok(Event::NONE);
+        let phase = task.phase;
+        match phase {
+            Phase::Entering => return Ok(Event::NONE),
+            Phase::Blocked(awaited) => return Ok(self.end_block(id, awaited)),
+            Phase::Running | Phase::Yielding | Phase::Waiting(_) => {}
         }
-        if is_cancelled {
-            task.state = TaskState::CancelDelivered;
-        }
+        let is_cancelled = task.take_cancellation();
         if let Phase::Waiting(set) = phase {
             let event = self.end_waiting(set, id, !is_cancelled);
             if !is_cancelled {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tiered::{AnyStore, Global, Memory, SlotsFunc, Trap};
 
 use crate::abi::{self, HandleError};
+use crate::concurrent::block::{Awaited, block};
 use crate::concurrent::copy::{self, copy_items};
-use crate::concurrent::event_loop::{Owner, block_until};
+use crate::concurrent::event_loop::Owner;
 use crate::concurrent::hosts::{self, EndKey};
 use crate::concurrent::waitable::{CopyResult, CopyState, End, Waitable, What, event, used_in_set};
 use crate::plan::{EndTable, Side};
@@ -514,7 +515,7 @@ fn finish_sync(
             }
         };
         set_used(store, true);
-        block_until(store, shared, &mut |state| is_pending(state))?;
+        block(store, shared, Awaited::Waitable(id))?;
         set_used(store, false);
     }
     let event = shared.state(store).deliver(id);

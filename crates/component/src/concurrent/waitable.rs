@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use tiered::Trap;
 
 use crate::abi::HandleError;
-use crate::concurrent::task::Phase;
 use crate::concurrent::transmit::Transmit;
 use crate::concurrent::{OpKey, Task};
 use crate::handles::Item;
@@ -133,6 +132,8 @@ pub(crate) struct Waitable {
     ready: Option<u64>,
     /// Whether a synchronous built-in waits for it.
     pub(crate) is_used: bool,
+    /// The task that waits for it by itself, if that has a stack of its own.
+    pub(crate) waiter: Option<Id<Task>>,
 }
 
 /// A set of what a guest may wait for.
@@ -141,9 +142,9 @@ pub(crate) struct WaitableSet {
     members: u32,
     /// Those with an event, the oldest first.
     ready: BTreeMap<u64, Id<Waitable>>,
-    /// How many wait in the middle.
+    /// How many wait on the stack of the event loop.
     pub(crate) waiters: u32,
-    /// Tasks with a callback that wait, but for those that an event has woken.
+    /// Tasks that wait, but for those that an event has woken.
     tasks: VecDeque<Id<Task>>,
     /// How many of them there are, the woken ones among them.
     waiting: u32,
@@ -170,6 +171,7 @@ impl State {
             is_pending: false,
             ready: None,
             is_used: false,
+            waiter: None,
         });
         match self.table(instance).insert_item(Item::Waitable(id)) {
             Ok(index) => {
@@ -299,8 +301,12 @@ impl State {
             return;
         };
         waitable.is_pending = true;
+        let waiter = waitable.waiter;
         if waitable.set.is_some() && waitable.ready.is_none() {
             self.set_ready(id);
+        }
+        if let Some(waiter) = waiter {
+            self.enqueue(waiter);
         }
     }
 
@@ -330,14 +336,14 @@ impl State {
         while let Some(task) = set.tasks.pop_front() {
             // One that went on for another reason may be in the list still.
             let waits = concurrent.tasks.get(task);
-            if waits.is_some_and(|task| task.phase == Phase::Waiting(id)) {
+            if waits.is_some_and(|task| task.phase.set() == Some(id)) {
                 self.enqueue(task);
                 return;
             }
         }
     }
 
-    /// A task with a callback waits for events of a set.
+    /// A task waits for events of a set.
     pub(crate) fn begin_waiting(&mut self, set: Id<WaitableSet>, task: Id<Task>) {
         if let Some(this) = self.concurrent.sets.get_mut(set) {
             this.waiting += 1;

@@ -113,10 +113,7 @@ impl Instance {
         while self.tasks(store)? > 0 {
             let before = self.tasks(store)?;
             if self.run(store)? == Progress::Idle && self.tasks(store)? == before {
-                return Err(Trap::message(
-                    "deadlock detected: event loop cannot make further progress",
-                )
-                .into());
+                return Err(concurrent::deadlock().into());
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use tiered::{
 use super::{Exported, Inner, Instance, LiftedFunc};
 use crate::abi;
 use crate::concurrent::{self, BoundOptions, Builtin, Hosts, ReferenceBuiltin, StartCall};
+use crate::context::{self, WORDS};
 use crate::converted::Conversion;
 use crate::error::{Error, ImportName};
 use crate::func::abi_options;
@@ -50,7 +51,7 @@ pub(crate) fn instantiate<T: 'static>(
         callbacks: Vec::new(),
         hosts: None,
         trampolines: vec![None; plan.trampolines.len()],
-        context: [[None; 2]; 2],
+        context: None,
         tables: plan.resource_tables.as_slice().into(),
         shared,
         store,
@@ -94,8 +95,8 @@ struct Instantiator<'a, T: 'static> {
     hosts: Option<Arc<Hosts<T>>>,
     /// Those that have been needed.
     trampolines: Vec<Option<CoreFunc>>,
-    /// `context.get` and `context.set`, by their words.
-    context: [[Option<CoreFunc>; 2]; 2],
+    /// `context.get` and `context.set`, by their words, once they are needed.
+    context: Option<[[CoreFunc; WORDS]; 2]>,
     tables: Arc<[Option<ResourceTable>]>,
 }
 
@@ -163,12 +164,7 @@ impl<T: 'static> Instantiator<'_, T> {
         imports: &[Extern],
     ) -> Result<(), Error> {
         let instance = tiered::Instance::new(self.store, module, imports);
-        let instance = instance.map_err(|error| match error {
-            InstantiateError::Trap(trap) => Error::Trap(trap),
-            InstantiateError::Limit(error) => Error::Limit(error),
-            InstantiateError::OtherEngine => Error::OtherStore,
-            error => Error::Instantiate { index, error },
-        })?;
+        let instance = instance.map_err(|error| not_instantiated(index, error))?;
         self.cores.push(instance);
         Ok(())
     }
@@ -257,25 +253,34 @@ impl<T: 'static> Instantiator<'_, T> {
             CoreDef::MayLeave(instance) => self.may_leave(*instance).into(),
             CoreDef::TaskMayBlock => self.may_block().into(),
             CoreDef::Trampoline(index) => self.trampoline(*index)?.into(),
-            CoreDef::ContextGet(index) => {
-                let made = self.context[0][*index as usize];
-                let func = made.unwrap_or_else(|| {
-                    let shared = Arc::clone(&self.shared);
-                    trampoline::context_get(self.store, shared, *index)
-                });
-                self.context[0][*index as usize] = Some(func);
-                func.into()
-            }
-            CoreDef::ContextSet(index) => {
-                let made = self.context[1][*index as usize];
-                let func = made.unwrap_or_else(|| {
-                    let shared = Arc::clone(&self.shared);
-                    trampoline::context_set(self.store, shared, *index)
-                });
-                self.context[1][*index as usize] = Some(func);
-                func.into()
-            }
+            CoreDef::ContextGet(index) => self.context()?[0][*index as usize].into(),
+            CoreDef::ContextSet(index) => self.context()?[1][*index as usize].into(),
         })
+    }
+
+    /// `context.get` and `context.set`, by their words.
+    fn context(&mut self) -> Result<[[CoreFunc; WORDS]; 2], Error> {
+        if let Some(funcs) = self.context {
+            return Ok(funcs);
+        }
+        let module = self.pre.component().context_module()?;
+        let instance = tiered::Instance::new(self.store, module, &[]);
+        let index = self.pre.component().modules().len();
+        let instance = instance.map_err(|error| not_instantiated(index, error))?;
+        let global = |name| instance.global(self.store, name);
+        let func = |name| instance.func(self.store, name);
+        let [Some(first), Some(second)] = context::GLOBALS.map(global) else {
+            return Err(self.mismatch());
+        };
+        let [[Some(get0), Some(get1)], [Some(set0), Some(set1)]] =
+            context::FUNCS.map(|names| names.map(&func))
+        else {
+            return Err(self.mismatch());
+        };
+        self.shared.state(self.store).context = Some([first, second]);
+        let funcs = [[get0, get1], [set0, set1]];
+        self.context = Some(funcs);
+        Ok(funcs)
     }
 
     fn new_flag(&mut self, value: bool) -> Global {
@@ -309,6 +314,11 @@ impl<T: 'static> Instantiator<'_, T> {
         self.may_block = Some(flag);
         self.shared.state(self.store).concurrent.may_block = Some(flag);
         flag
+    }
+
+    /// The component has a function that waits in the middle.
+    fn blocks(&mut self) {
+        self.shared.state(self.store).concurrent.blocks = true;
     }
 
     fn trampoline(&mut self, index: u32) -> Result<CoreFunc, Error> {
@@ -397,6 +407,7 @@ impl<T: 'static> Instantiator<'_, T> {
                 memory: memory.map(|index| self.memories[index as usize]),
             }),
             AsyncBuiltin::SyncStartCall { callback: index } => {
+                self.blocks();
                 Some(ReferenceBuiltin::Start(StartCall {
                     is_sync: true,
                     callback: callback(self, index),
@@ -418,6 +429,9 @@ impl<T: 'static> Instantiator<'_, T> {
             return Ok(concurrent::reference_builtin(self.store, ty, shared, what));
         }
         let (instance, builtin) = self.bind(what);
+        if builtin.blocks() {
+            self.blocks();
+        }
         let may_leave = instance.map(|instance| self.may_leave(instance));
         // `backpressure` asks nothing.
         let may_leave = may_leave
@@ -589,6 +603,9 @@ impl<T: 'static> Instantiator<'_, T> {
                 if shape.is_async {
                     self.may_block();
                 }
+                if may_wait {
+                    self.blocks();
+                }
                 let lowering = Arc::new(Lowering {
                     shared: Arc::clone(&self.shared),
                     instance: options.instance,
@@ -622,6 +639,7 @@ impl<T: 'static> Instantiator<'_, T> {
                 let may_wait = !options.is_async && self.plan.types.func(func_type).is_async();
                 if may_wait {
                     self.may_block();
+                    self.blocks();
                 }
                 let lowering = HostLowering {
                     shared: Arc::clone(&self.shared),
@@ -725,6 +743,16 @@ impl<T: 'static> Instantiator<'_, T> {
             may_leave: self.may_leave(options.instance),
             may_block: self.may_block(),
         })
+    }
+}
+
+/// Why the core module of this number has no instance.
+fn not_instantiated(index: usize, error: InstantiateError) -> Error {
+    match error {
+        InstantiateError::Trap(trap) => Error::Trap(trap),
+        InstantiateError::Limit(error) => Error::Limit(error),
+        InstantiateError::OtherEngine => Error::OtherStore,
+        error => Error::Instantiate { index, error },
     }
 }
 

@@ -10,4 +10,5 @@ mod between;
 mod ends;
 mod errors;
 mod host;
+mod middle;
 mod tasks;

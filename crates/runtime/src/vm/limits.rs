@@ -31,6 +31,10 @@ pub struct Limits {
     /// stays for host functions. Recursion of the guest that needs more goes on in the interpreter. Only a stack that is not
     /// the thread's own, that of a coroutine, must have these bytes and some for host functions.
     pub native_stack_bytes: usize,
+    /// Coroutines that may have begun and not ended ([`AnyStore::start_coroutine`](crate::AnyStore::start_coroutine)): tasks of
+    /// components that wait in the middle are such. Each reserves `stack_bytes`, and `native_stack_bytes` with 256 KiB more, up
+    /// to 8 MiB; what its guest does not touch takes no memory.
+    pub coroutines: usize,
 }
 
 impl Default for Limits {
@@ -44,6 +48,7 @@ impl Default for Limits {
             gc_heap_bytes: 4 << 30,
             stack_bytes: 16 << 20,
             native_stack_bytes: 1 << 20,
+            coroutines: 1000,
         }
     }
 }

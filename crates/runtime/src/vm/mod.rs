@@ -30,6 +30,7 @@ mod address_map;
 mod models;
 
 pub(crate) mod allowance;
+pub(crate) mod coroutine;
 pub(crate) mod deadline;
 pub(crate) mod epoch;
 pub(crate) mod global;

@@ -24,8 +24,9 @@
 //! * The reserve is what a host function may rely on, and what it takes to make a trap. It is the thread's, not the
 //!   embedder's to give away.
 //!
-//! * *Invariant:* both addresses come from the bounds that the thread itself names, whatever the embedder has granted. On
-//!   a stack that is not the thread's, say that of a coroutine, there is no one to ask, and the embedder's number counts.
+//! * *Invariant:* both addresses come from the bounds that the thread itself names, or from those of the store's coroutine
+//!   that runs (`crate::vm::coroutine`), whatever the embedder has granted. On a stack that is neither, there is no one
+//!   to ask, and the embedder's number counts.
 //! * *Invariant:* between `compiled` and `entry` there is room for the way from compiled code into the first tier
 //!   (`CROSSING_BYTES`), or no compiled code is entered at all. So a call from compiled code never overflows where a
 //!   call within the first tier would not.
@@ -70,11 +71,13 @@ pub(crate) struct NativeLimits {
 }
 
 impl NativeLimits {
-    /// The limits for a guest that is entered at `depth` on the present thread.
+    /// The limits for a guest that is entered at `depth` on the present thread; `own` says where the stack is, if it is a
+    /// coroutine's.
     #[inline]
-    pub(crate) fn at(depth: usize, limits: &Limits) -> NativeLimits {
+    pub(crate) fn at(depth: usize, limits: &Limits, own: Option<Bounds>) -> NativeLimits {
         let granted = limits.native_stack_bytes;
-        let bounds = Bounds::of_thread().filter(|bounds| bounds.contains(depth));
+        let bounds = own.or_else(Bounds::of_thread);
+        let bounds = bounds.filter(|bounds| bounds.contains(depth));
         let budget = bounds.map_or(granted, |bounds| bounds.spare(depth).min(granted));
         NativeLimits::with_budget(depth, budget, limits.stack_bytes)
     }
@@ -93,13 +96,13 @@ impl NativeLimits {
     }
 }
 
-/// Where the stack of a thread lies.
+/// Where a stack lies.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(crate) struct Bounds {
     /// Its lowest byte that may be touched.
-    low: usize,
+    pub(crate) low: usize,
     /// Behind its highest byte.
-    high: usize,
+    pub(crate) high: usize,
 }
 
 thread_local! {
@@ -205,12 +208,12 @@ fn ask_host() -> Option<Bounds> {
     None
 }
 
-/// Whether `deep` may be an address below `high` on the same stack: where the host names the bounds of the thread's own, both are
-/// within, or neither is.
-pub(crate) fn is_one_stack(deep: usize, high: usize) -> bool {
-    let bounds = Bounds::of_thread();
-    let on_thread = |depth| bounds.is_some_and(|bounds| bounds.contains(depth));
-    deep <= high && on_thread(deep) == on_thread(high)
+/// Whether `deep` may be an address below `high` on the same stack: `own`, if that runs; else, where the host names the bounds
+/// of the thread's, both are within, or neither is.
+pub(crate) fn is_one_stack(deep: usize, high: usize, own: Option<Bounds>) -> bool {
+    let bounds = own.or_else(Bounds::of_thread);
+    let is_within = |depth| bounds.is_some_and(|bounds| bounds.contains(depth));
+    deep <= high && is_within(deep) == is_within(high)
 }
 
 /// Bytes of the thread's own stack below the caller. `None` on another stack, and on hosts that don't say.

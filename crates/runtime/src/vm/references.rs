@@ -5,6 +5,7 @@
 //!                the exception in flight
 //! conservative:  the value stack, from its base to where the next frame would begin
 //!                the native stack, from the registers that were just saved to where the host entered the guest first
+//!                both stacks of each coroutine that does not run, and of whoever waits for one that does
 //! ```
 //!
 //! A value of the host is an object that stands for it, so it dies with the last reference to that.
@@ -12,10 +13,12 @@
 //! * *Invariant:* a collection happens only in what allocates here, and in [`StoreCtx::collect`]. Both need the store, from
 //!   the host, or the end of the innermost frame, from a tier.
 //! * *Invariant:* references to functions are none of the heap's: what holds only those is not looked at.
-//! * *Invariant:* a guest and the host functions that it calls, and those that these call, are on one native stack.
+//! * *Invariant:* a guest and the host functions that it calls, and those that these call, are on one native stack, unless one
+//!   of them goes on in a coroutine (`crate::vm::coroutine`).
 
 use std::any::Any;
 use std::cell::{RefCell, RefMut};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 
@@ -23,7 +26,7 @@ use tiered_decode::index::{ElemIdx, GlobalIdx};
 use tiered_decode::types::{RefType, TopType, ValType};
 use tiered_heap::{
     AllocError, Descriptor, ExternTable, Heap, HeapConfig, HeapStats, Liveness, Marker, ObjectRef,
-    Root, RootSet, Roots, Scope,
+    Root, RootSet, Roots, Scope, ScopedRoots,
 };
 
 use crate::vm::frame::Slot;
@@ -134,6 +137,11 @@ impl References {
         if in_globals || in_elements {
             self.records.borrow_mut().instances.push(instance);
         }
+    }
+
+    /// Another stack goes on, which has other scopes.
+    pub(crate) fn exchange_scopes(&self, scopes: &mut ScopedRoots) {
+        self.handles.borrow_mut().exchange_scopes(scopes);
     }
 
     /// Begins a scope of handles.
@@ -356,26 +364,41 @@ impl<'a> StoreRoots<'a> {
     }
 
     fn trace_stacks(&self, marker: &mut Marker<'_>) {
+        self.ctx.coroutines.each_aside(|values, native| {
+            // SAFETY: the value stack of one that does not run is in use up to there, and the native one from there on.
+            unsafe { trace_stack(marker, values, native) };
+        });
         let top = self.ctx.native_top();
         if top == 0 {
             return;
         }
-        // SAFETY: the value stack is readable from its base on.
-        unsafe { marker.range(self.ctx.stack_base().as_ptr(), self.free) };
-        if cfg!(miri) {
-            return;
-        }
         registers::with_saved(|stack| {
             assert!(
-                native_stack::is_one_stack(stack, top),
+                cfg!(miri) || native_stack::is_one_stack(stack, top, self.ctx.coroutines.bounds()),
                 "a host function calls the guest on another stack than its own"
             );
-            let (start, end) = (stack.next_multiple_of(8), top & !7);
-            let word = std::ptr::with_exposed_provenance::<u64>;
-            // SAFETY: from the stack pointer to the frame that entered the guest, the stack is in use.
-            unsafe { marker.range(word(start), word(end)) };
+            let base = self.ctx.stack_base().as_ptr().cast_const();
+            // SAFETY: the value stack is readable from its base on; from the stack pointer to the frame that entered the
+            // guest, the native stack is in use.
+            unsafe { trace_stack(marker, base..self.free, stack..top) };
         });
     }
+}
+
+/// Shows what of both stacks is in use.
+///
+/// # Safety
+/// It can be read.
+unsafe fn trace_stack(marker: &mut Marker<'_>, values: Range<*const Slot>, native: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { marker.range(values.start, values.end) };
+    if cfg!(miri) {
+        return;
+    }
+    let word = std::ptr::with_exposed_provenance::<u64>;
+    let (start, end) = (native.start.next_multiple_of(8), native.end & !7);
+    // SAFETY: the caller's promise.
+    unsafe { marker.range(word(start), word(end)) };
 }
 
 fn trace_instance(instance: &VmCtx, marker: &mut Marker<'_>) {

@@ -13,6 +13,7 @@ use tiered_heap::HeapConfig;
 use crate::vm::allowance::{Allowance, CommonFuel};
 use crate::vm::backtrace::{Activation, Trace};
 use crate::vm::code::{EntryFn, EntryPoints, FuncCode, HotPoint, LoopCode, Sample, Tier};
+use crate::vm::coroutine::Coroutines;
 use crate::vm::exception::InFlight;
 use crate::vm::frame::{NEAR_SLOTS, Slot};
 use crate::vm::guard::Guard;
@@ -34,7 +35,7 @@ pub struct StoreCtx {
     /// Work left until the next sample; tested by sign.
     pub work: Cell<i32>,
     /// Something was written far up the stack, which cleaning it must know.
-    deep: Cell<bool>,
+    pub(super) deep: Cell<bool>,
     /// The last slot at which a frame may start.
     pub stack_limit: Cell<NonNull<Slot>>,
     /// The first free slot, as long as a host function runs.
@@ -47,16 +48,16 @@ pub struct StoreCtx {
     pub(crate) store: Cell<Option<NonNull<()>>>,
     /// The lowest native stack pointer with which guest code may be entered; 0 while none runs
     /// ([`crate::vm::native_stack`]).
-    native_limit: Cell<usize>,
+    pub(super) native_limit: Cell<usize>,
     /// The lowest native stack pointer with which compiled code may be entered.
-    compiled_limit: Cell<usize>,
+    pub(super) compiled_limit: Cell<usize>,
     /// How compiled code has come to where it leaves for another tier: 0, [`REFUSED`] or [`StoreCtx::BY_TAIL_CALL`].
     pub(crate) arrival: Cell<u8>,
     /// The address of the function or the loop that was refused last, 0 for none, and how far up that is out of the
     /// question.
-    misfit: Cell<(usize, usize)>,
+    pub(super) misfit: Cell<(usize, usize)>,
     /// The callee of a tail call that is about to happen.
-    tail_call: Cell<Option<TailCall>>,
+    pub(super) tail_call: Cell<Option<TailCall>>,
     /// What `work` was when it was last filled.
     slice: Cell<i32>,
     /// The state of the random numbers of [`StoreCtx::next_period`].
@@ -64,13 +65,15 @@ pub struct StoreCtx {
     /// Fuel beyond what `work` holds; `None` if fuel is not counted.
     fuel: Cell<Option<u64>>,
     /// The first slot of the stack.
-    stack_base: NonNull<Slot>,
+    pub(super) stack_base: Cell<NonNull<Slot>>,
     /// The native stack pointer with which guest code was entered that no other guest code has called; 0 while none runs.
-    native_top: Cell<usize>,
+    pub(super) native_top: Cell<usize>,
+    /// The stacks that calls have of their own.
+    pub(crate) coroutines: Coroutines,
     pub(crate) in_flight: InFlight,
     pub(crate) passed: Passed,
     /// What [`StoreCtx::stack_limit`] becomes once a frame starts above it.
-    last_stack_limit: NonNull<Slot>,
+    pub(super) last_stack_limit: Cell<NonNull<Slot>>,
     /// Byte 0 of each memory that the store has, and how far an access to it can come.
     memories: RefCell<Vec<(NonNull<u8>, usize)>>,
     /// The heap, and what refers to it.
@@ -165,11 +168,12 @@ impl StoreCtx {
             slice: Cell::new(points.period),
             dice: Cell::new(0),
             fuel: Cell::new(None),
-            stack_base: stack.base,
+            stack_base: Cell::new(stack.base),
             native_top: Cell::new(0),
+            coroutines: Coroutines::default(),
             in_flight: InFlight::default(),
             passed: Passed::default(),
-            last_stack_limit: stack.last,
+            last_stack_limit: Cell::new(stack.last),
             memories: RefCell::default(),
             references: References::new(heap),
             memory_account: allowance.memory,
@@ -203,14 +207,15 @@ impl StoreCtx {
     #[cold]
     fn deepen(&self, frame: *const Slot) -> bool {
         self.set_deep();
-        self.stack_limit.set(self.last_stack_limit);
-        frame <= self.last_stack_limit.as_ptr()
+        self.stack_limit.set(self.last_stack_limit.get());
+        frame <= self.last_stack_limit.get().as_ptr()
     }
 
     /// Whether a frame of `slots` may be at `frame`, where one may start.
     pub fn has_room_at(&self, frame: *const Slot, slots: usize) -> bool {
         // What is behind the end is as for a frame that starts at the limit: room for a callee that does not start.
-        let end = self.last_stack_limit.addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
+        let end =
+            self.last_stack_limit.get().addr().get() + NEAR_SLOTS as usize * size_of::<Slot>();
         slots.saturating_mul(size_of::<Slot>()) <= end.saturating_sub(frame.addr())
     }
 
@@ -417,7 +422,7 @@ impl StoreCtx {
     pub(crate) fn enters_at(&self, depth: usize) -> Option<usize> {
         let outermost = self.native_limit.get();
         if outermost == 0 {
-            let limits = NativeLimits::at(depth, &self.limits);
+            let limits = NativeLimits::at(depth, &self.limits, self.coroutines.bounds());
             self.native_top.set(depth);
             self.native_limit.set(limits.entry);
             self.compiled_limit.set(limits.compiled);
@@ -437,7 +442,7 @@ impl StoreCtx {
 
     /// The first slot of the stack.
     pub(crate) fn stack_base(&self) -> NonNull<Slot> {
-        self.stack_base
+        self.stack_base.get()
     }
 
     /// What of the native stack is further in than this is the guest's, or that of host functions which it has called. 0

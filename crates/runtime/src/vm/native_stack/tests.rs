@@ -77,7 +77,7 @@ fn the_host_keeps_its_reserve_whatever_is_granted() {
     for size in [64 << 10, 256 << 10, 2 << 20] {
         let (limits, bounds) = on_thread(size, || {
             let bounds = Bounds::of_thread().expect("the host says");
-            (NativeLimits::at(native_depth(), &limits), bounds)
+            (NativeLimits::at(native_depth(), &limits, None), bounds)
         });
         assert!(
             limits.entry >= bounds.low + RESERVE.0,
@@ -91,6 +91,6 @@ fn elsewhere_the_embedder_is_believed() {
     let granted = Limits::default().native_stack_bytes;
     // No thread has its stack there.
     let depth = 2 * granted;
-    let limits = NativeLimits::at(depth, &Limits::default());
+    let limits = NativeLimits::at(depth, &Limits::default(), None);
     assert_eq!(limits.entry, depth - granted);
 }

@@ -1,0 +1,133 @@
+;; Tasks that wait in the middle of their code on top of each other: an outer component calls two instances of a middle one
+;; without waiting, each of which calls the inner one and waits there. The inner one lets them go in the order that it is told.
+(component
+  (component $Inner
+    (type $f (future))
+    (core func $return (canon task.return (result u32)))
+    (core func $new (canon future.new $f))
+    (core func $read (canon future.read $f))
+    (core func $write (canon future.write $f async))
+    (core module $m
+      (import "" "return" (func $return (param i32)))
+      (import "" "new" (func $new (result i64)))
+      (import "" "read" (func $read (param i32 i32) (result i32)))
+      (import "" "write" (func $write (param i32 i32) (result i32)))
+      (memory 1)
+      (func (export "take") (param $n i32) (local $ends i64)
+        (local.set $ends (call $new))
+        (i64.store (i32.mul (local.get $n) (i32.const 8)) (local.get $ends))
+        (if (call $read (i32.wrap_i64 (local.get $ends)) (i32.const 0)) (then unreachable))
+        (call $return (i32.mul (local.get $n) (i32.const 11))))
+      (func (export "give") (param $n i32)
+        (if (call $write (i32.load offset=4 (i32.mul (local.get $n) (i32.const 8))) (i32.const 0)) (then unreachable))))
+    (core instance $i (instantiate $m (with "" (instance
+      (export "return" (func $return)) (export "new" (func $new)) (export "read" (func $read))
+      (export "write" (func $write))))))
+    (func (export "give") async (param "n" u32) (canon lift (core func $i "give")))
+    (func (export "take") async (param "n" u32) (result u32) (canon lift (core func $i "take") async)))
+
+  (component $Middle
+    (import "take" (func $take async (param "n" u32) (result u32)))
+    (core func $take (canon lower (func $take)))
+    (core module $m
+      (import "" "take" (func $take (param i32) (result i32)))
+      (func (export "ask") (param $n i32) (result i32) (i32.add (call $take (local.get $n)) (i32.const 100))))
+    (core instance $i (instantiate $m (with "" (instance (export "take" (func $take))))))
+    (func (export "ask") async (param "n" u32) (result u32) (canon lift (core func $i "ask"))))
+
+  (component $Outer
+    (import "give1" (func $give1 async (param "n" u32)))
+    (import "give2" (func $give2 async (param "n" u32)))
+    (import "ask1" (func $ask1 async (param "n" u32) (result u32)))
+    (import "ask2" (func $ask2 async (param "n" u32) (result u32)))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $memory (instantiate $memory))
+    (core func $give1 (canon lower (func $give1)))
+    (core func $give2 (canon lower (func $give2)))
+    (core func $ask1 (canon lower (func $ask1) async (memory (core memory $memory "memory"))))
+    (core func $ask2 (canon lower (func $ask2) async (memory (core memory $memory "memory"))))
+    (core func $new-set (canon waitable-set.new))
+    (core func $join (canon waitable.join))
+    (core func $wait (canon waitable-set.wait (memory (core memory $memory "memory"))))
+    (core func $drop (canon subtask.drop))
+    (core module $m
+      (import "m" "memory" (memory 1))
+      (import "" "give1" (func $give1 (param i32)))
+      (import "" "give2" (func $give2 (param i32)))
+      (import "" "ask1" (func $ask1 (param i32 i32) (result i32)))
+      (import "" "ask2" (func $ask2 (param i32 i32) (result i32)))
+      (import "" "new-set" (func $new-set (result i32)))
+      (import "" "join" (func $join (param i32 i32)))
+      (import "" "wait" (func $wait (param i32 i32) (result i32)))
+      (import "" "drop" (func $drop (param i32)))
+      (func $started (param $packed i32) (result i32)
+        (if (i32.ne (i32.and (local.get $packed) (i32.const 15)) (i32.const 1)) (then unreachable))
+        (i32.shr_u (local.get $packed) (i32.const 4)))
+      (func $returned (param $task i32) (local $set i32)
+        (local.set $set (call $new-set))
+        (call $join (local.get $task) (local.get $set))
+        (if (i32.ne (call $wait (local.get $set) (i32.const 0)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load (i32.const 4)) (i32.const 2)) (then unreachable))
+        (call $drop (local.get $task)))
+      (func (export "run") (param $first i32) (result i32) (local $one i32) (local $two i32)
+        (local.set $one (call $started (call $ask1 (i32.const 1) (i32.const 16))))
+        (local.set $two (call $started (call $ask2 (i32.const 2) (i32.const 20))))
+        (if (i32.eq (local.get $first) (i32.const 1))
+          (then
+            (call $give1 (i32.const 1)) (call $returned (local.get $one))
+            (if (i32.load (i32.const 20)) (then unreachable))
+            (call $give2 (i32.const 2)) (call $returned (local.get $two)))
+          (else
+            (call $give2 (i32.const 2)) (call $returned (local.get $two))
+            (if (i32.load (i32.const 16)) (then unreachable))
+            (call $give1 (i32.const 1)) (call $returned (local.get $one))))
+        (i32.add (i32.mul (i32.load (i32.const 16)) (i32.const 1000)) (i32.load (i32.const 20)))
+        (i64.store (i32.const 16) (i64.const 0))))
+    (core instance $i (instantiate $m (with "m" (instance $memory)) (with "" (instance
+      (export "give1" (func $give1)) (export "give2" (func $give2)) (export "ask1" (func $ask1)) (export "ask2" (func $ask2))
+      (export "new-set" (func $new-set)) (export "join" (func $join)) (export "wait" (func $wait)) (export "drop" (func $drop))))))
+    (func (export "run") async (param "first" u32) (result u32) (canon lift (core func $i "run"))))
+
+  (instance $inner1 (instantiate $Inner))
+  (instance $inner2 (instantiate $Inner))
+  (instance $one (instantiate $Middle (with "take" (func $inner1 "take"))))
+  (instance $two (instantiate $Middle (with "take" (func $inner2 "take"))))
+  (instance $outer (instantiate $Outer
+    (with "give1" (func $inner1 "give")) (with "give2" (func $inner2 "give"))
+    (with "ask1" (func $one "ask")) (with "ask2" (func $two "ask"))))
+  (func (export "run") (alias export $outer "run")))
+
+(assert_return (invoke "run" (u32.const 1)) (u32.const 111122))
+(assert_return (invoke "run" (u32.const 2)) (u32.const 111122))
+(assert_return (invoke "run" (u32.const 1)) (u32.const 111122))
+
+;; A task that is lifted synchronously keeps others of its instance out while it waits, so nobody can let it go.
+(component
+  (component $Inner
+    (type $f (future))
+    (core func $new (canon future.new $f))
+    (core func $read (canon future.read $f))
+    (core module $m
+      (import "" "new" (func $new (result i64)))
+      (import "" "read" (func $read (param i32 i32) (result i32)))
+      (func (export "take") (drop (call $read (i32.wrap_i64 (call $new)) (i32.const 0))))
+      (func (export "give") (result i32) (unreachable))
+      (func (export "callback") (param i32 i32 i32) (result i32) (unreachable)))
+    (core instance $i (instantiate $m (with "" (instance (export "new" (func $new)) (export "read" (func $read))))))
+    (func (export "take") async (canon lift (core func $i "take")))
+    (func (export "give") async (canon lift (core func $i "give") async (callback (core func $i "callback")))))
+  (component $Outer
+    (import "take" (func $take async))
+    (import "give" (func $give async))
+    (core func $take (canon lower (func $take) async))
+    (core func $give (canon lower (func $give)))
+    (core module $m
+      (import "" "take" (func $take (result i32)))
+      (import "" "give" (func $give))
+      (func (export "run") (drop (call $take)) (call $give)))
+    (core instance $i (instantiate $m (with "" (instance (export "take" (func $take)) (export "give" (func $give))))))
+    (func (export "run") async (canon lift (core func $i "run"))))
+  (instance $inner (instantiate $Inner))
+  (instance $outer (instantiate $Outer (with "take" (func $inner "take")) (with "give" (func $inner "give"))))
+  (func (export "run") (alias export $outer "run")))
+(assert_trap (invoke "run") "deadlock detected")
