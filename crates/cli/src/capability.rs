@@ -104,7 +104,7 @@ pub(crate) fn implied_by(interface: &str, function: &str) -> Option<Capability> 
         ("clocks", _) => Some(Capability::Clocks),
         ("random", _) => Some(Capability::Random),
         ("sockets", _) => Some(Capability::Sockets),
-        ("http", "outgoing-handler" | "client") => Some(Capability::Http),
+        ("http", "outgoing-handler" | "client" | "handler") => Some(Capability::Http),
         // Every C library asks for the directories; only these get at what is in them.
         ("filesystem", "types")
             if function.ends_with("-at") || function.ends_with("read-directory") =>
@@ -155,6 +155,7 @@ mod tests {
                 "handle",
                 Some(Capability::Http),
             ),
+            ("wasi:http/handler@0.3.0", "handle", Some(Capability::Http)),
             ("my:cli/environment", "get-arguments", None),
             (
                 "wasi:random/random",

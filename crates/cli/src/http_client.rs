@@ -12,8 +12,12 @@ use tiered_wasi::WasiCtxBuilder;
 use crate::network::{Kept, NetworkArgs};
 use crate::output;
 
-/// The interface whose functions make requests.
-const OUTGOING: &str = "wasi:http/outgoing-handler@";
+/// The interfaces whose functions make requests: one of 0.2, and two of 0.3.
+const OUTGOING: [&str; 3] = [
+    "wasi:http/outgoing-handler@",
+    "wasi:http/client@",
+    "wasi:http/handler@",
+];
 
 /// What a client needs of the files of this system, read before the process closes its doors.
 pub(crate) struct Prepared(Option<Tls>);
@@ -22,7 +26,8 @@ impl Prepared {
     /// What `component` needs with the grants of `network`; nothing if it can't make a request anyway.
     pub(crate) fn new(network: &NetworkArgs, component: &Component) -> Option<Prepared> {
         let mut imports = component.called_imports();
-        let calls = imports.any(|(interface, ..)| interface.starts_with(OUTGOING));
+        let is_outgoing = |name: &str| OUTGOING.iter().any(|known| name.starts_with(known));
+        let calls = imports.any(|(interface, ..)| is_outgoing(&interface));
         if network.kept() == Kept::Nothing || !calls {
             return None;
         }

@@ -21,7 +21,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "NAME", value_parser = text(as_given))]
     allow_resolve: Vec<String>,
     /// Grant by wasmtime's words: `inherit-network` the whole network, `allow-ip-name-lookup` all names, `http` requests to
-    /// all servers; `tcp` and `udp` as without them
+    /// all servers; `tcp`, `udp` and `p3` as without them
     #[arg(short = 'S', value_name = "WORD[=y|n]", value_delimiter = ',', value_parser = text(parse_word))]
     words: Vec<Word>,
 }
@@ -112,12 +112,15 @@ fn parse_word(text: &str) -> Result<Word, String> {
         ("allow-ip-name-lookup", true) => Ok(Word::AllowIpNameLookup),
         ("http", true) if cfg!(feature = "http") => Ok(Word::Http),
         ("http", false) => Ok(Word::Default),
-        ("tcp" | "udp" | "cli" | "preview2", true) => Ok(Word::Default),
+        ("tcp" | "udp" | "cli" | "preview2" | "p3", true) => Ok(Word::Default),
         ("inherit-network" | "allow-ip-name-lookup", false) => Ok(Word::Default),
         ("tcp" | "udp", false) => Err(format!(
             "without a grant there is no {word} already; name what is allowed by --allow-connect and --allow-listen"
         )),
-        _ => Err("expected inherit-network, allow-ip-name-lookup, http, tcp or udp".into()),
+        ("p3", false) => Err(
+            "WASI 0.3 is there for every component, and grants nothing that 0.2 does not".into(),
+        ),
+        _ => Err("expected inherit-network, allow-ip-name-lookup, http, tcp, udp or p3".into()),
     }
 }
 
@@ -159,8 +162,11 @@ mod tests {
         );
         assert_eq!(parse_word("tcp"), Ok(Word::Default));
         assert_eq!(parse_word("http=n"), Ok(Word::Default));
+        assert_eq!(parse_word("p3"), Ok(Word::Default));
+        assert_eq!(parse_word("p3=y"), Ok(Word::Default));
         for word in [
             "tcp=n",
+            "p3=n",
             "udp=no",
             "inherit-env",
             "",

@@ -1,7 +1,8 @@
-//! `tiered serve`: a component answers HTTP requests, each with an instance of its own.
+//! `tiered serve`: a component answers HTTP requests, with an instance for each, or for several if it is one of WASI 0.3 or the
+//! options say so.
 //!
-//! *Invariant:* what a request does to its instance no other request sees: store, instance and context are made for it and
-//! gone with it. What all share is the code and what is known of its heat.
+//! *Invariant:* what a request does to its instance only those see that share the instance. What all share is the code and
+//! what is known of its heat.
 //! *Invariant:* all sockets listen, and all files are open, before the kernel is asked to hold the process; no thread is
 //! started before.
 
@@ -23,6 +24,8 @@ use tiered_component::{Component, InstancePre, Linker};
 use tiered_http::{Limits, Server};
 use tiered_wasi::WasiCtx;
 use tiered_wasi::p2::http::INCOMING_HANDLER;
+use tiered_wasi::p3::http::HANDLER;
+use tiered_wasi::serve::Reuse;
 
 use crate::args::ServeArgs;
 use crate::component::exported_functions;
@@ -48,10 +51,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     allow_many_files();
     let engine = engine::new(&engine::program_config(&args.program))?;
     let cache = cache::of_program(&args.program.cache);
-    let component = load(
-        args,
-        source::load(&engine, cache.as_ref(), args.component())?,
-    )?;
+    let program = source::load(&engine, cache.as_ref(), args.component())?;
+    let (component, version) = load(args, program)?;
+    let reuse = reuse(args, version)?;
     let instances = prepare(args.component(), &component)?;
     let mut grants = Grants::new(args)?;
     let client = http_client::Prepared::new(&args.program.network, &component);
@@ -83,7 +85,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         builder = builder.metrics_listener(listener);
     }
     say_address("Serving HTTP on", &listener);
-    let handler = Handler::new(engine, instances, grants, args.timeout, Arc::clone(&log));
+    let log_of_handler = Arc::clone(&log);
+    let handler = Handler::new(
+        engine,
+        instances,
+        grants,
+        reuse,
+        args.timeout,
+        log_of_handler,
+    );
     let server = builder.start(listener, handler).map_err(|err| host(&err))?;
 
     stop.wait().map_err(|err| host(&err))?;
@@ -110,8 +120,17 @@ fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, most);
 }
 
-/// The component, if it is one that serves.
-fn load(args: &ServeArgs, program: Program) -> Result<Component, Failure> {
+/// What a component answers requests with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `wasi:http/incoming-handler` 0.2.
+    P2,
+    /// `wasi:http/handler` 0.3.
+    P3,
+}
+
+/// The component, if it is one that serves. If it can do so by both versions, it does by 0.3.
+fn load(args: &ServeArgs, program: Program) -> Result<(Component, Version), Failure> {
     let refused = |reason: &dyn Display| Failure::host(args.component().display(), reason);
     let component = match program {
         Program::Component(component) => component,
@@ -121,36 +140,66 @@ fn load(args: &ServeArgs, program: Program) -> Result<Component, Failure> {
             ));
         }
     };
-    let (interface, _) = INCOMING_HANDLER;
     let exports = |wanted: &str| component.exports().any(|(name, _)| is_of(name, wanted));
-    match exports(interface) {
-        true => Ok(component),
-        false => {
-            let hint = match exports("wasi:cli/run@0.2") {
-                true => "; `tiered run` runs it",
-                false => "",
-            };
-            let exports = exported_functions(&component);
-            Err(refused(&format!(
-                "it exports no `wasi:http/incoming-handler` 0.2 to answer requests with{exports}{hint}"
-            )))
-        }
+    if exports(HANDLER.0) {
+        return Ok((component, Version::P3));
     }
+    if exports(INCOMING_HANDLER.0) {
+        return Ok((component, Version::P2));
+    }
+    let hint = match exports("wasi:cli/run@0.2.0") || exports("wasi:cli/run@0.3.0") {
+        true => "; `tiered run` runs it",
+        false => "",
+    };
+    let exports = exported_functions(&component);
+    Err(refused(&format!(
+        "it exports no `wasi:http/handler` 0.3 and no `wasi:http/incoming-handler` 0.2 to answer requests with{exports}{hint}"
+    )))
 }
 
-/// Whether an interface is `wanted`, in some release of its 0.2 or in none.
+/// Whether an interface is `wanted`, in any release of the same version 0.x.
 fn is_of(name: &str, wanted: &str) -> bool {
-    let parts = |name| str::split_once(name, '@').unwrap_or((name, "0.2"));
-    let ((name, version), (wanted, _)) = (parts(name), parts(wanted));
-    name == wanted && (version == "0.2" || version.starts_with("0.2."))
+    let parts = |name| str::split_once(name, '@').unwrap_or((name, "0.2.0"));
+    // A release candidate is compatible with nothing else.
+    let minor = |version: &str| {
+        let (minor, patch) = version.strip_prefix("0.")?.split_once('.')?;
+        patch.parse::<u64>().ok()?;
+        minor.parse::<u64>().ok()
+    };
+    let ((name, version), (wanted, wanted_version)) = (parts(name), parts(wanted));
+    name == wanted && minor(version).is_some() && minor(version) == minor(wanted_version)
+}
+
+/// How instances are used again.
+fn reuse(args: &ServeArgs, version: Version) -> Result<Reuse, Failure> {
+    let each_alone = args.program.fuel.is_some() || args.max_outgoing.is_some();
+    let concurrent = args.max_instance_concurrent_reuse_count;
+    if each_alone && version == Version::P3 && concurrent.is_some_and(|count| count > 1) {
+        return Err(Failure::host(
+            "--max-instance-concurrent-reuse-count",
+            &"what --fuel and --max-outgoing count is each request's, so an instance can answer one at a time only",
+        ));
+    }
+    let (requests, most) = match version {
+        Version::P2 => (1, 1),
+        Version::P3 if each_alone => (128, 1),
+        Version::P3 => (128, 16),
+    };
+    let mut reuse = Reuse::default();
+    reuse.requests = args.max_instance_reuse_count.unwrap_or(requests);
+    reuse.concurrent = concurrent.unwrap_or(most);
+    reuse.idle = args.idle_instance_timeout;
+    reuse.fuel = args.program.fuel;
+    Ok(reuse)
 }
 
 /// The component with all that it imports.
 fn prepare(file: &OsStr, component: &Component) -> Result<InstancePre<WasiCtx>, Failure> {
     let failure = |err: &dyn Display| Failure::host(file.display(), err);
     let mut linker = Linker::new();
-    tiered_wasi::p2::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)
-        .map_err(|err| failure(&err))?;
+    let context: fn(&mut WasiCtx) -> &mut WasiCtx = |ctx| ctx;
+    tiered_wasi::p2::add_to_linker(&mut linker, context).map_err(|err| failure(&err))?;
+    tiered_wasi::p3::add_to_linker(&mut linker, context).map_err(|err| failure(&err))?;
     let prepared = linker.instantiate_pre(component);
     prepared.map_err(|err| failure(&err))
 }
@@ -201,12 +250,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interfaces_of_any_0_2_serve() {
+    fn interfaces_of_any_release_serve() {
         let serves = |name| is_of(name, INCOMING_HANDLER.0);
         assert!(serves("wasi:http/incoming-handler@0.2.0"));
         assert!(serves("wasi:http/incoming-handler@0.2.99"));
         assert!(!serves("wasi:http/incoming-handler@0.3.0"));
         assert!(!serves("wasi:http/incoming-handler@0.20.0"));
         assert!(!serves("wasi:http/outgoing-handler@0.2.0"));
+        let serves = |name| is_of(name, HANDLER.0);
+        assert!(serves("wasi:http/handler@0.3.0"));
+        assert!(serves("wasi:http/handler@0.3.2"));
+        assert!(!serves("wasi:http/handler@0.3.0-rc-2026-03-15"));
+        assert!(!serves("wasi:http/handler@0.2.0"));
+        assert!(!serves("wasi:http/client@0.3.0"));
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Shape {
     /// The size in memory of a result that is one flat value.
     flat_result: Option<u32>,
     has_result: bool,
+    /// What a stream or future is of, if it is one.
+    item: Option<ValType>,
     /// The streams and futures in the parameters and in the result.
     accepted: Box<[TypeId]>,
     produced: Box<[TypeId]>,
@@ -73,6 +75,7 @@ impl Shape {
             params: if params > MAX_FLAT_PARAMS { 1 } else { params },
             flat_result: (result.flat == 1).then_some(result.memory32.size),
             has_result: func.result().is_some(),
+            item: None,
             accepted: accepted.into(),
             produced: produced.into(),
             has_borrows: func
@@ -88,6 +91,7 @@ impl Shape {
             types.streams(item, &mut inside);
         }
         Shape {
+            item,
             accepted: inside.as_slice().into(),
             produced: inside.into(),
             ..Shape::default()
@@ -507,6 +511,39 @@ impl<T: 'static> Lowered<'_, T> {
     /// The call is not done when the function returns: `operation` goes on, and sets the result.
     pub fn suspend(&mut self, operation: impl Pending<T> + 'static) {
         self.pending = Some(Box::new(operation));
+    }
+
+    /// Has `operation` go on by itself: nobody waits for it, and it has no result. It has the memory, the `realloc` and the
+    /// handles of this call, and no arguments.
+    ///
+    /// # Errors
+    /// The function's type has nothing asynchronous in it, or there are as many operations as there may be handles.
+    pub fn spawn(&mut self, operation: impl Pending<T> + 'static) -> Result<(), Trap> {
+        let hosts = self.lowering.hosts()?;
+        let operation = Operation {
+            pending: Some(Box::new(operation)),
+            lowering: Arc::clone(self.lowering),
+            args: vec![0],
+            caller: OpCaller::Nobody,
+        };
+        let shared = &self.lowering.shared;
+        hosts.add(&mut self.caller, shared, operation).map(drop)
+    }
+
+    /// The item at `address` as the flat core values that it would be passed as: for a [`Sink`](crate::concurrent::Sink), whose
+    /// items these are.
+    ///
+    /// # Errors
+    /// The call is none of a sink's; the item is not aligned or not in the memory, or a variant has no such case.
+    pub fn flat_item(&mut self, address: u32) -> Result<Vec<u64>, Trap> {
+        let Some(item) = self.lowering.shape.item else {
+            return Err(Trap::message("a stream or future of nothing has no items"));
+        };
+        let types = self.lowering.shared.component.types();
+        let memory = self.lowering.memory.map(|memory| memory.data(&self.caller));
+        let memory = memory.unwrap_or_default();
+        let flat = abi::flatten(types, std::iter::once(item), memory, address);
+        flat.map_err(|error| Trap::message(error.to_string()))
     }
 
     /// Makes a stream, or a future, and gives its readable end to the calling instance: a new handle. `index` says which of the

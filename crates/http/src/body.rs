@@ -30,7 +30,12 @@ const CHUNK: usize = 64 << 10;
 
 /// What a message carries to the other side.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// How many bytes it may have, and how many it has given.
+    limit: u64,
+    given: u64,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -42,30 +47,60 @@ impl Body {
     /// No byte.
     #[must_use]
     pub fn empty() -> Body {
-        Body(Kind::Full(Bytes::new()))
+        Body::of(Kind::Full(Bytes::new()))
+    }
+
+    fn of(kind: Kind) -> Body {
+        Body {
+            kind,
+            limit: u64::MAX,
+            given: 0,
+        }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
-        Body(Kind::Full(bytes.into()))
+        Body::of(Kind::Full(bytes.into()))
     }
 
     /// What will be written, of which at most about `capacity` bytes wait to be sent.
     #[must_use]
     pub fn channel(capacity: usize) -> (BodyWriter, Body) {
         let (writer, reader) = pair(capacity, Mode::Open);
-        (writer, Body(Kind::Channel(reader)))
+        (writer, Body::of(Kind::Channel(reader)))
     }
 
     /// Passes on what is read elsewhere.
     #[must_use]
     pub fn from_reader(reader: BodyReader) -> Body {
-        Body(Kind::Channel(reader))
+        Body::of(Kind::Channel(reader))
+    }
+
+    /// The same, which fails where it would have more bytes than `limit`.
+    #[must_use]
+    pub fn limited(self, limit: u64) -> Body {
+        let limit = self.limit.min(limit);
+        Body { limit, ..self }
+    }
+
+    /// Where this side reads the body itself.
+    #[must_use]
+    pub fn into_reader(self) -> BodyReader {
+        match self.kind {
+            Kind::Channel(reader) => reader,
+            Kind::Full(bytes) => {
+                let (mut writer, reader) = pair(bytes.len(), Mode::Open);
+                // The reader is here, so neither can fail.
+                let _ = writer.push(bytes);
+                let _ = writer.finish();
+                reader
+            }
+        }
     }
 
     /// Holds the body to the length that the headers declare.
     pub(crate) fn declare(&self, length: u64) -> Result<(), HeadError> {
-        let fits = match &self.0 {
+        let fits = match &self.kind {
             Kind::Full(bytes) => bytes.len() as u64 == length,
             Kind::Channel(reader) => reader.channel.declare(length),
         };
@@ -74,7 +109,7 @@ impl Body {
 
     /// The length, if all of it is there.
     pub(crate) fn whole_length(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => Some(bytes.len() as u64),
             Kind::Channel(_) => None,
         }
@@ -82,7 +117,7 @@ impl Body {
 
     /// The message can have no body: what is written from now on goes nowhere, as is right for `HEAD`.
     pub(crate) fn discard(self) -> Body {
-        if let Kind::Channel(reader) = &self.0 {
+        if let Kind::Channel(reader) = &self.kind {
             reader.channel.discard();
         }
         Body::empty()
@@ -90,7 +125,7 @@ impl Body {
 
     /// Something that breaks the body off from elsewhere, if it can be.
     pub(crate) fn breaker(&self) -> Option<impl Fn(BodyError) + Send + Sync + use<>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(_) => None,
             Kind::Channel(reader) => Some(reader.breaker()),
         }
@@ -98,7 +133,7 @@ impl Body {
 
     /// Whether the connection has taken everything that it needs.
     pub(crate) fn is_taken(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Channel(reader) => reader.channel.is_over() || reader.channel.has_all_declared(),
         }
@@ -106,7 +141,7 @@ impl Body {
 
     /// Counts the bytes that wait in the channel.
     pub(crate) fn count_in(&self, gauge: &Arc<Gauge>) {
-        if let Kind::Channel(reader) = &self.0 {
+        if let Kind::Channel(reader) = &self.kind {
             reader.channel.count_in(gauge);
         }
     }
@@ -126,28 +161,36 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().0 {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Channel(reader) => Poll::Ready(match ready!(reader.poll_chunk(cx, usize::MAX)) {
-                Some(chunk) => Some(chunk.map(Frame::data)),
-                None => reader
-                    .channel
-                    .take_trailers()
-                    .map(|trailers| Ok(Frame::trailers(trailers))),
-            }),
-        }
+        let this = self.get_mut();
+        let chunk = match &mut this.kind {
+            Kind::Full(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Kind::Full(bytes) => std::mem::take(bytes),
+            Kind::Channel(reader) => match ready!(reader.poll_chunk(cx, usize::MAX)) {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    let trailers = reader.channel.take_trailers();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+            },
+        };
+        this.given += chunk.len() as u64;
+        let limit = this.limit;
+        Poll::Ready(Some(match this.given <= limit {
+            true => Ok(Frame::data(chunk)),
+            false => Err(BodyError::TooLarge { limit }),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Channel(reader) => reader.channel.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Channel(reader) => match reader.channel.declared_left() {
                 Some(length) => SizeHint::with_exact(length),
@@ -346,6 +389,13 @@ impl BodyWriter {
         self.channel.written()
     }
 
+    /// Tells later, when the body has been finished too, whether all of it was taken.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        let channel = self.channel.clone();
+        Delivery { channel }
+    }
+
     /// Ends the body: it is complete.
     ///
     /// # Errors
@@ -379,6 +429,22 @@ impl BodyWriter {
     }
 }
 
+/// Tells whether all of a body was taken. It shares its waker with the writer: poll both with the same one.
+#[derive(Debug)]
+pub struct Delivery {
+    channel: Arc<Channel>,
+}
+
+impl Delivery {
+    /// Whether the body was finished and all of it taken.
+    ///
+    /// # Errors
+    /// It was broken off, or who reads has gone before.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.channel.poll_delivered(cx)
+    }
+}
+
 impl Drop for BodyWriter {
     fn drop(&mut self) {
         // After a `finish` it has no effect.
@@ -395,5 +461,75 @@ impl io::Write for BodyWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(BodyWriter::flush(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+    use std::task::Waker;
+
+    /// The next bytes of a body, which are there.
+    fn next(body: &mut Body) -> Option<Result<Bytes, BodyError>> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(frame) => frame.map(|frame| Ok(frame?.into_data().unwrap_or_default())),
+            Poll::Pending => panic!("nothing is there"),
+        }
+    }
+
+    #[test]
+    fn a_limited_body_fails_beyond_its_limit() {
+        let (mut writer, body) = Body::channel(100);
+        let mut body = body.limited(5).limited(9);
+        for chunk in ["abc", "de", "f"] {
+            writer.push(chunk.into()).expect("it is read");
+        }
+        assert_eq!(next(&mut body), Some(Ok("abc".into())));
+        assert_eq!(next(&mut body), Some(Ok("de".into())));
+        let too_large = BodyError::TooLarge { limit: 5 };
+        assert_eq!(next(&mut body), Some(Err(too_large.clone())));
+        assert_eq!(
+            next(&mut Body::full("123456").limited(5)),
+            Some(Err(too_large))
+        );
+        assert_eq!(
+            next(&mut Body::full("12345").limited(5)),
+            Some(Ok("12345".into()))
+        );
+    }
+
+    #[test]
+    fn a_delivery_is_told_when_all_is_taken() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (mut writer, mut body) = Body::channel(100);
+        let mut delivery = writer.delivery();
+        writer.push("abc".into()).expect("it is read");
+        assert_eq!(next(&mut body), Some(Ok("abc".into())));
+        assert!(delivery.poll(cx).is_pending(), "it has not ended");
+        writer.push("d".into()).expect("it is read");
+        writer.finish().expect("it is read");
+        assert!(delivery.poll(cx).is_pending(), "it is not taken");
+        assert_eq!(next(&mut body), Some(Ok("d".into())));
+        drop(body);
+        assert_eq!(delivery.poll(cx), Poll::Ready(Ok(())));
+
+        let (mut writer, body) = Body::channel(100);
+        let mut delivery = writer.delivery();
+        writer.push("abc".into()).expect("it is read");
+        writer.finish().expect("it is read");
+        drop(body);
+        assert_eq!(delivery.poll(cx), Poll::Ready(Err(BodyError::Closed)));
+
+        let (writer, body) = Body::channel(100);
+        let mut delivery = writer.delivery();
+        drop(writer);
+        assert_eq!(delivery.poll(cx), Poll::Ready(Err(BodyError::Aborted)));
+        assert_eq!(body.into_reader().read_to_end(9), Err(BodyError::Aborted));
+        assert_eq!(
+            Body::full("abc").into_reader().read_to_end(9),
+            Ok(b"abc".to_vec())
+        );
     }
 }

@@ -246,6 +246,21 @@ impl Channel {
         })
     }
 
+    /// Whether the body was finished and all of it taken.
+    pub(crate) fn poll_delivered(&self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let mut state = self.lock();
+        let has_all = state.reader == Reader::Discards || state.taken == state.written;
+        Poll::Ready(match (&state.end, state.reader) {
+            (Some(Err(error)), _) => Err(error.clone()),
+            (Some(Ok(())), _) if has_all => Ok(()),
+            (_, Reader::Gone) => Err(BodyError::Closed),
+            _ => {
+                state.write_waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        })
+    }
+
     pub(crate) fn push(&self, chunk: Bytes) -> Result<(), BodyError> {
         let mut state = self.lock();
         match (state.reader, &state.end) {

@@ -48,7 +48,7 @@
 pub use bytes;
 pub use http;
 
-pub use body::{Body, BodyReader, BodyWriter};
+pub use body::{Body, BodyReader, BodyWriter, Delivery};
 pub use cancel::{Cancel, Reason};
 pub use error::{BodyError, HeadError};
 pub use handler::{Handler, HandlerError};

@@ -19,6 +19,8 @@ pub(crate) mod error;
 pub(crate) mod filesystem;
 #[cfg(test)]
 pub(crate) mod guest;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod lookup;
 pub(crate) mod lower;

@@ -72,7 +72,7 @@ pub struct WasiCtx {
     #[cfg(feature = "component")]
     pub(crate) net: Arc<NetGrants>,
     #[cfg(feature = "http")]
-    pub(crate) http: crate::p2::http::Http,
+    pub(crate) http: crate::component::http::Http,
     #[cfg(feature = "component")]
     pub(crate) lookups: Lookups,
     /// Bytes of datagrams that wait to be sent.
@@ -270,7 +270,7 @@ struct ForComponents {
     max_resources: usize,
     max_random_bytes: u64,
     #[cfg(feature = "http")]
-    http_limits: crate::p2::http::HttpLimits,
+    http_limits: crate::component::http::HttpLimits,
     #[cfg(feature = "http")]
     http_client: Option<tiered_http::client::Client>,
     #[cfg(feature = "http")]
@@ -286,7 +286,7 @@ impl Default for ForComponents {
             max_resources: crate::component::DEFAULT_MAX_RESOURCES,
             max_random_bytes: crate::component::DEFAULT_MAX_RANDOM_BYTES,
             #[cfg(feature = "http")]
-            http_limits: crate::p2::http::HttpLimits::default(),
+            http_limits: crate::component::http::HttpLimits::default(),
             #[cfg(feature = "http")]
             http_client: None,
             #[cfg(feature = "http")]
@@ -537,7 +537,7 @@ impl WasiCtxBuilder {
     /// Limits what a component may have of HTTP.
     #[cfg(feature = "http")]
     #[must_use]
-    pub fn http_limits(mut self, limits: crate::p2::http::HttpLimits) -> Self {
+    pub fn http_limits(mut self, limits: crate::component::http::HttpLimits) -> Self {
         self.components.http_limits = limits;
         self
     }
@@ -615,7 +615,7 @@ impl WasiCtxBuilder {
             #[cfg(feature = "component")]
             net: Arc::new(components.net),
             #[cfg(feature = "http")]
-            http: crate::p2::http::Http::new(
+            http: crate::component::http::Http::new(
                 components.http_limits,
                 components.http_client,
                 components.http_tls,

@@ -89,6 +89,8 @@ mod component;
 pub mod p2;
 #[cfg(feature = "component")]
 pub mod p3;
+#[cfg(feature = "http")]
+pub mod serve;
 
 pub use abi::{Abi, Errno, FdFlags, FileType, FstFlags, OFlags, Rights};
 pub use ctx::{BuildError, GrantedDir, WasiCtx, WasiCtxBuilder};

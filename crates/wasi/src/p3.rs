@@ -1,5 +1,5 @@
-//! WASI 0.3 for components: every function of its packages `cli`, `clocks`, `filesystem`, `random` and `sockets`, as rows of a
-//! table. What they do is what 0.2's do, on the same objects; a component may use both, and they share descriptors, streams
+//! WASI 0.3 for components: every function of its packages `cli`, `clocks`, `filesystem`, `random` and `sockets`, and with the
+//! feature `http` those of `http`, as rows of a table. What they do is what 0.2's do, on the same objects; a component may use both, and they share descriptors, streams
 //! and limits. A test reads the interfaces' own definitions and compares every row with them.
 //!
 //! A function that the interfaces call `async` is a row like any other: whether the guest waits for it or goes on meanwhile
@@ -12,6 +12,8 @@ mod cli;
 mod clocks;
 mod codes;
 mod filesystem;
+#[cfg(feature = "http")]
+pub mod http;
 mod lookup;
 mod random;
 mod streams;
@@ -29,10 +31,11 @@ use crate::component::rows::Interface;
 use crate::ctx::WasiCtx;
 
 macro_rules! interfaces {
-    ($($name:literal = $rows:expr;)*) => {
+    ($($(#[$only:meta])? $name:literal = $rows:expr;)*) => {
         /// Every interface with functions, one with two resources in two parts. Those that have types only are told by the
         /// resources of these.
         pub(crate) const INTERFACES: &[Interface] = &[$(
+            $(#[$only])?
             Interface { name: concat!("wasi:", $name, "@0.3.2"), rows: $rows },
         )*];
     };
@@ -57,9 +60,15 @@ interfaces! {
     "sockets/ip-name-lookup" = lookup::ROWS;
     "sockets/types" = tcp::TCP;
     "sockets/types" = udp::UDP;
+    #[cfg(feature = "http")]
+    "http/types" = http::TYPES;
+    #[cfg(feature = "http")]
+    "http/client" = http::CLIENT;
+    #[cfg(feature = "http")]
+    "http/handler" = http::HANDLER_ROWS;
 }
 
-/// Defines WASI 0.3 in `linker`, all of it but HTTP; `get` finds the context in the store's data.
+/// Defines WASI 0.3 in `linker`, HTTP with the feature `http`; `get` finds the context in the store's data.
 ///
 /// ```
 /// use tiered_wasi::WasiCtx;

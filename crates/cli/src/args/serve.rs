@@ -11,8 +11,10 @@ use super::{ProgramArgs, parse_count, parse_duration, parse_number, parse_size, 
 
 /// What `tiered serve --help` says of the limits that `run` has, too.
 const EACH_REQUEST: &str = "\
-Each request gets an instance of its own. What limits the program limits each of
-them: --max-memory, --fuel, --max-open-fds, --timeout.";
+A component of WASI 0.2 gets an instance for each request, one of 0.3 answers
+several in an instance, unless the options about reuse say otherwise. --max-memory
+and --max-open-fds limit an instance; --timeout, --fuel and --max-outgoing each
+request. With the latter two, an instance answers one request at a time.";
 
 /// `tiered serve`.
 #[derive(Debug, Args)]
@@ -48,10 +50,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = text(parse_duration))]
     pub(crate) shutdown_timeout: Duration,
     /// Limit how many connections are open; more wait
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = text(parse_positive))]
+    #[arg(long, alias = "max-concurrent-connections", value_name = "N", default_value = "1024", value_parser = text(parse_positive))]
     pub(crate) max_connections: usize,
     /// Limit how many requests run at a time, each on a thread; more wait
-    #[arg(long, value_name = "N", default_value = "32", value_parser = text(parse_positive))]
+    #[arg(long, alias = "max-concurrent-requests", value_name = "N", default_value = "32", value_parser = text(parse_positive))]
     pub(crate) max_concurrency: usize,
     /// Limit how many requests wait; beyond, 503
     #[arg(long, value_name = "N", default_value = "256", value_parser = text(parse_number))]
@@ -65,6 +67,15 @@ pub(crate) struct ServeArgs {
     /// Limit how many requests to other servers each request may make [default: 64 at a time]
     #[arg(long, value_name = "N", value_parser = text(parse_count))]
     pub(crate) max_outgoing: Option<u64>,
+    /// Limit how many requests an instance answers before it is dropped [default: 1 with WASI 0.2, 128 with 0.3]
+    #[arg(long, value_name = "N", value_parser = text(parse_positive))]
+    pub(crate) max_instance_reuse_count: Option<usize>,
+    /// Limit how many requests an instance answers at the same time, with WASI 0.3 [default: 16; 1 with --fuel or --max-outgoing]
+    #[arg(long, value_name = "N", value_parser = text(parse_positive))]
+    pub(crate) max_instance_concurrent_reuse_count: Option<usize>,
+    /// Drop an instance that has waited for another request for this long
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = text(parse_idle))]
+    pub(crate) idle_instance_timeout: Duration,
     /// The component, binary or text; `-` reads it from standard input
     #[arg(value_name = "COMPONENT")]
     component: OsString,
@@ -74,6 +85,14 @@ impl ServeArgs {
     /// The component's file as written.
     pub(crate) fn component(&self) -> &OsStr {
         &self.component
+    }
+}
+
+/// A time, which may be none.
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
+        "0" => Ok(Duration::ZERO),
+        _ => parse_duration(text),
     }
 }
 

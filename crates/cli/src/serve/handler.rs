@@ -1,4 +1,4 @@
-//! Answers one request: a context, a store and an instance for it, and what is said if that fails.
+//! Answers requests: the context and the store of an instance, and what is said if that fails.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -10,7 +10,8 @@ use tiered::{Engine, Store};
 use tiered_component::InstancePre;
 use tiered_http::client::Client;
 use tiered_http::{Cancel, HandlerError, Reason, Request, Responder};
-use tiered_wasi::p2::http::{self, HandleError, HttpLimits};
+use tiered_wasi::p2::http::{HandleError, HttpLimits};
+use tiered_wasi::serve::{Reuse, Service};
 use tiered_wasi::{GrantedDir, Stdout, WasiCtx};
 
 use super::log::Log;
@@ -19,7 +20,7 @@ use crate::context;
 use crate::failure::Failure;
 use crate::network::NetworkArgs;
 
-/// What each request's instance is given.
+/// What each instance is given.
 pub(crate) struct Grants {
     argv0: OsString,
     env: Vec<(String, OsString)>,
@@ -71,7 +72,7 @@ impl Grants {
         self.client = Some(client);
     }
 
-    /// The context for the request with this number.
+    /// The context of the instance that is made for the request with this number.
     fn context(&self, id: u64) -> Result<WasiCtx, HandlerError> {
         let mut builder = WasiCtx::builder()
             .arg(&self.argv0)
@@ -102,11 +103,9 @@ impl Grants {
     }
 }
 
-/// Has instances of a component answer requests, one each.
+/// Has instances of a component answer requests.
 pub(crate) struct Handler {
-    engine: Engine,
-    instances: InstancePre<WasiCtx>,
-    grants: Grants,
+    service: Service<WasiCtx>,
     timeout: Duration,
     log: Arc<Log>,
 }
@@ -116,29 +115,19 @@ impl Handler {
         engine: Engine,
         instances: InstancePre<WasiCtx>,
         grants: Grants,
+        reuse: Reuse,
         timeout: Duration,
         log: Arc<Log>,
     ) -> Handler {
+        let context: fn(&mut WasiCtx) -> &mut WasiCtx = |context| context;
+        let service = Service::new(instances, context, reuse, move |id| {
+            Ok(Store::new(&engine, grants.context(id)?)?)
+        });
         Handler {
-            engine,
-            instances,
-            grants,
+            service,
             timeout,
             log,
         }
-    }
-
-    fn answer(&self, request: Request, responder: Responder) -> Result<(), HandlerError> {
-        let context = self.grants.context(request.id)?;
-        let mut store = Store::new(&self.engine, context)?;
-        let guest = store.interrupt_handle();
-        request.cancel.on_cancel(move |_| guest.interrupt());
-        let instance = self.instances.instantiate(&mut store);
-        let instance = instance.map_err(HandleError::Guest)?;
-        let context: fn(&mut WasiCtx) -> &mut WasiCtx = |context| context;
-        Ok(http::handle(
-            &mut store, context, &instance, request, responder,
-        )?)
     }
 
     /// Tells people why a request failed, and returns what the access log says of it.
@@ -182,7 +171,8 @@ impl tiered_http::Handler for Handler {
             what: format!("{} {:?}", request.method, Name(request.path.path())),
             cancel: request.cancel.clone(),
         };
-        self.answer(request, responder)
+        self.service
+            .handle(request, responder)
             .map_err(|error| self.report(&asked, error))
     }
 }

@@ -6,6 +6,7 @@
 
 mod guest;
 mod server;
+mod service;
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +14,7 @@ use std::process::Command;
 use server::{Answer, Server, address, answer, get, place};
 
 /// A response that is all there.
-fn answered(status: u16, body: &str) -> Answer {
+pub(crate) fn answered(status: u16, body: &str) -> Answer {
     Answer {
         status,
         body: body.into(),

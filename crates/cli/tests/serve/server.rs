@@ -16,11 +16,16 @@ use crate::guest;
 /// Longer than anything takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A directory with the component in it.
+/// A directory with the component of 0.2 in it.
 pub(crate) fn place() -> TempDir {
+    place_of(&guest::component())
+}
+
+/// A directory with this component in it.
+pub(crate) fn place_of(component: &[u8]) -> TempDir {
     let place = tempfile::tempdir().expect("a temporary directory");
     let file = place.path().join("guest.wasm");
-    std::fs::write(file, guest::component()).expect("a file");
+    std::fs::write(file, component).expect("a file");
     place
 }
 
@@ -165,7 +170,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     answer(begin(address, "GET", path, ""))
 }
 
-fn begin(address: SocketAddr, method: &str, path: &str, body: &str) -> TcpStream {
+pub(crate) fn begin(address: SocketAddr, method: &str, path: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream
         .set_read_timeout(Some(PATIENCE))

@@ -13,12 +13,12 @@ use tiered_component::concurrent::Interest;
 use crate::abi::{Errno, Rights};
 use crate::component::call::Env;
 use crate::component::concurrent::interest_of;
+#[cfg(feature = "http")]
+use crate::component::http::{incoming_body::BodySource, outgoing_body::BodySink};
 use crate::component::wait::{Wait, wait_of_object};
 use crate::interrupt::Blocking;
 use crate::objects::tcp::{Direction, TcpSocket};
 use crate::objects::{Held, Object, positioned, socket};
-#[cfg(feature = "http")]
-use crate::p2::http::{incoming_body::BodySource, outgoing_body::BodySink};
 
 /// The most bytes of one call.
 pub(crate) const PERMIT: u64 = 64 << 10;

@@ -13,6 +13,8 @@ use std::ops::Range;
 use tiered_runtime::{Meter, Trap};
 
 use crate::component::concurrent::{ByteSink, HostSource, Unfinished};
+#[cfg(feature = "http")]
+use crate::component::concurrent::{ItemSink, ItemSource};
 use crate::component::resources::{InTable, Kind, Resource, Resources};
 use crate::ctx::WasiCtx;
 use crate::fd_table::FdTable;
@@ -52,6 +54,23 @@ pub(crate) trait Lowered {
     fn read_with(&mut self, index: usize, handle: u32, sink: Box<dyn ByteSink>) -> Outcome<()>;
     /// Drops such a stream.
     fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()>;
+    /// As [`read_with`](Self::read_with), of a stream of other items or a future.
+    #[cfg(feature = "http")]
+    fn read_items_with(
+        &mut self,
+        index: usize,
+        handle: u32,
+        sink: Box<dyn ItemSink>,
+    ) -> Outcome<()>;
+    /// Takes such a stream or future back if it is the host that writes it: then this is where its items come from.
+    #[cfg(feature = "http")]
+    fn take_source(&mut self, index: usize, handle: u32) -> Outcome<Option<Box<dyn ItemSource>>>;
+    /// Has `operation` go on by itself.
+    #[cfg(feature = "http")]
+    fn spawn(&mut self, operation: Box<dyn Unfinished>) -> Outcome<()>;
+    /// The item that a sink of items is given at `at`, as flat values.
+    #[cfg(feature = "http")]
+    fn flat_item(&mut self, at: u32) -> Outcome<Vec<u64>>;
 }
 
 /// What a call works on.
@@ -104,11 +123,28 @@ impl Parts<'_> {
 pub(crate) struct Call<'a> {
     host: &'a mut dyn Lowered,
     next: usize,
+    /// What is read instead of the arguments.
+    item: Option<Vec<u64>>,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(host: &'a mut dyn Lowered) -> Self {
-        Self { host, next: 0 }
+        Self {
+            host,
+            next: 0,
+            item: None,
+        }
+    }
+
+    /// The item that a sink of items is given at `at`, to be read as arguments are.
+    #[cfg(feature = "http")]
+    pub(crate) fn item(&mut self, at: u32) -> Outcome<Call<'_>> {
+        let item = self.host.flat_item(at)?;
+        Ok(Call {
+            host: &mut *self.host,
+            next: 0,
+            item: Some(item),
+        })
     }
 
     /// The context, the memory and what pays.
@@ -127,7 +163,10 @@ impl<'a> Call<'a> {
     }
 
     fn slot(&mut self) -> u64 {
-        let slot = self.host.arg(self.next);
+        let slot = match &self.item {
+            Some(item) => item[self.next],
+            None => self.host.arg(self.next),
+        };
         self.next += 1;
         slot
     }
@@ -291,6 +330,33 @@ impl<'a> Call<'a> {
     /// As [`Lowered::drop_readable`].
     pub(crate) fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()> {
         self.host.drop_readable(index, handle)
+    }
+
+    /// As [`Lowered::read_items_with`].
+    #[cfg(feature = "http")]
+    pub(crate) fn read_items_with(
+        &mut self,
+        index: usize,
+        handle: u32,
+        sink: Box<dyn ItemSink>,
+    ) -> Outcome<()> {
+        self.host.read_items_with(index, handle, sink)
+    }
+
+    /// As [`Lowered::take_source`].
+    #[cfg(feature = "http")]
+    pub(crate) fn take_source(
+        &mut self,
+        index: usize,
+        handle: u32,
+    ) -> Outcome<Option<Box<dyn ItemSource>>> {
+        self.host.take_source(index, handle)
+    }
+
+    /// As [`Lowered::spawn`].
+    #[cfg(feature = "http")]
+    pub(crate) fn spawn(&mut self, operation: Box<dyn Unfinished>) -> Outcome<()> {
+        self.host.spawn(operation)
     }
 
     /// Gives the guest a new resource, a child of `parent`; its handle.

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a future that says how a stream ended says so once whoever moves the stream's items is done, or gone.
 
+use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::Poll;
@@ -110,9 +111,19 @@ pub(crate) trait ByteSink: Send {
 }
 
 /// Where the items of another stream come from that the guest reads, or the value of a future.
-pub(crate) trait ItemSource: Send {
+pub(crate) trait ItemSource: Any + Send {
     /// Stores up to `count` items from `at` on.
     fn read(&mut self, call: &mut Call<'_>, at: u32, count: u32) -> Outcome<Transfer>;
+
+    /// What it waits for.
+    fn wait(&self, waits: &mut Waits);
+}
+
+/// Where the items of another stream go that the guest writes, or the value of a future.
+#[cfg(feature = "http")]
+pub(crate) trait ItemSink: Send {
+    /// Takes up to `count` items from `at` on.
+    fn write(&mut self, call: &mut Call<'_>, at: u32, count: u32) -> Outcome<Transfer>;
 
     /// What it waits for.
     fn wait(&self, waits: &mut Waits);
@@ -199,7 +210,7 @@ impl<E> Completion<E> {
     }
 }
 
-impl<E: Lower + Copy + Send> ItemSource for Completion<E> {
+impl<E: Lower + Copy + Send + 'static> ItemSource for Completion<E> {
     fn read(&mut self, call: &mut Call<'_>, at: u32, count: u32) -> Outcome<Transfer> {
         let Some(ending) = *self.0.lock() else {
             return Ok(Transfer::Pending);

@@ -10,6 +10,8 @@ use tiered_runtime::Trap;
 
 use crate::component::call::{Call, Lowered, Outcome, Parts};
 use crate::component::concurrent::{ByteSink, HostSource, Unfinished};
+#[cfg(feature = "http")]
+use crate::component::concurrent::{ItemSink, ItemSource};
 use crate::component::link::wait_for;
 use crate::component::lower::ResultForm;
 use crate::component::resources::Kind;
@@ -44,6 +46,14 @@ pub(crate) struct Guest {
     sources: Vec<Option<HostSource>>,
     /// The host's ends of the streams that the guest writes.
     sinks: BTreeMap<u32, Box<dyn ByteSink>>,
+    /// Those of the futures that it writes, and what goes on by itself.
+    #[cfg(feature = "http")]
+    item_sinks: BTreeMap<u32, Box<dyn ItemSink>>,
+    #[cfg(feature = "http")]
+    spawned: Vec<Box<dyn Unfinished>>,
+    /// The item that it writes next, as flat values.
+    #[cfg(feature = "http")]
+    item: Vec<u64>,
 }
 
 impl Lowered for Guest {
@@ -108,6 +118,39 @@ impl Lowered for Guest {
         assert!(!self.sinks.contains_key(&handle));
         Ok(())
     }
+
+    #[cfg(feature = "http")]
+    fn read_items_with(
+        &mut self,
+        _index: usize,
+        handle: u32,
+        sink: Box<dyn ItemSink>,
+    ) -> Outcome<()> {
+        self.item_sinks.insert(handle, sink);
+        Ok(())
+    }
+
+    #[cfg(feature = "http")]
+    fn take_source(&mut self, _index: usize, handle: u32) -> Outcome<Option<Box<dyn ItemSource>>> {
+        // The guest's own have larger numbers.
+        let source = self.sources.get_mut(handle as usize);
+        Ok(match source.and_then(Option::take) {
+            Some(HostSource::Items(source)) => Some(source),
+            Some(HostSource::Bytes(_)) => panic!("a stream of bytes"),
+            None => None,
+        })
+    }
+
+    #[cfg(feature = "http")]
+    fn spawn(&mut self, operation: Box<dyn Unfinished>) -> Outcome<()> {
+        self.spawned.push(operation);
+        Ok(())
+    }
+
+    #[cfg(feature = "http")]
+    fn flat_item(&mut self, _at: u32) -> Outcome<Vec<u64>> {
+        Ok(self.item.clone())
+    }
 }
 
 /// The row of a function.
@@ -165,6 +208,12 @@ impl Guest {
             suspended: None,
             sources: Vec::new(),
             sinks: BTreeMap::new(),
+            #[cfg(feature = "http")]
+            item_sinks: BTreeMap::new(),
+            #[cfg(feature = "http")]
+            spawned: Vec::new(),
+            #[cfg(feature = "http")]
+            item: Vec::new(),
         }
     }
 
@@ -370,5 +419,28 @@ impl Guest {
     pub(crate) fn drop_writable_end(&mut self, stream: u32) {
         let mut sink = self.sinks.remove(&stream).expect("a stream");
         sink.end(&mut self.parts()).unwrap();
+    }
+
+    /// Writes the value of a future, as flat values.
+    #[cfg(feature = "http")]
+    pub(crate) fn write_future(&mut self, future: u32, value: &[u64]) -> Outcome<()> {
+        let mut sink = self.item_sinks.remove(&future).expect("a future");
+        self.item = value.to_vec();
+        let written = sink.write(&mut Call::new(self), 0, 1)?;
+        assert_eq!(written, Transfer::Items(1));
+        Ok(())
+    }
+
+    /// Has what goes on by itself do so until it is done.
+    #[cfg(feature = "http")]
+    pub(crate) fn finish_spawned(&mut self) {
+        while let Some(mut operation) = self.spawned.pop() {
+            while operation.poll(&mut Call::new(self)).unwrap().is_pending() {
+                let mut waits = Waits::default();
+                operation.wait(&mut waits);
+                assert!(!waits.is_empty(), "there is something to wait for");
+                wait_for(self.parts(), &mut waits, true).unwrap();
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Binds the rows to the component model.
 
+#[cfg(feature = "http")]
+use std::any::Any;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -10,10 +13,12 @@ use tiered_runtime::decode::types::ValType;
 use tiered_runtime::{Meter, Trap};
 
 use crate::component::call::{Call, Lowered, Outcome, Parts, trap};
+#[cfg(feature = "http")]
+use crate::component::concurrent::ItemSink;
 use crate::component::concurrent::{ByteSink, ByteSource, HostSource, ItemSource, Unfinished};
 use crate::component::error::settle_errno;
 use crate::component::lower::ResultForm;
-use crate::component::resources::{Kind, TypeName, Version};
+use crate::component::resources::{Kind, Resources, TypeName, Version};
 use crate::component::rows::{Core, Interface, Row};
 use crate::ctx::WasiCtx;
 
@@ -160,6 +165,41 @@ impl<T: 'static> Lowered for Bridge<'_, '_, T> {
     fn drop_readable(&mut self, index: usize, handle: u32) -> Outcome<()> {
         self.inner.drop_readable(index, handle)
     }
+
+    #[cfg(feature = "http")]
+    fn read_items_with(
+        &mut self,
+        index: usize,
+        handle: u32,
+        sink: Box<dyn ItemSink>,
+    ) -> Outcome<()> {
+        let sink = concurrent::HostSink::Items(Box::new(self.adapted(sink)));
+        self.inner.read_with(index, handle, sink)
+    }
+
+    #[cfg(feature = "http")]
+    fn take_source(&mut self, index: usize, handle: u32) -> Outcome<Option<Box<dyn ItemSource>>> {
+        let source: Box<dyn Any> = match self.inner.take_source(index, handle)? {
+            None => return Ok(None),
+            Some(concurrent::HostSource::Bytes(source)) => source,
+            Some(concurrent::HostSource::Items(source)) => source,
+        };
+        match source.downcast::<Adapted<Box<dyn ItemSource>, T>>() {
+            Ok(adapted) => Ok(Some(adapted.inner)),
+            Err(_) => Err(trap("a stream or future of something else of the host's")),
+        }
+    }
+
+    #[cfg(feature = "http")]
+    fn spawn(&mut self, operation: Box<dyn Unfinished>) -> Outcome<()> {
+        let operation = self.adapted(operation);
+        self.inner.spawn(operation)
+    }
+
+    #[cfg(feature = "http")]
+    fn flat_item(&mut self, at: u32) -> Outcome<Vec<u64>> {
+        self.inner.flat_item(at)
+    }
 }
 
 /// What goes on after a call, with what its calls need to find the context and the types of a version.
@@ -209,6 +249,22 @@ impl<T: 'static> concurrent::Source<T> for Adapted<Box<dyn ItemSource>, T> {
     }
 }
 
+#[cfg(feature = "http")]
+impl<T: 'static> concurrent::Sink<T> for Adapted<Box<dyn ItemSink>, T> {
+    fn write(
+        &mut self,
+        call: &mut tiered_component::Lowered<'_, T>,
+        address: u32,
+        count: u32,
+    ) -> Outcome<Transfer> {
+        self.call(call, |inner, call| inner.write(call, address, count))
+    }
+
+    fn wait(&self, waits: &mut Waits) {
+        self.inner.wait(waits);
+    }
+}
+
 impl<T: 'static> concurrent::ByteSource<T> for Adapted<Box<dyn ByteSource>, T> {
     fn read(&mut self, data: &mut T, buffer: &mut [u8], meter: Meter<'_>) -> Outcome<Transfer> {
         self.inner.read(&mut Parts {
@@ -246,37 +302,113 @@ impl<T: 'static> concurrent::ByteSink<T> for Adapted<Box<dyn ByteSink>, T> {
     }
 }
 
-/// Waits for what operations of the host wait for, in one `poll` of the host's. What breaks the guest breaks that, too.
+/// Waits for what operations of the host wait for, in one `poll` of the host's. What breaks the guest breaks that, too; whoever
+/// [calls](crate::component::http::bell::Bell::call) the event loop ends it with nothing ready.
 pub(crate) fn wait_for(mut parts: Parts<'_>, waits: &mut Waits, blocks: bool) -> Outcome<()> {
     let (resources, env, _) = parts.split();
+    if blocks && bell::is_called(resources) {
+        return Ok(());
+    }
     let next = waits.pass_deadlines(Instant::now());
     let timeout = match blocks && !waits.is_any_ready() {
         true => next,
         false => Some(Duration::ZERO),
     };
     env.work.items(waits.len())?;
-    let ready: Vec<usize> = {
-        let watched: Vec<_> = waits
-            .interests()
-            .enumerate()
-            .filter_map(|(index, interest)| match interest {
-                Interest::Readable(fd) => Some((index, (fd.as_fd(), PollFlags::IN))),
-                Interest::Writable(fd) => Some((index, (fd.as_fd(), PollFlags::OUT))),
-                Interest::Deadline(_) => None,
-            })
-            .collect();
-        let asked: Vec<_> = watched.iter().map(|(_, asked)| *asked).collect();
-        let answers = settle_errno(resources.wait(&asked, timeout, env.interrupts))?;
-        let answers = answers.map_err(|errno| trap(errno.to_string()))?;
-        let ready = watched.iter().zip(answers);
-        ready
-            .filter(|(_, answer)| !answer.is_empty())
-            .map(|((index, _), _)| *index)
-            .collect()
+    let bell = bell::watched(resources)?;
+    let is_bell = |fd: &BorrowedFd<'_>| bell.is_some_and(|bell| bell.as_raw_fd() == fd.as_raw_fd());
+    // By their numbers: what asks the host, and what the bell rings for.
+    let (mut watched, mut ringing) = (Vec::new(), Vec::new());
+    for (index, interest) in waits.interests().enumerate() {
+        let (fd, events) = match interest {
+            Interest::Readable(fd) => (fd.as_fd(), PollFlags::IN),
+            Interest::Writable(fd) => (fd.as_fd(), PollFlags::OUT),
+            Interest::Deadline(_) => continue,
+        };
+        match is_bell(&fd) {
+            true => ringing.push(index),
+            false => watched.push((index, (fd, events))),
+        }
+    }
+    let told = watched.iter().map(|(_, asked)| *asked);
+    let asked: Vec<_> = told.chain(bell.map(|bell| (bell, PollFlags::IN))).collect();
+    bell::set_waiting(resources, blocks);
+    let answers = resources.wait(&asked, timeout, env.interrupts);
+    bell::set_waiting(resources, false);
+    let answers = settle_errno(answers)?.map_err(|errno| trap(errno.to_string()))?;
+    let ready = watched.iter().zip(answers);
+    let ready: Vec<usize> = ready
+        .filter(|(_, answer)| !answer.is_empty())
+        .map(|((index, _), _)| *index)
+        .collect();
+    if blocks && bell::is_called(resources) {
+        return Ok(());
+    }
+    let rung = match bell::take_ring(resources) {
+        true => ringing,
+        false => Vec::new(),
     };
-    for index in ready {
+    drop((watched, asked));
+    for index in ready.into_iter().chain(rung) {
         waits.set_ready(index);
     }
     waits.pass_deadlines(Instant::now());
     Ok(())
+}
+
+/// The event loop's bell, by which HTTP's threads and a server wake it.
+#[cfg(feature = "http")]
+mod bell {
+    use super::*;
+
+    /// Whether somebody has called.
+    pub(super) fn is_called(resources: &Resources) -> bool {
+        resources.loop_bell().take_call()
+    }
+
+    /// What is readable while it rings, if anything may ring it.
+    pub(super) fn watched(resources: &Resources) -> Outcome<Option<BorrowedFd<'_>>> {
+        let bell = resources.loop_bell();
+        if !bell.is_used() {
+            return Ok(None);
+        }
+        let event = settle_errno(bell.event())?;
+        event.map(Some).map_err(|errno| trap(errno.to_string()))
+    }
+
+    /// Says whether the event loop waits.
+    pub(super) fn set_waiting(resources: &Resources, waits: bool) {
+        resources.loop_bell().set_waiting(waits);
+    }
+
+    /// Whether it has rung; then it is silent again. All that wait for it look after that, so what happens meanwhile is not
+    /// missed.
+    pub(super) fn take_ring(resources: &Resources) -> bool {
+        let bell = resources.loop_bell();
+        let is_rung = bell.is_rung();
+        if is_rung {
+            bell.silence();
+        }
+        is_rung
+    }
+}
+
+/// Nothing here rings.
+#[cfg(not(feature = "http"))]
+mod bell {
+    use super::*;
+
+    pub(super) fn is_called(_resources: &Resources) -> bool {
+        false
+    }
+
+    pub(super) fn watched(_resources: &Resources) -> Outcome<Option<BorrowedFd<'_>>> {
+        Ok(None)
+    }
+
+    pub(super) fn set_waiting(_resources: &Resources, _waits: bool) {}
+
+    pub(super) fn take_ring(_resources: &Resources) -> bool {
+        false
+    }
 }

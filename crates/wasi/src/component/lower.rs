@@ -361,5 +361,5 @@ stored! {
 
 #[cfg(feature = "http")]
 stored! {
-    () crate::p2::http::Method;
+    () crate::component::http::message::Method;
 }

@@ -18,6 +18,8 @@ use tiered_runtime::Trap;
 use crate::abi::Errno;
 use crate::component::call::{Outcome, trap};
 use crate::component::filesystem::{Descriptor, DirectoryEntries};
+#[cfg(feature = "http")]
+use crate::component::http::{bell::Bell, fields::Fields, options::RequestOptions};
 use crate::component::lookup::Lookup;
 use crate::component::tcp::Tcp;
 use crate::component::udp::{Incoming, Outgoing, Udp};
@@ -26,13 +28,14 @@ use crate::objects::tcp::TcpSocket;
 use crate::p2::error::IoError;
 #[cfg(feature = "http")]
 use crate::p2::http::{
-    Bell, ResponseOutparam, client::FutureIncomingResponse, fields::Fields,
-    incoming::IncomingRequest, incoming::IncomingResponse, incoming_body::FutureTrailers,
-    incoming_body::IncomingBody, options::RequestOptions, outgoing::OutgoingRequest,
-    outgoing::OutgoingResponse, outgoing_body::OutgoingBody,
+    ResponseOutparam, client::FutureIncomingResponse, incoming::IncomingRequest,
+    incoming::IncomingResponse, incoming_body::FutureTrailers, incoming_body::IncomingBody,
+    outgoing::OutgoingRequest, outgoing::OutgoingResponse, outgoing_body::OutgoingBody,
 };
 use crate::p2::poll::Pollable;
 use crate::p2::streams::{InputStream, OutputStream};
+#[cfg(feature = "http")]
+use crate::p3::http::{Request, Response};
 use crate::poll;
 
 /// A version of WASI with components: a resource of one is none of the other.
@@ -69,10 +72,10 @@ macro_rules! type_name {
     };
 }
 
-/// A kind of resource: the enum's variant, the type of the value, its interface and name in 0.2, and those in 0.3 if they
-/// have it.
+/// A kind of resource: the enum's variant, the type of the value, and its interface and name in 0.2 and in 0.3, each in
+/// brackets that are empty if it has none such.
 macro_rules! kinds {
-    ($($(#[$only:meta])? $kind:ident($ty:ty) = $interface:literal $name:literal $(, $interface3:literal $name3:literal)?;)*) => {
+    ($($(#[$only:meta])? $kind:ident($ty:ty) = [$($interface2:literal $name2:literal)?] [$($interface3:literal $name3:literal)?];)*) => {
         /// The types of resources.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Kind { $($(#[$only])? $kind,)* }
@@ -84,14 +87,17 @@ macro_rules! kinds {
             /// How a version names it; `None` if it has none such.
             pub(crate) const fn in_version(self, version: Version) -> Option<TypeName> {
                 match (version, self) {
-                    $($(#[$only])? (Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $interface $name),)*
+                    $($(#[$only])? (Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $($interface2 $name2)?),)*
                     $($(#[$only])? (Version::P3, Self::$kind) => type_name!("0.3.2" "0.3" $($interface3 $name3)?),)*
                 }
             }
 
             /// Its name for messages.
             pub(crate) const fn name(self) -> &'static str {
-                match self { $($(#[$only])? Self::$kind => $name,)* }
+                match (self.in_version(Version::P2), self.in_version(Version::P3)) {
+                    (Some(ty), _) | (None, Some(ty)) => ty.name,
+                    (None, None) => "",
+                }
             }
         }
 
@@ -159,43 +165,46 @@ pub(crate) struct TerminalInput;
 pub(crate) struct TerminalOutput;
 
 kinds! {
-    Error(IoError) = "wasi:io/error" "error";
-    Pollable(Pollable) = "wasi:io/poll" "pollable";
-    InputStream(InputStream) = "wasi:io/streams" "input-stream";
-    OutputStream(OutputStream) = "wasi:io/streams" "output-stream";
-    TerminalInput(TerminalInput) = "wasi:cli/terminal-input" "terminal-input", "wasi:cli/terminal-input" "terminal-input";
-    TerminalOutput(TerminalOutput) = "wasi:cli/terminal-output" "terminal-output", "wasi:cli/terminal-output" "terminal-output";
-    Descriptor(Descriptor) = "wasi:filesystem/types" "descriptor", "wasi:filesystem/types" "descriptor";
-    DirectoryEntries(DirectoryEntries) = "wasi:filesystem/types" "directory-entry-stream";
-    Network(Network) = "wasi:sockets/network" "network";
-    Tcp(Tcp) = "wasi:sockets/tcp" "tcp-socket", "wasi:sockets/types" "tcp-socket";
-    Udp(Udp) = "wasi:sockets/udp" "udp-socket", "wasi:sockets/types" "udp-socket";
-    Incoming(Incoming) = "wasi:sockets/udp" "incoming-datagram-stream";
-    Outgoing(Outgoing) = "wasi:sockets/udp" "outgoing-datagram-stream";
-    Lookup(Lookup) = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
+    Error(IoError) = ["wasi:io/error" "error"] [];
+    Pollable(Pollable) = ["wasi:io/poll" "pollable"] [];
+    InputStream(InputStream) = ["wasi:io/streams" "input-stream"] [];
+    OutputStream(OutputStream) = ["wasi:io/streams" "output-stream"] [];
+    TerminalInput(TerminalInput) = ["wasi:cli/terminal-input" "terminal-input"] ["wasi:cli/terminal-input" "terminal-input"];
+    TerminalOutput(TerminalOutput) = ["wasi:cli/terminal-output" "terminal-output"] ["wasi:cli/terminal-output" "terminal-output"];
+    Descriptor(Descriptor) = ["wasi:filesystem/types" "descriptor"] ["wasi:filesystem/types" "descriptor"];
+    DirectoryEntries(DirectoryEntries) = ["wasi:filesystem/types" "directory-entry-stream"] [];
+    Network(Network) = ["wasi:sockets/network" "network"] [];
+    Tcp(Tcp) = ["wasi:sockets/tcp" "tcp-socket"] ["wasi:sockets/types" "tcp-socket"];
+    Udp(Udp) = ["wasi:sockets/udp" "udp-socket"] ["wasi:sockets/types" "udp-socket"];
+    Incoming(Incoming) = ["wasi:sockets/udp" "incoming-datagram-stream"] [];
+    Outgoing(Outgoing) = ["wasi:sockets/udp" "outgoing-datagram-stream"] [];
+    Lookup(Lookup) = ["wasi:sockets/ip-name-lookup" "resolve-address-stream"] [];
     #[cfg(feature = "http")]
-    Fields(Fields) = "wasi:http/types" "fields";
+    Fields(Fields) = ["wasi:http/types" "fields"] ["wasi:http/types" "fields"];
     #[cfg(feature = "http")]
-    IncomingRequest(IncomingRequest) = "wasi:http/types" "incoming-request";
+    IncomingRequest(IncomingRequest) = ["wasi:http/types" "incoming-request"] [];
     #[cfg(feature = "http")]
-    OutgoingRequest(OutgoingRequest) = "wasi:http/types" "outgoing-request";
+    OutgoingRequest(OutgoingRequest) = ["wasi:http/types" "outgoing-request"] [];
     #[cfg(feature = "http")]
-    RequestOptions(RequestOptions) = "wasi:http/types" "request-options";
+    RequestOptions(RequestOptions) = ["wasi:http/types" "request-options"] ["wasi:http/types" "request-options"];
     #[cfg(feature = "http")]
-    ResponseOutparam(ResponseOutparam) = "wasi:http/types" "response-outparam";
+    ResponseOutparam(ResponseOutparam) = ["wasi:http/types" "response-outparam"] [];
     #[cfg(feature = "http")]
-    IncomingResponse(IncomingResponse) = "wasi:http/types" "incoming-response";
+    IncomingResponse(IncomingResponse) = ["wasi:http/types" "incoming-response"] [];
     #[cfg(feature = "http")]
-    IncomingBody(IncomingBody) = "wasi:http/types" "incoming-body";
+    IncomingBody(IncomingBody) = ["wasi:http/types" "incoming-body"] [];
     #[cfg(feature = "http")]
-    FutureTrailers(FutureTrailers) = "wasi:http/types" "future-trailers";
+    FutureTrailers(FutureTrailers) = ["wasi:http/types" "future-trailers"] [];
     #[cfg(feature = "http")]
-    OutgoingResponse(OutgoingResponse) = "wasi:http/types" "outgoing-response";
+    OutgoingResponse(OutgoingResponse) = ["wasi:http/types" "outgoing-response"] [];
     #[cfg(feature = "http")]
-    OutgoingBody(OutgoingBody) = "wasi:http/types" "outgoing-body";
+    OutgoingBody(OutgoingBody) = ["wasi:http/types" "outgoing-body"] [];
     #[cfg(feature = "http")]
-    FutureIncomingResponse(FutureIncomingResponse) =
-        "wasi:http/types" "future-incoming-response";
+    FutureIncomingResponse(FutureIncomingResponse) = ["wasi:http/types" "future-incoming-response"] [];
+    #[cfg(feature = "http")]
+    Request(Request) = [] ["wasi:http/types" "request"];
+    #[cfg(feature = "http")]
+    Response(Response) = [] ["wasi:http/types" "response"];
 }
 
 #[derive(Debug)]
@@ -220,6 +229,9 @@ pub(crate) struct Resources {
     /// Rings when something of HTTP's may have become ready.
     #[cfg(feature = "http")]
     bell: Bell,
+    /// The same for what the component model's event loop waits for.
+    #[cfg(feature = "http")]
+    loop_bell: Bell,
 }
 
 impl Resources {
@@ -232,13 +244,22 @@ impl Resources {
             unsent: Mutex::default(),
             #[cfg(feature = "http")]
             bell: Bell::default(),
+            #[cfg(feature = "http")]
+            loop_bell: Bell::default(),
         }
     }
 
-    /// Rings when something of HTTP's may have become ready.
+    /// Rings when something of HTTP's may have become ready that a call of 0.2 waits for.
     #[cfg(feature = "http")]
     pub(crate) fn bell(&self) -> &Bell {
         &self.bell
+    }
+
+    /// Rings when something of HTTP's may have become ready that the component model's event loop waits for. It is another
+    /// one, since whoever waits for a bell silences it.
+    #[cfg(feature = "http")]
+    pub(crate) fn loop_bell(&self) -> &Bell {
+        &self.loop_bell
     }
 
     /// Takes note of a connection that has not sent everything yet.

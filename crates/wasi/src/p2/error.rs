@@ -2,10 +2,10 @@
 
 use crate::abi::Errno;
 use crate::component::call::{Call, Outcome};
+#[cfg(feature = "http")]
+use crate::component::http::code::ErrorCode;
 use crate::component::lower::Lower;
 use crate::component::rows::{Row, row};
-#[cfg(feature = "http")]
-use crate::p2::http::code::ErrorCode;
 use crate::p2::streams::StreamError;
 
 /// What an operation was about: it decides in whose words its error is told.

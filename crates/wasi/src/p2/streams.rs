@@ -13,13 +13,13 @@ use crate::abi::Errno;
 use crate::component::bytes::{PERMIT, Sink, Source};
 use crate::component::call::{Call, Env, Outcome, trap};
 use crate::component::error::settle_errno;
+#[cfg(feature = "http")]
+use crate::component::http::outgoing_body::Ended;
 use crate::component::lower::{New, Piece};
 use crate::component::resources::Resources;
 use crate::component::rows::{Row, row};
 use crate::component::wait::Wait;
 use crate::p2::error::{Domain, IoError};
-#[cfg(feature = "http")]
-use crate::p2::http::outgoing_body::Ended;
 use crate::p2::poll::{subscribe, wait_on};
 
 /// The most bytes of a call that writes and flushes.

@@ -125,6 +125,25 @@ open_enums! {
     }
 }
 
+#[cfg(feature = "http")]
+open_enums! {
+    /// `header-error`
+    #[allow(dead_code, reason = "what the host never says has its number, too")]
+    HeaderError {
+        InvalidSyntax,
+        Forbidden,
+        Immutable,
+        SizeExceeded,
+    }
+
+    /// `request-options-error`
+    #[allow(dead_code, reason = "what the host never says has its number, too")]
+    RequestOptionsError {
+        NotSupported,
+        Immutable,
+    }
+}
+
 enums! {
     /// `error-code` of the standard streams.
     StreamError { Io, IllegalByteSequence, Pipe, }
@@ -242,7 +261,7 @@ impl From<Errno> for StreamError {
 /// Functions that do what those of 0.2 do, and return it in this version's types.
 macro_rules! recoded {
     ($($name:ident = $body:path => $ok:ty, $error:ty;)*) => {$(
-        fn $name(call: &mut Call<'_>) -> Outcome<Result<$ok, $error>> {
+        pub(crate) fn $name(call: &mut Call<'_>) -> Outcome<Result<$ok, $error>> {
             let done = $body(call)?;
             Ok(done.map(<$ok>::from).map_err(<$error>::from))
         }

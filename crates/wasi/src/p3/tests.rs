@@ -3,6 +3,8 @@
 mod cli;
 mod filesystem;
 mod guests;
+#[cfg(feature = "http")]
+mod http;
 mod sockets;
 mod wit;
 

@@ -1,64 +1,22 @@
 //! `outgoing-handler`, and `future-incoming-response`: requests to other servers.
-//!
-//! Invariant: a request is made only where the guest was granted to connect: its gate has the grants, and is asked for the name
-//! and for each address.
-//! Invariant: of one guest no more requests are under way than the limit.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use tiered_http::client::{Client, ClientError, Destination, Gate, Options, Pending, Tls};
-use tiered_http::http::{Request, Response, Uri, uri};
-use tiered_http::{Body, BodyReader};
+use tiered_http::BodyReader;
+use tiered_http::client::{ClientError, Pending};
+use tiered_http::http::Response;
 
 use crate::component::call::{Call, Outcome};
+use crate::component::http::bell::Bell;
+use crate::component::http::client::{self, InFlight};
+use crate::component::http::code::ErrorCode;
+use crate::component::http::options::RequestOptions;
 use crate::component::lower::New;
 use crate::component::wait::Wait;
-use crate::net_grants::NetGrants;
-use crate::p2::http::bell::Bell;
-use crate::p2::http::code::{ErrorCode, internal};
 use crate::p2::http::incoming::IncomingResponse;
-use crate::p2::http::message::Scheme;
-use crate::p2::http::options::RequestOptions;
 use crate::p2::http::outgoing::OutgoingRequest;
-
-impl Gate for NetGrants {
-    fn name(&self, to: &Destination) -> bool {
-        self.may_request_name(&to.host)
-    }
-
-    fn address(&self, to: &Destination, address: SocketAddr) -> bool {
-        self.may_request(&to.host, address)
-    }
-}
-
-/// How many requests are under way, or bodies open.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Requests(Arc<AtomicUsize>);
-
-/// One of them; dropped with the last that is left of it.
-#[derive(Debug)]
-pub(crate) struct InFlight(Requests);
-
-impl Requests {
-    pub(super) fn start(&self, limit: usize) -> Option<InFlight> {
-        let more = |running| (running < limit).then_some(running + 1);
-        let started = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        started.ok().map(|_| InFlight(self.clone()))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// `future-incoming-response`.
 #[derive(Debug)]
@@ -97,32 +55,6 @@ impl FutureIncomingResponse {
     }
 }
 
-/// A request as the client has it.
-fn assemble(request: OutgoingRequest) -> Result<Request<Body>, ErrorCode> {
-    let scheme = match request.scheme {
-        None | Some(Scheme::Https) => uri::Scheme::HTTPS,
-        Some(Scheme::Http) => uri::Scheme::HTTP,
-        Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
-    };
-    let authority = request.authority.ok_or(ErrorCode::HttpRequestUriInvalid)?;
-    let mut parts = uri::Parts::default();
-    parts.scheme = Some(scheme);
-    parts.authority = Some(authority);
-    parts.path_and_query = Some(
-        request
-            .path
-            .unwrap_or_else(|| uri::PathAndQuery::from_static("/")),
-    );
-    let uri = Uri::from_parts(parts).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
-    // Who watches it has nothing to say about a request.
-    let body = request.body.into_inner().map(|(body, _)| body);
-    let mut assembled = Request::new(body.unwrap_or_default());
-    *assembled.method_mut() = request.method;
-    *assembled.uri_mut() = uri;
-    *assembled.headers_mut() = request.headers.map().clone();
-    Ok(assembled)
-}
-
 pub(super) fn handle(call: &mut Call<'_>) -> Outcome<Result<New, ErrorCode>> {
     let request: OutgoingRequest = call.take()?;
     let options: Option<RequestOptions> = match call.case(2)? {
@@ -133,37 +65,16 @@ pub(super) fn handle(call: &mut Call<'_>) -> Outcome<Result<New, ErrorCode>> {
         _ => Some(call.take()?),
     };
     let ctx = call.ctx();
-    if !ctx.net.may_request_anything() {
-        return Ok(Err(ErrorCode::HttpRequestDenied));
-    }
-    let request = match assemble(request) {
-        Ok(request) => request,
-        Err(error) => return Ok(Err(error)),
-    };
     let bell = ctx.resources.bell().clone();
-    let http = &mut ctx.http;
-    let allowed = http.requests.start(http.limits.requests);
-    let Some(in_flight) = allowed.filter(|_| http.made < http.limits.all_requests) else {
-        return Ok(Err(ErrorCode::ConnectionLimitReached));
-    };
-    let client = match http.client() {
-        Ok(client) => client,
-        Err(error) => return Ok(Err(internal(&error))),
-    };
-    let mut how = Options::new(Arc::clone(&ctx.net) as Arc<dyn Gate>);
-    if let Some(options) = options {
-        options.apply(&mut how);
-    }
-    Ok(match client.send(request, how) {
-        Ok(pending) => {
-            http.made += 1;
-            Ok(New::alone(FutureIncomingResponse {
-                state: State::Waiting(pending, in_flight),
-                bell,
-            }))
-        }
-        Err(error) => Err(ErrorCode::from(&error)),
-    })
+    // Who watches it has nothing to say about a request.
+    let body = request.body.into_inner().map(|(body, _)| body);
+    let sent = client::send(ctx, request.head, body.unwrap_or_default(), options);
+    Ok(sent.map(|(pending, in_flight)| {
+        New::alone(FutureIncomingResponse {
+            state: State::Waiting(pending, in_flight),
+            bell,
+        })
+    }))
 }
 
 /// What `future-incoming-response.get` says: nothing yet, or once what has come of it.
@@ -187,14 +98,4 @@ pub(super) fn get(call: &mut Call<'_>) -> Outcome<Got> {
             Some(Ok(Ok(New::alone(response))))
         }
     })
-}
-
-/// The client of a context that was given none.
-pub(super) fn default_client(tls: Option<Tls>) -> Result<Client, String> {
-    let mut builder = Client::builder();
-    // Without roots there is no TLS, and all else works.
-    if let Some(tls) = tls.or_else(|| Tls::platform().ok()) {
-        builder = builder.tls(tls);
-    }
-    builder.start().map_err(|error| error.to_string())
 }

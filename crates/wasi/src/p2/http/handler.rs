@@ -1,20 +1,20 @@
 //! `response-outparam`, and the call of `wasi:http/incoming-handler`.
 
 use tiered_component::{Instance, Val};
-use tiered_http::http::header::HeaderValue;
-use tiered_http::http::{Method, Response, StatusCode};
+use tiered_http::http::{Method, Response};
 use tiered_http::{Body, HeadError, Request, Responder};
 use tiered_runtime::Store;
 
 use crate::component::call::{Call, Outcome, trap};
+use crate::component::http::apologize;
+use crate::component::http::code::{ErrorCode, internal};
+use crate::component::http::fields::Fields;
+use crate::component::http::lift::Lift;
+use crate::component::http::outgoing_body::BodyWatch;
 use crate::component::resources::{Kind, Resource, Version};
 use crate::ctx::WasiCtx;
-use crate::p2::http::code::{ErrorCode, internal};
-use crate::p2::http::fields::Fields;
 use crate::p2::http::incoming::IncomingRequest;
-use crate::p2::http::lift::Lift;
 use crate::p2::http::outgoing::OutgoingResponse;
-use crate::p2::http::outgoing_body::BodyWatch;
 use crate::p2::http::{HandleError, INCOMING_HANDLER};
 
 /// `response-outparam`.
@@ -71,6 +71,7 @@ fn arguments(ctx: &mut WasiCtx, request: Request, responder: Responder) -> Outco
     let request = IncomingRequest::new(request, &ctx.http.fields, &bell);
     let request = give(ctx, request.into())?;
     let outparam = give(ctx, ResponseOutparam(responder).into())?;
+    ctx.http.begin_request();
     ctx.http.has_no_body = has_no_body;
     ctx.http.answer = None;
     Ok([request, outparam])
@@ -118,12 +119,6 @@ fn send(responder: Responder, outgoing: OutgoingResponse) -> Answer {
         Ok(()) | Err(HeadError::Cancelled) => Answer::Sent(watch),
         Err(error) => Answer::Refused(error),
     }
-}
-
-/// Answers with a status instead.
-fn apologize(responder: Responder, status: StatusCode) -> Result<(), HeadError> {
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    responder.full(status, text, format!("{status}\n"))
 }
 
 pub(super) fn send_informational(call: &mut Call<'_>) -> Outcome<Result<(), ErrorCode>> {

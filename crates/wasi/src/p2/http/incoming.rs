@@ -1,48 +1,37 @@
 //! `incoming-request` and `incoming-response`: what a guest gets.
 
-use tiered_http::http::{Response, uri};
+use tiered_http::http::Response;
 use tiered_http::{BodyReader, Request};
 
-use crate::component::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome, trap};
+use crate::component::http::bell::Bell;
+use crate::component::http::client::InFlight;
+use crate::component::http::code::Message;
+use crate::component::http::fields::{Budget, Fields, Frozen};
+use crate::component::http::head::{HasHead, RequestHead};
 use crate::component::lower::New;
-use crate::p2::http::bell::Bell;
-use crate::p2::http::client::InFlight;
-use crate::p2::http::code::Message;
-use crate::p2::http::fields::{Budget, Fields, Frozen};
 use crate::p2::http::incoming_body::IncomingBody;
-use crate::p2::http::message::{Method, Scheme};
 
 /// `incoming-request`.
 #[derive(Debug)]
 pub(crate) struct IncomingRequest {
-    method: Method,
-    scheme: Scheme,
-    authority: Option<uri::Authority>,
-    path: uri::PathAndQuery,
-    headers: Frozen,
+    head: RequestHead,
     body: Option<IncomingBody>,
 }
 
 impl IncomingRequest {
     pub(crate) fn new(request: Request, budget: &Budget, bell: &Bell) -> Self {
-        let scheme = match request.scheme {
-            scheme if scheme == uri::Scheme::HTTP => Scheme::Http,
-            scheme if scheme == uri::Scheme::HTTPS => Scheme::Https,
-            scheme => Scheme::Other(scheme.to_string()),
-        };
+        let (head, body) = RequestHead::received(request, budget);
         Self {
-            method: Method(request.method),
-            scheme,
-            authority: request.authority,
-            path: request.path,
-            headers: Frozen::handed(request.headers, budget),
-            body: Some(IncomingBody::new(
-                request.body,
-                Message::Request,
-                None,
-                bell,
-            )),
+            head,
+            body: Some(IncomingBody::new(body, Message::Request, None, bell)),
         }
+    }
+}
+
+impl HasHead for IncomingRequest {
+    fn head(&mut self) -> &mut RequestHead {
+        &mut self.head
     }
 }
 
@@ -64,7 +53,7 @@ impl IncomingResponse {
         let (head, body) = response.into_parts();
         Ok(Self {
             status: head.status.as_u16(),
-            headers: Frozen::received(head.headers, budget)?,
+            headers: Frozen::received(head.headers, budget).map_err(trap)?,
             body: Some(IncomingBody::new(
                 body,
                 Message::Response,
@@ -75,37 +64,16 @@ impl IncomingResponse {
     }
 }
 
-/// The request that is the next argument.
-fn request<'c>(call: &'c mut Call<'_>) -> Outcome<&'c mut IncomingRequest> {
-    let this = call.handle::<IncomingRequest>()?;
-    call.ctx().resources.get(this)
-}
-
-pub(super) fn method(call: &mut Call<'_>) -> Outcome<Method> {
-    Ok(request(call)?.method.clone())
-}
-
-pub(super) fn path_with_query(call: &mut Call<'_>) -> Outcome<Option<String>> {
-    Ok(Some(request(call)?.path.as_str().to_owned()))
-}
-
-pub(super) fn scheme(call: &mut Call<'_>) -> Outcome<Option<Scheme>> {
-    Ok(Some(request(call)?.scheme.clone()))
-}
-
-pub(super) fn authority(call: &mut Call<'_>) -> Outcome<Option<String>> {
-    let authority = request(call)?.authority.as_ref();
-    Ok(authority.map(|authority| authority.as_str().to_owned()))
-}
-
 pub(super) fn request_headers(call: &mut Call<'_>) -> Outcome<New> {
     let this = call.handle::<IncomingRequest>()?;
     let request: &mut IncomingRequest = call.ctx().resources.get(this)?;
-    Ok(New::child(Fields::immutable(&request.headers), this))
+    Ok(New::child(Fields::immutable(&request.head.headers), this))
 }
 
 pub(super) fn consume_request(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
-    Ok(request(call)?.body.take().map(New::alone).ok_or(()))
+    let this = call.handle::<IncomingRequest>()?;
+    let request: &mut IncomingRequest = call.ctx().resources.get(this)?;
+    Ok(request.body.take().map(New::alone).ok_or(()))
 }
 
 /// The response that is the next argument.

@@ -1,42 +1,27 @@
 //! `outgoing-request` and `outgoing-response`: what a guest makes.
 
 use tiered_http::Body;
-use tiered_http::http::{self, StatusCode, uri};
+use tiered_http::http::StatusCode;
 
-use crate::component::call::{Call, Outcome, trap};
+use crate::component::call::{Call, Outcome};
+use crate::component::http::code::Message;
+use crate::component::http::fields::{Fields, Frozen};
+use crate::component::http::head::{HasHead, RequestHead};
+use crate::component::http::message::Invalid;
+use crate::component::http::outgoing_body::{self, BodyWatch};
 use crate::component::lower::{New, Success};
-use crate::p2::http::bell::Bell;
-use crate::p2::http::code::Message;
-use crate::p2::http::fields::{Charge, Fields, Frozen};
-use crate::p2::http::message::{self, Invalid, Method, Scheme};
-use crate::p2::http::outgoing_body::{BodyWatch, OutgoingBody};
+use crate::p2::http::outgoing_body::OutgoingBody;
 
 /// `outgoing-request`.
 #[derive(Debug)]
 pub(crate) struct OutgoingRequest {
-    pub(super) method: http::Method,
-    pub(super) scheme: Option<Scheme>,
-    pub(super) authority: Option<uri::Authority>,
-    pub(super) path: Option<uri::PathAndQuery>,
-    pub(super) headers: Frozen,
+    pub(super) head: RequestHead,
     pub(super) body: Taken<(Body, BodyWatch)>,
-    /// For all parts but the headers.
-    charge: Charge,
 }
 
-impl OutgoingRequest {
-    /// How many bytes its parts have.
-    fn size(&self) -> usize {
-        let scheme = match &self.scheme {
-            Some(Scheme::Other(text)) => text.len(),
-            _ => 0,
-        };
-        let authority = self
-            .authority
-            .as_ref()
-            .map_or(0, |part| part.as_str().len());
-        let path = self.path.as_ref().map_or(0, |part| part.as_str().len());
-        self.method.as_str().len() + scheme + authority + path
+impl HasHead for OutgoingRequest {
+    fn head(&mut self) -> &mut RequestHead {
+        &mut self.head
     }
 }
 
@@ -63,49 +48,24 @@ fn body(
     call: &mut Call<'_>,
     message: Message,
     headers: &Frozen,
-) -> Outcome<Result<(OutgoingBody, Body), Invalid>> {
+) -> Outcome<Result<(outgoing_body::OutgoingBody, Body), Invalid>> {
     let ctx = call.ctx();
-    let bell: &Bell = ctx.resources.bell();
-    let limits = &ctx.http.limits;
-    let limit = match message {
-        Message::Request => limits.request_body,
-        Message::Response => u64::MAX,
-    };
-    let Some(open) = ctx.http.bodies.start(limits.bodies) else {
-        let limit = limits.bodies;
-        return Err(trap(format!(
-            "more than {limit} bodies of messages at once"
-        )));
-    };
-    let (buffer, headers) = (limits.body_buffer, headers.map());
-    let mut made = match OutgoingBody::new(message, headers, limit, buffer, open, bell) {
-        Ok(made) => made,
-        Err(invalid) => return Ok(Err(invalid)),
-    };
-    if message == Message::Response && ctx.http.has_no_body {
-        made.0.forget_length();
+    let bell = ctx.resources.bell().clone();
+    let made = ctx.http.new_body(message, headers.map(), &bell)?;
+    if let Ok((body, _)) = &made
+        && message == Message::Response
+        && ctx.http.has_no_body
+    {
+        body.forget_length();
     }
-    Ok(Ok(made))
+    Ok(made)
 }
 
 pub(super) fn new_request(call: &mut Call<'_>) -> Outcome<New> {
     let headers: Fields = call.take()?;
-    let charge = Charge::new(&call.ctx().http.fields);
-    Ok(New::alone(OutgoingRequest {
-        charge,
-        method: http::Method::GET,
-        scheme: None,
-        authority: None,
-        path: None,
-        headers: headers.freeze(),
-        body: Taken(None),
-    }))
-}
-
-/// The request that is the next argument.
-fn request<'c>(call: &'c mut Call<'_>) -> Outcome<&'c mut OutgoingRequest> {
-    let this = call.handle::<OutgoingRequest>()?;
-    call.ctx().resources.get(this)
+    let head = RequestHead::new(headers.freeze(), &call.ctx().http.fields);
+    let body = Taken(None);
+    Ok(New::alone(OutgoingRequest { head, body }))
 }
 
 pub(super) fn request_body(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
@@ -114,73 +74,19 @@ pub(super) fn request_body(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
     if request.body.0.is_some() {
         return Ok(Err(()));
     }
-    let headers = request.headers.clone();
+    let headers = request.head.headers.clone();
     let Ok((outgoing, body)) = body(call, Message::Request, &headers)? else {
         return Ok(Err(()));
     };
     let request: &mut OutgoingRequest = call.ctx().resources.get(this)?;
     request.body = Taken(Some((body, outgoing.watch())));
-    Ok(Ok(New::alone(outgoing)))
-}
-
-pub(super) fn method(call: &mut Call<'_>) -> Outcome<Method> {
-    Ok(Method(request(call)?.method.clone()))
-}
-
-/// Sets a part of a request, if it is valid.
-fn set<T>(
-    call: &mut Call<'_>,
-    read: impl FnOnce(&mut Call<'_>) -> Outcome<Result<T, Invalid>>,
-    set: impl FnOnce(&mut OutgoingRequest, T),
-) -> Outcome<Success> {
-    let this = call.handle::<OutgoingRequest>()?;
-    let value = read(call)?;
-    let request: &mut OutgoingRequest = call.ctx().resources.get(this)?;
-    let is_set = Success::of(value.map(|value| set(request, value)));
-    request.charge.set(request.size())?;
-    Ok(is_set)
-}
-
-pub(super) fn set_method(call: &mut Call<'_>) -> Outcome<Success> {
-    set(call, message::method, |request, method| {
-        request.method = method.0;
-    })
-}
-
-pub(super) fn path_with_query(call: &mut Call<'_>) -> Outcome<Option<String>> {
-    let path = request(call)?.path.as_ref();
-    Ok(path.map(|path| path.as_str().to_owned()))
-}
-
-pub(super) fn set_path_with_query(call: &mut Call<'_>) -> Outcome<Success> {
-    set(call, message::path, |request, path| request.path = path)
-}
-
-pub(super) fn scheme(call: &mut Call<'_>) -> Outcome<Option<Scheme>> {
-    Ok(request(call)?.scheme.clone())
-}
-
-pub(super) fn set_scheme(call: &mut Call<'_>) -> Outcome<Success> {
-    set(call, message::scheme, |request, scheme| {
-        request.scheme = scheme
-    })
-}
-
-pub(super) fn authority(call: &mut Call<'_>) -> Outcome<Option<String>> {
-    let authority = request(call)?.authority.as_ref();
-    Ok(authority.map(|authority| authority.as_str().to_owned()))
-}
-
-pub(super) fn set_authority(call: &mut Call<'_>) -> Outcome<Success> {
-    set(call, message::authority, |request, authority| {
-        request.authority = authority;
-    })
+    Ok(Ok(New::alone(OutgoingBody::new(outgoing))))
 }
 
 pub(super) fn request_headers(call: &mut Call<'_>) -> Outcome<New> {
     let this = call.handle::<OutgoingRequest>()?;
     let request: &mut OutgoingRequest = call.ctx().resources.get(this)?;
-    Ok(New::child(Fields::immutable(&request.headers), this))
+    Ok(New::child(Fields::immutable(&request.head.headers), this))
 }
 
 pub(super) fn new_response(call: &mut Call<'_>) -> Outcome<New> {
@@ -227,5 +133,5 @@ pub(super) fn response_body(call: &mut Call<'_>) -> Outcome<Result<New, ()>> {
     };
     let response: &mut OutgoingResponse = call.ctx().resources.get(this)?;
     response.body = Taken(Some((body, outgoing.watch())));
-    Ok(Ok(New::alone(outgoing)))
+    Ok(Ok(New::alone(OutgoingBody::new(outgoing))))
 }

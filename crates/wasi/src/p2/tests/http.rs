@@ -13,8 +13,8 @@ use std::thread::{self, JoinHandle};
 use tiered_http::{Request, Responder, Server};
 
 use crate::component::guest::{Guest, RESULT};
+use crate::component::http::code::ErrorCode;
 use crate::component::resources::{Kind, Resource};
-use crate::p2::http::code::ErrorCode;
 
 const TYPES: &str = "http/types";
 

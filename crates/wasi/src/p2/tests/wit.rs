@@ -72,7 +72,9 @@ fn what_lies_in_lists_has_its_layout() {
 #[cfg(feature = "http")]
 #[test]
 fn cases_of_http_are_in_order() {
-    use crate::p2::http::{METHODS, code::ErrorCode, fields::HeaderError};
+    use crate::component::http::code::ErrorCode;
+    use crate::component::http::message::METHODS;
+    use crate::p2::http::fields::HeaderError;
     let definitions = definitions();
     let of = |name: &str| definitions.variant_cases("wasi:http/types@0.2.12", name);
     assert_eq!(of("error-code"), ErrorCode::NAMES);

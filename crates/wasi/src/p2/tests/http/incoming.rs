@@ -209,7 +209,7 @@ fn nothing_is_sent_before_the_response() {
         guest.http(send, &[outparam, status, fields]);
         assert_eq!(guest.u8_at(RESULT), 1);
         let code = guest.u8_at(RESULT + 8) as usize;
-        assert_eq!(crate::p2::http::code::ErrorCode::NAMES[code], case);
+        assert_eq!(crate::component::http::code::ErrorCode::NAMES[code], case);
     }
 }
 

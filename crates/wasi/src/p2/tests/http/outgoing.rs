@@ -10,10 +10,10 @@ use tiered_http::{Body, Request, Responder, Server};
 use super::some;
 use crate::component::guest::Guest;
 use crate::component::guest::RESULT;
+use crate::component::http::code::ErrorCode;
 use crate::ctx::WasiCtxBuilder;
 use crate::net_grants::Peers;
 use crate::p2::http::HttpLimits;
-use crate::p2::http::code::ErrorCode;
 use crate::p2::tests::{guest, guest_with};
 
 const HANDLER: &str = "http/outgoing-handler";

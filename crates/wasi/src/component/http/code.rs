@@ -2,14 +2,15 @@
 
 use std::fmt;
 
+use tiered_component::Val;
 use tiered_http::client::ClientError;
 use tiered_http::http::StatusCode;
 use tiered_http::{BodyError, HeadError};
 use tiered_runtime::decode::printable::Quoted;
 
 use crate::component::call::{Call, Outcome};
+use crate::component::http::lift::{Lift, Text};
 use crate::component::lower::{Lower, align_up};
-use crate::p2::http::lift::{Lift, Text};
 
 /// A larger one of two constants.
 const fn max(a: u32, b: u32) -> u32 {
@@ -31,6 +32,9 @@ macro_rules! codes {
         impl ErrorCode {
             /// All names, in the order of the cases.
             pub(crate) const NAMES: &[&str] = &[$($name,)*];
+
+            /// The statuses for clients that get an error instead of a response, in the order of the cases.
+            const STATUSES: &[u16] = &[$($status,)*];
 
             /// The name.
             pub(crate) fn name(&self) -> &'static str {
@@ -197,6 +201,28 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// The most bytes of an error that are shown.
+const MAX_SHOWN: usize = 1024;
+
+/// What an error is that a component has returned as a value, escaped, and the status for a client that gets it.
+pub(crate) fn described(code: &Val) -> (String, StatusCode) {
+    let Val::Variant(name, payload) = code else {
+        return ("unknown".into(), StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let name: &str = name;
+    let case = ErrorCode::NAMES.iter().position(|known| *known == name);
+    let status = case.and_then(|case| StatusCode::from_u16(ErrorCode::STATUSES[case]).ok());
+    let mut text = name.to_owned();
+    if let Some(payload) = payload.as_deref()
+        && !matches!(payload, Val::Option(None))
+    {
+        let mut shown = payload.to_string();
+        shown.truncate(shown.floor_char_boundary(MAX_SHOWN));
+        text = format!("{name} ({shown})");
+    }
+    (text, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
 /// Whose message a body is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -213,17 +239,20 @@ impl Message {
         }
     }
 
+    /// That its trailers are larger than they may be.
+    pub(crate) fn trailers_too_large(self) -> ErrorCode {
+        match self {
+            Self::Request => ErrorCode::HttpRequestTrailerSectionSize(None),
+            Self::Response => ErrorCode::HttpResponseTrailerSectionSize(None),
+        }
+    }
+
     /// Why a body that is read ends before its end.
     pub(crate) fn read_error(self, error: &BodyError) -> ErrorCode {
         match (error, self) {
             (BodyError::Stalled(_), _) => ErrorCode::ConnectionReadTimeout,
             (BodyError::TooLarge { limit }, _) => self.body_size(*limit),
-            (BodyError::TrailersTooLarge, Self::Request) => {
-                ErrorCode::HttpRequestTrailerSectionSize(None)
-            }
-            (BodyError::TrailersTooLarge, Self::Response) => {
-                ErrorCode::HttpResponseTrailerSectionSize(None)
-            }
+            (BodyError::TrailersTooLarge, _) => self.trailers_too_large(),
             (BodyError::TooLong { declared } | BodyError::TooShort { declared }, _) => {
                 self.body_size(*declared)
             }

@@ -1,4 +1,5 @@
-//! What messages consist of beside their fields: methods, schemes, and the parts of a URI.
+//! What messages consist of beside their fields: methods, schemes, and the parts of a URI; and a request's head, which has
+//! them together.
 //!
 //! Invariant: a text of a guest's that is kept is valid for what it is, and no longer than [`MAX_LEN`].
 
@@ -95,7 +96,7 @@ variants! {
 pub(crate) struct Invalid;
 
 /// The next argument: a method.
-pub(super) fn method(call: &mut Call<'_>) -> Outcome<Result<Method, Invalid>> {
+pub(crate) fn method(call: &mut Call<'_>) -> Outcome<Result<Method, Invalid>> {
     let method = match lift_variant(call, METHODS.len() as u32)? {
         Ok(case) => METHODS.get(case as usize).cloned(),
         Err(text) if text.len() > MAX_LEN => None,
@@ -118,7 +119,7 @@ fn optional<T>(
 }
 
 /// The next argument: a scheme, or none.
-pub(super) fn scheme(call: &mut Call<'_>) -> Outcome<Result<Option<Scheme>, Invalid>> {
+pub(crate) fn scheme(call: &mut Call<'_>) -> Outcome<Result<Option<Scheme>, Invalid>> {
     optional(call, 3, |call| {
         Ok(match lift_variant(call, 2)? {
             Ok(0) => Ok(Scheme::Http),
@@ -140,7 +141,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// The next argument: a path with its query, or none.
-pub(super) fn path(call: &mut Call<'_>) -> Outcome<Result<Option<PathAndQuery>, Invalid>> {
+pub(crate) fn path(call: &mut Call<'_>) -> Outcome<Result<Option<PathAndQuery>, Invalid>> {
     optional(call, 2, |call| {
         let text = short_string(call)?;
         // An empty one means the root.
@@ -155,7 +156,7 @@ pub(super) fn path(call: &mut Call<'_>) -> Outcome<Result<Option<PathAndQuery>, 
 }
 
 /// The next argument: an authority, or none.
-pub(super) fn authority(call: &mut Call<'_>) -> Outcome<Result<Option<Authority>, Invalid>> {
+pub(crate) fn authority(call: &mut Call<'_>) -> Outcome<Result<Option<Authority>, Invalid>> {
     optional(call, 2, |call| {
         let text = short_string(call)?;
         let authority = Authority::try_from(&*text).map_err(|_| Invalid);

@@ -67,3 +67,25 @@ impl<T: Lift> Lift for Option<T> {
         }
     }
 }
+
+impl Lift for () {
+    const FLAT: usize = 0;
+
+    fn lift(_call: &mut Call<'_>) -> Outcome<Self> {
+        Ok(())
+    }
+}
+
+impl<T: Lift, E: Lift> Lift for Result<T, E> {
+    const FLAT: usize = 1 + if T::FLAT > E::FLAT { T::FLAT } else { E::FLAT };
+
+    fn lift(call: &mut Call<'_>) -> Outcome<Self> {
+        let begin = call.read_args();
+        let result = match call.case(2)? {
+            0 => Ok(T::lift(call)?),
+            _ => Err(E::lift(call)?),
+        };
+        call.skip(Self::FLAT - (call.read_args() - begin));
+        Ok(result)
+    }
+}

@@ -1,0 +1,210 @@
+//! Components of WASI 0.3: several requests in one instance, and what becomes of them when it ends.
+
+use std::net::TcpStream;
+
+use crate::answered;
+use crate::guest::{both, component, middleware, service};
+use crate::server::{Server, answer, begin, place_of};
+
+/// Instances are kept for longer than a test runs.
+const KEPT: &str = "--idle-instance-timeout=1h";
+
+/// A request begins when the one before is over, also for its instance.
+const ALONE: &str = "--max-concurrency=1";
+
+fn ask(server: &Server, path: &str) -> TcpStream {
+    begin(server.address, "GET", path, "")
+}
+
+#[test]
+fn a_service_answers_in_every_tier() {
+    let place = place_of(&service());
+    for tier in ["interp", "jit", "osr", "auto", "random:7"] {
+        let server = Server::start(place.path(), &["--tier", tier]);
+        for _ in 0..20 {
+            assert_eq!(server.get("/"), answered(200, "hello\n"), "{tier}");
+        }
+        let body = "0123456789".repeat(100_000);
+        assert_eq!(server.post("/body", &body), answered(200, &body), "{tier}");
+        assert_eq!(server.post("/body", ""), answered(200, ""), "{tier}");
+        assert_eq!(server.get("/error").status, 500, "{tier}");
+        let line = server.stderr();
+        let expected = "the handler answered with the error internal-error (some(\"refused\"))";
+        assert!(line.ends_with(expected), "{tier}: {line}");
+        assert_eq!(server.get("/trap").status, 500, "{tier}");
+        let half = server.get("/half");
+        assert!([0, 200].contains(&half.status) && !half.complete, "{tier}");
+        let unfinished = server.get("/unfinished");
+        assert!(!unfinished.complete, "{tier}: {unfinished:?}");
+        assert_eq!(server.get("/"), answered(200, "hello\n"), "{tier}");
+        server.stop();
+    }
+}
+
+#[test]
+fn requests_meet_in_one_instance() {
+    let place = place_of(&service());
+    for tier in ["interp", "jit", "osr", "auto", "random:7"] {
+        let server = Server::start(place.path(), &["--tier", tier]);
+        // It is answered only when another one is in its instance. The first of the others may be too early for that.
+        let first = ask(&server, "/meet");
+        first.set_nonblocking(true).expect("it can be set");
+        let mut others = Vec::new();
+        while first.peek(&mut [0]).is_err() {
+            others.push(ask(&server, "/meet"));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        first.set_nonblocking(false).expect("it can be set");
+        assert_eq!(answer(first), answered(200, "hello\n"), "{tier}");
+        drop(others);
+        server.stop();
+    }
+}
+
+#[test]
+fn an_instance_answers_as_many_requests_as_it_may() {
+    let place = place_of(&service());
+    let server = Server::start(place.path(), &["--max-instance-reuse-count=3", KEPT, ALONE]);
+    let counts: Vec<_> = (0..7).map(|_| server.get("/count").body).collect();
+    assert_eq!(counts, ["1\n", "2\n", "3\n", "1\n", "2\n", "3\n", "1\n"]);
+    server.stop();
+    let server = Server::start(place.path(), &[KEPT, ALONE]);
+    let counts: Vec<_> = (0..129).map(|_| server.get("/count").body).collect();
+    assert_eq!((&*counts[127], &*counts[128]), ("128\n", "1\n"));
+    server.stop();
+    for words in [
+        ["--max-instance-reuse-count=1", KEPT],
+        ["--idle-instance-timeout=0s", "-Sp3"],
+    ] {
+        let server = Server::start(place.path(), &words);
+        for _ in 0..3 {
+            assert_eq!(server.get("/count"), answered(200, "1\n"), "{words:?}");
+        }
+        server.stop();
+    }
+    // One of 0.2 does if it is asked for.
+    let old = place_of(&component());
+    let server = Server::start(old.path(), &["--max-instance-reuse-count=2", KEPT, ALONE]);
+    let counts: Vec<_> = (0..3).map(|_| server.get("/count").body).collect();
+    assert_eq!(counts, ["1\n", "2\n", "1\n"]);
+    server.stop();
+}
+
+#[test]
+fn an_instance_that_is_idle_is_dropped() {
+    let place = place_of(&service());
+    let server = Server::start(place.path(), &["--idle-instance-timeout=1ms"]);
+    // However long it takes: at some time the instance is another one.
+    assert_eq!(server.get("/count"), answered(200, "1\n"));
+    while server.get("/count").body != "1\n" {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.stop();
+}
+
+#[test]
+fn what_dies_with_an_instance_is_answered() {
+    let place = place_of(&service());
+    for tier in ["interp", "jit", "auto"] {
+        let server = Server::start(place.path(), &["--timeout=1h", "--tier", tier]);
+        // It waits for an hour; the one that traps comes into the same instance, or at last one does.
+        let waiting = ask(&server, "/wait");
+        waiting.set_nonblocking(true).expect("it can be set");
+        while waiting.peek(&mut [0]).is_err() {
+            assert_eq!(server.get("/trap").status, 500, "{tier}");
+        }
+        waiting.set_nonblocking(false).expect("it can be set");
+        assert_eq!(answer(waiting).status, 500, "{tier}");
+        assert_eq!(server.get("/"), answered(200, "hello\n"), "{tier}");
+        let said = server.stop();
+        let is_told =
+            |line: &String| line.contains("(GET \"/wait\"): ") && line.contains("unreachable");
+        assert!(said.iter().any(is_told), "{tier}: {said:?}");
+    }
+}
+
+#[test]
+fn the_time_of_each_request_is_limited() {
+    let place = place_of(&service());
+    for tier in ["interp", "jit", "auto"] {
+        let server = Server::start(place.path(), &["--timeout=300ms", "--tier", tier]);
+        for path in ["/loop", "/wait"] {
+            assert_eq!(server.get(path).status, 504, "{tier} {path}");
+            let line = server.stderr();
+            let expected = format!("(GET {path:?}): interrupted: timeout of 300ms");
+            assert!(line.ends_with(&expected), "{tier}: {line}");
+            if path == "/loop" {
+                // Where it was.
+                while !server.stderr().contains("handle") {}
+            }
+        }
+        assert_eq!(server.get("/"), answered(200, "hello\n"), "{tier}");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_stops_no_other_request() {
+    let place = place_of(&service());
+    let server = Server::start(place.path(), &["--timeout=1h"]);
+    for _ in 0..5 {
+        let slow = ask(&server, "/slow");
+        for _ in 0..5 {
+            drop(ask(&server, "/wait"));
+        }
+        assert_eq!(answer(slow), answered(200, "hello\n"));
+    }
+    server.stop();
+}
+
+#[test]
+fn fuel_is_each_requests_own() {
+    let place = place_of(&service());
+    let server = Server::start(place.path(), &["--fuel=5000000", KEPT, ALONE]);
+    for _ in 0..3 {
+        assert_eq!(server.get("/count"), answered(200, "1\n"));
+        assert_eq!(server.get("/count"), answered(200, "2\n"));
+        assert_eq!(server.get("/loop").status, 500);
+        let line = server.stderr();
+        assert!(
+            line.contains("(GET \"/loop\"): ") && line.contains("fuel"),
+            "{line}"
+        );
+        while !server.stderr().contains("handle") {}
+    }
+    server.stop();
+}
+
+#[test]
+fn the_newer_of_two_handlers_answers() {
+    let place = place_of(&both());
+    let server = Server::start(place.path(), &[]);
+    assert_eq!(server.get("/"), answered(200, "hello\n"));
+    server.stop();
+}
+
+#[test]
+fn requests_are_passed_on_as_far_as_is_granted() {
+    let upstream_place = place_of(&service());
+    let upstream = Server::start(upstream_place.path(), &[]);
+    for component in [service(), middleware()] {
+        let place = place_of(&component);
+        let path = format!("/p{}", upstream.address);
+        let server = Server::start(place.path(), &["-Shttp"]);
+        assert_eq!(server.get(&path), answered(200, "hello\n"));
+        server.stop();
+        let server = Server::start(place.path(), &[]);
+        assert_eq!(server.get(&path), answered(502, "refused"));
+        server.stop();
+        // What each request may make is counted for it alone.
+        let server = Server::start(place.path(), &["-Shttp", "--max-outgoing=1", KEPT, ALONE]);
+        for _ in 0..3 {
+            assert_eq!(server.get(&path), answered(200, "hello\n"));
+        }
+        server.stop();
+        let server = Server::start(place.path(), &["-Shttp", "--max-outgoing=0"]);
+        assert_eq!(server.get(&path), answered(502, "refused"));
+        server.stop();
+    }
+    upstream.stop();
+}
