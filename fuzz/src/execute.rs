@@ -97,6 +97,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         memories: 4,
         tables: 4,
         instances: 2,
+        coroutines: 0,
     };
     let (rounds, wild, twice) = (u.int_in_range(1..=3)?, u.ratio(1, 2)?, u.ratio(1, 8)?);
     let module = if u.ratio(1, 2)? {
@@ -141,6 +142,7 @@ impl Plan {
             memories: 4,
             tables: 100,
             instances: 2,
+            coroutines: 0,
         };
         let seed = input::hash(bytes);
         Plan {

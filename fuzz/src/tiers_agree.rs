@@ -135,6 +135,7 @@ fn plan(bytes: &[u8]) -> Result<Plan> {
         memories: 4,
         tables: 8,
         instances: 2,
+        coroutines: 0,
         gc_heap_bytes: execute::HEAP_BYTES,
     };
     let rounds = u.int_in_range(1..=3)?;

@@ -115,6 +115,12 @@ impl AnyStore {
         self.ctx().is_in_coroutine()
     }
 
+    /// How many coroutines have begun and not ended. As long as there are some, the store has to stay on its thread for them to
+    /// go on.
+    pub fn coroutines(&self) -> usize {
+        self.coroutine_table().count()
+    }
+
     fn run_coroutine(&mut self, mut ready: Ready) -> CoroutineState {
         let store = self.opaque();
         // SAFETY: the context lives as long as the store and changes by cells only. The store is the coroutine's until that

@@ -184,6 +184,10 @@ impl AnyStore {
         unsafe { self.ctx_ptr().as_ref() }
     }
 
+    pub(crate) fn coroutine_table(&self) -> &CoroutineTable {
+        &self.coroutines
+    }
+
     pub(crate) fn ctx_and_coroutines(&mut self) -> (&StoreCtx, &mut CoroutineTable) {
         // SAFETY: as in `ctx`.
         let ctx = unsafe { self.ctx_ptr().as_ref() };

@@ -3,7 +3,8 @@
 //! A component that exports `wasi:http/handler` 0.3 answers several requests in one instance at once, as far as its calls wait.
 //! One that exports `wasi:http/incoming-handler` 0.2 answers one after another. Each request has a thread, that which called
 //! [`Service::handle`]. The thread of one of an instance's requests *drives* it: runs its event loop. When that request is
-//! over, the thread of another one takes the instance over; so an instance needs no thread of its own.
+//! over, the thread of another one takes the instance over; so an instance needs no thread of its own. While a task of it waits
+//! in the middle, it stays with its thread.
 //!
 //! An instance takes another request in while it waits, and does nothing else. What is not taken in soon gets an instance of
 //! its own.

@@ -26,6 +26,7 @@
   (import "wasi:http/types@0.3.2" "[resource-drop]request" (func $drop-request (param i32)))
   (import "wasi:http/client@0.3.2" "[async-lower]send" (func $send (param i32 i32) (result i32)))
   (import "wasi:clocks/monotonic-clock@0.3.2" "[async-lower]wait-for" (func $wait-for (param i64) (result i32)))
+  (import "wasi:clocks/monotonic-clock@0.3.2" "wait-for" (func $wait-in-the-middle (param i64)))
   (import "[export]wasi:http/handler@0.3.2" "[task-return]handle"
     (func $return (param i32 i32 i32 i64 i32 i32 i32 i32)))
   (import "$root" "[waitable-set-new]" (func $set-new (result i32)))
@@ -152,6 +153,9 @@
     ;; s: waits a while
     (if (i32.eq (local.get $letter) (i32.const 115))
       (then (return (call $wait (call $wait-for (i64.const 300000000))))))
+    ;; d: waits a while in the middle
+    (if (i32.eq (local.get $letter) (i32.const 100))
+      (then (call $wait-in-the-middle (i64.const 300000000))))
     ;; t: traps
     (if (i32.eq (local.get $letter) (i32.const 116)) (then (unreachable)))
     ;; l: runs for ever

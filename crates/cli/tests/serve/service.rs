@@ -1,6 +1,8 @@
 //! Components of WASI 0.3: several requests in one instance, and what becomes of them when it ends.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::answered;
 use crate::guest::{both, component, middleware, service};
@@ -8,6 +10,9 @@ use crate::server::{Server, answer, begin, place_of};
 
 /// Instances are kept for longer than a test runs.
 const KEPT: &str = "--idle-instance-timeout=1h";
+
+/// Longer than anything takes.
+const LONG: Duration = Duration::from_secs(120);
 
 /// A request begins when the one before is over, also for its instance.
 const ALONE: &str = "--max-concurrency=1";
@@ -52,11 +57,33 @@ fn requests_meet_in_one_instance() {
         let mut others = Vec::new();
         while first.peek(&mut [0]).is_err() {
             others.push(ask(&server, "/meet"));
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         first.set_nonblocking(false).expect("it can be set");
         assert_eq!(answer(first), answered(200, "hello\n"), "{tier}");
         drop(others);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_request_that_waits_in_the_middle_outlives_the_one_whose_thread_it_is_on() {
+    let place = place_of(&service());
+    for tier in ["interp", "jit", "auto"] {
+        let server = Server::start(place.path(), &["--tier", tier]);
+        for _ in 0..3 {
+            // Its thread drives the instance until its body has gone back.
+            let mut first = TcpStream::connect(server.address).expect("it listens");
+            let head = "POST /body HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
+            write!(first, "{head}01234").expect("it is sent");
+            first.set_read_timeout(Some(LONG)).expect("it can be set");
+            first.peek(&mut [0]).expect("it is answered");
+            let delayed = ask(&server, "/delayed");
+            std::thread::sleep(Duration::from_millis(100));
+            write!(first, "56789").expect("it is sent");
+            assert_eq!(answer(delayed), answered(200, "hello\n"), "{tier}");
+            assert_eq!(answer(first), answered(200, "0123456789"), "{tier}");
+        }
         server.stop();
     }
 }
@@ -97,7 +124,7 @@ fn an_instance_that_is_idle_is_dropped() {
     // However long it takes: at some time the instance is another one.
     assert_eq!(server.get("/count"), answered(200, "1\n"));
     while server.get("/count").body != "1\n" {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     server.stop();
 }

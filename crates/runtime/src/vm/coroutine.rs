@@ -340,6 +340,11 @@ pub(crate) struct Ready {
 }
 
 impl CoroutineTable {
+    /// How many have begun and not ended.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// A new coroutine, which runs `body` with what it is given.
     ///
     /// # Errors

@@ -287,13 +287,18 @@ impl<T: Send + 'static> Worker<T> {
         self.answer()?;
         if own.is_over() {
             let mut calls = self.calls.iter();
-            if let Some(next) = calls.find(|answering| !answering.ticket.is_over()) {
-                return Ok(Step::To(Arc::clone(&next.ticket)));
-            }
-            // What still runs of a retired one is of calls that nobody waits for.
-            let is_done = self.door.is_retired() || self.instance.tasks(&mut self.store)? == 0;
-            if is_done && self.door.shut() {
-                return Ok(Step::Ends);
+            match calls.find(|answering| !answering.ticket.is_over()) {
+                // A task that waits in the middle goes on only on the thread that its coroutine was started on: this one.
+                Some(_) if self.store.coroutines() > 0 => {}
+                Some(next) => return Ok(Step::To(Arc::clone(&next.ticket))),
+                None => {
+                    // What still runs of a retired one is of calls that nobody waits for.
+                    let is_done =
+                        self.door.is_retired() || self.instance.tasks(&mut self.store)? == 0;
+                    if is_done && self.door.shut() {
+                        return Ok(Step::Ends);
+                    }
+                }
             }
         }
         if self.instance.run(&mut self.store)? == Progress::Idle {
