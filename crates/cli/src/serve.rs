@@ -177,7 +177,7 @@ fn reuse(args: &ServeArgs, version: Version) -> Result<Reuse, Failure> {
     if each_alone && version == Version::P3 && concurrent.is_some_and(|count| count > 1) {
         return Err(Failure::host(
             "--max-instance-concurrent-reuse-count",
-            &"what --fuel and --max-outgoing count is each request's, so an instance can answer one at a time only",
+            "what --fuel and --max-outgoing count is each request's, so an instance can answer one at a time only",
         ));
     }
     let (requests, most) = match version {

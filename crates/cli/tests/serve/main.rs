@@ -282,7 +282,7 @@ fn what_cannot_serve_is_refused_with_the_reason() {
         (
             &["empty.wat"],
             1,
-            "empty.wat: it exports no `wasi:http/incoming-handler` 0.2",
+            "empty.wat: it exports no `wasi:http/handler` 0.3 and no `wasi:http/incoming-handler` 0.2",
         ),
         (
             &["nosuch.wasm"],

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::answered;
@@ -200,6 +201,23 @@ fn fuel_is_each_requests_own() {
         while !server.stderr().contains("handle") {}
     }
     server.stop();
+}
+
+#[test]
+fn what_is_counted_for_each_request_is_not_shared() {
+    let place = place_of(&service());
+    for words in ["--fuel=1000000", "--max-outgoing=1"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tiered"));
+        command.args(["serve", words, "--max-instance-concurrent-reuse-count=2"]);
+        let output = command.arg("guest.wasm").current_dir(place.path()).output();
+        let output = output.expect("the command starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert!(
+            said.contains("--max-instance-concurrent-reuse-count: "),
+            "{words}: {said}"
+        );
+    }
 }
 
 #[test]

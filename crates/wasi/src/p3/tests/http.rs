@@ -136,8 +136,10 @@ fn echo(mut request: Request, responder: Responder) -> Result<(), HandlerError> 
 
 #[test]
 fn fields_that_are_too_large_are_an_error() {
-    let mut limits = HttpLimits::default();
-    limits.fields_bytes = 100;
+    let limits = HttpLimits {
+        fields_bytes: 100,
+        ..HttpLimits::default()
+    };
     let mut guest = guest_with(|builder| builder.http_limits(limits));
     let fields = guest.types("[constructor]fields", &[]);
     let long = "x".repeat(100);
@@ -376,8 +378,10 @@ fn what_the_host_has_given_is_passed_on() {
 #[test]
 fn a_request_has_as_many_bytes_as_it_may() {
     let server = serve(echo);
-    let mut limits = HttpLimits::default();
-    limits.request_body = 1000;
+    let limits = HttpLimits {
+        request_body: 1000,
+        ..HttpLimits::default()
+    };
     let mut guest =
         guest_with(|builder| builder.allow_connect(server.address()).http_limits(limits));
     let (request, sent) = guest.message("request", Some(OWN), OWN + 1);
