@@ -77,6 +77,11 @@ impl Bell {
         self.ringer.signal.clear();
     }
 
+    /// Something has changed that those may wait for who are woken by it: they look again.
+    pub(crate) fn ring(&self) {
+        self.ringer.signal.raise();
+    }
+
     /// Whether it rings.
     pub(crate) fn is_rung(&self) -> bool {
         self.ringer.signal.is_raised()

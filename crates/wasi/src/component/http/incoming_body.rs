@@ -117,6 +117,8 @@ impl BodySource {
     /// The bytes that are left are not read: the trailers need not wait until somebody does.
     pub(crate) fn skip(&self) {
         self.shared.lock().is_skipped = true;
+        // Who waits for them is woken by no reader any more.
+        self.bell.ring();
     }
 
     /// Whether it is somebody else who must read before there can be trailers.

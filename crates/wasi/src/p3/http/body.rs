@@ -72,6 +72,7 @@ impl State {
     fn fail(&mut self, code: ErrorCode) {
         self.body = None;
         self.result.get_or_insert(Err(code));
+        self.bell.ring();
     }
 
     /// Finishes it if all of it has come.
@@ -184,7 +185,9 @@ impl Transmission {
     }
 
     fn settle(&self, result: Transmitted) {
-        self.0.lock().result.get_or_insert(result);
+        let mut state = self.0.lock();
+        state.result.get_or_insert(result);
+        state.bell.ring();
     }
 
     /// If no bytes come, and no trailers have come, there is nothing to send: it is over.
