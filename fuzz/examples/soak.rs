@@ -1,9 +1,10 @@
 //! Runs a target on random inputs without instrumentation, which is many times as fast as under libFuzzer:
-//! `cargo run --release -p tiered-fuzz --features oracle --example soak -- TARGET SECONDS SEED FOLDER [PERCENT]`.
+//! `cargo run --release -p tiered-fuzz --features oracle --example soak -- TARGET SECONDS SEED FOLDER [PERCENT [FIRST]]`.
 //!
 //! `PERCENT` of the inputs, 0 by default, are modules of the spec's scripts that were changed a little; the others are
-//! random bytes. Input `n` is made of `SEED`, `n` and `PERCENT` alone. A finding is written into `FOLDER`; the file `FOLDER/TARGET-SEED.input` is
-//! always the input that runs, in case that it ends the process or never ends.
+//! random bytes. Input `n` is made of `SEED`, `n` and `PERCENT` alone; the first is number `FIRST`, 1 by default. A finding is
+//! written into `FOLDER`; the file `FOLDER/TARGET-SEED.input` is always the input that runs, in case that it ends the process
+//! or never ends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -25,13 +26,16 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (target, seconds, seed, folder, percent) = match &args[..] {
-        [target, seconds, seed, folder] => (target, seconds, seed, folder, "0"),
-        [target, seconds, seed, folder, percent] => (target, seconds, seed, folder, &**percent),
-        _ => panic!("expected TARGET SECONDS SEED FOLDER [PERCENT]"),
+    let [target, seconds, seed, folder, options @ ..] = &args[..] else {
+        panic!("expected TARGET SECONDS SEED FOLDER [PERCENT [FIRST]]");
     };
     let run = target_of(target);
-    let percent: u64 = percent.parse().expect("the percentage is a number");
+    let option = |at: usize, default| {
+        let parse = |word: &String| word.parse().expect("options are numbers");
+        options.get(at).map_or(default, parse)
+    };
+    let (percent, first): (u64, u64) = (option(0, 0), option(1, 1));
+    NUMBER.store(first - 1, Ordering::Relaxed);
     let mutator = (percent > 0).then(|| mutator_for(target));
     let seconds = Duration::from_secs(seconds.parse().expect("seconds are a number"));
     let seed: u64 = seed.parse().expect("the seed is a number");

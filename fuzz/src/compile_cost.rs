@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tiered::decode::Module;
 use tiered::decode::index::FuncIdx;
 use tiered_jit::{
-    CompileError, Compiler, Config, Dump, Entry, Estimate, Jit, MOST_BYTES, MOST_TIME,
+    Code, CompileError, Compiler, Config, Dump, Entry, Estimate, Jit, MOST_BYTES, MOST_TIME,
 };
 
 use crate::{input, program, smith};
@@ -35,8 +35,9 @@ const MORE_TIME: Duration = Duration::from_millis(50);
 /// Bytes of memory are foreseen for each instruction of the machine, at least.
 const BYTES_AN_INSTRUCTION: usize = 30;
 
-/// Finding out that a body is too large takes at most this many times its bytes, and a fixed amount more.
-const TIMES_BODY: usize = 4000;
+/// Finding out that a body is too large takes at most this part of what a compile may take, one over this, and a fixed
+/// amount more.
+const REFUSAL_PART: usize = 2;
 
 /// How many loops of a function are compiled.
 const LOOPS: usize = 3;
@@ -139,7 +140,6 @@ impl Subject<'_> {
     }
 
     fn compile(&self, cost: &mut Cost) {
-        let body = self.module.body(self.func).expect("it is not imported");
         let mut compiler = self.compiler();
         let (foreseen, taken) =
             measured(|| compiler.estimate(self.module, self.func, self.entry, self.metered));
@@ -147,7 +147,7 @@ impl Subject<'_> {
         let foreseen = match foreseen {
             Ok(foreseen) => foreseen,
             Err(CompileError::TooLarge) => {
-                let most = TIMES_BODY * body.len() + MORE_BYTES;
+                let most = self.limit.min(MOST_BYTES) / REFUSAL_PART + MORE_BYTES;
                 assert!(taken.bytes <= most, "{what} is refused for {taken:?}");
                 cost.refused += 1;
                 return;
@@ -171,7 +171,7 @@ impl Subject<'_> {
             measured(|| compiler.compile(self.module, self.func, self.entry, self.metered));
         let code = code.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(code.estimate(), foreseen, "{what}: the same each time");
-        taken.check(&foreseen, &what);
+        taken.check(&foreseen, &what, &code);
         self.check_code(code.bytes(), &foreseen, &what);
         cost.compiled += 1;
         if taken.bytes > 1 << 20 {
@@ -207,13 +207,20 @@ struct Taken {
 }
 
 impl Taken {
-    fn check(&self, foreseen: &Estimate, what: &str) {
+    fn check(&self, foreseen: &Estimate, what: &str, code: &Code) {
+        let work = code.work();
         let most = TIMES_BYTES * foreseen.bytes + MORE_BYTES;
-        assert!(self.bytes <= most, "{what}: {self:?}, {foreseen:?}");
+        assert!(
+            self.bytes <= most,
+            "{what}: {self:?}, {foreseen:?}, {work:?}"
+        );
         // What counts branches, and code that is not optimized, is slower by more than the margin.
         if !cfg!(any(debug_assertions, feature = "libfuzzer")) {
             let most = TIMES * foreseen.time + MORE_TIME;
-            assert!(self.time <= most, "{what}: {self:?}, {foreseen:?}");
+            assert!(
+                self.time <= most,
+                "{what}: {self:?}, {foreseen:?}, {work:?}"
+            );
         }
     }
 }

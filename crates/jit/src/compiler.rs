@@ -42,6 +42,9 @@ pub enum Dump {
     Asm,
 }
 
+/// What a compile works with is kept for the next one if it takes no more than these bytes.
+const KEPT: usize = 16 << 20;
+
 /// Compiles functions, one at a time. Each thread has its own.
 pub struct Compiler {
     jit: Jit,
@@ -219,7 +222,11 @@ impl Compiler {
         metered: bool,
     ) -> Result<Code, CompileError> {
         let code = self.guarded(|compiler| compiler.compile_and_place(module, func, at, metered));
-        self.clear();
+        if code.as_ref().is_ok_and(|code| code.estimate.bytes > KEPT) {
+            self.forget();
+        } else {
+            self.clear();
+        }
         code
     }
 
@@ -256,10 +263,7 @@ impl Compiler {
     ) -> Result<R, CompileError> {
         let result = catch_unwind(AssertUnwindSafe(|| body(self)));
         if !matches!(result, Ok(Ok(_))) {
-            *self.context = Context::new();
-            self.builder = FunctionBuilderContext::new();
-            *self.registers = regalloc2::Ctx::default();
-            self.weighed = None;
+            self.forget();
         }
         result.unwrap_or_else(|payload| {
             let text = payload
@@ -268,6 +272,14 @@ impl Compiler {
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
             Err(CompileError::Panicked(text.unwrap_or_default()))
         })
+    }
+
+    /// Frees all that it works with.
+    fn forget(&mut self) {
+        *self.context = Context::new();
+        self.builder = FunctionBuilderContext::new();
+        *self.registers = regalloc2::Ctx::default();
+        self.weighed = None;
     }
 
     fn clear(&mut self) {
@@ -330,7 +342,10 @@ impl Compiler {
     /// Translates into the context, and counts what came of it.
     fn weigh(&mut self, subject: Subject) -> Result<Weighed, CompileError> {
         let translated = self.translate(&subject)?;
-        let work = Work::of(&self.context.func, translated.definitions);
+        let bytes = self.jit.shared().compile_bytes();
+        let goes_on = |work: &Work| work.may_be_compiled(bytes);
+        let work = Work::of(&self.context.func, translated.definitions, goes_on);
+        let work = work.ok_or(CompileError::TooLarge)?;
         let estimate = self.estimate_all(&work, &subject, &translated.callees);
         Ok(Weighed {
             estimate: estimate.ok_or(CompileError::TooLarge)?,
@@ -380,6 +395,7 @@ impl Compiler {
             metered: subject.metered,
             spectre_guards: shared.spectre_guards(),
             relaxed: shared.relaxed(),
+            bytes: shared.compile_bytes(),
         };
         let isa = &**shared.isa();
         translate::translate(&job, isa, &mut self.builder, &mut self.context.func)

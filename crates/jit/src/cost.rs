@@ -31,8 +31,9 @@
 //! both ways on a machine of 2025, and random bodies of the fuzz target `compile_cost` beside other work. The memory of those
 //! that take over 8 MiB was within three times of what is foreseen. The time was within three times too, but for straight code
 //! that repeats itself, which takes a fourth, and for two thousand branches and more past which many values live that the
-//! allocator does not split: one body in some thousands took up to six times as long, 0.9 seconds. The example `cost`
-//! prints both.
+//! allocator does not split: one body in some thousands took up to six times as long, 0.9 seconds. Thousands of branches
+//! back to one loop take up to eleven times as long, 1.0 seconds beside other work: there the allocator looks through what
+//! they carry about as often as [`Work::scans`] can be. The example `cost` prints both.
 //! Structures and casts were counted, but not timed.
 //! Vectors are counted as Cranelift has them, casts between lanes and all: that is about as many instructions as the machine
 //! has for them.
@@ -46,8 +47,9 @@ mod trampolines;
 
 use std::time::Duration;
 
-use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::entity::{EntityRef, EntitySet, SecondaryMap};
 use cranelift_codegen::ir::{self, Block, InstructionData, Opcode, Value, ValueDef};
+use cranelift_codegen::packed_option::PackedOption;
 
 pub(crate) use trampolines::{Trampolines, allocator as trampoline_allocator};
 
@@ -56,6 +58,12 @@ pub const MOST_TIME: Duration = Duration::from_millis(700);
 
 /// The most memory that a compile may be foreseen to take, in bytes.
 pub const MOST_BYTES: usize = 256 << 20;
+
+/// Of the memory that a compile may take, translating may take the part that is one over this.
+const TRANSLATION_PART: usize = 3;
+
+/// What a definition of a variable takes there: four bytes in a table that has room for up to twice as many.
+const DEFINITION_BYTES: usize = 6;
 
 /// The thorough allocator may take this long whatever takes the time.
 const UNNOTICED: Duration = Duration::from_millis(30);
@@ -126,15 +134,51 @@ pub struct Estimate {
     pub allocator: Allocator,
 }
 
+impl Estimate {
+    fn is_within(&self, time: Duration, bytes: usize) -> bool {
+        self.time <= time && self.bytes <= bytes
+    }
+}
+
 impl Work {
-    /// Counts.
-    pub(crate) fn of(func: &ir::Function, definitions: usize) -> Work {
+    /// What is known of a body of which a part is translated: no number is larger than it will be.
+    pub(crate) fn so_far(dfg: &ir::DataFlowGraph, definitions: usize) -> Work {
+        Work {
+            insts: dfg.num_insts() as u64,
+            values: dfg.num_values() as u64,
+            definitions: definitions as u64,
+            ..Work::default()
+        }
+    }
+
+    /// Counts: first what takes little to count. The rest if it goes on after that, else nothing.
+    pub(crate) fn of(
+        func: &ir::Function,
+        definitions: usize,
+        goes_on: impl FnOnce(&Work) -> bool,
+    ) -> Option<Work> {
+        let mut work = Work::in_order(func, definitions);
+        if !goes_on(&work) {
+            return None;
+        }
+        let elaboration = elaboration::counts(func);
+        work.copies = elaboration.copies;
+        work.loops = elaboration.loops;
+        work.dominators = elaboration.dominators;
+        (work.live, work.branched) = (elaboration.live, elaboration.branched);
+        (work.spanned, work.tabled) = (elaboration.spanned, elaboration.tabled);
+        work.crowded = elaboration.crowded;
+        Some(work)
+    }
+
+    /// Counts what can be counted block by block, in the order of the layout.
+    fn in_order(func: &ir::Function, definitions: usize) -> Work {
         let mut work = Work {
             values: func.dfg.num_values() as u64,
             definitions: definitions as u64,
             ..Work::default()
         };
-        let mut bundles = Bundles::default();
+        let mut bundles = Bundles::new(func.dfg.num_values());
         let mut place: SecondaryMap<Block, u32> = SecondaryMap::new();
         for (at, block) in (1..).zip(func.layout.blocks()) {
             place[block] = at;
@@ -155,13 +199,6 @@ impl Work {
         }
         work.carried += work.params;
         (work.merges, work.splits) = bundles.sums();
-        let elaboration = elaboration::counts(func);
-        work.copies = elaboration.copies;
-        work.loops = elaboration.loops;
-        work.dominators = elaboration.dominators;
-        (work.live, work.branched) = (elaboration.live, elaboration.branched);
-        (work.spanned, work.tabled) = (elaboration.spanned, elaboration.tabled);
-        work.crowded = elaboration.crowded;
         work
     }
 
@@ -208,30 +245,44 @@ impl Work {
     pub(crate) fn estimate_with(&self, bytes: usize, others: &Trampolines) -> Option<Estimate> {
         let most_time = MOST_TIME.checked_sub(others.time())?;
         let most_bytes = bytes.min(MOST_BYTES).checked_sub(others.bytes())?;
-        let (linear, thorough) = self.thorough_ns();
+        let [thorough, single_pass] = self.choices();
+        let linear = self.thorough_ns().0;
+        let in_proportion = thorough.time <= UNNOTICED.max(3 * Duration::from_nanos(linear))
+            && Duration::from_nanos(linear.saturating_add(self.scans(self.live))) <= MOST_SCANNING;
+        let wanted = if in_proportion && thorough.is_within(most_time, most_bytes) {
+            thorough
+        } else {
+            single_pass
+        };
+        Some(wanted).filter(|estimate| estimate.is_within(most_time, most_bytes))
+    }
+
+    /// Whether a body of which this is a part may be compiled with no more than `bytes` of memory.
+    pub(crate) fn may_be_compiled(&self, bytes: usize) -> bool {
+        let bytes = bytes.min(MOST_BYTES);
+        let mut choices = self.choices().into_iter();
+        choices.any(|estimate| estimate.is_within(MOST_TIME, bytes))
+    }
+
+    /// What it takes with either allocator, the thorough one first.
+    fn choices(&self) -> [Estimate; 2] {
         let choices = [
-            (Allocator::Thorough, thorough, self.thorough_bytes()),
+            (
+                Allocator::Thorough,
+                self.thorough_ns().1,
+                self.thorough_bytes(),
+            ),
             (
                 Allocator::SinglePass,
                 self.single_pass_ns(),
                 self.single_pass_bytes(),
             ),
         ];
-        let [thorough, single_pass] = choices.map(|(allocator, ns, bytes)| Estimate {
+        choices.map(|(allocator, ns, bytes)| Estimate {
             time: Duration::from_nanos(ns),
             bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             allocator,
-        });
-        let in_proportion = thorough.time <= UNNOTICED.max(3 * Duration::from_nanos(linear))
-            && Duration::from_nanos(linear.saturating_add(self.scans(self.live))) <= MOST_SCANNING;
-        let is_bounded =
-            |estimate: &Estimate| estimate.time <= most_time && estimate.bytes <= most_bytes;
-        let wanted = if in_proportion && is_bounded(&thorough) {
-            thorough
-        } else {
-            single_pass
-        };
-        Some(wanted).filter(is_bounded)
+        })
     }
 
     /// The time of the thorough allocator and all else: what is in proportion to the body, and all.
@@ -300,8 +351,22 @@ impl Work {
     /// With the tables that have a place for each value; the front end's are gone by then.
     fn whole_bytes(&self, body: u64) -> u64 {
         let body = body.saturating_add(100 * self.values);
-        body.max(8 * self.definitions)
+        body.max(TRANSLATION_PART as u64 * DEFINITION_BYTES as u64 * self.definitions)
     }
+}
+
+/// Whether a translation may go on that has come so far, with room for `definitions` of variables and `more` values in
+/// lists, if the compile may take `bytes`.
+pub(crate) fn is_translatable(
+    dfg: &ir::DataFlowGraph,
+    definitions: usize,
+    more: usize,
+    bytes: usize,
+) -> bool {
+    // What is made in a vector that grows is there twice for a moment.
+    let lists = 4 * dfg.value_lists.capacity() + 8 * more;
+    let made = 16 * dfg.num_values() + 64 * dfg.num_insts() + DEFINITION_BYTES * definitions;
+    lists + made <= bytes.min(MOST_BYTES) / TRANSLATION_PART
 }
 
 /// The operand whose place the result of an instruction has. An instruction of this machine puts its result where its
@@ -327,6 +392,13 @@ fn goes_over(dfg: &ir::DataFlowGraph, data: &InstructionData) -> Option<Value> {
     }
 }
 
+/// A table with a place for each of so many, made at once: one that grows takes up to three times the memory.
+fn table<K: EntityRef, V: Clone + Default>(of: usize) -> SecondaryMap<K, V> {
+    let mut table = SecondaryMap::with_capacity(of);
+    table.resize(of);
+    table
+}
+
 /// What counts of a set of values.
 #[derive(Clone, Copy, Default)]
 struct Size {
@@ -339,24 +411,33 @@ struct Size {
 }
 
 /// Sets of values, joined two at a time.
-#[derive(Default)]
 struct Bundles {
     /// Leads to another of the set, at last to the one that stands for it, which leads nowhere.
-    next: SecondaryMap<Value, Option<Value>>,
+    next: SecondaryMap<Value, PackedOption<Value>>,
     /// Of those that stand for a set.
     sizes: SecondaryMap<Value, Size>,
     /// Constants that another was joined with.
-    joined: SecondaryMap<Value, bool>,
+    joined: EntitySet<Value>,
     /// Parameters of loops.
-    of_loop: SecondaryMap<Value, bool>,
+    of_loop: EntitySet<Value>,
 }
 
 impl Bundles {
+    /// For this many values.
+    fn new(values: usize) -> Bundles {
+        Bundles {
+            next: table(values),
+            sizes: table(values),
+            joined: EntitySet::with_capacity(values),
+            of_loop: EntitySet::with_capacity(values),
+        }
+    }
+
     fn find(&mut self, mut of: Value) -> Value {
-        while let Some(next) = self.next[of] {
+        while let Some(next) = self.next[of].expand() {
             // Halves the way for the next time.
-            if let Some(over) = self.next[next] {
-                self.next[of] = Some(over);
+            if self.next[next].is_some() {
+                self.next[of] = self.next[next];
             }
             of = next;
         }
@@ -370,7 +451,7 @@ impl Bundles {
             ValueDef::Result(inst, _) => dfg.inst_args(inst).is_empty(),
             _ => false,
         };
-        if !is_constant || !std::mem::replace(&mut self.joined[source], true) {
+        if !is_constant || self.joined.insert(source) {
             self.join(source, value);
         }
     }
@@ -385,7 +466,7 @@ impl Bundles {
         } else {
             (b, a)
         };
-        self.next[small] = Some(large);
+        self.next[small] = large.into();
         let added = self.sizes[small];
         let size = &mut self.sizes[large];
         size.params += added.params;
@@ -395,7 +476,7 @@ impl Bundles {
 
     /// A parameter is one of a loop.
     fn of_loop(&mut self, param: Value) {
-        if !std::mem::replace(&mut self.of_loop[param], true) {
+        if self.of_loop.insert(param) {
             let set = self.find(param);
             self.sizes[set].of_loops += 1;
         }

@@ -11,7 +11,9 @@
 //! * *Invariant:* a value of type `i8` on the operand stack is a comparison's result. [`Translator::pop`] makes an `i32`
 //!   of it, a branch takes it as it is.
 //! * *Invariant:* a loop can be entered from a frame of the first tier: see [`resume`].
-//! * *Invariant:* time and memory are bounded by a multiple of the body, not by products of what is in it.
+//! * *Invariant:* time and memory are bounded by a multiple of the body, not by products of what is in it. What would
+//!   not be compiled is not translated to its end: it is given up as soon as what there is so far is too much
+//!   ([`Translator::check_memory`]).
 //!
 //! # Why no second validator
 //! The values carry their types, labels carry theirs, and behind an unconditional branch only the nesting of blocks is
@@ -55,6 +57,7 @@ use tiered_runtime::layout::{VmLayout, offsets};
 use tiered_runtime::native_stack;
 
 use crate::abi::{clif_type, loop_signature, results_in_memory, signature};
+use crate::cost::{Work, is_translatable};
 use crate::error::CompileError;
 
 use access::Access;
@@ -84,6 +87,9 @@ const MAX_BLOCKS: usize = 1 << 17;
 /// Loops are nested at most this deep: Cranelift looks at all loops around an instruction.
 const MAX_OPEN_LOOPS: u32 = 1000;
 
+/// What compiling takes is looked at again when there are this many more values and instructions, at least.
+const ESTIMATE_EACH: usize = 4096;
+
 /// Where compiled code is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
@@ -111,6 +117,8 @@ pub(crate) struct Job<'m> {
     pub(crate) spectre_guards: bool,
     /// [`Config::relaxed`](crate::Config::relaxed).
     pub(crate) relaxed: Relaxed,
+    /// Bytes of memory that the compile may be foreseen to take.
+    pub(crate) bytes: usize,
 }
 
 /// What is known of a body once it is translated.
@@ -280,6 +288,10 @@ struct Translator<'a, 'm> {
     metered: bool,
     spectre_guards: bool,
     relaxed: Relaxed,
+    /// [`Job::bytes`].
+    bytes: usize,
+    /// How many values and instructions there are when it is looked next at what compiling them takes.
+    next_estimate: usize,
     /// The body calls functions.
     has_calls: bool,
     /// There was a vector on the stack.
@@ -343,6 +355,8 @@ impl<'a, 'm> Translator<'a, 'm> {
             metered: job.metered,
             spectre_guards: job.spectre_guards,
             relaxed: job.relaxed,
+            bytes: job.bytes,
+            next_estimate: 0,
             has_calls: false,
             has_vectors: false,
             resume: None,
@@ -431,7 +445,7 @@ impl<'a, 'm> Translator<'a, 'm> {
 
     /// No single instruction adds much, so it is enough to look behind each. A stack that is deeper than what the
     /// interpreter's instructions reach is left to it: that many values at once take a compiler too long.
-    fn check_proportion(&self) -> Result<(), CompileError> {
+    fn check_proportion(&mut self) -> Result<(), CompileError> {
         let dfg = &self.builder.func.dfg;
         // With vectors, as if all were: the interpreter is asked rather too early than too late.
         let width = if self.has_vectors { 2 } else { 1 };
@@ -443,7 +457,35 @@ impl<'a, 'm> Translator<'a, 'm> {
             && dfg.num_blocks() <= MAX_BLOCKS
             && self.kept.len() <= MAX_VALUES
             && self.open_loops <= MAX_OPEN_LOOPS;
-        if small && self.variables.are_in_proportion() {
+        if !small {
+            return Err(CompileError::TooLarge);
+        }
+        self.check_memory(0)
+    }
+
+    /// Gives up if this has taken its part of the memory already, with room for `more` values in lists, or if compiling
+    /// what there is takes too much.
+    fn check_memory(&mut self, more: usize) -> Result<(), CompileError> {
+        let (dfg, definitions) = (&self.builder.func.dfg, self.variables.definitions());
+        if !is_translatable(dfg, definitions, more, self.bytes) {
+            return Err(CompileError::TooLarge);
+        }
+        let made = dfg.num_values() + dfg.num_insts();
+        if made >= self.next_estimate {
+            self.next_estimate = made + made / 8 + ESTIMATE_EACH;
+            self.check_targets(0)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up if a jump table of so many targets takes too much: it is the one instruction that is longer than others.
+    fn check_targets(&self, targets: u32) -> Result<(), CompileError> {
+        let (dfg, definitions) = (&self.builder.func.dfg, self.variables.definitions());
+        let work = Work {
+            targets: targets.into(),
+            ..Work::so_far(dfg, definitions)
+        };
+        if work.may_be_compiled(self.bytes) {
             Ok(())
         } else {
             Err(CompileError::TooLarge)

@@ -2,9 +2,10 @@
 
 use arbitrary::{Result, Unstructured};
 use wasm_encoder::{
-    BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    ImportSection, Instruction, MemArg, MemArgTarget, MemorySection, MemoryType, Module,
-    TypeSection, ValType,
+    BlockType, Catch, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, FieldType,
+    Function, FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection, Instruction,
+    MemArg, MemArgTarget, MemorySection, MemoryType, Module, RefType, StorageType, TypeSection,
+    ValType,
 };
 
 /// The most instructions of a body, about: two to the power of this.
@@ -18,8 +19,12 @@ const BODY: u32 = 0;
 const CALLEE: u32 = 1;
 const CARRYING: u32 = 2;
 
+/// A structure and an array of numbers.
+const STRUCTURE: u32 = 3;
+const ARRAY: u32 = 4;
+
 /// The first of the types of many values, each of a function that is called; and the first of these functions.
-const WIDE: u32 = 3;
+const WIDE: u32 = 5;
 const FIRST_WIDE: u32 = 1;
 
 /// An access to memory.
@@ -27,6 +32,14 @@ const MEMARG: MemArg = MemArg {
     offset: 0x1_0000,
     align: 0,
     target: MemArgTarget::Memory(0),
+    ordering: None,
+};
+
+/// One to a memory with 64-bit addresses, beyond what those of the other have.
+const FAR_MEMARG: MemArg = MemArg {
+    offset: 0x1_0000_0000,
+    align: 0,
+    target: MemArgTarget::Memory(1),
     ordering: None,
 };
 
@@ -77,6 +90,11 @@ pub(super) fn module(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         let targets = 1 << u.int_in_range(0..=MOST_TARGETS)?;
         body.long_table(u.int_in_range(1..=targets)?);
     }
+    // The function itself, to be called.
+    let this = FIRST_WIDE + wide.len() as u32;
+    for _ in 0..u.int_in_range(0..=2)? {
+        body.later_shape(u.int_in_range(0..=9)?, this);
+    }
     body.op(Instruction::End);
     Ok(of_body(&body.function, numbers.carried as usize, &wide))
 }
@@ -119,6 +137,12 @@ fn of_body(body: &Function, carried: usize, wide: &[Wide]) -> Vec<u8> {
     types.ty().function([ValType::I32], []);
     types.ty().function(values.clone(), []);
     types.ty().function(values.clone(), values);
+    let number = FieldType {
+        element_type: StorageType::Val(ValType::I64),
+        mutable: true,
+    };
+    types.ty().struct_(vec![number; carried + 1]);
+    types.ty().array(&number.element_type, true);
     for ty in wide {
         let list = |count: u32| vec![ty.ty; count as usize];
         types.ty().function(list(ty.params), list(ty.results));
@@ -134,14 +158,26 @@ fn of_body(body: &Function, carried: usize, wide: &[Wide]) -> Vec<u8> {
     funcs.function(BODY);
     module.section(&funcs);
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 1,
-        maximum: Some(1),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
+    for memory64 in [false, true] {
+        memories.memory(MemoryType {
+            minimum: 1,
+            maximum: Some(1),
+            memory64,
+            shared: false,
+            page_size_log2: None,
+        });
+    }
     module.section(&memories);
+    let mut globals = GlobalSection::new();
+    globals.global(
+        GlobalType {
+            val_type: ValType::Ref(RefType::ANYREF),
+            mutable: true,
+            shared: false,
+        },
+        &ConstExpr::ref_null(HeapType::ANY),
+    );
+    module.section(&globals);
     let mut exports = ExportSection::new();
     exports.export("f", ExportKind::Func, FIRST_WIDE + wide.len() as u32);
     module.section(&exports);
@@ -219,6 +255,137 @@ impl Body {
             8 => self.straight(),
             9 => self.operands(),
             _ => self.calls_and_accesses(),
+        }
+    }
+
+    /// The shapes that came later than what chooses among the others.
+    fn later_shape(&mut self, number: u32, this: u32) {
+        match number {
+            0 => self.branches_back(),
+            1 => self.handlers(false),
+            2 => self.handlers(true),
+            3 => self.tail_calls(this),
+            4 => self.far_accesses(),
+            5 => self.bulk(),
+            6 => self.vectors(),
+            7 => self.objects(),
+            8 => self.casts(),
+            _ => self.arrays(),
+        }
+    }
+
+    /// Many branches to the begin of a loop.
+    fn branches_back(&mut self) {
+        let count = self.count(2);
+        self.op(Instruction::Loop(BlockType::Empty));
+        self.touch();
+        for _ in 0..count {
+            self.condition();
+            self.op(Instruction::BrIf(0));
+        }
+        self.op(Instruction::End);
+    }
+
+    /// Calls whose exceptions are caught, one after the other or in one another.
+    fn handlers(&mut self, nested: bool) {
+        let count = self.count(self.touch_len() + self.numbers.carried + 4);
+        for _ in 0..count {
+            self.op(Instruction::Block(BlockType::Empty));
+            let catches = vec![Catch::All { label: 0 }];
+            self.op(Instruction::TryTable(BlockType::Empty, catches.into()));
+            self.touch();
+            self.values();
+            self.op(Instruction::Call(0));
+            if !nested {
+                self.op(Instruction::End);
+                self.op(Instruction::End);
+            }
+        }
+        for _ in 0..if nested { 2 * count } else { 0 } {
+            self.op(Instruction::End);
+        }
+    }
+
+    fn tail_calls(&mut self, this: u32) {
+        for _ in 0..self.count(self.touch_len() + 5) {
+            self.touch();
+            self.condition();
+            self.op(Instruction::If(BlockType::Empty));
+            self.condition();
+            self.op(Instruction::ReturnCall(this));
+            self.op(Instruction::End);
+        }
+    }
+
+    /// Accesses of a memory with 64-bit addresses, which are compared with its length.
+    fn far_accesses(&mut self) {
+        for _ in 0..self.count(3) {
+            let (to, from) = (self.local(), self.local());
+            self.op(Instruction::LocalGet(from));
+            self.op(Instruction::I64Load(FAR_MEMARG));
+            self.op(Instruction::LocalSet(to));
+        }
+    }
+
+    /// Short copies, which are made in place.
+    fn bulk(&mut self) {
+        for number in 0..self.count(4) {
+            self.condition();
+            self.op(Instruction::I32Const(number as i32));
+            self.op(Instruction::I32Const(16));
+            self.op(Instruction::MemoryCopy {
+                src_mem: 0,
+                dst_mem: 0,
+            });
+        }
+    }
+
+    /// Vector instructions that take several of the machine.
+    fn vectors(&mut self) {
+        for _ in 0..self.count(6) {
+            let (to, from) = (self.local(), self.local());
+            self.op(Instruction::LocalGet(to));
+            self.op(Instruction::I64x2Splat);
+            self.op(Instruction::LocalGet(from));
+            self.op(Instruction::I64x2Splat);
+            self.op(Instruction::I64x2Mul);
+            self.op(Instruction::I8x16Popcnt);
+            self.op(Instruction::I64x2ExtractLane(1));
+            self.op(Instruction::LocalSet(to));
+        }
+    }
+
+    fn objects(&mut self) {
+        for _ in 0..self.count(self.numbers.carried + 3) {
+            self.values();
+            let local = self.local();
+            self.op(Instruction::LocalGet(local));
+            self.op(Instruction::StructNew(STRUCTURE));
+            self.op(Instruction::GlobalSet(0));
+        }
+    }
+
+    fn casts(&mut self) {
+        for _ in 0..self.count(4) {
+            let local = self.local();
+            self.op(Instruction::GlobalGet(0));
+            self.op(Instruction::RefCastNonNull(HeapType::Concrete(STRUCTURE)));
+            self.op(Instruction::StructGet {
+                struct_type_index: STRUCTURE,
+                field_index: 0,
+            });
+            self.op(Instruction::LocalSet(local));
+        }
+    }
+
+    fn arrays(&mut self) {
+        for _ in 0..self.count(self.numbers.carried + 2) {
+            self.values();
+            self.op(Instruction::ArrayNewFixed {
+                array_type_index: ARRAY,
+                array_size: self.numbers.carried,
+            });
+            self.op(Instruction::GlobalSet(0));
         }
     }
 

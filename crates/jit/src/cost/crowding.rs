@@ -13,6 +13,8 @@
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{Block, Function, Value};
 
+use super::table;
+
 /// Registers of a class that values of a body may have for long, about.
 const REGISTERS: u64 = 10;
 
@@ -67,7 +69,7 @@ impl Crowding {
             more: vec![0; most + 3],
         };
         Crowding {
-            of: SecondaryMap::new(),
+            of: table(func.dfg.num_values()),
             classes: [class(), class()],
             sizes: vec![0; most + 2],
             next_call,

@@ -13,12 +13,13 @@
 //!   that is linear in the intermediate code.
 
 use cranelift_codegen::dominator_tree::DominatorTree;
-use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::entity::{EntitySet, SecondaryMap};
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 
 use super::crowding::Crowding;
 use super::liveness::Liveness;
+use super::table;
 
 /// How many copies of each instruction are counted, over the whole body. More is too much, whatever it is.
 const MOST_COPIES: u64 = 16;
@@ -81,7 +82,7 @@ struct Elaboration<'a> {
     /// By value: the number of blocks that dominate where it could be first, and one.
     available: SecondaryMap<Value, u32>,
     /// By instruction: it was put somewhere.
-    placed: SecondaryMap<Inst, bool>,
+    placed: EntitySet<Inst>,
     /// By the number of dominating blocks: what was put there.
     scopes: Vec<Vec<Value>>,
     around: Vec<Around>,
@@ -150,9 +151,9 @@ impl<'a> Elaboration<'a> {
             depths: vec![0; count + 2],
             place,
             last,
-            seen: SecondaryMap::new(),
-            available: SecondaryMap::new(),
-            placed: SecondaryMap::new(),
+            seen: table(func.dfg.num_values()),
+            available: table(func.dfg.num_values()),
+            placed: EntitySet::with_capacity(func.dfg.num_insts()),
             scopes: Vec::new(),
             around: Vec::new(),
             steps: Vec::new(),
@@ -276,7 +277,7 @@ impl<'a> Elaboration<'a> {
 
     /// Puts an instruction into the present block, or before a loop around it of which no operand is.
     fn put(&mut self, inst: Inst, value: Value, place: u32) {
-        self.counts.copies += u64::from(std::mem::replace(&mut self.placed[inst], true));
+        self.counts.copies += u64::from(!self.placed.insert(inst));
         let mut level = 0;
         for &arg in self.func.dfg.inst_args(inst) {
             let at = self.place_of(arg);

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// What is repeated or nested that often.
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 36] = [
     "loops",
     "nest",
     "nest of ifs",
@@ -19,12 +19,26 @@ pub(crate) const KINDS: [&str; 22] = [
     "straight",
     "operands",
     "br_ifs",
+    "br_ifs back",
+    "one label",
+    "small tables",
     "calls",
     "results",
     "call chain",
+    "indirect calls",
+    "tail calls",
     "values",
     "objects",
     "casts",
+    "br_on_casts",
+    "arrays",
+    "handlers",
+    "nested handlers",
+    "catches",
+    "divisions",
+    "memory64",
+    "bulk",
+    "vectors",
     "types",
     "vector types",
 ];
@@ -111,6 +125,16 @@ impl Pieces {
                 let (blocks, ends) = ("(block ".repeat(count), ")".repeat(count));
                 format!("{blocks}{}{ends}", self.repeat(branch))
             }
+            "br_ifs back" => {
+                format!("(loop {touch} {})", "(br_if 0 (local.get 0))".repeat(count))
+            }
+            "one label" => {
+                let branch = |at| {
+                    let local = self.local(at);
+                    format!("(local.set {local} (i32.load (local.get 0))) (br_if 0 (local.get 0))")
+                };
+                format!("(block {})", self.repeat(branch))
+            }
             _ => return None,
         })
     }
@@ -138,6 +162,12 @@ impl Pieces {
                 let (numbers, arms) = (self.numbers(), self.repeat(arm));
                 format!("(loop {blocks}(br_table {numbers} (local.get 0)){arms} (br 0))")
             }
+            "small tables" => self.repeat(|at| {
+                let set =
+                    |at: usize| format!("(local.set {} (i32.load (local.get 0)))", self.local(at));
+                let [one, two] = [set(2 * at), set(2 * at + 1)];
+                format!("(block (block (br_table 0 1 0 1 1 (local.get 0))) {one}) {two}")
+            }),
             _ => return None,
         })
     }
@@ -167,6 +197,55 @@ impl Pieces {
                     format!("(block (param {values}) (result {values}) (br_if 0 (local.get 0)))");
                 format!("{args} {} {keep}", block.repeat(count))
             }
+            "indirect calls" => {
+                format!("(call_indirect (param {values}) {args} (local.get 0))").repeat(count)
+            }
+            "tail calls" => {
+                format!("(if (local.get 0) (then (return_call 4 {args})))").repeat(count)
+            }
+            _ => return None,
+        })
+    }
+
+    /// What throws and catches.
+    fn exceptions(&self, kind: &str) -> Option<String> {
+        let Pieces {
+            count, touch, args, ..
+        } = self;
+        let open = format!("(block (try_table (catch_all 0) {touch} (call 1 {args})");
+        Some(match kind {
+            "handlers" => format!("{open}))").repeat(*count),
+            "nested handlers" => self.nested(&open, "", "))"),
+            "catches" => {
+                let clauses = "(catch 0 0)".repeat(self.locals);
+                format!(
+                    "(drop (block (result i32) (try_table {clauses} (call 1 {args})) (i32.const 0)))"
+                )
+                .repeat(*count)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Accesses of memory, and what may trap.
+    fn accesses(&self, kind: &str) -> Option<String> {
+        Some(match kind {
+            "divisions" => self.repeat(|at| {
+                let local = self.local(at);
+                format!("(local.set {local} (i32.div_s (local.get {local}) (local.get 0)))")
+            }),
+            "memory64" => self.repeat(|at| {
+                let local = self.local(at);
+                format!(
+                    "(local.set {local} (i32.load 1 offset=0x1_0000_0000 (i64.extend_i32_u (local.get {local}))))"
+                )
+            }),
+            "bulk" => self.repeat(|at| {
+                let [to, from] = [at, at + 1].map(|at| self.local(at));
+                format!(
+                    "(memory.copy (local.get {to}) (local.get {from}) (i32.const 16)) (memory.fill (local.get {from}) (local.get {to}) (i32.const 9))"
+                )
+            }),
             _ => return None,
         })
     }
@@ -182,21 +261,78 @@ impl Pieces {
                 let local = self.local(at);
                 format!("(local.set {local} (struct.get 0 1 (ref.cast (ref 0) (global.get 0))))")
             }),
+            "br_on_casts" => self.repeat(|at| {
+                let local = self.local(at);
+                format!(
+                    "(drop (block (result anyref) (br_on_cast 0 anyref (ref 0) (global.get 0)) (local.set {local} (i32.load (local.get 0)))))"
+                )
+            }),
+            "arrays" => {
+                let locals = self.locals;
+                format!(
+                    "(global.set 0 (array.new_fixed 1 {locals} {args})) (array.set 1 (ref.cast (ref 1) (global.get 0)) (local.get 0) (local.get 1))"
+                )
+                .repeat(*count)
+            }
             _ => return None,
         })
     }
 }
 
+/// Types of structures and arrays, and a place for one.
+fn heap_types(values: &str) -> String {
+    format!(
+        "(type (sub (struct (field anyref) (field {values})))) (type (array (mut i32)))
+            (global (mut anyref) (ref.null any))"
+    )
+}
+
+/// What the module of a kind has behind its functions 0 to 3.
+fn others(kind: &str, values: &str) -> String {
+    match kind {
+        "tail calls" => format!("(func (param {values}) (result i32) (i32.const 0))"),
+        "indirect calls" => "(table 1 funcref)".to_owned(),
+        "catches" => "(tag (param i32))".to_owned(),
+        "memory64" => "(memory i64 1)".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// A module whose function 0 is such a body.
 pub(crate) fn text(kind: &str, count: usize, locals: usize) -> String {
+    module(kind, count, locals, ["", ""], "")
+}
+
+/// A program whose function 0 is such a body behind a loop that is soon hot. The body itself never runs.
+#[allow(dead_code, reason = "for the example alone")]
+pub(crate) fn program(kind: &str, count: usize, locals: usize) -> String {
+    let before = "(block
+        (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (br_if 0 (i32.eqz (local.get 0)))";
+    let start = r#"(func (export "_start") (local i32)
+        (drop (call 0 (i32.const 200_000_000)))
+        (loop
+            (drop (call 0 (i32.const 10_000)))
+            (br_if 0 (i32.lt_u
+                (local.tee 0 (i32.add (local.get 0) (i32.const 1)))
+                (i32.const 10_000)))))"#;
+    module(kind, count, locals, [before, ")"], start)
+}
+
+/// A module whose function 0 has the body between the two pieces.
+fn module(kind: &str, count: usize, locals: usize, around: [&str; 2], more: &str) -> String {
+    let [before, behind] = around;
     match kind {
-        "types" => return types(count, ["i32", "i64"], locals),
-        "vector types" => return types(count, ["v128", "f32"], locals),
+        "types" => return types(count, ["i32", "i64"], locals, around, more),
+        "vector types" => return types(count, ["v128", "f32"], locals, around, more),
+        "vectors" => return vectors(count, locals, around, more),
         _ => {}
     }
     let pieces = Pieces::new(count, locals);
     let body = pieces.control(kind).or_else(|| pieces.tables(kind));
     let body = body.or_else(|| pieces.values(kind));
+    let body = body.or_else(|| pieces.exceptions(kind));
+    let body = body.or_else(|| pieces.accesses(kind));
     let body = body.or_else(|| pieces.objects(kind));
     let body = body.unwrap_or_else(|| panic!("there is no kind {kind}"));
     // All locals differ, or the optimizer makes one of them.
@@ -213,24 +349,70 @@ pub(crate) fn text(kind: &str, count: usize, locals: usize) -> String {
     }
     let Pieces { values, args, .. } = pieces;
     let types = match kind {
-        "objects" | "casts" => format!(
-            "(type (sub (struct (field anyref) (field {values})))) (global (mut anyref) (ref.null any))"
-        ),
+        "objects" | "casts" | "br_on_casts" | "arrays" => heap_types(&values),
         _ => String::new(),
     };
     format!(
         "(module {types} (memory 1)
             (func (param i32) (result i32) (local {values})
-                {begin} {body} {fold} (local.get 0))
+                {before} {begin} {body} {fold} {behind} (local.get 0))
             (func (param {values}))
             (func (result {values}) (local {values}) (local.set 0 (i32.const 1)) {results})
-            (func (param {values}) (result {values}) {results}))",
-        results = args.replace(&format!("(local.get {locals})"), "(local.get 0)")
+            (func (param {values}) (result {values}) {results})
+            {others} {more})",
+        results = args.replace(&format!("(local.get {locals})"), "(local.get 0)"),
+        others = others(kind, &values)
+    )
+}
+
+/// A function of vector instructions that take several of the machine, on vectors that all live to the end.
+fn vectors(count: usize, locals: usize, [before, behind]: [&str; 2], more: &str) -> String {
+    let (mut begin, mut body, mut fold) = (String::new(), String::new(), String::new());
+    for local in 1..=locals {
+        let _ = write!(
+            begin,
+            "(local.set {local} (v128.load offset={local}00 (local.get 0)))"
+        );
+        let _ = write!(
+            fold,
+            "(v128.store offset={local}00 (local.get 0) (local.get {local}))"
+        );
+    }
+    const OPS: [&str; 6] = [
+        "(i64x2.mul",
+        "(i8x16.shuffle 0 17 2 19 4 21 6 23 8 25 10 27 12 29 14 31",
+        "(f64x2.pmin",
+        "(i16x8.q15mulr_sat_s",
+        "(i8x16.add (i8x16.popcnt (v128.const i64x2 7 9))",
+        "(i64x2.mul (i32x4.trunc_sat_f32x4_u (v128.const f32x4 1 2 3 4))",
+    ];
+    for at in 0..count {
+        let [to, other] = [at, at + 1].map(|at| 1 + at % locals);
+        let op = OPS[at % OPS.len()];
+        let first = if at % OPS.len() < 4 {
+            format!("(local.get {to})")
+        } else {
+            String::new()
+        };
+        let _ = write!(body, "(local.set {to} {op} {first} (local.get {other})))");
+    }
+    let values = "v128 ".repeat(locals);
+    format!(
+        "(module (memory 1)
+            (func (param i32) (result i32) (local {values})
+                {before} {begin} {body} {fold} {behind} (local.get 0))
+            {more})"
     )
 }
 
 /// A function that calls functions of `count` types, each with `values` parameters and results.
-fn types(count: usize, of: [&str; 2], values: usize) -> String {
+fn types(
+    count: usize,
+    of: [&str; 2],
+    values: usize,
+    [before, behind]: [&str; 2],
+    more: &str,
+) -> String {
     let (mut funcs, mut calls) = (String::new(), String::new());
     for number in 0..count {
         let ty = |at: usize| usize::from(at < 16 && number >> at & 1 == 1);
@@ -246,5 +428,10 @@ fn types(count: usize, of: [&str; 2], values: usize) -> String {
         );
     }
     let locals = of.join(" ");
-    format!("(module (func (param i32) (local {locals}) {calls}) {funcs})")
+    format!(
+        "(module
+            (func (param i32) (result i32) (local {locals})
+                {before} {calls} {behind} (local.get 0))
+            {funcs} {more})"
+    )
 }

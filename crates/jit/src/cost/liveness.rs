@@ -11,6 +11,8 @@ use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{Block, Function, Opcode, Value};
 
+use super::table;
+
 /// From the block that has a value to the last that needs it, by number.
 #[derive(Clone, Copy, Default)]
 struct Span {
@@ -19,7 +21,6 @@ struct Span {
 }
 
 /// Spans over numbered blocks.
-#[derive(Default)]
 struct Spans {
     /// Of what was defined last, by value.
     of: SecondaryMap<Value, Span>,
@@ -28,9 +29,9 @@ struct Spans {
 }
 
 impl Spans {
-    fn new(blocks: usize) -> Spans {
+    fn new(values: usize, blocks: usize) -> Spans {
         Spans {
-            of: SecondaryMap::new(),
+            of: table(values),
             more: vec![0; blocks + 2],
         }
     }
@@ -105,8 +106,8 @@ impl Liveness {
             order,
             branches,
             targets,
-            needed: Spans::new(most),
-            spanned: Spans::new(most),
+            needed: Spans::new(dfg.num_values(), most),
+            spanned: Spans::new(dfg.num_values(), most),
         }
     }
 

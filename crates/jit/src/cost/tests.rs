@@ -453,11 +453,12 @@ fn work(module: &Module) -> Work {
         metered: false,
         spectre_guards: true,
         relaxed: Relaxed::native(false),
+        bytes: MOST_BYTES,
     };
     let (mut context, mut func) = (FunctionBuilderContext::new(), ir::Function::new());
     let isa = &**isas.usual();
     let translated = translate(&job, isa, &mut context, &mut func).expect("it can be compiled");
-    Work::of(&func, translated.definitions)
+    Work::of(&func, translated.definitions, |_| true).expect("all is counted")
 }
 
 /// What is made of a body's bytes has a bound for each byte, and for each value that is carried: however many fields or elements an

@@ -4,13 +4,15 @@
 //! type, shared by all labels. A carrier is set right before a branch and read right behind the label, so it does not
 //! matter that the next branch sets it again.
 //!
-//! *Invariant:* a variable counts for as many definitions as the number of the last block that it was touched in. The
-//! front end keeps an array of that length for each variable and fills it where blocks follow each other, so this is
-//! the product of locals and blocks that a hostile body could make large, in memory and in time.
+//! *Invariant:* a variable counts for as many definitions as there were blocks when it was touched last. The front end
+//! keeps an array of up to that length for each variable and fills it where blocks lead to the present one, which may be
+//! older than they are: so this is the product of locals and blocks that a hostile body could make large, in memory and in
+//! time. It looks for a variable that a loop may change in all blocks of the loop, when that ends: such a variable is
+//! touched then.
 
 use cranelift_codegen::entity::EntityRef;
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
-use cranelift_codegen::ir::{Type, Value};
+use cranelift_codegen::ir::{Block, Type, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use tiered_decode::types::ValType;
 
@@ -19,15 +21,12 @@ use crate::error::CompileError;
 
 use super::Translator;
 
-/// Definitions that the front end may have room for: 128 MiB. Ordinary functions of a megabyte stay below a tenth.
-const MAX_DEFINITIONS: usize = 32 << 20;
-
 /// A variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carrier {
     variable: Variable,
     ty: Type,
-    /// One more than the last block that it was touched in.
+    /// How many blocks there were when it was touched last.
     reach: u32,
 }
 
@@ -74,9 +73,10 @@ impl Variables {
     }
 
     fn touch(&mut self, builder: &FunctionBuilder<'_>, carrier: &mut Carrier) {
-        let reach = builder
-            .current_block()
-            .map_or(0, |block| block.index() as u32 + 1);
+        self.extend(carrier, builder.func.dfg.num_blocks() as u32);
+    }
+
+    fn extend(&mut self, carrier: &mut Carrier, reach: u32) {
         if reach > carrier.reach {
             self.definitions += (reach - carrier.reach) as usize;
             carrier.reach = reach;
@@ -86,10 +86,6 @@ impl Variables {
     /// How many definitions the front end has room for.
     pub(super) fn definitions(&self) -> usize {
         self.definitions
-    }
-
-    pub(super) fn are_in_proportion(&self) -> bool {
-        self.definitions <= MAX_DEFINITIONS
     }
 }
 
@@ -115,6 +111,10 @@ impl Carriers {
         };
         &mut self.0[index][class]
     }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Carrier> {
+        self.0.iter_mut().flatten().flatten()
+    }
 }
 
 impl Translator<'_, '_> {
@@ -122,6 +122,22 @@ impl Translator<'_, '_> {
         let (variables, builder) = (&mut self.variables, &mut self.builder);
         let place = self.carriers.place(index, ty);
         *place.get_or_insert_with(|| variables.declare(builder, ty))
+    }
+
+    /// Counts what the front end does when the loop that begins at `header` ends here.
+    pub(super) fn touch_loop(&mut self, header: Block) -> Result<(), CompileError> {
+        let taken_over = self.builder.block_params(header).len();
+        if taken_over == 0 {
+            return Ok(());
+        }
+        let (begin, end) = (header.index(), self.builder.func.dfg.num_blocks());
+        for carrier in self.locals.iter_mut().chain(self.carriers.all()) {
+            if carrier.reach as usize > begin {
+                self.variables.extend(carrier, end as u32);
+            }
+        }
+        // Each branch to the header is one of these blocks, and may take all along.
+        self.check_memory(taken_over * (end - begin))
     }
 
     /// Sets carrier `index` in the present block.

@@ -256,6 +256,7 @@ impl<'m> Translator<'_, 'm> {
             Kind::Loop => {
                 self.open_loops -= 1;
                 if let Some(header) = frame.label {
+                    self.touch_loop(header)?;
                     self.builder.seal_block(header);
                 }
             }
@@ -467,6 +468,7 @@ impl<'m> Translator<'_, 'm> {
             self.op_br(default);
             return Ok(());
         }
+        self.check_targets(table.len())?;
         let count = self.control[self.target(default)].branch_types().len();
         self.pass(count);
         let through_hops = table.len() > MAX_DIRECT_TARGETS;

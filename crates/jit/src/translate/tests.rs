@@ -14,6 +14,7 @@ use tiered_decode::memory::{LoadOp, StoreOp};
 use tiered_decode::numeric::NumOp;
 
 use super::*;
+use crate::cost::MOST_BYTES;
 
 mod bounds;
 mod hints;
@@ -53,6 +54,7 @@ fn try_translate(
         metered,
         spectre_guards: true,
         relaxed: Relaxed::DETERMINISTIC,
+        bytes: MOST_BYTES,
     })
 }
 
@@ -562,6 +564,11 @@ fn hostile_bodies_stay_in_proportion() {
         "(br_if 0 (i32.const 1))".repeat(100_000),
         "drop ".repeat(1000)
     );
+    let back = format!(
+        "(loop {} {})",
+        uses(MAX_LOCALS),
+        "(br_if 0 (local.get 0))".repeat(20_000)
+    );
     let ifs = "(if (local.get 0) (then ".repeat(40_000) + &"))".repeat(40_000);
     let plain = "(i32.store (i32.const 1) (i32.const 2))".repeat(300_000);
     for (what, body, is_refused) in [
@@ -569,6 +576,7 @@ fn hostile_bodies_stay_in_proportion() {
         ("nested loops", nested_loops, true),
         ("loops that seem to carry much", carrying, true),
         ("many branches", branches, true),
+        ("many branches back to a loop", back, true),
         ("a long table", table, false),
         ("wide labels", wide, true),
         ("deep blocks", ifs, false),
@@ -604,4 +612,32 @@ fn count(func: &ir::Function, opcode: Opcode) -> usize {
     insts
         .filter(|&inst| func.dfg.insts[inst].opcode() == opcode)
         .count()
+}
+
+/// What is not compiled is given up once there is enough of it.
+#[test]
+fn what_takes_too_much_memory_is_not_translated_to_its_end() {
+    let text = format!(
+        "(module (memory 1) (func {}))",
+        "(i32.store (i32.const 1) (i32.const 2))".repeat(100_000)
+    );
+    let module = module(&text);
+    let translated = |bytes| {
+        let job = Job {
+            module: &module,
+            func: FuncIdx(0),
+            entry: Entry::Start,
+            metered: false,
+            spectre_guards: true,
+            relaxed: Relaxed::DETERMINISTIC,
+            bytes,
+        };
+        let (mut context, mut func) = (FunctionBuilderContext::new(), ir::Function::new());
+        let result = translate(&job, &**ISA, &mut context, &mut func);
+        (result.is_ok(), func.dfg.num_insts())
+    };
+    let (is_whole, insts) = translated(MOST_BYTES);
+    assert!(is_whole && insts >= 300_000, "{insts}");
+    let (is_whole, insts) = translated(1 << 20);
+    assert!(!is_whole && insts <= 10_000, "{insts}");
 }

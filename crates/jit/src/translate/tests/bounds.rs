@@ -17,6 +17,7 @@ fn with_guards(module: &Module, spectre_guards: bool) -> ir::Function {
         metered: false,
         spectre_guards,
         relaxed: Relaxed::DETERMINISTIC,
+        bytes: MOST_BYTES,
     };
     let (func, _) = try_translate_job(&job).expect("it translates");
     if let Err(errors) = verify_function(&func, &**ISA) {
