@@ -9,9 +9,11 @@
 //! *Invariant:* function bodies of core modules are not looked at here: decoding the modules validates them.
 
 mod asynchrony;
+mod bulk;
 mod convert;
 mod core_types;
 mod expansion;
+mod relatives;
 mod sections;
 mod translate;
 
@@ -169,8 +171,9 @@ pub(crate) enum Trampoline {
     },
     Transcode {
         op: Transcode,
-        from: u32,
-        to: u32,
+        /// The memories.
+        from: CoreDef,
+        to: CoreDef,
     },
     ResourceNew(ResourceTable),
     ResourceRep(ResourceTable),
@@ -275,14 +278,14 @@ pub(crate) enum AsyncBuiltin {
     },
     /// An adapter prepares a call; the memory is the callee's.
     PrepareCall {
-        memory: Option<u32>,
+        memory: Option<CoreDef>,
     },
     SyncStartCall {
-        callback: Option<u32>,
+        callback: Option<CoreDef>,
     },
     AsyncStartCall {
-        callback: Option<u32>,
-        post_return: Option<u32>,
+        callback: Option<CoreDef>,
+        post_return: Option<CoreDef>,
     },
     StreamTransfer,
     FutureTransfer,

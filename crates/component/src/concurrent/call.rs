@@ -70,7 +70,9 @@ pub(crate) fn prepare_call(
 ) -> Result<(), Trap> {
     let (start, returns) = (func(store, args.first())?, func(store, args.get(1))?);
     let number = |index: usize| args.get(index).map_or(0, bits) as u32;
-    let (caller, callee, results) = (number(2), number(3), number(4));
+    // An instance that calls itself has a number beyond those of all.
+    let caller = number(2) % shared.component.plan().instances.max(1);
+    let (callee, results) = (number(3), number(4));
     let (is_async, encoding, count) = (number(5) != 0, number(6), number(7));
     let may_leave = shared
         .state(store)

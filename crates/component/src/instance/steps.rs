@@ -201,8 +201,8 @@ impl<T: 'static> Instantiator<'_, T> {
     fn extract(&mut self, what: Extract, def: &CoreDef) -> Result<(), Error> {
         match what {
             Extract::Memory => {
-                let memory = self.core_def(def)?.memory();
-                self.memories.push(memory.ok_or_else(|| self.mismatch())?);
+                let memory = self.core_memory(def)?;
+                self.memories.push(memory);
             }
             Extract::Realloc => {
                 let func = self.slots_func(def)?;
@@ -230,6 +230,11 @@ impl<T: 'static> Instantiator<'_, T> {
     fn core_func(&mut self, def: &CoreDef) -> Result<CoreFunc, Error> {
         let func = self.core_def(def)?.func();
         func.ok_or_else(|| self.mismatch())
+    }
+
+    fn core_memory(&mut self, def: &CoreDef) -> Result<Memory, Error> {
+        let memory = self.core_def(def)?.memory();
+        memory.ok_or_else(|| self.mismatch())
     }
 
     /// A function that the canonical ABI calls.
@@ -341,7 +346,7 @@ impl<T: 'static> Instantiator<'_, T> {
                 options,
             } => return self.lower(ty, (*import, *func_type), *options),
             Trampoline::Transcode { op, from, to } => {
-                let (from, to) = (self.memories[*from as usize], self.memories[*to as usize]);
+                let (from, to) = (self.core_memory(from)?, self.core_memory(to)?);
                 trampoline::transcoder(self.store, ty, *op, from, to)
             }
             Trampoline::ResourceNew(table) => {
@@ -400,27 +405,32 @@ impl<T: 'static> Instantiator<'_, T> {
 
     fn async_builtin(&mut self, ty: FuncType, what: &AsyncBuiltin) -> Result<CoreFunc, Error> {
         self.hosts();
-        let callback =
-            |this: &Self, index: Option<u32>| index.map(|at| this.callbacks[at as usize]);
-        let reference = match *what {
-            AsyncBuiltin::PrepareCall { memory } => Some(ReferenceBuiltin::Prepare {
-                memory: memory.map(|index| self.memories[index as usize]),
-            }),
-            AsyncBuiltin::SyncStartCall { callback: index } => {
-                self.blocks();
-                Some(ReferenceBuiltin::Start(StartCall {
-                    is_sync: true,
-                    callback: callback(self, index),
-                    post_return: None,
-                }))
+        if matches!(what, AsyncBuiltin::SyncStartCall { .. }) {
+            self.blocks();
+        }
+        let mut func = |def: &Option<CoreDef>| {
+            let func = def.as_ref().map(|def| self.slots_func(def));
+            func.transpose()
+        };
+        let reference = match what {
+            AsyncBuiltin::PrepareCall { memory } => {
+                let memory = memory.as_ref().map(|memory| self.core_memory(memory));
+                Some(ReferenceBuiltin::Prepare {
+                    memory: memory.transpose()?,
+                })
             }
+            AsyncBuiltin::SyncStartCall { callback } => Some(ReferenceBuiltin::Start(StartCall {
+                is_sync: true,
+                callback: func(callback)?,
+                post_return: None,
+            })),
             AsyncBuiltin::AsyncStartCall {
-                callback: index,
+                callback,
                 post_return,
             } => Some(ReferenceBuiltin::Start(StartCall {
                 is_sync: false,
-                callback: callback(self, index),
-                post_return: post_return.map(|index| self.post_returns[index as usize]),
+                callback: func(callback)?,
+                post_return: func(post_return)?,
             })),
             _ => None,
         };

@@ -1,26 +1,26 @@
 //! What `wasmtime-environ` has made of a component, as a plan.
 
+mod adapters;
 mod builtin;
 
 use std::collections::HashMap;
 
-use tiered::decode::index::{FuncIdx, GlobalIdx, MemoryIdx, TableIdx, TagIdx};
-use tiered::decode::module::ExportKind;
+use tiered::decode::types::FuncType;
 use wasmtime_environ::collections::TryString;
 use wasmtime_environ::component::{
     self as environ, CanonicalOptions, CanonicalOptionsDataModel, Component, ComponentExternData,
-    ComponentTranslation, ComponentTypes, ExportIndex, ExportItem, FixedEncoding,
-    GlobalInitializer, InstantiateModule, InterfaceType, NameMap, StaticModuleIndex,
-    TypeDef as EnvironDef, TypeFuncIndex, TypeResourceTable, TypeResourceTableIndex,
-    UnsafeIntrinsic,
+    ComponentTranslation, ComponentTypes, ExportIndex, FixedEncoding, GlobalInitializer,
+    InstantiateModule, InterfaceType, NameMap, StaticModuleIndex, TypeDef as EnvironDef,
+    TypeFuncIndex, TypeResourceTable, TypeResourceTableIndex,
 };
 use wasmtime_environ::{EntityIndex, EntityRef, ModuleTranslation, PrimaryMap, WasmValType};
 
-use super::core_types;
+use super::relatives::Replacement;
 use super::{
-    CoreDef, CoreExport, CoreItem, Export, Exports, Extract, ImportPath, Item, ModuleSource,
-    Options, Plan, ResourceTable, Step, Trampoline, Transcode,
+    CoreDef, Export, Exports, Extract, ImportPath, Item, ModuleSource, Options, Plan,
+    ResourceTable, Step, Trampoline, Transcode,
 };
+use super::{bulk, core_types};
 use crate::abi::StringEncoding;
 use crate::error::InvalidComponent;
 use crate::types::{Case, Field, FuncTypeId, Param, ResourceId, TypeDef, Types, ValType};
@@ -42,6 +42,16 @@ pub(super) struct Converter<'a> {
     values: HashMap<InterfaceType, ValType>,
     /// The imports of the functions that are lowered, in the order of the steps.
     lowered: Vec<u32>,
+    /// The modules of adapters that others take the place of.
+    replaced: HashMap<StaticModuleIndex, Replacement>,
+    /// The numbers that functions of replaced modules have now, by the core instance and the old number.
+    renumbered: HashMap<(u32, u32), u32>,
+    /// What the steps remember, in their order.
+    memories: Vec<CoreDef>,
+    callbacks: Vec<CoreDef>,
+    post_returns: Vec<CoreDef>,
+    /// Those that only replaced modules import.
+    more_trampolines: Vec<(FuncType, Trampoline)>,
 }
 
 impl<'a> Converter<'a> {
@@ -51,6 +61,7 @@ impl<'a> Converter<'a> {
         modules: &'a PrimaryMap<StaticModuleIndex, ModuleTranslation<'a>>,
         bytes: &'a [u8],
         resource_tables: usize,
+        replaced: HashMap<StaticModuleIndex, Replacement>,
     ) -> Converter<'a> {
         let component = &translation.component;
         let lowered = component.initializers.iter().filter_map(|step| match step {
@@ -67,6 +78,12 @@ impl<'a> Converter<'a> {
             types: Types::new(),
             values: HashMap::new(),
             lowered: lowered.collect(),
+            renumbered: adapters::renumbered(component, &replaced),
+            replaced,
+            memories: Vec::new(),
+            callbacks: Vec::new(),
+            post_returns: Vec::new(),
+            more_trampolines: Vec::new(),
         }
     }
 
@@ -80,16 +97,18 @@ impl<'a> Converter<'a> {
             import: import.index(),
             path: path.iter().map(|name| name.as_str().into()).collect(),
         });
-        let steps = component
-            .initializers
-            .iter()
-            .filter_map(|step| self.step(step));
-        let (paths, steps) = (paths.collect(), steps.collect::<Result<_>>()?);
+        let paths = paths.collect();
+        self.remembered()?;
+        let mut steps = Vec::with_capacity(component.initializers.len());
+        for step in &component.initializers {
+            steps.extend(self.step(step)?);
+        }
         let mut trampolines = Vec::with_capacity(component.trampolines.len());
         for (index, ty) in component.trampolines.iter() {
             let trampoline = self.trampoline(&self.translation.trampolines[index])?;
             trampolines.push((core_types::func(self.from, *ty)?, trampoline));
         }
+        trampolines.append(&mut self.more_trampolines);
         let options = component.options.values();
         let options = options
             .map(|options| self.options(options))
@@ -125,52 +144,41 @@ impl<'a> Converter<'a> {
     /// Where the core modules' bytes are.
     fn sources(&self) -> Vec<ModuleSource> {
         let all = self.bytes.as_ptr_range();
-        let source = |module: &ModuleTranslation<'_>| {
+        let source = |(index, module): (StaticModuleIndex, &ModuleTranslation<'_>)| {
             let part = module.wasm.as_ptr_range();
-            if all.contains(&part.start) && part.end <= all.end {
-                let start = part.start.addr() - all.start.addr();
-                ModuleSource::Part(start..start + module.wasm.len())
-            } else {
-                ModuleSource::Adapters(module.wasm.into())
-            }
+            let wasm = match self.replaced.get(&index) {
+                Some(replacement) => replacement.wasm.as_slice(),
+                None if all.contains(&part.start) && part.end <= all.end => {
+                    let start = part.start.addr() - all.start.addr();
+                    return ModuleSource::Part(start..start + module.wasm.len());
+                }
+                None => module.wasm,
+            };
+            let adapters = bulk::with_copies(wasm);
+            ModuleSource::Adapters(adapters.map_or_else(|| wasm.into(), Vec::into_boxed_slice))
         };
-        self.modules.values().map(source).collect()
+        self.modules.iter().map(source).collect()
     }
 
-    fn step(&self, step: &GlobalInitializer) -> Option<Result<Step>> {
-        let extract = |what, def| Some(Ok(Step::Extract { what, def }));
-        match step {
-            GlobalInitializer::InstantiateModule(what, _) => Some(self.instantiation(what)),
+    /// A step; `None` if there is nothing to do.
+    fn step(&mut self, step: &GlobalInitializer) -> Result<Option<Step>> {
+        Ok(Some(match step {
+            GlobalInitializer::InstantiateModule(what, _) => self.instantiation(what)?,
             // The trampoline knows the import.
-            GlobalInitializer::LowerImport { .. } => None,
-            GlobalInitializer::ExtractMemory(memory) => {
-                let export = memory.export.clone().map_index(EntityIndex::from);
-                extract(Extract::Memory, CoreDef::Export(core_export(&export)))
-            }
+            GlobalInitializer::LowerImport { .. } => return Ok(None),
+            GlobalInitializer::Resource(resource) => self.resource(resource)?,
             GlobalInitializer::ExtractTable(table) => {
                 let export = table.export.clone().map_index(EntityIndex::from);
-                extract(Extract::Table, CoreDef::Export(core_export(&export)))
+                Step::Extract {
+                    what: Extract::Table,
+                    def: self.core_def(&environ::CoreDef::Export(export))?,
+                }
             }
-            GlobalInitializer::ExtractRealloc(realloc) => {
-                Some(core_def(&realloc.def).map(|def| Step::Extract {
-                    what: Extract::Realloc,
-                    def,
-                }))
-            }
-            GlobalInitializer::ExtractCallback(callback) => {
-                Some(core_def(&callback.def).map(|def| Step::Extract {
-                    what: Extract::Callback,
-                    def,
-                }))
-            }
-            GlobalInitializer::ExtractPostReturn(post_return) => {
-                Some(core_def(&post_return.def).map(|def| Step::Extract {
-                    what: Extract::PostReturn,
-                    def,
-                }))
-            }
-            GlobalInitializer::Resource(resource) => Some(self.resource(resource)),
-        }
+            step => match self.extracted(step)? {
+                Some((what, def)) => Step::Extract { what, def },
+                None => return Ok(None),
+            },
+        }))
     }
 
     fn resource(&self, resource: &environ::Resource) -> Result<Step> {
@@ -179,16 +187,26 @@ impl<'a> Converter<'a> {
             return Err(InvalidComponent::new(reason));
         }
         Ok(Step::Resource {
-            destructor: resource.dtor.as_ref().map(core_def).transpose()?,
+            destructor: resource
+                .dtor
+                .as_ref()
+                .map(|def| self.core_def(def))
+                .transpose()?,
             instance: resource.instance.as_u32(),
         })
     }
 
-    fn instantiation(&self, what: &InstantiateModule) -> Result<Step> {
+    fn instantiation(&mut self, what: &InstantiateModule) -> Result<Step> {
         match what {
+            InstantiateModule::Static(module, _) if self.replaced.contains_key(module) => {
+                self.replaced_instantiation(*module)
+            }
             InstantiateModule::Static(module, imports) => Ok(Step::Instantiate {
                 module: module.as_u32(),
-                imports: imports.iter().map(core_def).collect::<Result<_>>()?,
+                imports: imports
+                    .iter()
+                    .map(|def| self.core_def(def))
+                    .collect::<Result<_>>()?,
             }),
             InstantiateModule::Import(import, imports) => {
                 let fields = imports.iter().flat_map(|(module, fields)| {
@@ -197,7 +215,7 @@ impl<'a> Converter<'a> {
                 });
                 let fields = fields.map(|(module, field, def)| {
                     let name = (module.as_str().into(), field.as_str().into());
-                    Ok((name, core_def(def)?))
+                    Ok((name, self.core_def(def)?))
                 });
                 Ok(Step::InstantiateImport {
                     import: import.as_u32(),
@@ -246,8 +264,8 @@ impl<'a> Converter<'a> {
             },
             From::Transcoder { op, from, to, .. } => Trampoline::Transcode {
                 op: transcode(*op),
-                from: from.as_u32(),
-                to: to.as_u32(),
+                from: self.memories[from.index()].clone(),
+                to: self.memories[to.index()].clone(),
             },
             From::ResourceNew { ty, .. } => Trampoline::ResourceNew(table(self, *ty)?),
             From::ResourceRep { ty, .. } => Trampoline::ResourceRep(table(self, *ty)?),
@@ -297,7 +315,7 @@ impl<'a> Converter<'a> {
         Ok(match &self.component.export_items[index] {
             environ::Export::LiftedFunction { ty, func, options } => Export::Func {
                 ty: self.func(*ty)?,
-                func: core_def(func)?,
+                func: self.core_def(func)?,
                 options: options.as_u32(),
                 results: self.from[*ty].results.as_u32(),
             },
@@ -445,39 +463,6 @@ impl<'a> Converter<'a> {
             InterfaceType::Stream(ty) => TypeDef::Stream(self.optional(from[from[ty].ty].payload)?),
             _ => return Err(InvalidComponent::new("a type that is not known")),
         })
-    }
-}
-
-fn core_def(def: &environ::CoreDef) -> Result<CoreDef> {
-    Ok(match def {
-        environ::CoreDef::Export(export) => CoreDef::Export(core_export(export)),
-        environ::CoreDef::InstanceFlags(instance) => CoreDef::MayLeave(instance.as_u32()),
-        environ::CoreDef::Trampoline(index) => CoreDef::Trampoline(index.as_u32()),
-        environ::CoreDef::TaskMayBlock => CoreDef::TaskMayBlock,
-        environ::CoreDef::UnsafeIntrinsic(intrinsic) => match intrinsic {
-            UnsafeIntrinsic::ContextGetI32_0 => CoreDef::ContextGet(0),
-            UnsafeIntrinsic::ContextGetI32_1 => CoreDef::ContextGet(1),
-            UnsafeIntrinsic::ContextSetI32_0 => CoreDef::ContextSet(0),
-            UnsafeIntrinsic::ContextSetI32_1 => CoreDef::ContextSet(1),
-            // Only who asks for them by the name of an import gets others.
-            _ => return Err(InvalidComponent::new("an intrinsic that is not known")),
-        },
-    })
-}
-
-fn core_export(export: &environ::CoreExport<EntityIndex>) -> CoreExport {
-    CoreExport {
-        instance: export.instance.as_u32(),
-        item: match &export.item {
-            ExportItem::Index(index) => CoreItem::Known(match *index {
-                EntityIndex::Function(index) => ExportKind::Func(FuncIdx(index.as_u32())),
-                EntityIndex::Table(index) => ExportKind::Table(TableIdx(index.as_u32())),
-                EntityIndex::Memory(index) => ExportKind::Memory(MemoryIdx(index.as_u32())),
-                EntityIndex::Global(index) => ExportKind::Global(GlobalIdx(index.as_u32())),
-                EntityIndex::Tag(index) => ExportKind::Tag(TagIdx(index.as_u32())),
-            }),
-            ExportItem::Name(name) => CoreItem::Named(name.as_str().into()),
-        },
     }
 }
 

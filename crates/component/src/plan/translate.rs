@@ -8,6 +8,7 @@ use wasmtime_environ::wasmparser::{self, Validator};
 use wasmtime_environ::{ScopeVec, Trap, Tunables};
 
 use super::convert::Converter;
+use super::relatives::{self, Translated};
 use super::{Plan, asynchrony, expansion};
 use crate::error::InvalidComponent;
 
@@ -36,7 +37,8 @@ fn translate_in(bytes: &[u8], accepted: WasmFeatures) -> Result<Plan, InvalidCom
         concurrency_support: asynchrony::has_tasks(bytes),
         ..Tunables::default_host()
     };
-    let mut validator = Validator::new_with_features(features(accepted));
+    let features = features(accepted);
+    let mut validator = Validator::new_with_features(features);
     let mut types = ComponentTypesBuilder::new(&validator);
     let adapters = ScopeVec::new();
     let translator = Translator::new(&tunables, &mut validator, &mut types, &adapters);
@@ -47,9 +49,25 @@ fn translate_in(bytes: &[u8], accepted: WasmFeatures) -> Result<Plan, InvalidCom
             None => InvalidComponent::new(&format!("{error:#}")),
         }
     })?;
+    let translated = Translated {
+        bytes,
+        features,
+        tunables: &tunables,
+        translation: &translation,
+        modules: &modules,
+    };
+    let replaced = relatives::replacements(&translated, &mut validator, &mut types);
     let resource_tables = types.num_resource_tables();
     let (types, _) = types.finish(&translation.component);
-    Converter::new(&types, &translation, &modules, bytes, resource_tables).plan()
+    Converter::new(
+        &types,
+        &translation,
+        &modules,
+        bytes,
+        resource_tables,
+        replaced,
+    )
+    .plan()
 }
 
 /// The proposals by their names, which both releases of the parser have, and those of the component model.

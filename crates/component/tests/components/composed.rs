@@ -13,6 +13,7 @@ in_all_modes! {
     strings_between_encodings,
     strings_between_addresses,
     values_between_components,
+    lists_of_numbers_between_components,
     components_have_modules_of_adapters,
     only_what_needs_it_keeps_account_of_calls,
     a_trap_inside_is_the_trap_of_all,
@@ -219,6 +220,35 @@ fn values_between_components(config: &Config) {
         for _ in 0..3 {
             let back = run.call(&mut store, &args).expect("no trap");
             assert_eq!(back.as_ref(), Some(&value), "{ty}");
+        }
+    }
+}
+
+/// Lists that are copied as they are, and such as are looked at item by item.
+fn lists_of_numbers_between_components(config: &Config) {
+    let items: Vec<(&str, fn(u64) -> Val)> = vec![
+        ("u8", |x| Val::U8(x as u8)),
+        ("s8", |x| Val::S8(x as i8)),
+        ("u16", |x| Val::U16(x as u16)),
+        ("s16", |x| Val::S16(x as i16)),
+        ("u32", |x| Val::U32(x as u32)),
+        ("s32", |x| Val::S32(x as i32)),
+        ("u64", Val::U64),
+        ("s64", |x| Val::S64(x as i64)),
+        ("f32", |x| Val::F32(x as f32)),
+        ("f64", |x| Val::F64(x as f64)),
+        ("bool", |x| Val::Bool(x % 2 == 1)),
+        ("char", |x| Val::Char(char::from((x % 128) as u8))),
+    ];
+    for (ty, item) in items {
+        let text = composed("utf8", "utf8").replace("string)", &format!("(list {ty}))"));
+        let (mut store, instance) = instance(config, &text);
+        let run = instance.func("", "run").expect("it is exported");
+        for length in [0, 1, 7, 300] {
+            let values = (0..length).map(|at: u64| item(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let list = Val::List(values.collect());
+            let back = run.call(&mut store, &[list.clone()]).expect("no trap");
+            assert_eq!(back, Some(list), "{length} of {ty}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod guest;
 mod libc;
 mod linking;
 mod lowered;
+mod relatives;
 mod resources;
 mod strings;
 mod values;

@@ -8,15 +8,24 @@ use crate::modes::in_all_modes;
 
 in_all_modes! {
     calls_of_all_kinds_meet,
+    a_resource_comes_from_one_that_was_made,
+    a_call_of_oneself_waits_until_one_is_free,
     a_stream_of_numbers_goes_from_one_to_the_other,
     a_stream_of_texts_is_lifted_and_lowered,
 }
 
+/// What a caller is to its callee.
+#[derive(Clone, Copy, Debug)]
+enum Relation {
+    Stranger,
+    /// It has made it.
+    Parent,
+}
+
 /// A callee whose function doubles a number, lifted in one way, and a caller that has lowered it in another one.
-fn doubled(lift: &str, lower: &str, call: &str) -> String {
-    format!(
-        r#"(component
-        (component $Callee
+fn doubled(relation: Relation, lift: &str, lower: &str, call: &str) -> String {
+    let callee = format!(
+        r#"(component $Callee
             (core func $return (canon task.return (result u64)))
             (core func $yield (canon thread.yield))
             (core module $m
@@ -37,8 +46,10 @@ fn doubled(lift: &str, lower: &str, call: &str) -> String {
                     (i32.const 0)))
             (core instance $i (instantiate $m (with "h" (instance (export "return" (func $return)) (export "yield" (func $yield))))))
             (func (export "double") async (param "n" u64) (result u64) (canon lift {lift})))
-        (component $Caller
-            (import "double" (func $double async (param "n" u64) (result u64)))
+        (instance $callee (instantiate $Callee))"#
+    );
+    let caller = format!(
+        r#"
             (core module $memory (memory (export "memory") 1))
             (core instance $memory (instantiate $memory))
             (core func $new (canon waitable-set.new))
@@ -56,11 +67,21 @@ fn doubled(lift: &str, lower: &str, call: &str) -> String {
             (core instance $i (instantiate $m (with "memory" (instance $memory)) (with "h" (instance
                 (export "new" (func $new)) (export "wait" (func $wait)) (export "join" (func $join))
                 (export "drop" (func $drop)) (export "double" (func $double))))))
-            (func (export "run") async (result u64) (canon lift (core func $i "run"))))
-        (instance $callee (instantiate $Callee))
-        (instance $caller (instantiate $Caller (with "double" (func $callee "double"))))
-        (func (export "run") (alias export $caller "run")))"#
-    )
+            (func (export "run") async (result u64) (canon lift (core func $i "run")))"#
+    );
+    match relation {
+        Relation::Stranger => format!(
+            r#"(component {callee}
+                (component $Caller
+                    (import "double" (func $double async (param "n" u64) (result u64)))
+                    {caller})
+                (instance $caller (instantiate $Caller (with "double" (func $callee "double"))))
+                (func (export "run") (alias export $caller "run")))"#
+        ),
+        Relation::Parent => format!(
+            r#"(component {callee} (alias export $callee "double" (func $double)) {caller})"#
+        ),
+    }
 }
 
 fn calls_of_all_kinds_meet(config: &Config) {
@@ -88,23 +109,107 @@ fn calls_of_all_kinds_meet(config: &Config) {
             (call $drop (local.get $task))
             (i64.load (i32.const 16)))
         (func (export "run") (result i64) (i64.add (call $one (i64.const 20)) (call $one (i64.const 1))))"#;
-    for lift in lifts {
-        for (lower, call) in [
-            ("", sync),
-            (r#"async (memory (core memory $memory "memory"))"#, not),
-        ] {
-            let (mut store, instance) = instance(config, &doubled(lift, lower, call));
+    let lowers = [
+        ("", sync),
+        (r#"async (memory (core memory $memory "memory"))"#, not),
+    ];
+    for relation in [Relation::Stranger, Relation::Parent] {
+        for (lift, (lower, call)) in lifts
+            .iter()
+            .flat_map(|lift| lowers.iter().map(move |lower| (lift, *lower)))
+        {
+            let text = doubled(relation, lift, lower, call);
+            let (mut store, instance) = instance(config, &text);
             let run = instance.func("", "run").expect("an export");
             let result = run.call(&mut store, &[]);
-            let result = result.unwrap_or_else(|error| panic!("{lift} {lower}: {error}"));
-            assert_eq!(result, Some(Val::U64(42)), "{lift} {lower}");
-            assert_eq!(
-                instance.tasks(&mut store).expect("its store"),
-                0,
-                "{lift} {lower}"
-            );
+            let result =
+                result.unwrap_or_else(|error| panic!("{relation:?} {lift} {lower}: {error}"));
+            assert_eq!(result, Some(Val::U64(42)), "{relation:?} {lift} {lower}");
+            let tasks = instance.tasks(&mut store).expect("its store");
+            assert_eq!(tasks, 0, "{relation:?} {lift} {lower}");
         }
     }
+}
+
+/// `task.return` names the type of the resource as the callee has it.
+fn a_resource_comes_from_one_that_was_made(config: &Config) {
+    let text = r#"(component
+        (component $Callee
+            (type $r' (resource (rep i32)))
+            (export $r "r" (type $r'))
+            (core func $new (canon resource.new $r'))
+            (core func $return (canon task.return (result (own $r))))
+            (core module $m
+                (import "h" "new" (func $new (param i32) (result i32)))
+                (import "h" "return" (func $return (param i32)))
+                (func (export "make") (call $return (call $new (i32.const 42))))
+                (func (export "get") (param i32) (result i32) (local.get 0)))
+            (core instance $i (instantiate $m (with "h" (instance (export "new" (func $new)) (export "return" (func $return))))))
+            (func (export "make") async (result (own $r)) (canon lift (core func $i "make") async))
+            (func (export "get") (param "r" (borrow $r)) (result u32) (canon lift (core func $i "get"))))
+        (instance $callee (instantiate $Callee))
+        (core func $make (canon lower (func $callee "make")))
+        (core func $get (canon lower (func $callee "get")))
+        (core module $m
+            (import "h" "make" (func $make (result i32)))
+            (import "h" "get" (func $get (param i32) (result i32)))
+            (func (export "run") (result i32) (call $get (call $make))))
+        (core instance $i (instantiate $m (with "h" (instance (export "make" (func $make)) (export "get" (func $get))))))
+        (func (export "run") async (result u32) (canon lift (core func $i "run"))))"#;
+    let (mut store, instance) = instance(config, text);
+    let run = instance.func("", "run").expect("an export");
+    let result = run.call(&mut store, &[]).expect("it returns");
+    assert_eq!(result, Some(Val::U32(42)));
+}
+
+/// A component calls an asynchronous function of its own: the call begins when the task that makes it waits.
+fn a_call_of_oneself_waits_until_one_is_free(config: &Config) {
+    let text = r#"(component
+          (core module $Memory (memory (export "mem") 1))
+          (core instance $memory (instantiate $Memory))
+          (core func $task.return (canon task.return (result u32)))
+          (core func $new (canon waitable-set.new))
+          (core func $join (canon waitable.join))
+          (core func $drop (canon subtask.drop))
+          (core module $M1
+            (import "" "task.return" (func $task.return (param i32)))
+            (func (export "b") (result i32) (call $task.return (i32.const 42)) (i32.const 0))
+            (func (export "b-cb") (param i32 i32 i32) (result i32) unreachable))
+          (core instance $m1 (instantiate $M1 (with "" (instance (export "task.return" (func $task.return))))))
+          (func $b async (result u32) (canon lift (core func $m1 "b") async (callback (core func $m1 "b-cb"))))
+          (core func $b' (canon lower (func $b) async (memory (core memory $memory "mem"))))
+          (core module $M2
+            (import "" "mem" (memory 1))
+            (import "" "b" (func $b (param i32) (result i32)))
+            (import "" "task.return" (func $task.return (param i32)))
+            (import "" "new" (func $new (result i32)))
+            (import "" "join" (func $join (param i32 i32)))
+            (import "" "drop" (func $drop (param i32)))
+            (global $sub (mut i32) (i32.const 0))
+            (func (export "a") (result i32) (local $p i32) (local $ws i32)
+              (local.set $ws (call $new))
+              (local.set $p (call $b (i32.const 16)))
+              (if (i32.ne (i32.and (local.get $p) (i32.const 15)) (i32.const 0)) (then unreachable))
+              (global.set $sub (i32.shr_u (local.get $p) (i32.const 4)))
+              (call $join (global.get $sub) (local.get $ws))
+              (i32.or (i32.const 2) (i32.shl (local.get $ws) (i32.const 4))))
+            (func (export "a-cb") (param i32 i32 i32) (result i32)
+              (if (i32.ne (local.get 0) (i32.const 1)) (then unreachable))
+              (if (i32.ne (local.get 1) (global.get $sub)) (then unreachable))
+              ;; It starts, or has returned at once.
+              (if (i32.ne (local.get 2) (i32.const 2)) (then unreachable))
+              (call $drop (global.get $sub))
+              (call $task.return (i32.load (i32.const 16)))
+              (i32.const 0)))
+          (core instance $m2 (instantiate $M2 (with "" (instance
+            (export "mem" (memory $memory "mem")) (export "b" (func $b')) (export "task.return" (func $task.return))
+            (export "new" (func $new)) (export "join" (func $join)) (export "drop" (func $drop))))))
+          (func (export "a") async (result u32)
+            (canon lift (core func $m2 "a") async (callback (core func $m2 "a-cb")))))"#;
+    let (mut store, instance) = instance(config, text);
+    let run = instance.func("", "a").expect("an export");
+    let result = run.call(&mut store, &[]).expect("it returns");
+    assert_eq!(result, Some(Val::U32(42)));
 }
 
 /// One component makes a stream and writes three items; the other one reads them.

@@ -5,6 +5,8 @@ use wasmtime_environ::component::{
     TypeComponentLocalErrorContextTableIndex, TypeFutureTableIndex, TypeStreamTableIndex,
 };
 
+use wasmtime_environ::EntityRef;
+
 use super::{Converter, Result};
 use crate::error::InvalidComponent;
 use crate::plan::{AsyncBuiltin, EndTable, EndTables, Side};
@@ -145,17 +147,17 @@ impl Converter<'_> {
                 instance: instance.as_u32(),
             },
             From::PrepareCall { memory } => AsyncBuiltin::PrepareCall {
-                memory: memory.map(|memory| memory.as_u32()),
+                memory: memory.map(|memory| self.memories[memory.index()].clone()),
             },
             From::SyncStartCall { callback } => AsyncBuiltin::SyncStartCall {
-                callback: callback.map(|func| func.as_u32()),
+                callback: callback.map(|func| self.callbacks[func.index()].clone()),
             },
             From::AsyncStartCall {
                 callback,
                 post_return,
             } => AsyncBuiltin::AsyncStartCall {
-                callback: callback.map(|func| func.as_u32()),
-                post_return: post_return.map(|func| func.as_u32()),
+                callback: callback.map(|func| self.callbacks[func.index()].clone()),
+                post_return: post_return.map(|func| self.post_returns[func.index()].clone()),
             },
             From::StreamTransfer => AsyncBuiltin::StreamTransfer,
             From::FutureTransfer => AsyncBuiltin::FutureTransfer,
