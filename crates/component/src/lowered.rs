@@ -407,6 +407,16 @@ impl<T: 'static> Lowered<'_, T> {
         (data, bytes)
     }
 
+    /// The bytes of [`Lowered::memory`].
+    #[inline]
+    pub fn bytes(&mut self) -> &mut [u8] {
+        match (self.lowering.memory, &mut self.scratch) {
+            (Some(memory), _) => memory.data_mut(&mut self.caller),
+            (None, Some(scratch)) => &mut scratch.bytes[..],
+            (None, None) => &mut [],
+        }
+    }
+
     /// [`Lowered::memory`], and what work on the bytes is [charged](Meter::charge) to.
     #[inline]
     pub fn memory_and_meter(&mut self) -> (&mut T, &mut [u8], Meter<'_>) {

@@ -175,6 +175,7 @@ impl Memory {
     }
 
     /// The bytes, to change; none of a memory that threads share.
+    #[inline]
     pub fn data_mut<'a>(&self, store: &'a mut AnyStore) -> &'a mut [u8] {
         // SAFETY: the store is borrowed mutably as long as the bytes are.
         unsafe { self.0.record(store).bytes_mut() }
@@ -356,6 +357,7 @@ impl Global {
     }
 
     /// The value.
+    #[inline]
     pub fn get(&self, store: &AnyStore) -> Val {
         let record = self.0.record(store);
         Val::from_bits(record.get(), record.ty().content, store.raw())

@@ -238,6 +238,7 @@ impl AnyStore {
             .expect("the type of the data was checked when the host function was linked")
     }
 
+    #[inline]
     pub(crate) fn host_data_mut<T: 'static>(&mut self) -> &mut T {
         self.data
             .downcast_mut()

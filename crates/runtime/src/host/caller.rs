@@ -86,6 +86,7 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// # Panics
     /// If the memory is of another store.
     #[doc(alias = "data_and_store_mut")]
+    #[inline]
     pub fn bytes_and_data(&mut self, memory: Memory) -> (&mut [u8], &mut T) {
         // SAFETY: the store is borrowed mutably as long as the bytes are, and its data is no part of a memory.
         let bytes = unsafe { memory.0.record(self.store).bytes_mut() };

@@ -299,6 +299,7 @@ impl MemoryRecord {
     ///
     /// # Safety
     /// Nobody else reads or writes the memory for `'a`.
+    #[inline]
     pub unsafe fn bytes_mut<'a>(&self) -> &'a mut [u8] {
         if self.is_shared() {
             return &mut [];

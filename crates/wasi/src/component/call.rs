@@ -37,6 +37,8 @@ pub(crate) trait Lowered {
     fn set_result(&mut self, bits: u64);
     /// The context, the caller's memory, and what pays.
     fn parts(&mut self) -> Parts<'_>;
+    /// The caller's memory alone, as in [`Lowered::parts`].
+    fn bytes(&mut self) -> &mut [u8];
     /// Has the guest allocate.
     fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32>;
     /// A handle for the guest to own, of the resource `rep`.
@@ -248,7 +250,7 @@ impl<'a> Call<'a> {
         if bytes > MAX_BYTES {
             return Err(trap(format!("a list of {bytes} bytes is too long")));
         }
-        range(self.host.parts().bytes, at, bytes as u32, align)
+        range(self.host.bytes(), at, bytes as u32, align)
     }
 
     /// A string: where it is. It is valid UTF-8.
@@ -272,13 +274,13 @@ impl<'a> Call<'a> {
     /// A string, copied.
     pub(crate) fn text(&mut self) -> Outcome<String> {
         let range = self.string()?;
-        Ok(String::from_utf8_lossy(&self.host.parts().bytes[range]).into_owned())
+        Ok(String::from_utf8_lossy(&self.host.bytes()[range]).into_owned())
     }
 
     /// Where a result of that size goes, if it does not fit one core value: the last argument says so.
     pub(crate) fn result_at(&mut self, index: usize, size: u32, align: u32) -> Outcome<u32> {
         let at = self.host.arg(index) as u32;
-        range(self.host.parts().bytes, at, size, align)?;
+        range(self.host.bytes(), at, size, align)?;
         Ok(at)
     }
 
@@ -289,7 +291,7 @@ impl<'a> Call<'a> {
 
     /// Writes `from` to the guest's memory.
     pub(crate) fn write(&mut self, at: u32, from: &[u8]) -> Outcome<()> {
-        let bytes = self.host.parts().bytes;
+        let bytes = self.host.bytes();
         // A bare length: it is that of a value laid out here.
         let range = range(bytes, at, from.len() as u32, 1)?;
         bytes[range].copy_from_slice(from);
@@ -303,7 +305,7 @@ impl<'a> Call<'a> {
         }
         let size = size as u32;
         let at = self.host.realloc(align, size)?;
-        range(self.host.parts().bytes, at, size, align)?;
+        range(self.host.bytes(), at, size, align)?;
         Ok(at)
     }
 

@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// Takes apart what an operation came to: a guest that is to stop, or waited in vain because it was interrupted, is stopped;
 /// any other error is the guest's to handle.
+#[inline]
 pub(crate) fn settle<T>(result: Result<T, Error>) -> Outcome<Result<T, Errno>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -20,6 +21,7 @@ pub(crate) fn settle<T>(result: Result<T, Error>) -> Outcome<Result<T, Errno>> {
 }
 
 /// As [`settle`], for what fails with a number.
+#[inline]
 pub(crate) fn settle_errno<T>(result: Result<T, Errno>) -> Outcome<Result<T, Errno>> {
     settle(result.map_err(Error::from))
 }

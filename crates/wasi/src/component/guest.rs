@@ -73,6 +73,10 @@ impl Lowered for Guest {
         }
     }
 
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+
     fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
         let at = self.heap.next_multiple_of(align);
         self.heap = at + size;

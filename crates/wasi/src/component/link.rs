@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use tiered_component::concurrent::{self, Interest, Pending, Transfer, Waits};
-use tiered_component::{LinkError, Linker};
+use tiered_component::{HostResource, LinkError, Linker};
 use tiered_runtime::decode::types::ValType;
 use tiered_runtime::{Meter, Trap};
 
@@ -18,7 +18,7 @@ use crate::component::concurrent::ItemSink;
 use crate::component::concurrent::{ByteSink, ByteSource, HostSource, ItemSource, Unfinished};
 use crate::component::error::settle_errno;
 use crate::component::lower::ResultForm;
-use crate::component::resources::{Kind, Resources, TypeName, Version};
+use crate::component::resources::{Kind, Resources, Version};
 use crate::component::rows::{Core, Interface, Row};
 use crate::ctx::WasiCtx;
 
@@ -96,8 +96,9 @@ impl<T: 'static> Bridge<'_, '_, T> {
         }
     }
 
-    fn ty(&self, kind: Kind) -> Outcome<TypeName> {
-        let ty = kind.in_version(self.version);
+    #[inline]
+    fn ty(&self, kind: Kind) -> Outcome<HostResource> {
+        let ty = kind.in_version(self.version).map(|name| name.host);
         ty.ok_or_else(|| Trap::message("a resource that this version of WASI has not"))
     }
 }
@@ -120,24 +121,28 @@ impl<T: 'static> Lowered for Bridge<'_, '_, T> {
         }
     }
 
+    fn bytes(&mut self) -> &mut [u8] {
+        self.inner.bytes()
+    }
+
     fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
         self.inner.realloc(0, 0, align, size)
     }
 
     fn push_own(&mut self, kind: Kind, rep: u32) -> Outcome<u32> {
         let ty = self.ty(kind)?;
-        self.inner.push_own(ty.host, rep)
+        self.inner.push_own(ty, rep)
     }
 
     fn rep(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
         let ty = self.ty(kind)?;
-        self.inner.rep(ty.host, handle)
+        self.inner.rep(ty, handle)
     }
 
     #[cfg(feature = "http")]
     fn take_own(&mut self, kind: Kind, handle: u32) -> Outcome<u32> {
         let ty = self.ty(kind)?;
-        self.inner.take_own(ty.host, handle)
+        self.inner.take_own(ty, handle)
     }
 
     fn suspend(&mut self, operation: Box<dyn Unfinished>) {

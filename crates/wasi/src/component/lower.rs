@@ -3,7 +3,7 @@
 //! Each type that an interface returns is a Rust type here with its size, alignment and way into memory, so no offset of a
 //! record is written down anywhere. A test compares sizes and alignments with those of the interfaces' own definitions.
 
-use crate::component::call::{Call, Outcome};
+use crate::component::call::{Call, Outcome, range};
 use crate::component::resources::Resource;
 
 /// A value that can be written to the guest's memory.
@@ -115,8 +115,10 @@ impl Lower for Piece {
 
     fn store(self, call: &mut Call<'_>, at: u32) -> Outcome<()> {
         let to = call.allocate(1, self.len as u64)?;
-        call.write(to, &self.scratch[..self.len])?;
-        call.ctx().resources.put_scratch(self.scratch);
+        let parts = call.parts();
+        let room = range(parts.bytes, to, self.len as u32, 1)?;
+        parts.bytes[room].copy_from_slice(&self.scratch[..self.len]);
+        parts.ctx.resources.put_scratch(self.scratch);
         (to, self.len as u32).store(call, at)
     }
 }

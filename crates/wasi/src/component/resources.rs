@@ -85,6 +85,7 @@ macro_rules! kinds {
             pub(crate) const ALL: &[Self] = &[$($(#[$only])? Self::$kind,)*];
 
             /// How a version names it; `None` if it has none such.
+            #[inline]
             pub(crate) const fn in_version(self, version: Version) -> Option<TypeName> {
                 match (version, self) {
                     $($(#[$only])? (Version::P2, Self::$kind) => type_name!("0.2.12" "0.2" $($interface2 $name2)?),)*

@@ -87,13 +87,20 @@ impl OpenFile {
         slices: &mut [IoSliceMut<'_>],
         offset: u64,
     ) -> Result<usize, Errno> {
-        let read = || rustix::io::preadv(&self.file, slices, offset);
+        // The host is quicker with one buffer than with a list of one.
+        let read = || match &mut *slices {
+            [one] => rustix::io::pread(&self.file, &mut **one, offset),
+            slices => rustix::io::preadv(&self.file, slices, offset),
+        };
         Ok(rustix::io::retry_on_intr(read)?)
     }
 
     /// Writes at `offset`, which is [`positioned`], even in append mode, leaving the position alone.
     pub(crate) fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-        let write = || rustix::io::pwritev(&self.file, slices, offset);
+        let write = || match slices {
+            [one] => rustix::io::pwrite(&self.file, one, offset),
+            slices => rustix::io::pwritev(&self.file, slices, offset),
+        };
         Ok(rustix::io::retry_on_intr(write)?)
     }
 
