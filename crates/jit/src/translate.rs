@@ -385,7 +385,7 @@ impl<'a, 'm> Translator<'a, 'm> {
         self.frame = FrameLayout::of(ty.params.len(), &types);
         match job.entry {
             Entry::Start => self.set_locals(ty.params.len()),
-            Entry::Loop { offset } => self.begin_resume(body, offset)?,
+            Entry::Loop { offset } => self.begin_resume(body, offset, ty.params.len())?,
         }
         Ok(())
     }

@@ -5,6 +5,9 @@
 //! trouble is with the operands that lie below the loop: in the body they are values of blocks that may never have run. So
 //! they become variables.
 //!
+//! A local that no instruction sets is what it was when the function began: a parameter is loaded, any other is zero, which
+//! the optimizer can do more with. From the function's start on it would know.
+//!
 //! # Through the loops around
 //! A jump right into an inner loop would give the loops around it two entries, and Cranelift would no longer see a nest:
 //! its code is a fifth slower, for as long as the function runs. So the way leads through the headers of all loops around
@@ -47,6 +50,8 @@ pub(super) const NO_LOOP: CompileError =
 pub(super) struct Resume {
     /// Where the frames of the path begin, outermost first; the last is the target.
     path: Vec<u32>,
+    /// Which locals are in the frame, by index: the others are zero.
+    not_just_zero: Vec<bool>,
     /// The frames of the path that have begun.
     begun: usize,
     /// One variable for each operand below the last of these frames.
@@ -120,14 +125,34 @@ fn path_to(body: &FuncBody<'_>, offset: u32) -> Result<Vec<u32>, CompileError> {
     Err(NO_LOOP)
 }
 
+/// Which of so many locals, the first of which are parameters, may be other than zero, by index.
+fn not_just_zero(
+    body: &FuncBody<'_>,
+    params: usize,
+    locals: usize,
+) -> Result<Vec<bool>, CompileError> {
+    let mut set: Vec<bool> = (0..locals).map(|index| index < params).collect();
+    let mut ops = body.ops();
+    while !ops.eof() {
+        if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
+            ops.read().map_err(unreadable)?
+        {
+            set[local_index as usize] = true;
+        }
+    }
+    Ok(set)
+}
+
 impl<'m> Translator<'_, 'm> {
-    /// Ends the entry block and begins the body in a block that nothing leads to.
+    /// Ends the entry block and begins the body in a block that nothing leads to. The first `params` locals are parameters.
     pub(super) fn begin_resume(
         &mut self,
         body: &FuncBody<'m>,
         offset: u32,
+        params: usize,
     ) -> Result<(), CompileError> {
         let path = path_to(body, offset)?;
+        let not_just_zero = not_just_zero(body, params, self.locals.len())?;
         let entry = self.builder.current_block().ok_or(NO_LOOP)?;
         let frame = self.builder.block_params(entry)[2];
         let block = self.builder.create_block();
@@ -138,6 +163,7 @@ impl<'m> Translator<'_, 'm> {
         self.builder.switch_to_block(start);
         self.resume = Some(Resume {
             path,
+            not_just_zero,
             begun: 0,
             saved: Vec::new(),
             block,
@@ -261,10 +287,19 @@ impl<'m> Translator<'_, 'm> {
         self.builder.ins().load(ty, flags, frame, slot_offset(slot))
     }
 
+    fn is_just_zero(&self, index: usize) -> bool {
+        let resume = self.resume.as_ref();
+        resume.is_some_and(|resume| !resume.not_just_zero[index])
+    }
+
     fn load_locals(&mut self) {
         for index in 0..self.locals.len() {
-            let slot = self.frame.local(index as u32);
-            let value = self.load_slot(self.locals[index].ty(), slot);
+            let ty = self.locals[index].ty();
+            let value = if self.is_just_zero(index) {
+                self.zero(ty)
+            } else {
+                self.load_slot(ty, self.frame.local(index as u32))
+            };
             self.variables
                 .set(&mut self.builder, &mut self.locals[index], value);
         }

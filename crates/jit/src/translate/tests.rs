@@ -382,6 +382,32 @@ fn a_loop_entry_has_no_prefix() {
 }
 
 /// Whichever loop of a nest is entered, Cranelift sees the same nest.
+/// From the function's start on the optimizer knows that it is zero, so it should from the loop on.
+#[test]
+fn a_local_that_nothing_sets_is_not_loaded_from_the_frame() {
+    let loads = |setter: &str| {
+        let text = format!(
+            "(module (func (param i32 i32) (result i32) (local i32 i64 f32 f64 v128 externref i32)
+                (loop
+                    (local.set 0 (i32.add (local.get 0) (i32.mul (local.get 2) (local.get 1))))
+                    {setter}
+                    (br_if 0 (local.get 0)))
+                (i32.add (local.get 8) (ref.is_null (local.get 7)))))"
+        );
+        let module = module(&text);
+        let offset = module.loop_headers(FuncIdx(0))[0].offset;
+        let (entered, _) = compile(&module, 0, Entry::Loop { offset }, false);
+        count(&entered, Opcode::Load)
+    };
+    let parameters = loads("");
+    for (set, of_local) in ["i32", "i64", "f32", "f64"].iter().zip(2..) {
+        let setter = format!("(local.set {of_local} ({set}.const 1))");
+        assert_eq!(loads(&setter), parameters + 1, "{setter}");
+    }
+    let tee = "(drop (local.tee 8 (i32.const 1)))";
+    assert_eq!(loads(tee), parameters + 1);
+}
+
 #[test]
 fn a_nest_stays_one_wherever_it_is_entered() {
     let module = module(
