@@ -125,7 +125,7 @@ fn path_to(body: &FuncBody<'_>, offset: u32) -> Result<Vec<u32>, CompileError> {
     Err(NO_LOOP)
 }
 
-/// Which of so many locals, the first of which are parameters, may be other than zero, by index.
+/// Which locals may be other than zero, by index: the first `params` are parameters.
 fn not_just_zero(
     body: &FuncBody<'_>,
     params: usize,

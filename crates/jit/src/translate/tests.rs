@@ -381,7 +381,6 @@ fn a_loop_entry_has_no_prefix() {
     assert!(entered < whole, "{entered} {whole}");
 }
 
-/// Whichever loop of a nest is entered, Cranelift sees the same nest.
 /// From the function's start on the optimizer knows that it is zero, so it should from the loop on.
 #[test]
 fn a_local_that_nothing_sets_is_not_loaded_from_the_frame() {
@@ -408,6 +407,7 @@ fn a_local_that_nothing_sets_is_not_loaded_from_the_frame() {
     assert_eq!(loads(tee), parameters + 1);
 }
 
+/// Whichever loop of a nest is entered, Cranelift sees the same nest.
 #[test]
 fn a_nest_stays_one_wherever_it_is_entered() {
     let module = module(
