@@ -226,7 +226,8 @@ fn values_between_components(config: &Config) {
 
 /// Lists that are copied as they are, and such as are looked at item by item.
 fn lists_of_numbers_between_components(config: &Config) {
-    let items: Vec<(&str, fn(u64) -> Val)> = vec![
+    type Item = fn(u64) -> Val;
+    let items: Vec<(&str, Item)> = vec![
         ("u8", |x| Val::U8(x as u8)),
         ("s8", |x| Val::S8(x as i8)),
         ("u16", |x| Val::U16(x as u16)),
@@ -247,7 +248,9 @@ fn lists_of_numbers_between_components(config: &Config) {
         for length in [0, 1, 7, 300] {
             let values = (0..length).map(|at: u64| item(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
             let list = Val::List(values.collect());
-            let back = run.call(&mut store, &[list.clone()]).expect("no trap");
+            let back = run
+                .call(&mut store, std::slice::from_ref(&list))
+                .expect("no trap");
             assert_eq!(back, Some(list), "{length} of {ty}");
         }
     }
