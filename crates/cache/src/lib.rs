@@ -15,8 +15,8 @@
 //! ```
 //!
 //! # Trust
-//! An entry is as good as the right to run native code: whoever can write one for a module that is not valid can have the
-//! engine leave the sandbox. So what is in the directory is believed only if the directory is the user's own, nobody else
+//! An entry is as good as the right to run native code: with one for an invalid module, that module can leave
+//! the sandbox. So what is in the directory is believed only if the directory is the user's own, nobody else
 //! may write or read it, and it is not reached by a link at its end. A guest must not get to write there either: a grant of
 //! the directory, or of one above it, is a grant of all that the user can do, as is one of the user's programs and start-up
 //! files.

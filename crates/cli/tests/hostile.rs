@@ -26,6 +26,8 @@ fn quoted(text: &str) -> String {
 
 fn run(dir: &Path, words: &[&OsStr]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tiered"));
+    // What is remembered of large modules does not go to the user's own cache.
+    command.env("XDG_CACHE_HOME", dir.join("caches"));
     command.args(words).current_dir(dir).stdin(Stdio::null());
     command.output().expect("the command starts")
 }

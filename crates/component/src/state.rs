@@ -35,7 +35,7 @@ pub(crate) struct Call {
     held_lends: Vec<u64>,
     /// What the host holds for the time of the call.
     held: Vec<u64>,
-    /// The words of context of whoever called.
+    /// The caller's words of context.
     context: Context,
 }
 
@@ -285,7 +285,7 @@ impl State {
         }
     }
 
-    /// The innermost call ends: its lenders have back what they lent. The words of context of whoever called.
+    /// The innermost call ends: its lenders have back what they lent. Returns the caller's words of context.
     pub(crate) fn end_call(&mut self) -> Result<Context, Trap> {
         let Some(call) = self.current.and_then(|call| self.calls.remove(call)) else {
             return Err(Trap::message("a call ended that had not begun"));

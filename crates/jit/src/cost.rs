@@ -392,7 +392,7 @@ fn goes_over(dfg: &ir::DataFlowGraph, data: &InstructionData) -> Option<Value> {
     }
 }
 
-/// A table with a place for each of so many, made at once: one that grows takes up to three times the memory.
+/// A table with `of` places, made at once: one that grows takes up to three times the memory.
 fn table<K: EntityRef, V: Clone + Default>(of: usize) -> SecondaryMap<K, V> {
     let mut table = SecondaryMap::with_capacity(of);
     table.resize(of);

@@ -478,7 +478,7 @@ impl<'a, 'm> Translator<'a, 'm> {
         Ok(())
     }
 
-    /// Gives up if a jump table of so many targets takes too much: it is the one instruction that is longer than others.
+    /// Gives up if a jump table of this many targets takes too much: it is the one instruction that is longer than others.
     fn check_targets(&self, targets: u32) -> Result<(), CompileError> {
         let (dfg, definitions) = (&self.builder.func.dfg, self.variables.definitions());
         let work = Work {

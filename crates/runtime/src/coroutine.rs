@@ -67,7 +67,7 @@ impl AnyStore {
     }
 
     /// Has a coroutine go on where it has stopped, until it stops again or ends. On another thread than the one that it was
-    /// started on it can't: it ends with a trap for whoever asks.
+    /// started on it can't: this returns a trap, and the coroutine stays as it is.
     ///
     /// # Panics
     /// If its body does, with that panic; if it is of another store.
@@ -85,10 +85,10 @@ impl AnyStore {
         }
     }
 
-    /// Stops the coroutine that runs: whoever has started or resumed it goes on. Returns when it is resumed.
+    /// Stops the coroutine that runs: the code that started or resumed it goes on. Returns when it is resumed.
     ///
     /// # Errors
-    /// If none runs, or the store ends: then this is called once more, and whoever called it must return.
+    /// If none runs, or the store ends: then the caller must return.
     pub fn stop_coroutine(&mut self) -> Result<(), Trap> {
         // SAFETY: the context lives as long as the store and changes by cells only.
         let ctx = unsafe { self.ctx_ptr().as_ref() };

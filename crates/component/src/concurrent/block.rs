@@ -2,7 +2,7 @@
 //! writes and cancellations, `thread.yield`.
 //!
 //! A task whose component has such a function runs in a coroutine ([`tiered::Coroutine`]), on a stack of its own. When it has
-//! to wait, the coroutine stops: whoever ran the task goes on, be it the event loop or the guest that called it, and the event
+//! to wait, the coroutine stops: the event loop, or the guest that called the task, goes on, and the event
 //! loop resumes it when what it waits for has come. So tasks that wait in the middle go on in any order. Tasks of a component
 //! without such functions run on the stack of the event loop.
 //!

@@ -1,4 +1,4 @@
-//! Tasks that wait in the middle of their code, beside each other: in any order, whoever calls them, however they end.
+//! Tasks that wait in the middle of their code, beside each other: in any order, called by the host or a guest, however they end.
 
 use tiered::{Config, Store};
 use tiered_component::{Error, Func, Instance, Linker, Progress, Val};

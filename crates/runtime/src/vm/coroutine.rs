@@ -10,7 +10,7 @@
 //! |---|---|
 //! | base, limits and free end of the value stack | frames of calls are laid where the innermost ones end |
 //! | the native limits, and the one that compiled code compares with (`Guard::set_stack_limit`) | they are addresses of one stack; an interrupt that was raised stays so, since the guard keeps `STOP` apart |
-//! | the outermost entry into the guest | scanning for references ends there; who is the outermost one of its stack takes traps and panics |
+//! | the outermost entry into the guest | scanning for references ends there, and traps and panics are taken there |
 //! | the list of activations, and the calling instance | they are links from frame to frame. A back trace of a coroutine ends where that was begun: who resumes it is no caller of its guest |
 //! | scopes of handles | they are left in the reverse order of their begin, on one stack |
 //! | what compiled code has left for its next exit, and the code that was refused last | both are about the stack that ran |
@@ -21,7 +21,7 @@
 //! nor panics unwind over the begin of a coroutine: its body's result is handed over by value.
 //!
 //! * *Invariant:* each stack that does not run is known to the collector by one [`Aside`]: the stack of a coroutine that has
-//!   stopped, or that of whoever waits for one that runs. All registers that may hold a reference are on that stack then.
+//!   stopped, or the stack that a running one was resumed from. All registers that may hold a reference are on that stack then.
 //! * *Invariant:* a coroutine goes on only on the thread that it was started on, so what its frames hold need not be `Send`, and
 //!   no frame has an address of another thread's.
 //! * *Invariant:* the frames of a coroutine that has stopped are not just forgotten. When the store ends, each goes on once
@@ -187,7 +187,7 @@ struct Aside {
 /// What a store's context knows of coroutines.
 #[derive(Default)]
 pub(crate) struct Coroutines {
-    /// By the coroutines that have begun and not ended: its own stack, or, while it runs, that of whoever waits for it.
+    /// By the coroutines that have begun and not ended: its own stack, or, while it runs, the one that it was resumed from.
     aside: RefCell<Vec<Option<Box<Aside>>>>,
     /// Places that no coroutine has.
     vacant: RefCell<Vec<usize>>,
@@ -292,7 +292,7 @@ impl StoreCtx {
         self.coroutines.is_ending.get()
     }
 
-    /// The coroutine that runs stops: whoever has it run goes on. Comes back when it is resumed, with the store.
+    /// The coroutine that runs stops, and its resumer goes on. Returns when it is resumed, with the store.
     ///
     /// # Safety
     /// A coroutine of this store runs.

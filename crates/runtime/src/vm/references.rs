@@ -5,7 +5,7 @@
 //!                the exception in flight
 //! conservative:  the value stack, from its base to where the next frame would begin
 //!                the native stack, from the registers that were just saved to where the host entered the guest first
-//!                both stacks of each coroutine that does not run, and of whoever waits for one that does
+//!                both stacks of each coroutine that does not run, and those that a running one was resumed from
 //! ```
 //!
 //! A value of the host is an object that stands for it, so it dies with the last reference to that.

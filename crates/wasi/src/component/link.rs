@@ -307,8 +307,8 @@ impl<T: 'static> concurrent::ByteSink<T> for Adapted<Box<dyn ByteSink>, T> {
     }
 }
 
-/// Waits for what operations of the host wait for, in one `poll` of the host's. What breaks the guest breaks that, too; whoever
-/// [calls](crate::component::http::bell::Bell::call) the event loop ends it with nothing ready.
+/// Waits for what operations of the host wait for, in one `poll` of the host's. An interrupt of the guest ends it, too; so does
+/// a [call](crate::component::http::bell::Bell::call) of the event loop, with nothing ready.
 pub(crate) fn wait_for(mut parts: Parts<'_>, waits: &mut Waits, blocks: bool) -> Outcome<()> {
     let (resources, env, _) = parts.split();
     if blocks && bell::is_called(resources) {

@@ -257,7 +257,7 @@ impl Resources {
     }
 
     /// Rings when something of HTTP's may have become ready that the component model's event loop waits for. It is another
-    /// one, since whoever waits for a bell silences it.
+    /// one, since a waiter silences its bell.
     #[cfg(feature = "http")]
     pub(crate) fn loop_bell(&self) -> &Bell {
         &self.loop_bell

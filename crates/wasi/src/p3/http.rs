@@ -1,7 +1,7 @@
 //! `wasi:http` 0.3: its types, requests to other servers, and how a host has a component answer requests. What it shares with
 //! 0.2, and what it does at all, is in `component::http`.
 //!
-//! A message is one resource, whoever has made it. Its contents are the reading half of a body: what a client or a server
+//! A message is one resource, made by the guest or the host. Its contents are the reading half of a body: what a client or a server
 //! sends, or what the guest writes to a stream that the host reads. So a message that came in can go out as it is, and one
 //! that the guest has made can be read by the guest.
 

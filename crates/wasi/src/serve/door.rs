@@ -138,8 +138,8 @@ impl<T: 'static> Door<T> {
             <= 1
     }
 
-    /// Nobody waits for one of its requests any more: whoever it answers still may go on, but nobody joins them. If there is
-    /// nobody, it is interrupted.
+    /// Nobody waits for one of its requests any more: its other requests may go on, but none joins them. If there are
+    /// none, it is interrupted.
     pub(super) fn cancelled(&self, was_over: bool) {
         let mut state = self.state.lock();
         if !was_over {

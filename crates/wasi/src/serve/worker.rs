@@ -36,7 +36,7 @@ struct Answering<T: 'static> {
 }
 
 impl<T: 'static> Drop for Worker<T> {
-    /// Whoever is left is told.
+    /// Requests without an answer are told.
     fn drop(&mut self) {
         self.end("it was stopped");
     }
@@ -144,7 +144,7 @@ impl<T: Send + 'static> Worker<T> {
         Ok(())
     }
 
-    /// Nothing goes on any more: who is not answered never will be.
+    /// Nothing goes on any more: a request without an answer will never get one.
     fn give_up(&mut self) {
         for answering in self.calls.drain(..) {
             if let Some(transmission) = &answering.transmission {

@@ -117,7 +117,7 @@ impl BodySource {
     /// The bytes that are left are not read: the trailers need not wait until somebody does.
     pub(crate) fn skip(&self) {
         self.shared.lock().is_skipped = true;
-        // Who waits for them is woken by no reader any more.
+        // No reader wakes those that wait for the trailers any more.
         self.bell.ring();
     }
 

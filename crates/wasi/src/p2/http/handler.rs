@@ -115,7 +115,7 @@ fn send(responder: Responder, outgoing: OutgoingResponse) -> Answer {
     *response.status_mut() = outgoing.status;
     *response.headers_mut() = outgoing.headers.map().clone();
     match responder.send(response) {
-        // Whoever is gone got what there was.
+        // A client that has gone got what there was.
         Ok(()) | Err(HeadError::Cancelled) => Answer::Sent(watch),
         Err(error) => Answer::Refused(error),
     }

@@ -402,7 +402,7 @@ impl Eventually<Trailers> for Behind {
     }
 
     fn wait(&self, waits: &mut Waits) {
-        // While there are bytes, it is their reader who is waited for.
+        // While there are bytes, their reader has to come first.
         if !self.0.is_unread() {
             self.0.bell().watch(waits);
         }

@@ -59,7 +59,7 @@ pub(crate) fn answer(
     let response = take(ctx, handle).map_err(tiered_component::Error::Trap)?;
     let (response, transmission) = response.into_http();
     match responder.send(response) {
-        // Whoever is gone got what there was.
+        // A client that has gone got what there was.
         Ok(()) | Err(HeadError::Cancelled) => Ok(transmission),
         Err(error) => Err(error.into()),
     }
